@@ -1,0 +1,413 @@
+//! The one place where what went wrong becomes an SQLSTATE, a message, a detail, a hint and a position.
+
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Result with Slipher's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Marks an [`Error`] that crossed a node boundary as text inside another error's message.
+const WIRE_MARK: &str = "\u{1}slipher-error:";
+const WIRE_END: char = '\u{2}';
+
+/// What kind of thing went wrong; each kind is one SQLSTATE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ErrorKind {
+    /// 0A000: the statement or option is not supported.
+    NotSupported,
+    /// 08P01: a client broke its protocol.
+    ProtocolViolation,
+    /// 22001: a string is longer than its column.
+    StringTooLong,
+    /// 22003: a number is outside its type's range.
+    NumericOutOfRange,
+    /// 22008: a date or time is outside its type's range.
+    DatetimeOutOfRange,
+    /// 22007: text is not a date or time.
+    InvalidDatetime,
+    /// 22012: division by zero.
+    DivisionByZero,
+    /// 22P02: text is not a value of the wanted type.
+    InvalidText,
+    /// 22021: bytes are not UTF-8.
+    InvalidEncoding,
+    /// 22023: a parameter has a value that is not allowed.
+    InvalidParameter,
+    /// 21000: a scalar subquery yielded more than one row.
+    CardinalityViolation,
+    /// 23502: NULL in a NOT NULL column.
+    NotNullViolation,
+    /// 25P02: the transaction is aborted.
+    FailedTransaction,
+    /// 26000: no prepared statement of that name.
+    InvalidStatementName,
+    /// 28000: the role may not connect.
+    InvalidAuthorization,
+    /// 28P01: wrong password.
+    InvalidPassword,
+    /// 2BP01: other objects depend on this one.
+    DependentObjects,
+    /// 34000: no portal of that name.
+    InvalidCursorName,
+    /// 3D000: no such database.
+    UndefinedDatabase,
+    /// 3F000: no such schema.
+    UndefinedSchema,
+    /// 40001: lost against a concurrent transaction.
+    SerializationFailure,
+    /// 42501: not allowed.
+    InsufficientPrivilege,
+    /// 42601: syntax.
+    Syntax,
+    /// 42602: a name is malformed.
+    InvalidName,
+    /// 42611: a column definition contradicts itself.
+    InvalidColumnDefinition,
+    /// 42701: a column name stands twice.
+    DuplicateColumn,
+    /// 42702: a column name fits more than one column.
+    AmbiguousColumn,
+    /// 42703: no such column.
+    UndefinedColumn,
+    /// 42704: no such object (type, role, setting).
+    UndefinedObject,
+    /// 42710: the object is there already.
+    DuplicateObject,
+    /// 42803: a column is neither grouped nor aggregated.
+    Grouping,
+    /// 42804: types do not fit.
+    DatatypeMismatch,
+    /// 42883: no such function.
+    UndefinedFunction,
+    /// 42P01: no such table.
+    UndefinedTable,
+    /// 42P02: no such parameter.
+    UndefinedParameter,
+    /// 42P06: the schema is there already.
+    DuplicateSchema,
+    /// 42P07: the table is there already.
+    DuplicateTable,
+    /// 42P16: a table definition contradicts itself.
+    InvalidTableDefinition,
+    /// 53100: disk full.
+    DiskFull,
+    /// 53200: out of memory.
+    OutOfMemory,
+    /// 53300: too many connections.
+    TooManyConnections,
+    /// 54000: a limit of the program.
+    ProgramLimit,
+    /// 57014: cancelled.
+    QueryCanceled,
+    /// 57P01: the server stops.
+    AdminShutdown,
+    /// 57P03: not ready.
+    CannotConnectNow,
+    /// 58030: reading or writing failed.
+    Io,
+    /// 58P01: a file is missing.
+    UndefinedFile,
+    /// F0000: a configuration is wrong.
+    Config,
+    /// XX000: a defect or an unexpected state.
+    Internal,
+    /// XX001: stored data is damaged.
+    DataCorrupted,
+    /// 58000: a node of the cluster does not answer.
+    NodeUnavailable,
+}
+
+impl ErrorKind {
+    /// The five-character SQLSTATE.
+    pub fn sqlstate(self) -> &'static str {
+        use ErrorKind::*;
+        match self {
+            NotSupported => "0A000",
+            ProtocolViolation => "08P01",
+            StringTooLong => "22001",
+            NumericOutOfRange => "22003",
+            DatetimeOutOfRange => "22008",
+            InvalidDatetime => "22007",
+            DivisionByZero => "22012",
+            InvalidText => "22P02",
+            InvalidEncoding => "22021",
+            InvalidParameter => "22023",
+            CardinalityViolation => "21000",
+            NotNullViolation => "23502",
+            FailedTransaction => "25P02",
+            InvalidStatementName => "26000",
+            InvalidAuthorization => "28000",
+            InvalidPassword => "28P01",
+            DependentObjects => "2BP01",
+            InvalidCursorName => "34000",
+            UndefinedDatabase => "3D000",
+            UndefinedSchema => "3F000",
+            SerializationFailure => "40001",
+            InsufficientPrivilege => "42501",
+            Syntax => "42601",
+            InvalidName => "42602",
+            InvalidColumnDefinition => "42611",
+            DuplicateColumn => "42701",
+            AmbiguousColumn => "42702",
+            UndefinedColumn => "42703",
+            UndefinedObject => "42704",
+            DuplicateObject => "42710",
+            Grouping => "42803",
+            DatatypeMismatch => "42804",
+            UndefinedFunction => "42883",
+            UndefinedTable => "42P01",
+            UndefinedParameter => "42P02",
+            DuplicateSchema => "42P06",
+            DuplicateTable => "42P07",
+            InvalidTableDefinition => "42P16",
+            DiskFull => "53100",
+            OutOfMemory => "53200",
+            TooManyConnections => "53300",
+            ProgramLimit => "54000",
+            QueryCanceled => "57014",
+            AdminShutdown => "57P01",
+            CannotConnectNow => "57P03",
+            Io => "58030",
+            UndefinedFile => "58P01",
+            Config => "F0000",
+            Internal => "XX000",
+            DataCorrupted => "XX001",
+            NodeUnavailable => "58000",
+        }
+    }
+}
+
+/// An error as a client sees it. `Display` is the message alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Error {
+    /// What kind of thing went wrong.
+    pub kind: ErrorKind,
+    /// What was being done and what stood in the way: lower case, no final stop, identifiers quoted.
+    pub message: String,
+    /// More about this one case.
+    pub detail: Option<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// Where in the statement, in characters from 1.
+    pub position: Option<usize>,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Error {
+    /// An error of `kind` with `message`.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), detail: None, hint: None, position: None }
+    }
+
+    /// An unexpected state: a defect of Slipher's.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal, message)
+    }
+
+    /// A statement, clause or option that Slipher does not have; `instead` says what to use.
+    pub fn not_supported(what: impl fmt::Display, instead: impl Into<String>) -> Self {
+        Self::new(ErrorKind::NotSupported, format!("{what} is not supported")).with_hint(instead)
+    }
+
+    /// Reading or writing failed while `doing`.
+    pub fn io(doing: impl fmt::Display, source: &std::io::Error) -> Self {
+        let kind = match source.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::DiskFull,
+            std::io::ErrorKind::NotFound => ErrorKind::UndefinedFile,
+            _ => ErrorKind::Io,
+        };
+        Self::new(kind, format!("{doing}: {source}"))
+    }
+
+    /// The same error with a detail.
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// The same error with a hint; an empty one is none.
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into()).filter(|hint: &String| !hint.is_empty());
+        self
+    }
+
+    /// The same error at a position (characters from 1).
+    pub fn at(mut self, position: usize) -> Self {
+        self.position = Some(position);
+        self
+    }
+
+    /// The five-character SQLSTATE.
+    pub fn sqlstate(&self) -> &'static str {
+        self.kind.sqlstate()
+    }
+
+    /// This error as text that survives any number of wrappers; [`Error::from_wire_text`] finds it again.
+    pub fn to_wire_text(&self) -> String {
+        match serde_json::to_string(self) {
+            Ok(json) => format!("{WIRE_MARK}{json}{WIRE_END}"),
+            Err(_) => self.message.clone(),
+        }
+    }
+
+    /// The error that `text` carries inside, if any.
+    pub fn from_wire_text(text: &str) -> Option<Self> {
+        let start = text.find(WIRE_MARK)? + WIRE_MARK.len();
+        let end = text[start..].find(WIRE_END)? + start;
+        let json = &text[start..end];
+        // A wrapper may have printed the text with Debug, which escapes it.
+        serde_json::from_str(json).or_else(|_| serde_json::from_str(&json.replace("\\\"", "\""))).ok()
+    }
+}
+
+impl From<Error> for DataFusionError {
+    fn from(error: Error) -> Self {
+        // As text: that is what survives the way from a compute node to the leader.
+        DataFusionError::Execution(error.to_wire_text())
+    }
+}
+
+impl From<DataFusionError> for Error {
+    fn from(error: DataFusionError) -> Self {
+        let text = error.to_string();
+        if let Some(own) = Error::from_wire_text(&text) {
+            return own;
+        }
+        from_engine(&error)
+    }
+}
+
+impl From<arrow::error::ArrowError> for Error {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        DataFusionError::from(error).into()
+    }
+}
+
+fn from_engine(error: &DataFusionError) -> Error {
+    match error {
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => from_engine(inner),
+        DataFusionError::Shared(inner) => from_engine(inner),
+        DataFusionError::Collection(all) => match all.first() {
+            Some(first) => from_engine(first),
+            None => Error::internal("the engine reported an empty list of errors"),
+        },
+        DataFusionError::SchemaError(schema_error, _) => from_schema_error(schema_error),
+        DataFusionError::ArrowError(arrow_error, _) => from_arrow(arrow_error),
+        DataFusionError::SQL(parser_error, _) => Error::new(ErrorKind::Syntax, format!("syntax error: {parser_error}")),
+        DataFusionError::NotImplemented(message) => Error::new(ErrorKind::NotSupported, message.clone()),
+        DataFusionError::ResourcesExhausted(message) => Error::new(ErrorKind::OutOfMemory, format!("out of memory: {message}"))
+            .with_hint("raise query_memory_bytes, or let the query touch fewer rows"),
+        DataFusionError::IoError(io_error) => Error::io("running the query", io_error),
+        other => from_message(strip_prefix(&other.strip_backtrace())),
+    }
+}
+
+fn strip_prefix(message: &str) -> &str {
+    let mut rest = message;
+    for prefix in ["Error during planning: ", "Execution error: ", "External error: ", "Arrow error: ", "Compute error: "] {
+        rest = rest.strip_prefix(prefix).unwrap_or(rest);
+    }
+    rest
+}
+
+fn from_schema_error(error: &SchemaError) -> Error {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let wanted = field.name();
+            let names = valid_fields.iter().map(|column| column.name());
+            Error::new(ErrorKind::UndefinedColumn, format!("column \"{wanted}\" does not exist"))
+                .with_hint(did_you_mean(wanted, names))
+        }
+        SchemaError::AmbiguousReference { field } => {
+            Error::new(ErrorKind::AmbiguousColumn, format!("column reference \"{}\" is ambiguous", field.name()))
+        }
+        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
+            Error::new(ErrorKind::DuplicateColumn, format!("column name \"{name}\" stands more than once"))
+        }
+    }
+}
+
+fn from_arrow(error: &arrow::error::ArrowError) -> Error {
+    use arrow::error::ArrowError::*;
+    match error {
+        DivideByZero => Error::new(ErrorKind::DivisionByZero, "division by zero"),
+        ArithmeticOverflow(message) => Error::new(ErrorKind::NumericOutOfRange, format!("numeric value out of range: {message}")),
+        CastError(message) => Error::new(ErrorKind::InvalidText, message.clone()),
+        ExternalError(inner) => match inner.downcast_ref::<DataFusionError>() {
+            Some(inner) => from_engine(inner),
+            None => from_message(&inner.to_string()),
+        },
+        other => from_message(strip_prefix(&other.to_string())),
+    }
+}
+
+/// For errors that the engine gives as text only.
+fn from_message(message: &str) -> Error {
+    let lower = message.to_lowercase();
+    let kind = if lower.contains("divide by zero") {
+        return Error::new(ErrorKind::DivisionByZero, "division by zero");
+    } else if lower.contains("resources exhausted") || lower.contains("failed to allocate additional") {
+        ErrorKind::OutOfMemory
+    } else if lower.contains("overflow") {
+        ErrorKind::NumericOutOfRange
+    } else if lower.contains("invalid function")
+        || lower.contains("failed to coerce arguments")
+        || lower.contains("no function matches")
+    {
+        ErrorKind::UndefinedFunction
+    } else if lower.contains("scalar subquery") && lower.contains("more than one") {
+        ErrorKind::CardinalityViolation
+    } else if lower.contains("must be in the group by") || lower.contains("must appear in the group by") {
+        ErrorKind::Grouping
+    } else if lower.contains("cannot cast") || lower.contains("parse") && lower.contains("error") {
+        ErrorKind::InvalidText
+    } else if lower.contains("cannot coerce") || lower.contains("type mismatch") || lower.contains("cannot infer common") {
+        ErrorKind::DatatypeMismatch
+    } else if lower.contains("not supported") || lower.contains("unsupported") || lower.contains("not implemented") {
+        ErrorKind::NotSupported
+    } else {
+        ErrorKind::Internal
+    };
+    Error::new(kind, message.to_owned())
+}
+
+/// `did you mean "x"?` for the candidate nearest to `wanted`, or an empty string when none is near.
+pub fn did_you_mean<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    let wanted = wanted.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(&wanted, &candidate.to_lowercase()), candidate))
+        .filter(|(similarity, _)| *similarity >= 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| format!("did you mean \"{candidate}\"?"))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wire_text_survives_wrapping() {
+        let error = Error::new(ErrorKind::StringTooLong, "value too long for \"name\"").with_detail("row 3").at(7);
+        let wrapped = DataFusionError::Execution(error.to_wire_text()).context("task 3");
+        let text = format!("status: {wrapped}, more");
+        assert_eq!(Error::from_wire_text(&text), Some(error.clone()));
+        assert_eq!(Error::from(wrapped), error);
+    }
+
+    #[test]
+    fn near_names_are_proposed() {
+        assert_eq!(did_you_mean("acount_length", ["account_length", "state"]), "did you mean \"account_length\"?");
+        assert_eq!(did_you_mean("zzz", ["account_length"]), "");
+    }
+}

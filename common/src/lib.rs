@@ -1,0 +1,18 @@
+//! What leader and compute nodes share: ids, types, catalog, placement, distribution, plan nodes, errors. No IO of its own.
+
+pub mod catalog;
+pub mod distribution;
+pub mod error;
+pub mod ids;
+pub mod manifest;
+pub mod placement;
+pub mod plan;
+pub mod sql_type;
+pub mod statistics;
+
+pub use error::{Error, ErrorKind, Result};
+pub use sql_type::SqlType;
+
+// The workspace's packages are one release: plans do not cross versions.
+/// This release's version; leader and compute nodes must run the same.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

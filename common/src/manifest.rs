@@ -1,0 +1,99 @@
+//! Segments and manifests: which files hold a table at one version, and what is known of them.
+
+use crate::error::Result;
+use crate::ids::{ColumnId, NodeId, SegmentId, SliceId, TableId};
+use slipher_proto::meta as proto;
+
+/// What is known of one column of a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnStatistics {
+    /// The column.
+    pub column: ColumnId,
+    /// Rows that are NULL.
+    pub nulls: u64,
+    /// Encoded lower bound (`statistics::decode_bound`), empty when unknown.
+    pub min: Vec<u8>,
+    /// Encoded upper bound, empty when unknown.
+    pub max: Vec<u8>,
+    /// Registers of the distinct sketch, empty when not kept.
+    pub distinct_sketch: Vec<u8>,
+}
+
+/// One immutable file of one table and one slice; also the receipt that it is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Its id and file name.
+    pub id: SegmentId,
+    /// Its table.
+    pub table: TableId,
+    /// Its slice, or [`SliceId::ALL`].
+    pub slice: SliceId,
+    /// Rows.
+    pub rows: u64,
+    /// File size in bytes.
+    pub bytes: u64,
+    /// XXH3-64 of the file.
+    pub checksum: u64,
+    /// Where it was durable when the receipt was given.
+    pub nodes: Vec<NodeId>,
+    /// Per column.
+    pub columns: Vec<ColumnStatistics>,
+    /// Epoch of the slice's placement when it was written.
+    pub placement_epoch: u64,
+    /// Columns the rows are sorted by.
+    pub sorted_by: Vec<ColumnId>,
+}
+
+impl Segment {
+    /// The frozen form.
+    pub fn to_proto(&self) -> proto::Segment {
+        proto::Segment {
+            segment_id: self.id.to_vec(),
+            table_id: self.table.0,
+            slice: self.slice.0,
+            rows: self.rows,
+            bytes: self.bytes,
+            checksum: self.checksum,
+            nodes: self.nodes.iter().map(|node| node.to_vec()).collect(),
+            columns: self
+                .columns
+                .iter()
+                .map(|column| proto::ColumnStatistics {
+                    column_id: column.column.0,
+                    nulls: column.nulls,
+                    min: column.min.clone(),
+                    max: column.max.clone(),
+                    distinct_sketch: column.distinct_sketch.clone(),
+                })
+                .collect(),
+            placement_epoch: self.placement_epoch,
+            sorted_by: self.sorted_by.iter().map(|id| id.0).collect(),
+        }
+    }
+
+    /// Reads the frozen form.
+    pub fn from_proto(stored: &proto::Segment) -> Result<Self> {
+        Ok(Self {
+            id: SegmentId::from_bytes(&stored.segment_id)?,
+            table: TableId(stored.table_id),
+            slice: SliceId(stored.slice),
+            rows: stored.rows,
+            bytes: stored.bytes,
+            checksum: stored.checksum,
+            nodes: stored.nodes.iter().map(|node| NodeId::from_bytes(node)).collect::<Result<_>>()?,
+            columns: stored
+                .columns
+                .iter()
+                .map(|column| ColumnStatistics {
+                    column: ColumnId(column.column_id),
+                    nulls: column.nulls,
+                    min: column.min.clone(),
+                    max: column.max.clone(),
+                    distinct_sketch: column.distinct_sketch.clone(),
+                })
+                .collect(),
+            placement_epoch: stored.placement_epoch,
+            sorted_by: stored.sorted_by.iter().map(|id| ColumnId(*id)).collect(),
+        })
+    }
+}

@@ -1,0 +1,158 @@
+//! Placement: which node owns each slice, and how a node's slices become the lanes (partitions) of its task.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{NodeId, SliceId};
+use slipher_proto::meta as proto;
+use std::collections::BTreeMap;
+
+/// Fewest lanes of a task: one partition satisfies every distribution, so each task would answer alone.
+pub const LANES_MIN: usize = 2;
+
+/// Where one slice lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlicePlacement {
+    /// Reads and writes go here.
+    pub owner: NodeId,
+    /// Nodes with a copy, without the owner.
+    pub replicas: Vec<NodeId>,
+    /// Grows with every change of owner; a receipt of an older epoch is refused.
+    pub epoch: u64,
+}
+
+/// Slice → owner, replicas, epoch; indexed by slice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Placement {
+    /// One entry per slice.
+    pub slices: Vec<SlicePlacement>,
+}
+
+impl Placement {
+    /// Deals `slice_count` slices round robin over `nodes`; each slice's replicas are the next nodes in turn.
+    pub fn deal(slice_count: u32, nodes: &[NodeId], replication_factor: usize) -> Self {
+        let slices = (0..slice_count as usize)
+            .filter(|_| !nodes.is_empty())
+            .map(|slice| {
+                let copies = replication_factor.clamp(1, nodes.len());
+                let node = |offset: usize| nodes[(slice + offset) % nodes.len()];
+                SlicePlacement { owner: node(0), replicas: (1..copies).map(node).collect(), epoch: 1 }
+            })
+            .collect();
+        Self { slices }
+    }
+
+    /// The frozen form.
+    pub fn to_proto(&self) -> Vec<proto::SlicePlacement> {
+        self.slices
+            .iter()
+            .enumerate()
+            .map(|(slice, placed)| proto::SlicePlacement {
+                slice: slice as u32,
+                owner: placed.owner.to_vec(),
+                replicas: placed.replicas.iter().map(|node| node.to_vec()).collect(),
+                epoch: placed.epoch,
+            })
+            .collect()
+    }
+
+    /// Reads the frozen form; slices must be complete and in order.
+    pub fn from_proto(stored: &[proto::SlicePlacement]) -> Result<Self> {
+        let slices = stored
+            .iter()
+            .enumerate()
+            .map(|(index, placed)| {
+                if placed.slice as usize != index {
+                    return Err(Error::new(
+                        ErrorKind::DataCorrupted,
+                        format!("reading the placement: slice {} at {index}", placed.slice),
+                    ));
+                }
+                Ok(SlicePlacement {
+                    owner: NodeId::from_bytes(&placed.owner)?,
+                    replicas: placed.replicas.iter().map(|node| NodeId::from_bytes(node)).collect::<Result<_>>()?,
+                    epoch: placed.epoch,
+                })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { slices })
+    }
+}
+
+/// The layout of one query: tasks, their nodes, and the lane of every slice. The same for all tables of the query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Node of each task, by task index.
+    pub nodes: Vec<NodeId>,
+    /// Lanes (partitions) of every task: the same number everywhere, at least [`LANES_MIN`].
+    pub lanes: usize,
+    /// (task, lane) of each slice, by slice.
+    pub slots: Vec<(usize, usize)>,
+}
+
+impl Layout {
+    /// Groups the slices by serving node: a slice is served by its owner where `alive`, else by its first replica that is.
+    /// Every live node takes part, so that a copy of an ALL table can be read on it.
+    pub fn new(placement: &Placement, alive: &[NodeId], lanes: usize) -> Result<Self> {
+        let lanes = lanes.max(LANES_MIN);
+        let mut of_node: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
+        for (slice, placed) in placement.slices.iter().enumerate() {
+            let serving = std::iter::once(&placed.owner).chain(&placed.replicas).find(|node| alive.contains(node));
+            let Some(node) = serving else {
+                return Err(Error::new(ErrorKind::NodeUnavailable, format!("no compute node that holds slice {slice} answers"))
+                    .with_detail(format!("owner {}, replicas {:?}", placed.owner, placed.replicas))
+                    .with_hint("start the compute nodes that hold it; queries on other data go on"));
+            };
+            of_node.entry(*node).or_default().push(slice);
+        }
+        let mut slots = vec![(0, 0); placement.slices.len()];
+        let nodes: Vec<NodeId> = of_node.keys().copied().collect();
+        for (task, slices) in of_node.values().enumerate() {
+            for (rank, slice) in slices.iter().enumerate() {
+                slots[*slice] = (task, rank % lanes);
+            }
+        }
+        if nodes.is_empty() {
+            return Err(Error::new(ErrorKind::CannotConnectNow, "the cluster has no compute node yet")
+                .with_hint("start one with `slipher compute --leader HOST:5441`"));
+        }
+        Ok(Self { nodes, lanes, slots })
+    }
+
+    /// Number of tasks, T.
+    pub fn tasks(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Slot of each slice: task · P + lane.
+    pub fn slot_of_slices(&self) -> Vec<usize> {
+        self.slots.iter().map(|(task, lane)| task * self.lanes + lane).collect()
+    }
+
+    /// The slices of one lane of one task.
+    pub fn slices_of(&self, task: usize, lane: usize) -> impl Iterator<Item = SliceId> + '_ {
+        self.slots.iter().enumerate().filter(move |(_, slot)| **slot == (task, lane)).map(|(slice, _)| SliceId(slice as u32))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn nodes(count: u128) -> Vec<NodeId> {
+        (1..=count).map(|n| NodeId(Uuid::from_u128(n))).collect()
+    }
+
+    #[test]
+    fn every_slice_has_one_slot_and_a_dead_node_is_replaced_by_its_replica() {
+        let nodes = nodes(3);
+        let placement = Placement::deal(8, &nodes, 2);
+        let layout = Layout::new(&placement, &nodes, 2).unwrap();
+        assert_eq!(layout.tasks(), 3);
+        let all: usize =
+            (0..3).flat_map(|task| (0..2).map(move |lane| (task, lane))).map(|(t, l)| layout.slices_of(t, l).count()).sum();
+        assert_eq!(all, 8);
+        let without_first = Layout::new(&placement, &nodes[1..], 2).unwrap();
+        assert_eq!(without_first.tasks(), 2);
+        assert!(Layout::new(&placement, &nodes[..1], 2).is_err());
+    }
+}

@@ -1,0 +1,5 @@
+//! The leader: endpoints, sessions, SQL, planning, running, transactions, metadata.
+
+pub mod session;
+pub mod sql;
+pub mod wire;

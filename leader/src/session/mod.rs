@@ -1,0 +1,109 @@
+//! A client's session: settings, prepared statements' meaning, and the way from SQL text to an outcome.
+//!
+//! The wire endpoints (`wire`) know nothing of planning; they see [`Engine`], [`Session`], [`Statement`] and [`Outcome`].
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::common::ScalarValue;
+use datafusion::physical_plan::SendableRecordBatchStream;
+use slipher_common::{Result, SqlType};
+use std::fmt;
+use std::sync::Arc;
+
+/// What a statement yields.
+pub enum Outcome {
+    /// Rows, as they come. Dropping the stream cancels the query on every node.
+    Rows {
+        /// Their schema; `SqlType::of_field` tells each column's SQL type.
+        schema: SchemaRef,
+        /// The rows.
+        stream: SendableRecordBatchStream,
+        /// PostgreSQL command tag without the count: `SELECT`, `EXPLAIN`, `SHOW`, ...
+        tag: &'static str,
+    },
+    /// No rows.
+    Done {
+        /// PostgreSQL command tag, complete: `CREATE TABLE`, `INSERT 0 5`, ...
+        tag: String,
+        /// Rows inserted, updated or deleted.
+        rows: Option<u64>,
+        /// Messages for the client beside the result (severity NOTICE or INFO).
+        notices: Vec<String>,
+    },
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rows { schema, tag, .. } => {
+                f.debug_struct("Rows").field("schema", schema).field("tag", tag).finish_non_exhaustive()
+            }
+            Self::Done { tag, rows, .. } => f.debug_struct("Done").field("tag", tag).field("rows", rows).finish_non_exhaustive(),
+        }
+    }
+}
+
+/// One parsed statement with its text. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// The statement's own text, without the semicolon.
+    pub text: Arc<str>,
+    /// Where `text` starts in the string the client sent, in characters from 0; added to error positions.
+    pub offset: usize,
+    /// What the parser made of it.
+    pub(crate) parsed: Arc<crate::sql::Parsed>,
+}
+
+/// What is known of a statement before it runs.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// Types of `$1`, `$2`, ...
+    pub parameters: Vec<SqlType>,
+    /// Schema of the rows; `None` for a statement that yields none.
+    pub rows: Option<SchemaRef>,
+}
+
+/// One client's session. All methods may be called from any task; statements of one session run one at a time.
+#[async_trait]
+pub trait Session: Send + Sync + fmt::Debug {
+    /// Splits `sql` at semicolons and parses each statement; an empty string gives no statement.
+    fn parse(&self, sql: &str) -> Result<Vec<Statement>>;
+    /// Parameter types and row schema. `declared` are types the client gave for parameters (`None`: infer).
+    async fn describe(&self, statement: &Statement, declared: &[Option<SqlType>]) -> Result<Description>;
+    /// Runs a statement with parameter values.
+    async fn execute(&self, statement: &Statement, parameters: Vec<ScalarValue>) -> Result<Outcome>;
+    /// Appends rows to a table (Flight SQL ingest); answers how many.
+    async fn ingest(&self, schema: Option<&str>, table: &str, rows: SendableRecordBatchStream) -> Result<u64>;
+    /// Ends the statement that runs now, if one does, with 57014.
+    fn cancel(&self);
+    /// The value of a setting (`search_path`, `timezone`, ...).
+    fn setting(&self, name: &str) -> Option<String>;
+    /// Changes a setting as `SET name TO value` does.
+    fn set_setting(&self, name: &str, value: &str) -> Result<()>;
+    /// Who is connected.
+    fn user(&self) -> &str;
+    /// `b'I'` idle, `b'T'` in a transaction, `b'E'` in a failed one.
+    fn transaction_status(&self) -> u8;
+}
+
+/// What a user's entry holds for SCRAM-SHA-256 (RFC 5802, RFC 7677).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScramVerifier {
+    /// Rounds of PBKDF2.
+    pub iterations: u32,
+    /// Salt.
+    pub salt: Vec<u8>,
+    /// SaltedPassword = PBKDF2(password, salt, iterations). Never logged.
+    pub salted_password: Vec<u8>,
+}
+
+/// A leader as the wire endpoints see it.
+#[async_trait]
+pub trait Engine: Send + Sync + fmt::Debug {
+    /// The verifier of a user, `None` when there is no such user (endpoints then go through the motions and fail with 28P01).
+    fn scram_verifier(&self, user: &str) -> Option<ScramVerifier>;
+    /// Checks a password; 28P01 when it is wrong.
+    fn check_password(&self, user: &str, password: &str) -> Result<()>;
+    /// Opens a session after authentication; 3D000 for an unknown database, 53300 when there are too many.
+    fn open_session(&self, user: &str, database: &str, application_name: &str) -> Result<Arc<dyn Session>>;
+}

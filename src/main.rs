@@ -1,0 +1,3 @@
+//! The `slipher` binary.
+
+fn main() {}
