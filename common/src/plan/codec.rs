@@ -3,7 +3,10 @@
 use crate::catalog::Table;
 use crate::error::{Error, ErrorKind};
 use crate::ids::{SegmentId, SliceId, TableId, TransactionId};
-use crate::plan::{OnlyTask0Exec, ScanSource, SegmentRef, SinkSlice, SinkTarget, SliceScanExec, SliceSinkExec};
+use crate::plan::{
+    AssignExec, FileFormat, FileRef, FileScanExec, OnlyTask0Exec, ScanSource, SegmentRef, SinkSlice, SinkTarget, SliceScanExec,
+    SliceSinkExec, TpchScanExec,
+};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::Statistics;
 use datafusion::error::Result;
@@ -37,7 +40,17 @@ impl PhysicalExtensionCodec for SlipherCodec {
             Kind::SliceScan(scan) => Arc::new(decode_scan(&scan, context)?),
             Kind::OnlyTask0(_) => Arc::new(OnlyTask0Exec::new(input()?)),
             Kind::SliceSink(sink) => Arc::new(SliceSinkExec::new(input()?, Arc::new(decode_target(&sink)?))),
-            other => return Err(torn(&format!("a node of an unknown kind: {other:?}")).into()),
+            Kind::Assign(assign) => {
+                let table = Arc::new(decode_table(&assign.target)?);
+                Arc::new(AssignExec::try_new(input()?, table, assign.truncate_strings)?)
+            }
+            Kind::FileScan(scan) => Arc::new(decode_files(&scan)?),
+            Kind::TpchScan(scan) => {
+                let columns = crate::tpch::tpch_schema(&scan.table).map_or(0, |schema| schema.fields().len());
+                let projection = indexes(&scan.projection, columns)?;
+                let (tasks, lanes) = (scan.tasks as usize, scan.partitions as usize);
+                Arc::new(TpchScanExec::try_new(&scan.table, scan.scale, tasks, lanes, projection)?)
+            }
         })
     }
 
@@ -53,6 +66,19 @@ impl PhysicalExtensionCodec for SlipherCodec {
             Kind::OnlyTask0(proto::OnlyTask0 {})
         } else if let Some(sink) = node.downcast_ref::<SliceSinkExec>() {
             Kind::SliceSink(encode_target(sink.target()))
+        } else if let Some(assign) = node.downcast_ref::<AssignExec>() {
+            let target = assign.table().to_proto().encode_to_vec();
+            Kind::Assign(proto::Assign { target, truncate_strings: assign.truncate_strings() })
+        } else if let Some(scan) = node.downcast_ref::<FileScanExec>() {
+            Kind::FileScan(encode_files(scan)?)
+        } else if let Some(scan) = node.downcast_ref::<TpchScanExec>() {
+            Kind::TpchScan(proto::TpchScan {
+                table: scan.table.clone(),
+                scale: scan.scale,
+                tasks: scan.tasks as u32,
+                partitions: scan.lanes as u32,
+                projection: numbers(&scan.projection),
+            })
         } else {
             return Err(Error::internal(format!("encoding a plan: {} is not one of Slipher's nodes", node.name())).into());
         };
@@ -199,4 +225,47 @@ fn decode_target(sink: &proto::SliceSink) -> Result<SinkTarget> {
 fn decode_table(bytes: &[u8]) -> Result<Table> {
     let stored = slipher_proto::meta::Table::decode(bytes).map_err(|error| torn(&error.to_string()))?;
     Ok(Table::from_proto(&stored)?)
+}
+
+fn encode_files(scan: &FileScanExec) -> Result<proto::FileScan> {
+    let (format, csv) = match &scan.format {
+        FileFormat::Parquet => ("parquet", None),
+        FileFormat::Csv(options) => ("csv", Some(options.clone())),
+    };
+    let file = |file: &FileRef| proto::FileRef {
+        path: file.path.clone(),
+        size: file.bytes,
+        range_start: file.range.map(|range| range.0),
+        range_end: file.range.map(|range| range.1),
+    };
+    let lane = |files: &Vec<FileRef>| proto::FileLane { files: files.iter().map(file).collect() };
+    let mut tasks: Vec<proto::FileTask> =
+        scan.tasks.iter().map(|lanes| proto::FileTask { lanes: lanes.iter().map(lane).collect() }).collect();
+    tasks.iter_mut().for_each(|task| task.lanes.resize_with(scan.lanes, Default::default));
+    Ok(proto::FileScan {
+        schema: encode_schema(&scan.schema)?,
+        format: format.to_owned(),
+        tasks,
+        csv,
+        projection: numbers(&scan.projection),
+    })
+}
+
+fn decode_files(scan: &proto::FileScan) -> Result<FileScanExec> {
+    let schema = decode_schema(&scan.schema)?;
+    let format = match (scan.format.as_str(), &scan.csv) {
+        ("parquet", _) => FileFormat::Parquet,
+        ("csv", Some(options)) => FileFormat::Csv(options.clone()),
+        (other, _) => return Err(torn(&format!("files of the unknown format {other}")).into()),
+    };
+    let file = |file: &proto::FileRef| FileRef {
+        path: file.path.clone(),
+        bytes: file.size,
+        range: file.range_start.zip(file.range_end),
+    };
+    let lane = |lane: &proto::FileLane| lane.files.iter().map(file).collect();
+    let tasks: Vec<Vec<Vec<FileRef>>> = scan.tasks.iter().map(|task| task.lanes.iter().map(lane).collect()).collect();
+    let lanes = tasks.first().map_or(crate::placement::LANES_MIN, Vec::len);
+    let projection = indexes(&scan.projection, schema.fields().len())?;
+    FileScanExec::try_new(schema, projection, format, tasks, lanes)
 }

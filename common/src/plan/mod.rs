@@ -1,12 +1,16 @@
 //! Slipher's own plan nodes and their codec.
 
+mod assign;
 mod codec;
+mod file_scan;
 mod only_task0;
 mod runtime;
 mod slice_scan;
 mod slice_sink;
 
+pub use assign::AssignExec;
 pub use codec::SlipherCodec;
+pub use file_scan::{FileScanExec, TpchScanExec};
 pub use only_task0::OnlyTask0Exec;
 pub use runtime::{ComputeRuntime, FileFormat, FileRef, LaneFiles, LaneScan, LaneSink, RuntimeHandle, SegmentRef, SinkSlice};
 pub use slice_scan::{ScanSource, SliceScanExec};

@@ -199,7 +199,9 @@ impl ExecutionPlan for SliceScanExec {
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let Some(task) = self.task.and_then(|task| self.source.tasks.get(task)) else {
-            return Err(Error::internal(format!("scan of table \"{}\" was started without a task", self.source.table_name)).into());
+            return Err(
+                Error::internal(format!("scan of table \"{}\" was started without a task", self.source.table_name)).into()
+            );
         };
         let lane = LaneScan {
             table_id: self.source.table_id,

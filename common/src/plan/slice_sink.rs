@@ -70,7 +70,8 @@ impl SliceSinkExec {
     /// The receipts in a batch that a sink yielded.
     pub fn receipts(batch: &RecordBatch) -> crate::Result<Vec<Segment>> {
         use arrow::array::AsArray;
-        let encoded = batch.column(0).as_binary_opt::<i32>().ok_or_else(|| crate::Error::internal("reading receipts: not binary"))?;
+        let encoded =
+            batch.column(0).as_binary_opt::<i32>().ok_or_else(|| crate::Error::internal("reading receipts: not binary"))?;
         encoded
             .iter()
             .flatten()

@@ -1,0 +1,8 @@
+//! Planning: tables, distribution, explain.
+
+pub(crate) mod align;
+mod all_tables;
+pub(crate) mod context;
+pub(crate) mod planner;
+pub(crate) mod scalar_subquery;
+pub(crate) mod table;

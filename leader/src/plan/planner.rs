@@ -1,0 +1,110 @@
+//! The engine's planner with Slipher's passes: physical plan, then `align`, then the boundaries are numbered and shipped.
+
+use crate::plan::align::align;
+use crate::plan::all_tables::JoinAllTablesLocally;
+use crate::plan::context::QueryContext;
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::error::Result;
+use datafusion::execution::context::QueryPlanner;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use datafusion::prelude::SessionConfig;
+use datafusion_distributed::{
+    DistributedExt, DistributedLeafExec, RouteTasksEvent, ScaleUpLeafNodeEvent, ScaleUpLeafNodeEventResponse,
+    SessionStateBuilderExt, WorkerResolver,
+};
+use slipher_common::plan::{SliceScanExec, SlipherCodec};
+use std::sync::Arc;
+use url::Url;
+
+/// Rows per batch between operators.
+const BATCH_ROWS: usize = 8192;
+
+/// Plans with [`QueryContext`] from the session's extensions.
+#[derive(Debug)]
+struct SlicePlanner;
+
+#[async_trait]
+impl QueryPlanner for SlicePlanner {
+    async fn create_physical_plan(&self, logical: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
+        let plan = DefaultPhysicalPlanner::default().create_physical_plan(logical, session).await?;
+        match session.config().get_extension::<QueryContext>() {
+            Some(query) => align(plan, &query, session.config().options()),
+            None => Ok(plan),
+        }
+    }
+}
+
+struct TaskUrls(Vec<Url>);
+
+impl WorkerResolver for TaskUrls {
+    fn get_urls(&self) -> Result<Vec<Url>> {
+        Ok(self.0.clone())
+    }
+}
+
+/// The settings that distributed plans need to be right; engine-notes A1 and A7 give the reason of each.
+pub(crate) fn engine_config(lanes: usize) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_target_partitions(lanes)
+        .with_batch_size(BATCH_ROWS)
+        .with_information_schema(false)
+        .with_create_default_catalog_and_schema(false)
+        .with_default_catalog_and_schema(slipher_common::catalog::DATABASE, slipher_common::catalog::PUBLIC_SCHEMA);
+    let options = config.options_mut();
+    options.optimizer.enable_round_robin_repartition = false;
+    options.optimizer.repartition_file_scans = false;
+    options.optimizer.subset_repartition_threshold = 1;
+    options.optimizer.enable_join_dynamic_filter_pushdown = false;
+    options.optimizer.prefer_existing_sort = false;
+    options.execution.enable_file_stream_work_stealing = false;
+    options.sql_parser.dialect = datafusion::common::config::Dialect::Redshift;
+    options.execution.time_zone = Some("UTC".to_owned());
+    config
+}
+
+/// A session for statements that touch no slices: expressions and the leader's own tables.
+pub(crate) fn local_state(lanes: usize, runtime: Arc<RuntimeEnv>) -> SessionStateBuilder {
+    SessionStateBuilder::new().with_config(engine_config(lanes)).with_runtime_env(runtime).with_default_features()
+}
+
+/// A session for one query over `query`'s layout.
+pub(crate) fn query_state(query: Arc<QueryContext>, runtime: Arc<RuntimeEnv>, collect_metrics: bool) -> Result<SessionState> {
+    let tasks = query.layout.tasks();
+    let config = engine_config(query.layout.lanes).with_extension(Arc::clone(&query));
+    let mut rules = PhysicalOptimizer::default().rules;
+    let after_selection = rules.iter().position(|rule| rule.name() == "join_selection").map_or(rules.len(), |index| index + 1);
+    rules.insert(after_selection, Arc::new(JoinAllTablesLocally));
+    let routing = Arc::clone(&query);
+    let builder = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_physical_optimizer_rules(rules)
+        .with_query_planner(Arc::new(SlicePlanner))
+        .with_distributed_planner()
+        .with_distributed_user_codec(SlipherCodec)
+        .with_distributed_worker_resolver(TaskUrls(query.addresses.clone()))
+        .with_distributed_scale_up_leaf_node_handler(one_scan_per_task)
+        .with_distributed_route_tasks_handler(move |event: RouteTasksEvent<'_>| routing.route(&event))
+        .with_distributed_compression(None)?
+        .with_distributed_children_isolator_unions(false)?
+        .with_distributed_broadcast_joins(false)?
+        .with_distributed_dynamic_task_count(false)?
+        .with_distributed_max_tasks_per_stage(tasks)?
+        .with_distributed_metrics_collection(collect_metrics)?;
+    Ok(builder.build())
+}
+
+/// A scan of slices becomes one scan per task, each with its own segments.
+fn one_scan_per_task(event: ScaleUpLeafNodeEvent<'_>) -> Option<Result<ScaleUpLeafNodeEventResponse>> {
+    let scan = event.plan.downcast_ref::<SliceScanExec>()?;
+    let variants = (0..event.task_count).map(|task| Arc::new(scan.for_task(task)) as Arc<dyn ExecutionPlan>);
+    let leaf = DistributedLeafExec::try_new(Arc::clone(event.plan), variants);
+    Some(leaf.map(|leaf| ScaleUpLeafNodeEventResponse::new(Arc::new(leaf))))
+}
