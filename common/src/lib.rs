@@ -2,6 +2,7 @@
 
 pub mod assign;
 pub mod catalog;
+pub mod channels;
 pub mod distribution;
 pub mod error;
 pub mod ids;

@@ -3,6 +3,7 @@
 
 pub mod load;
 pub mod memory;
+mod node;
 pub mod replicate;
 mod runtime;
 mod scan;
@@ -11,4 +12,5 @@ pub mod service;
 mod sink;
 pub mod store;
 
+pub use node::{ComputeConfig, ComputeNode};
 pub use runtime::{NodeOptions, NodeRuntime};

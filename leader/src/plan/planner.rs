@@ -22,9 +22,6 @@ use slipher_common::plan::{SliceScanExec, SlipherCodec};
 use std::sync::Arc;
 use url::Url;
 
-/// Rows per batch between operators.
-const BATCH_ROWS: usize = 8192;
-
 /// Plans with [`QueryContext`] from the session's extensions.
 #[derive(Debug)]
 struct SlicePlanner;
@@ -52,19 +49,12 @@ impl WorkerResolver for TaskUrls {
 pub(crate) fn engine_config(lanes: usize) -> SessionConfig {
     let mut config = SessionConfig::new()
         .with_target_partitions(lanes)
-        .with_batch_size(BATCH_ROWS)
         .with_information_schema(false)
         .with_create_default_catalog_and_schema(false)
         .with_default_catalog_and_schema(slipher_common::catalog::DATABASE, slipher_common::catalog::PUBLIC_SCHEMA);
     let options = config.options_mut();
-    options.optimizer.enable_round_robin_repartition = false;
-    options.optimizer.repartition_file_scans = false;
-    options.optimizer.subset_repartition_threshold = 1;
-    options.optimizer.enable_join_dynamic_filter_pushdown = false;
-    options.optimizer.prefer_existing_sort = false;
-    options.execution.enable_file_stream_work_stealing = false;
+    slipher_common::plan::apply_engine_options(options);
     options.sql_parser.dialect = datafusion::common::config::Dialect::Redshift;
-    options.execution.time_zone = Some("UTC".to_owned());
     config
 }
 
