@@ -1,1 +1,4 @@
 //! Endpoints: what clients connect to. Each speaks one protocol to the traits of `session`.
+
+pub mod postgres;
+pub mod values;
