@@ -1,1 +1,3 @@
 //! Endpoints: what clients connect to. Each speaks one protocol to the traits of `session`.
+
+pub mod flight_sql;
