@@ -11,3 +11,5 @@ pub mod session;
 pub mod sql;
 pub mod users;
 pub mod wire;
+
+pub use engine::{Leader, LeaderAddresses, LeaderConfig, generated_password};

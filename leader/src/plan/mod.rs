@@ -3,6 +3,7 @@
 pub(crate) mod align;
 mod all_tables;
 pub(crate) mod context;
+pub(crate) mod explain;
 pub(crate) mod planner;
 pub(crate) mod scalar_subquery;
 pub(crate) mod table;

@@ -20,6 +20,7 @@ use datafusion_distributed::{
 };
 use slipher_common::plan::{SliceScanExec, SlipherCodec};
 use std::sync::Arc;
+use tonic::codegen::http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 /// Plans with [`QueryContext`] from the session's extensions.
@@ -64,7 +65,12 @@ pub(crate) fn local_state(lanes: usize, runtime: Arc<RuntimeEnv>) -> SessionStat
 }
 
 /// A session for one query over `query`'s layout.
-pub(crate) fn query_state(query: Arc<QueryContext>, runtime: Arc<RuntimeEnv>, collect_metrics: bool) -> Result<SessionState> {
+pub(crate) fn query_state(
+    query: Arc<QueryContext>,
+    channels: NodeChannels,
+    runtime: Arc<RuntimeEnv>,
+    collect_metrics: bool,
+) -> Result<SessionState> {
     let tasks = query.layout.tasks();
     let config = engine_config(query.layout.lanes).with_extension(Arc::clone(&query));
     let mut rules = PhysicalOptimizer::default().rules;
@@ -79,6 +85,8 @@ pub(crate) fn query_state(query: Arc<QueryContext>, runtime: Arc<RuntimeEnv>, co
         .with_query_planner(Arc::new(SlicePlanner))
         .with_distributed_planner()
         .with_distributed_user_codec(SlipherCodec)
+        .with_distributed_channel_resolver(channels)
+        .with_distributed_passthrough_headers(query_headers(&query)?)?
         .with_distributed_worker_resolver(TaskUrls(query.addresses.clone()))
         .with_distributed_scale_up_leaf_node_handler(one_scan_per_task)
         .with_distributed_route_tasks_handler(move |event: RouteTasksEvent<'_>| routing.route(&event))
@@ -97,4 +105,11 @@ fn one_scan_per_task(event: ScaleUpLeafNodeEvent<'_>) -> Option<Result<ScaleUpLe
     let variants = (0..event.task_count).map(|task| Arc::new(scan.for_task(task)) as Arc<dyn ExecutionPlan>);
     let leaf = DistributedLeafExec::try_new(Arc::clone(event.plan), variants);
     Some(leaf.map(|leaf| ScaleUpLeafNodeEventResponse::new(Arc::new(leaf))))
+}
+
+/// The query's name, for its tasks on compute nodes.
+fn query_headers(query: &QueryContext) -> Result<HeaderMap> {
+    let value = HeaderValue::from_str(&query.query_id)
+        .map_err(|error| slipher_common::Error::internal(format!("query id \"{}\": {error}", query.query_id)))?;
+    Ok(HeaderMap::from_iter([(HeaderName::from_static(QUERY_ID_HEADER), value)]))
 }

@@ -2,6 +2,13 @@
 //!
 //! The wire endpoints (`wire`) know nothing of planning; they see [`Engine`], [`Session`], [`Statement`] and [`Outcome`].
 
+mod commands;
+mod describe;
+mod leader_session;
+mod settings;
+
+pub(crate) use leader_session::LeaderSession;
+
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;

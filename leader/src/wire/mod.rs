@@ -2,4 +2,4 @@
 
 pub mod flight_sql;
 pub mod postgres;
-mod values;
+pub mod values;

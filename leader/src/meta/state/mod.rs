@@ -145,6 +145,11 @@ impl State {
         self.version
     }
 
+    /// The id that the next object gets; lower ones are taken.
+    pub fn next_object_id(&self) -> u64 {
+        self.next_object_id
+    }
+
     /// What was decided when the cluster was made; `None` before that.
     pub fn cluster(&self) -> Option<&ClusterInfo> {
         self.cluster.as_ref()
