@@ -1,5 +1,186 @@
-//! SQL text to meaning.
+//! SQL text to meaning: what a statement asks for, as plain data.
+//!
+//! [`parse::parse`] splits and parses, [`rewrite`] turns Redshift's spelling into what the engine's planner knows,
+//! [`position`] points errors of the engine back into the text. Positions count characters from 1 within the
+//! statement's own text; whoever answers a client adds the statement's offset.
+
+// The session, which executes these, is written beside this module.
+#![allow(dead_code, reason = "the session uses them")]
+
+pub(crate) mod copy;
+mod copy_options;
+pub(crate) mod create_table;
+mod insert;
+pub(crate) mod lex;
+pub(crate) mod names;
+pub(crate) mod output;
+pub(crate) mod parse;
+pub(crate) mod position;
+pub(crate) mod rewrite;
+mod statements;
+mod table_attributes;
+mod types;
+
+pub(crate) use copy::CopySpec;
+pub(crate) use create_table::{CreateTableAsSpec, CreateTableSpec};
+pub(crate) use insert::{InsertSource, InsertSpec};
+pub(crate) use names::{Name, QualifiedName};
+
+use datafusion::sql::sqlparser::ast;
+use slipher_common::Error;
+use std::fmt;
+
+/// Value of the setting `standard_conforming_strings` that clients must be told: a backslash in a string literal is an
+/// escape, as in Redshift. A client told `on` would send backslashes that lose their meaning.
+pub(crate) const STANDARD_CONFORMING_STRINGS: &str = "off";
 
 /// What the parser made of one statement.
 #[derive(Debug)]
-pub(crate) struct Parsed {}
+pub(crate) enum Parsed {
+    /// A query, rewritten for the engine's planner; always `ast::Statement::Query`.
+    Query(Box<ast::Statement>),
+    /// EXPLAIN.
+    Explain {
+        /// Runs the statement and shows what happened.
+        analyze: bool,
+        /// Shows more.
+        verbose: bool,
+        /// The statement.
+        inner: Box<Parsed>,
+    },
+    /// CREATE SCHEMA.
+    CreateSchema {
+        /// Its name.
+        name: Name,
+        /// No error when it is there.
+        if_not_exists: bool,
+        /// AUTHORIZATION.
+        owner: Option<Name>,
+    },
+    /// DROP SCHEMA.
+    DropSchema {
+        /// Their names.
+        names: Vec<Name>,
+        /// No error when one is missing.
+        if_exists: bool,
+        /// With everything inside.
+        cascade: bool,
+    },
+    /// CREATE TABLE with columns.
+    CreateTable(Box<CreateTableSpec>),
+    /// CREATE TABLE AS, or SELECT INTO.
+    CreateTableAs {
+        /// The table.
+        spec: Box<CreateTableAsSpec>,
+        /// Where its rows come from, rewritten; always `ast::Statement::Query`.
+        query: Box<ast::Statement>,
+    },
+    /// DROP TABLE.
+    DropTable {
+        /// Their names.
+        tables: Vec<QualifiedName>,
+        /// No error when one is missing.
+        if_exists: bool,
+        /// With what depends on them.
+        cascade: bool,
+    },
+    /// INSERT.
+    Insert(Box<InsertSpec>),
+    /// COPY.
+    Copy(Box<CopySpec>),
+    /// TRUNCATE.
+    Truncate {
+        /// The table.
+        table: QualifiedName,
+    },
+    /// SET.
+    Set {
+        /// The setting, lower case.
+        name: String,
+        /// Its value without quotes.
+        value: String,
+        /// SET LOCAL: until the transaction ends.
+        local: bool,
+    },
+    /// RESET name, SET name TO DEFAULT; without a name RESET ALL.
+    Reset {
+        /// The setting, lower case.
+        name: Option<String>,
+    },
+    /// SHOW setting; `all` shows every one.
+    Show {
+        /// The setting, lower case.
+        name: String,
+    },
+    /// BEGIN, START TRANSACTION.
+    Begin {
+        /// READ ONLY.
+        read_only: bool,
+    },
+    /// COMMIT, END.
+    Commit,
+    /// ROLLBACK, ABORT.
+    Rollback,
+    /// ANALYZE.
+    Analyze {
+        /// One table, or all.
+        table: Option<QualifiedName>,
+    },
+    /// VACUUM.
+    Vacuum {
+        /// One table, or all.
+        table: Option<QualifiedName>,
+    },
+    /// CREATE USER.
+    CreateUser(UserSpec),
+    /// ALTER USER.
+    AlterUser(UserSpec),
+    /// DROP USER.
+    DropUser {
+        /// Their names.
+        names: Vec<Name>,
+        /// No error when one is missing.
+        if_exists: bool,
+    },
+    /// DEALLOCATE of one prepared statement, or of all.
+    Deallocate {
+        /// Its name.
+        name: Option<Name>,
+    },
+    /// DISCARD ALL and its kinds.
+    Discard,
+    /// The syntax is right, but executing it answers this error (mostly 0A000: what is not supported and what to use).
+    /// A position in it counts within the statement's text.
+    Refused(Box<Error>),
+}
+
+/// What CREATE USER and ALTER USER say.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct UserSpec {
+    /// The user.
+    pub name: Name,
+    /// PASSWORD, when there was one.
+    pub password: Option<Password>,
+    /// CREATEUSER or NOCREATEUSER: a superuser or not.
+    pub superuser: Option<bool>,
+    /// CREATEDB or NOCREATEDB.
+    pub can_create_database: Option<bool>,
+}
+
+/// What stood after PASSWORD.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Password {
+    /// A password. `Debug` does not show it.
+    Plain(String),
+    /// DISABLE: nobody can log in with a password.
+    Disabled,
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain(_) => "Plain(..)",
+            Self::Disabled => "Disabled",
+        })
+    }
+}

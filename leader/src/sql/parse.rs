@@ -1,0 +1,374 @@
+//! From the text a client sent to its statements.
+
+use super::lex::{Cursor, DIALECT, Lexed, offset_of, syntax_error};
+use super::{Parsed, copy, create_table, insert, rewrite, statements};
+use crate::session::Statement;
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token};
+use slipher_common::{Error, ErrorKind, Result};
+use std::sync::Arc;
+
+/// Longest text of one request, in bytes (Redshift's limit of one statement).
+pub(crate) const TEXT_LENGTH_MAX_BYTES: usize = 16 * 1024 * 1024;
+/// How deep expressions and subqueries may nest, in calls of the parser.
+const NESTING_MAX_CALLS: usize = 160;
+/// Operators that one expression may chain; a chain is a tree of that depth.
+const OPERATORS_IN_CHAIN_MAX: usize = 4_000;
+
+/// Splits `sql` at semicolons and parses each statement. Fails for syntax only, with the position in `sql`; whatever
+/// else is wrong with a statement comes to light when it is executed ([`Parsed::Refused`]).
+pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>> {
+    if sql.len() > TEXT_LENGTH_MAX_BYTES {
+        return Err(Error::new(ErrorKind::ProgramLimit, format!("the text has {} bytes", sql.len()))
+            .with_hint(format!("at most {TEXT_LENGTH_MAX_BYTES} bytes are allowed; load rows with COPY")));
+    }
+    let lexed = Lexed::new(sql)?;
+    let pieces = split(&lexed);
+    if let [piece] = pieces.as_slice()
+        && piece.whole
+    {
+        let parsed = parse_statement(&lexed)?;
+        return Ok(vec![Statement { text: Arc::from(sql.trim_end()), offset: 0, parsed: Arc::new(parsed) }]);
+    }
+    pieces.into_iter().map(|piece| parse_piece(&sql[piece.bytes], piece.offset)).collect()
+}
+
+fn parse_piece(text: &str, offset: usize) -> Result<Statement> {
+    let shift = |mut error: Error| {
+        error.position = error.position.map(|position| position + offset);
+        error
+    };
+    let lexed = Lexed::new(text).map_err(shift)?;
+    let parsed = parse_statement(&lexed).map_err(shift)?;
+    Ok(Statement { text: Arc::from(text), offset, parsed: Arc::new(parsed) })
+}
+
+struct Piece {
+    bytes: std::ops::Range<usize>,
+    /// Characters before it.
+    offset: usize,
+    /// The text is this statement and nothing else before or after it.
+    whole: bool,
+}
+
+fn split(lexed: &Lexed<'_>) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut empty = true;
+    // Comments before a statement belong to it: they often carry what a tool says about the query.
+    let (mut offset, mut byte) = lexed.first_not_blank().map_or((0, 0), |start| offset_of(lexed.text, start));
+    for lexeme in &lexed.lexemes {
+        if lexeme.token == Token::SemiColon {
+            if !std::mem::replace(&mut empty, true) {
+                let bytes = byte..byte + lexed.text[byte..lexeme.bytes.start].trim_end().len();
+                pieces.push(Piece { bytes, offset, whole: false });
+            }
+            let rest = &lexed.text[lexeme.bytes.end..];
+            let blank = rest.len() - rest.trim_start().len();
+            byte = lexeme.bytes.end + blank;
+            offset = lexeme.start + 1 + rest[..blank].chars().count();
+        } else {
+            empty = false;
+        }
+    }
+    if !empty {
+        let bytes = byte..byte + lexed.text[byte..].trim_end().len();
+        pieces.push(Piece { whole: byte == 0, bytes, offset });
+    }
+    pieces
+}
+
+/// Parses the one statement of `lexed`.
+fn parse_statement(lexed: &Lexed<'_>) -> Result<Parsed> {
+    check_chains(lexed)?;
+    match parse_cursor(&mut Cursor::new(lexed)) {
+        Err(error) if !matches!(error.kind, ErrorKind::Syntax | ErrorKind::ProgramLimit) => Ok(Parsed::Refused(Box::new(error))),
+        other => other,
+    }
+}
+
+/// Parses from the cursor to the end.
+pub(super) fn parse_cursor(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    let first = cursor.peek().and_then(|lexeme| lexeme.keyword()).unwrap_or_default();
+    match first.as_str() {
+        "SELECT" | "WITH" | "VALUES" => parse_query_statement(cursor),
+        "EXPLAIN" => parse_explain(cursor),
+        "INSERT" => Ok(Parsed::Insert(Box::new(insert::parse(cursor)?))),
+        "COPY" => copy::parse(cursor),
+        "CREATE" if create_table::starts_here(cursor) => create_table::parse(cursor),
+        "DELETE" | "UPDATE" | "MERGE" => parse_unsupported_dml(cursor, &first),
+        _ if cursor.looking_at_token(&Token::LParen) => parse_query_statement(cursor),
+        _ => statements::parse(cursor),
+    }
+}
+
+fn parse_query_statement(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    let position = cursor.position();
+    let mut query = query_to_end(cursor)?;
+    if let Some(into) = take_into(&mut query) {
+        if into.temporary || into.unlogged {
+            return Err(create_table::temporary_table(position));
+        }
+        let spec = create_table::CreateTableAsSpec::into_table(&into.name, |ident| position_of(cursor.lexed, ident.span))?;
+        return Ok(Parsed::CreateTableAs { spec: Box::new(spec), query });
+    }
+    Ok(Parsed::Query(query))
+}
+
+/// The target of SELECT ... INTO, taken out of the query.
+fn take_into(statement: &mut ast::Statement) -> Option<ast::SelectInto> {
+    let ast::Statement::Query(query) = statement else { return None };
+    let mut body = query.body.as_mut();
+    loop {
+        match body {
+            ast::SetExpr::Select(select) => return select.into.take(),
+            ast::SetExpr::SetOperation { left, .. } => body = left.as_mut(),
+            _ => return None,
+        }
+    }
+}
+
+/// Parses and rewrites the query that reaches from the cursor to the end.
+pub(super) fn query_to_end(cursor: &mut Cursor<'_>) -> Result<Box<ast::Statement>> {
+    let query = with_sqlparser(cursor, |parser| parser.parse_query())?;
+    if !cursor.at_end() {
+        return Err(explain_syntax(cursor.lexed, cursor.next));
+    }
+    let mut statement = ast::Statement::Query(query);
+    rewrite::rewrite_statement(&mut statement, &|span| position_of(cursor.lexed, span))?;
+    Ok(Box::new(statement))
+}
+
+/// Parses one expression with `DEFAULT`-like texts in mind: the whole of `text` must be it.
+pub(crate) fn parse_expression(text: &str) -> Result<ast::Expr> {
+    let lexed = Lexed::new(text)?;
+    check_chains(&lexed)?;
+    let mut cursor = Cursor::new(&lexed);
+    let mut expression = with_sqlparser(&mut cursor, |parser| parser.parse_expr())?;
+    cursor.expect_end()?;
+    rewrite::rewrite_expression(&mut expression, &|span| position_of(&lexed, span))?;
+    Ok(expression)
+}
+
+fn parse_explain(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    cursor.expect(&["EXPLAIN"])?;
+    let (mut analyze, mut verbose) = (false, false);
+    let in_parentheses = cursor.looking_at_token(&Token::LParen)
+        && cursor.peek_at(1).and_then(|lexeme| lexeme.keyword()).is_some_and(|word| matches!(&*word, "ANALYZE" | "VERBOSE"));
+    if in_parentheses {
+        cursor.expect_token(&Token::LParen)?;
+        loop {
+            let option = cursor.eat_one_of(&["ANALYZE", "VERBOSE"]).ok_or_else(|| cursor.error("expected ANALYZE or VERBOSE"))?;
+            let on = cursor.eat_one_of(&["TRUE", "FALSE", "ON", "OFF"]).is_none_or(|word| matches!(word, "TRUE" | "ON"));
+            *(if option == "ANALYZE" { &mut analyze } else { &mut verbose }) = on;
+            if !cursor.eat_token(&Token::Comma) {
+                break;
+            }
+        }
+        cursor.expect_token(&Token::RParen)?;
+    } else {
+        while let Some(option) = cursor.eat_one_of(&["ANALYZE", "VERBOSE"]) {
+            *(if option == "ANALYZE" { &mut analyze } else { &mut verbose }) = true;
+        }
+    }
+    let position = cursor.position();
+    if cursor.at_end() {
+        return Err(cursor.error("expected a statement after EXPLAIN"));
+    }
+    match parse_cursor(cursor)? {
+        inner @ (Parsed::Query(_) | Parsed::CreateTableAs { .. } | Parsed::Insert(_) | Parsed::Copy(_)) => {
+            Ok(Parsed::Explain { analyze, verbose, inner: Box::new(inner) })
+        }
+        refused @ Parsed::Refused(_) => Ok(refused),
+        _ => Err(Error::not_supported(
+            "EXPLAIN of this kind of statement",
+            "explain a query, INSERT, CREATE TABLE AS or COPY",
+        )
+        .at(position)),
+    }
+}
+
+/// Checks the syntax, then refuses.
+fn parse_unsupported_dml(cursor: &mut Cursor<'_>, verb: &str) -> Result<Parsed> {
+    let position = cursor.position();
+    let checked = with_sqlparser(cursor, |parser| parser.parse_statement());
+    match checked {
+        // MERGE and DELETE ... USING have forms that sqlparser does not know.
+        Err(error) if verb == "UPDATE" => return Err(error),
+        Ok(_) if !cursor.at_end() && verb != "MERGE" => return Err(explain_syntax(cursor.lexed, cursor.next)),
+        _ => {}
+    }
+    let hint = match verb {
+        "DELETE" => "TRUNCATE the table, or create a new one from the rows to keep: CREATE TABLE ... AS SELECT ... WHERE NOT (...)",
+        _ => "create a new table from the changed rows: CREATE TABLE ... AS SELECT ...",
+    };
+    Err(Error::not_supported(verb, hint).at(position))
+}
+
+/// Runs sqlparser from the cursor on, and moves the cursor behind what it read.
+pub(super) fn with_sqlparser<T>(
+    cursor: &mut Cursor<'_>,
+    read: impl FnOnce(&mut Parser<'_>) -> std::result::Result<T, ParserError>,
+) -> Result<T> {
+    with_sqlparser_until(cursor, cursor.lexed.lexemes.len(), read)
+}
+
+/// The same, but sqlparser does not see lexemes from `until` on.
+pub(super) fn with_sqlparser_until<T>(
+    cursor: &mut Cursor<'_>,
+    until: usize,
+    read: impl FnOnce(&mut Parser<'_>) -> std::result::Result<T, ParserError>,
+) -> Result<T> {
+    let lexed = cursor.lexed;
+    let index = |lexeme: usize| lexed.lexemes.get(lexeme).map_or(lexed.all.len(), |lexeme| lexeme.index);
+    let from = index(cursor.next);
+    let mut parser = Parser::new(&DIALECT)
+        .with_recursion_limit(NESTING_MAX_CALLS)
+        .with_tokens_with_locations(lexed.all[from..index(until)].to_vec());
+    let answer = read(&mut parser);
+    let reached = lexed.lexemes.partition_point(|lexeme| lexeme.index < from + parser.index());
+    match answer {
+        Ok(value) => {
+            cursor.next = reached;
+            Ok(value)
+        }
+        Err(error) => Err(from_parser_error(lexed, &error, reached)),
+    }
+}
+
+fn from_parser_error(lexed: &Lexed<'_>, error: &ParserError, reached: usize) -> Error {
+    let message = match error {
+        ParserError::RecursionLimitExceeded => {
+            return Error::new(ErrorKind::ProgramLimit, "the statement nests too deeply")
+                .with_hint("name parts of it in a WITH clause, or use IN (...) in place of many conditions")
+                .at(lexed.lexemes.get(reached).map_or(lexed.characters, |lexeme| lexeme.start) + 1);
+        }
+        ParserError::ParserError(message) | ParserError::TokenizerError(message) => message,
+    };
+    let (text, location) = match message.rsplit_once(" at Line: ") {
+        Some((text, place)) => (text, read_location(place)),
+        None => (message.as_str(), None),
+    };
+    let index = match location {
+        Some(location) if location.line > 0 => {
+            let (start, _) = offset_of(lexed.text, location);
+            lexed.lexemes.partition_point(|lexeme| lexeme.start < start)
+        }
+        Some(_) => lexed.lexemes.len(),
+        None if text.ends_with("found: EOF") => lexed.lexemes.len(),
+        None => reached.min(lexed.lexemes.len()),
+    };
+    let mut error = explain_syntax(lexed, index);
+    let expected = text.strip_prefix("Expected: ").map(|rest| rest.rsplit_once(", found: ").map_or(rest, |(what, _)| what));
+    error.detail = Some(match expected {
+        Some("end of statement") => "expected the end of the statement".to_owned(),
+        Some(what) => format!("expected {}", what.trim_end_matches(':')),
+        None => text.to_owned(),
+    });
+    error
+}
+
+fn read_location(place: &str) -> Option<Location> {
+    let (line, column) = place.split_once(", Column: ")?;
+    Some(Location { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? })
+}
+
+/// Keywords that a word of a query may have been meant to be.
+const QUERY_KEYWORDS: &[&str] =
+    &["SELECT", "FROM", "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "UNION", "JOIN", "LEFT", "INNER", "VALUES", "DISTINCT"];
+
+/// A syntax error at a lexeme with the hint that helps most often.
+pub(super) fn explain_syntax(lexed: &Lexed<'_>, index: usize) -> Error {
+    let error = syntax_error(lexed, index);
+    let found = lexed.lexemes.get(index);
+    let before = index.checked_sub(1).and_then(|i| lexed.lexemes.get(i));
+    let misspelled = [found, before].into_iter().flatten().find_map(|lexeme| {
+        let word = lexeme.keyword()?;
+        let hint = slipher_common::error::did_you_mean(&word, QUERY_KEYWORDS.iter().copied().filter(|keyword| {
+            *keyword != word && word.len() >= 3 && word.len().abs_diff(keyword.len()) <= 2
+        }));
+        Some(hint).filter(|hint| !hint.is_empty() && !QUERY_KEYWORDS.contains(&word.as_str()))
+    });
+    if let Some(hint) = misspelled {
+        return error.with_hint(hint);
+    }
+    let ends_item = |token: &Token| match token {
+        Token::Word(word) => !super::names::is_reserved(&word.value) || word.quote_style.is_some(),
+        Token::RParen | Token::Number(..) | Token::SingleQuotedString(_) => true,
+        _ => false,
+    };
+    let starts_item = |token: &Token| match token {
+        Token::Word(word) => !super::names::is_reserved(&word.value) || word.quote_style.is_some(),
+        Token::Number(..) | Token::SingleQuotedString(_) => true,
+        _ => false,
+    };
+    match (before, found) {
+        (Some(before), Some(found)) if ends_item(&before.token) && starts_item(&found.token) => {
+            error.with_hint(format!("is a comma missing before \"{}\"?", lexed.text_of(found)))
+        }
+        (Some(before), Some(found))
+            if before.token == Token::Comma && found.keyword().is_some_and(|word| super::names::is_reserved(&word)) =>
+        {
+            error.with_hint(format!("is there a comma too many before \"{}\"?", lexed.text_of(found)))
+        }
+        _ => error,
+    }
+}
+
+/// Position (characters from 1) of a span of the syntax tree; 1 for a span that stands nowhere.
+pub(super) fn position_of(lexed: &Lexed<'_>, span: Span) -> usize {
+    if span.start.line == 0 { 1 } else { offset_of(lexed.text, span.start).0 + 1 }
+}
+
+/// Refuses chains of operators so long that walking their tree could exhaust the stack.
+fn check_chains(lexed: &Lexed<'_>) -> Result<()> {
+    let mut levels = vec![0_usize];
+    for lexeme in &lexed.lexemes {
+        match &lexeme.token {
+            Token::LParen | Token::LBracket => levels.push(0),
+            Token::RParen | Token::RBracket => {
+                levels.pop();
+                if levels.is_empty() {
+                    levels.push(0);
+                }
+            }
+            Token::Comma | Token::SemiColon => {
+                if let Some(level) = levels.last_mut() {
+                    *level = 0;
+                }
+            }
+            token if is_chained(token) => {
+                if let Some(level) = levels.last_mut() {
+                    *level += 1;
+                    if *level > OPERATORS_IN_CHAIN_MAX {
+                        return Err(Error::new(
+                            ErrorKind::ProgramLimit,
+                            format!("an expression chains more than {OPERATORS_IN_CHAIN_MAX} operators"),
+                        )
+                        .with_hint("use IN (...) or a join with a table of values in place of many conditions")
+                        .at(lexeme.start + 1));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn is_chained(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => {
+            word.quote_style.is_none()
+                && ["and", "or", "not", "union", "except", "intersect", "minus", "is", "collate", "like", "when"]
+                    .iter()
+                    .any(|keyword| word.value.eq_ignore_ascii_case(keyword))
+        }
+        Token::Number(..) | Token::SingleQuotedString(_) | Token::Period | Token::Placeholder(_) => false,
+        Token::DollarQuotedString(_) | Token::EscapedStringLiteral(_) | Token::NationalStringLiteral(_) => false,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,421 @@
+//! The small statements: schemas, settings, transactions, users, and what is refused with advice.
+
+use super::lex::Cursor;
+use super::names::Name;
+use super::parse::explain_syntax;
+use super::{Parsed, Password, UserSpec};
+use datafusion::sql::sqlparser::tokenizer::Token;
+use slipher_common::error::did_you_mean;
+use slipher_common::{Error, ErrorKind, Result};
+
+/// First words of every statement Redshift has.
+const STATEMENT_KEYWORDS: &[&str] = &[
+    "ABORT", "ALTER", "ANALYZE", "ATTACH", "BEGIN", "CALL", "CANCEL", "CLOSE", "COMMENT", "COMMIT", "COPY", "CREATE",
+    "DEALLOCATE", "DECLARE", "DELETE", "DESC", "DETACH", "DISCARD", "DROP", "END", "EXECUTE", "EXPLAIN", "FETCH", "GRANT",
+    "INSERT", "LOCK", "MERGE", "PREPARE", "REFRESH", "RESET", "REVOKE", "ROLLBACK", "SELECT", "SET", "SHOW", "START", "TRUNCATE",
+    "UNLOAD", "UPDATE", "USE", "VACUUM", "VALUES", "WITH",
+];
+
+/// What is not there, by first words (longest first), and what to use.
+const REFUSED: &[(&[&str], &str)] = &[
+    (&["CREATE", "OR", "REPLACE", "VIEW"], "create a table with CREATE TABLE ... AS, or write the query as a WITH clause"),
+    (&["CREATE", "MATERIALIZED", "VIEW"], "create a table with CREATE TABLE ... AS"),
+    (&["CREATE", "VIEW"], "create a table with CREATE TABLE ... AS, or write the query as a WITH clause"),
+    (&["CREATE", "EXTERNAL", "SCHEMA"], "load the files with COPY"),
+    (&["CREATE", "EXTERNAL", "TABLE"], "load the files with COPY"),
+    (&["CREATE", "EXTERNAL", "FUNCTION"], "use the built-in functions"),
+    (&["CREATE", "DATABASE"], "there is one database; create a schema in it"),
+    (&["CREATE", "EXTERNAL"], "load the files with COPY"),
+    (&["CREATE", "MODEL"], "export the rows and train outside"),
+    (&["CREATE", "FUNCTION"], "use the built-in functions"),
+    (&["CREATE", "OR", "REPLACE"], "use the built-in functions and plain SQL statements"),
+    (&["CREATE", "PROCEDURE"], "send the statements one after another"),
+    (&["CREATE", "GROUP"], "create users with CREATE USER"),
+    (&["CREATE", "ROLE"], "create users with CREATE USER"),
+    (&["CREATE"], "CREATE SCHEMA, CREATE TABLE, CREATE TABLE ... AS and CREATE USER are there"),
+    (&["DROP"], "DROP SCHEMA, DROP TABLE and DROP USER are there"),
+    (&["ALTER", "TABLE"], "create the table anew: CREATE TABLE new AS SELECT ... FROM old"),
+    (&["ALTER"], "ALTER USER is there"),
+    (&["GRANT"], "users see every schema; make separate users with CREATE USER"),
+    (&["REVOKE"], "users see every schema; make separate users with CREATE USER"),
+    (&["UNLOAD"], "read the rows with a query, over PostgreSQL or Flight SQL"),
+    (&["CALL"], "send the procedure's statements one after another"),
+    (&["CANCEL"], "cancel from the session that runs the query"),
+    (&["PREPARE"], "prepare with the protocol of your driver (extended query, Flight SQL prepared statement)"),
+    (&["EXECUTE"], "prepare with the protocol of your driver (extended query, Flight SQL prepared statement)"),
+    (&["DECLARE"], "fetch the rows of the query itself; they stream"),
+    (&["FETCH"], "fetch the rows of the query itself; they stream"),
+    (&["CLOSE"], "fetch the rows of the query itself; they stream"),
+    (&["COMMENT"], "keep descriptions outside the database"),
+    (&["LOCK"], "statements see one version of all tables without locks"),
+    (&["REFRESH"], "create the table anew with CREATE TABLE ... AS"),
+    (&["ATTACH"], "make separate tables for what not everybody may see"),
+    (&["DETACH"], "make separate tables for what not everybody may see"),
+    (&["DESC"], "query information_schema.columns"),
+    (&["USE"], "there is one database; set search_path"),
+];
+
+/// Parses one small statement.
+pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    let start = cursor.next;
+    let first = cursor.peek().and_then(|lexeme| lexeme.keyword()).unwrap_or_default();
+    let parsed = match first.as_str() {
+        "CREATE" if cursor.eat(&["CREATE", "SCHEMA"]) => create_schema(cursor)?,
+        "DROP" if cursor.eat(&["DROP", "SCHEMA"]) => drop_schema(cursor)?,
+        "DROP" if cursor.eat(&["DROP", "TABLE"]) => drop_table(cursor)?,
+        "CREATE" if cursor.eat(&["CREATE", "USER"]) => Parsed::CreateUser(user(cursor, true)?),
+        "ALTER" if cursor.eat(&["ALTER", "USER"]) => Parsed::AlterUser(user(cursor, false)?),
+        "DROP" if cursor.eat(&["DROP", "USER"]) => {
+            let if_exists = cursor.eat(&["IF", "EXISTS"]);
+            Parsed::DropUser { names: names(cursor, "a user's name")?, if_exists }
+        }
+        "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT" => transaction(cursor)?,
+        "SET" => set(cursor)?,
+        "RESET" => reset(cursor)?,
+        "SHOW" => show(cursor)?,
+        "TRUNCATE" => {
+            cursor.next += 1;
+            cursor.eat(&["TABLE"]);
+            Parsed::Truncate { table: cursor.qualified_name("a table")? }
+        }
+        "ANALYZE" | "ANALYSE" => analyze(cursor)?,
+        "VACUUM" => vacuum(cursor)?,
+        "DEALLOCATE" => {
+            cursor.next += 1;
+            cursor.eat(&["PREPARE"]);
+            let name = if cursor.eat(&["ALL"]) { None } else { Some(cursor.name("a prepared statement")?) };
+            Parsed::Deallocate { name }
+        }
+        "DISCARD" => {
+            cursor.next += 1;
+            let kinds = ["ALL", "PLANS", "TEMP", "TEMPORARY", "SEQUENCES"];
+            cursor.eat_one_of(&kinds).ok_or_else(|| cursor.error("expected ALL, PLANS, TEMP or SEQUENCES"))?;
+            Parsed::Discard
+        }
+        _ => return Err(refuse(cursor, &first)),
+    };
+    debug_assert!(cursor.next > start);
+    cursor.expect_end()?;
+    Ok(parsed)
+}
+
+fn refuse(cursor: &Cursor<'_>, first: &str) -> Error {
+    let position = cursor.position();
+    if let Some((words, hint)) = REFUSED.iter().find(|(words, _)| cursor.looking_at(words)) {
+        let mut what = words.join(" ");
+        // One word more says what kind of object it is.
+        if words.len() == 1
+            && matches!(first, "CREATE" | "DROP" | "ALTER" | "REFRESH")
+            && let Some(next) = cursor.peek_at(1).and_then(|lexeme| lexeme.keyword())
+        {
+            what = format!("{what} {next}");
+        }
+        return Error::not_supported(what, *hint).at(position);
+    }
+    let hint = did_you_mean(first, STATEMENT_KEYWORDS.iter().copied());
+    explain_syntax(cursor.lexed, cursor.next).with_hint(hint)
+}
+
+fn names(cursor: &mut Cursor<'_>, what: &str) -> Result<Vec<Name>> {
+    let mut names = vec![cursor.name(what)?];
+    while cursor.eat_token(&Token::Comma) {
+        names.push(cursor.name(what)?);
+    }
+    Ok(names)
+}
+
+fn create_schema(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    let if_not_exists = cursor.eat(&["IF", "NOT", "EXISTS"]);
+    let name = if cursor.looking_at(&["AUTHORIZATION"]) { None } else { Some(schema_name(cursor)?) };
+    let owner = if cursor.eat(&["AUTHORIZATION"]) { Some(cursor.name("a user's name")?) } else { None };
+    let position = cursor.position();
+    if cursor.eat(&["QUOTA"]) {
+        return Err(Error::not_supported("QUOTA of a schema", "leave QUOTA out and watch the sizes of tables").at(position));
+    }
+    if cursor.looking_at(&["CREATE"]) || cursor.looking_at(&["GRANT"]) {
+        return Err(Error::not_supported("CREATE SCHEMA with schema elements", "send them as statements of their own").at(position));
+    }
+    // Without a name the schema is called like its owner.
+    let name = name.or_else(|| owner.clone()).ok_or_else(|| cursor.error("expected a schema's name"))?;
+    Ok(Parsed::CreateSchema { name, if_not_exists, owner })
+}
+
+/// `[database.]schema`.
+fn schema_name(cursor: &mut Cursor<'_>) -> Result<Name> {
+    let name = cursor.qualified_name("a schema's name")?;
+    match &name.schema {
+        Some(database) if database.value != slipher_common::catalog::DATABASE => Err(Error::not_supported(
+            format_args!("a reference to database \"{database}\""),
+            "connect to that database",
+        )
+        .at(database.position)),
+        _ => Ok(name.name),
+    }
+}
+
+fn drop_schema(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    let if_exists = cursor.eat(&["IF", "EXISTS"]);
+    let mut names = vec![schema_name(cursor)?];
+    while cursor.eat_token(&Token::Comma) {
+        names.push(schema_name(cursor)?);
+    }
+    let cascade = cursor.eat_one_of(&["CASCADE", "RESTRICT"]) == Some("CASCADE");
+    Ok(Parsed::DropSchema { names, if_exists, cascade })
+}
+
+fn drop_table(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    let if_exists = cursor.eat(&["IF", "EXISTS"]);
+    let mut tables = vec![cursor.qualified_name("a table")?];
+    while cursor.eat_token(&Token::Comma) {
+        tables.push(cursor.qualified_name("a table")?);
+    }
+    let cascade = cursor.eat_one_of(&["CASCADE", "RESTRICT"]) == Some("CASCADE");
+    Ok(Parsed::DropTable { tables, if_exists, cascade })
+}
+
+fn user(cursor: &mut Cursor<'_>, creating: bool) -> Result<UserSpec> {
+    let name = cursor.name("a user's name")?;
+    cursor.eat(&["WITH"]);
+    let mut spec = UserSpec { name, password: None, superuser: None, can_create_database: None };
+    while !cursor.at_end() {
+        let position = cursor.position();
+        let word = cursor.peek().and_then(|lexeme| lexeme.keyword()).unwrap_or_default();
+        cursor.next += 1;
+        match word.as_str() {
+            "PASSWORD" if spec.password.is_none() => spec.password = Some(password(cursor, position)?),
+            "CREATEUSER" | "NOCREATEUSER" if spec.superuser.is_none() => spec.superuser = Some(word == "CREATEUSER"),
+            "CREATEDB" | "NOCREATEDB" if spec.can_create_database.is_none() => {
+                spec.can_create_database = Some(word == "CREATEDB");
+            }
+            "SYSLOG" | "IN" | "VALID" | "CONNECTION" | "SESSION" | "EXTERNALID" | "RENAME" | "SET" | "RESET" => {
+                return Err(Error::not_supported(
+                    format_args!("{word} of a user"),
+                    "PASSWORD, CREATEUSER, NOCREATEUSER, CREATEDB and NOCREATEDB are there",
+                )
+                .at(position));
+            }
+            _ => {
+                cursor.next -= 1;
+                return Err(cursor.error("expected an option of a user that was not given yet"));
+            }
+        }
+    }
+    if creating && spec.password.is_none() {
+        return Err(cursor.error("expected PASSWORD '...' or PASSWORD DISABLE"));
+    }
+    Ok(spec)
+}
+
+fn password(cursor: &mut Cursor<'_>, position: usize) -> Result<Password> {
+    if cursor.eat(&["DISABLE"]) {
+        return Ok(Password::Disabled);
+    }
+    let text = cursor.string("a password in single quotes, or DISABLE")?;
+    let hex = |digits: &str| digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if text.strip_prefix("md5").is_some_and(hex) || text.starts_with("sha256|") {
+        return Err(Error::not_supported("a hashed password", "give the password itself; only its SCRAM-SHA-256 verifier is kept")
+            .at(position));
+    }
+    if text.is_empty() {
+        return Err(Error::new(ErrorKind::InvalidParameter, "the password is empty").at(position));
+    }
+    Ok(Password::Plain(text))
+}
+
+fn transaction(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    let verb = cursor.eat_one_of(&["BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"]).unwrap_or_default();
+    if verb == "START" {
+        cursor.expect(&["TRANSACTION"])?;
+    } else {
+        cursor.eat_one_of(&["WORK", "TRANSACTION"]);
+    }
+    match verb {
+        "COMMIT" | "END" => Ok(Parsed::Commit),
+        "ROLLBACK" if cursor.looking_at(&["TO"]) => {
+            Err(Error::not_supported("ROLLBACK TO SAVEPOINT", "roll the whole transaction back").at(cursor.position()))
+        }
+        "ROLLBACK" | "ABORT" => Ok(Parsed::Rollback),
+        _ => Ok(Parsed::Begin { read_only: transaction_modes(cursor)? }),
+    }
+}
+
+/// ISOLATION LEVEL and READ modes. Every level asked for is met by one that is at least as strict.
+fn transaction_modes(cursor: &mut Cursor<'_>) -> Result<bool> {
+    let mut read_only = false;
+    while !cursor.at_end() {
+        if cursor.eat(&["ISOLATION", "LEVEL"]) {
+            isolation_level(cursor)?;
+        } else if cursor.eat(&["READ", "ONLY"]) {
+            read_only = true;
+        } else if cursor.eat(&["READ", "WRITE"]) {
+            read_only = false;
+        } else {
+            return Err(cursor.error("expected ISOLATION LEVEL, READ ONLY or READ WRITE"));
+        }
+        cursor.eat_token(&Token::Comma);
+    }
+    Ok(read_only)
+}
+
+fn isolation_level(cursor: &mut Cursor<'_>) -> Result<&'static str> {
+    let levels: [(&[&str], &'static str); 5] = [
+        (&["SERIALIZABLE"], "serializable"),
+        (&["SNAPSHOT"], "snapshot"),
+        (&["REPEATABLE", "READ"], "repeatable read"),
+        (&["READ", "COMMITTED"], "read committed"),
+        (&["READ", "UNCOMMITTED"], "read uncommitted"),
+    ];
+    let found = levels.into_iter().find(|(words, _)| cursor.eat(words));
+    found.map(|(_, name)| name).ok_or_else(|| cursor.error("expected an isolation level, for example SERIALIZABLE"))
+}
+
+fn set(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    let position = cursor.position();
+    cursor.expect(&["SET"])?;
+    if cursor.eat(&["SESSION", "AUTHORIZATION"]) || cursor.eat(&["ROLE"]) {
+        return Err(Error::not_supported("changing the user of a session", "connect as that user").at(position));
+    }
+    if cursor.eat(&["SESSION", "CHARACTERISTICS", "AS", "TRANSACTION"]) || cursor.eat(&["TRANSACTION"]) {
+        return set_transaction(cursor);
+    }
+    let local = cursor.eat_one_of(&["SESSION", "LOCAL"]) == Some("LOCAL");
+    let name = if cursor.eat(&["TIME", "ZONE"]) {
+        "timezone".to_owned()
+    } else {
+        let name = setting_name(cursor)?;
+        if !cursor.eat(&["TO"]) {
+            cursor.expect_token(&Token::Eq)?;
+        }
+        name
+    };
+    if cursor.eat(&["DEFAULT"]) || name == "timezone" && cursor.eat(&["LOCAL"]) {
+        return Ok(Parsed::Reset { name: Some(name) });
+    }
+    let mut values = vec![setting_value(cursor)?];
+    while cursor.eat_token(&Token::Comma) {
+        values.push(setting_value(cursor)?);
+    }
+    Ok(Parsed::Set { name, value: values.join(", "), local })
+}
+
+fn set_transaction(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    let setting = |name: &str, value: &str| Parsed::Set { name: name.to_owned(), value: value.to_owned(), local: false };
+    if cursor.eat(&["ISOLATION", "LEVEL"]) {
+        return isolation_level(cursor).map(|level| setting("default_transaction_isolation", level));
+    }
+    cursor.expect(&["READ"])?;
+    let mode = cursor.eat_one_of(&["ONLY", "WRITE"]).ok_or_else(|| cursor.error("expected ONLY or WRITE"))?;
+    Ok(setting("transaction_read_only", if mode == "ONLY" { "on" } else { "off" }))
+}
+
+/// A setting's name: dotted names are a session's context variables.
+fn setting_name(cursor: &mut Cursor<'_>) -> Result<String> {
+    let mut name = cursor.name("a setting")?.value;
+    while cursor.eat_token(&Token::Period) {
+        name = format!("{name}.{}", cursor.name("a setting")?.value);
+    }
+    Ok(name.to_lowercase())
+}
+
+fn setting_value(cursor: &mut Cursor<'_>) -> Result<String> {
+    let start = cursor.next;
+    match cursor.peek().map(|lexeme| &lexeme.token) {
+        Some(Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_) | Token::DollarQuotedString(_)) => {
+            cursor.string("a value")
+        }
+        // Any word, reserved ones too (ON, FALSE), and what hangs on it without a blank: UTF-8, us-east-1, a.b
+        Some(Token::Word(word)) if word.quote_style.is_some() => {
+            cursor.next += 1;
+            Ok(word.value.clone())
+        }
+        Some(Token::Word(_) | Token::Number(..) | Token::Minus | Token::Plus) => {
+            cursor.next += 1;
+            while let (Some(last), Some(next)) = (cursor.lexed.lexemes.get(cursor.next - 1), cursor.peek())
+                && last.bytes.end == next.bytes.start
+                && !matches!(next.token, Token::Comma)
+            {
+                cursor.next += 1;
+            }
+            let from = cursor.lexed.lexemes[start].bytes.start;
+            let until = cursor.lexed.lexemes[cursor.next - 1].bytes.end;
+            Ok(cursor.lexed.text[from..until].to_owned())
+        }
+        _ => Err(cursor.error("expected a value")),
+    }
+}
+
+fn reset(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    let position = cursor.position();
+    cursor.expect(&["RESET"])?;
+    if cursor.eat(&["ALL"]) {
+        return Ok(Parsed::Reset { name: None });
+    }
+    if cursor.eat(&["SESSION", "AUTHORIZATION"]) || cursor.eat(&["USE"]) {
+        return Err(Error::not_supported("RESET of the session's user or database", "open a new connection").at(position));
+    }
+    let name = if cursor.eat(&["TIME", "ZONE"]) { "timezone".to_owned() } else { setting_name(cursor)? };
+    Ok(Parsed::Reset { name: Some(name) })
+}
+
+fn show(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    let position = cursor.position();
+    cursor.expect(&["SHOW"])?;
+    let objects = [
+        "DATABASES", "SCHEMAS", "TABLES", "COLUMNS", "TABLE", "VIEW", "CONSTRAINTS", "GRANTS", "PROCEDURES", "FUNCTIONS",
+        "PARAMETERS", "EXTERNAL", "PROCEDURE", "MODEL", "DATASHARES", "POLICIES", "TEMPLATE", "TEMPLATES",
+    ];
+    if let Some(object) = cursor.eat_one_of(&objects) {
+        return Err(Error::not_supported(
+            format_args!("SHOW {object}"),
+            "query information_schema.tables, information_schema.columns or pg_catalog",
+        )
+        .at(position));
+    }
+    let name = if cursor.eat(&["ALL"]) {
+        "all".to_owned()
+    } else if cursor.eat(&["TIME", "ZONE"]) {
+        "timezone".to_owned()
+    } else if cursor.eat(&["TRANSACTION", "ISOLATION", "LEVEL"]) {
+        "transaction_isolation".to_owned()
+    } else if cursor.eat(&["SESSION", "AUTHORIZATION"]) {
+        "session_authorization".to_owned()
+    } else {
+        setting_name(cursor)?
+    };
+    Ok(Parsed::Show { name })
+}
+
+fn analyze(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    let position = cursor.position();
+    cursor.next += 1;
+    if cursor.eat(&["COMPRESSION"]) {
+        return Err(Error::not_supported("ANALYZE COMPRESSION", "leave ENCODE out; every segment chooses its encodings").at(position));
+    }
+    cursor.eat(&["VERBOSE"]);
+    let named = !cursor.at_end() && !cursor.looking_at(&["PREDICATE"]) && !cursor.looking_at(&["ALL"]);
+    let table = if named { Some(cursor.qualified_name("a table")?) } else { None };
+    if table.is_some() && cursor.looking_at_token(&Token::LParen) {
+        // Statistics of every column are kept with the segments, those asked for too.
+        cursor.names_in_parentheses("a column")?;
+    }
+    let _ = cursor.eat(&["PREDICATE", "COLUMNS"]) || cursor.eat(&["ALL", "COLUMNS"]);
+    Ok(Parsed::Analyze { table })
+}
+
+fn vacuum(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    cursor.expect(&["VACUUM"])?;
+    let _ = cursor.eat(&["SORT", "ONLY"]) || cursor.eat(&["DELETE", "ONLY"]) || cursor.eat_one_of(&["FULL", "REINDEX", "RECLUSTER"]).is_some();
+    let named = !cursor.at_end() && !cursor.looking_at(&["TO"]) && !cursor.looking_at(&["BOOST"]);
+    let table = if named { Some(cursor.qualified_name("a table")?) } else { None };
+    if cursor.eat(&["TO"]) {
+        let position = cursor.position();
+        let percent = cursor.integer("a percentage")?;
+        if !(0..=100).contains(&percent) {
+            return Err(Error::new(ErrorKind::InvalidParameter, format!("VACUUM TO {percent} PERCENT: not between 0 and 100"))
+                .at(position));
+        }
+        cursor.expect(&["PERCENT"])?;
+    }
+    cursor.eat(&["BOOST"]);
+    Ok(Parsed::Vacuum { table })
+}
