@@ -18,3 +18,4 @@ impl Assigner {
         Ok(b.clone())
     }
 }
+pub fn normalize_load_schema(s: &arrow::datatypes::Schema) -> arrow::datatypes::SchemaRef { Arc::new(s.clone()) }

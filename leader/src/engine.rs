@@ -122,6 +122,11 @@ impl Leader {
         Ok(Self { shared, addresses, tasks })
     }
 
+    /// A session of `admin`'s inside this process, without a password.
+    pub fn admin_session(&self, application_name: &str) -> Arc<dyn Session> {
+        Arc::new(LeaderSession::new(Arc::clone(&self.shared), ADMIN_USER, application_name))
+    }
+
     /// Where it listens.
     pub fn addresses(&self) -> LeaderAddresses {
         self.addresses

@@ -18,7 +18,8 @@ use datafusion_distributed::{
     DistributedExt, DistributedLeafExec, RouteTasksEvent, ScaleUpLeafNodeEvent, ScaleUpLeafNodeEventResponse,
     SessionStateBuilderExt, WorkerResolver,
 };
-use slipher_common::plan::{SliceScanExec, SlipherCodec};
+use slipher_common::channels::NodeChannels;
+use slipher_common::plan::{QUERY_ID_HEADER, SliceScanExec, SlipherCodec};
 use std::sync::Arc;
 use tonic::codegen::http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;

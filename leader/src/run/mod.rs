@@ -3,7 +3,7 @@
 
 mod stream;
 
-pub(crate) use stream::guarded;
+pub(crate) use stream::{canceled, guarded};
 
 use crate::catalog::{SEARCH_PATH_SCHEMA, Snapshot, SnapshotCatalog, TpchFunction};
 use crate::cluster::{Cluster, task_addresses};
@@ -11,7 +11,7 @@ use crate::meta::State;
 use crate::plan::context::QueryContext;
 use crate::plan::planner::{local_state, query_state};
 use crate::plan::scalar_subquery::check_scalar_subqueries;
-use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList, TableFunction};
+use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList};
 use datafusion::common::ParamValues;
 use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -84,8 +84,7 @@ impl Runner {
         let options = session.config_mut().options_mut();
         options.catalog.default_catalog = DATABASE.to_owned();
         options.catalog.default_schema = SEARCH_PATH_SCHEMA.to_owned();
-        let generator = TableFunction::new("tpchgen".to_owned(), Arc::new(TpchFunction(snapshot.query.clone())));
-        session.register_udtf("tpchgen", Arc::new(generator.function().clone()));
+        session.register_udtf("tpchgen", Arc::new(TpchFunction(snapshot.query.clone())));
         Ok(session)
     }
 

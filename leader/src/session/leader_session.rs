@@ -138,10 +138,11 @@ impl Session for LeaderSession {
     async fn ingest(&self, schema: Option<&str>, table: &str, rows: SendableRecordBatchStream) -> Result<u64> {
         let _turn = self.one_at_a_time.lock().await;
         let token = self.start_statement();
+        let search_path = self.search_path();
         let result = tokio::select! {
             biased;
             () = token.cancelled() => Err(canceled()),
-            result = load::ingest(&self.shared, &self.search_path(), schema, table, rows) => result,
+            result = load::ingest(&self.shared, &search_path, schema, table, rows) => result,
         };
         self.note_write();
         result

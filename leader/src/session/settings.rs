@@ -15,7 +15,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("intervalstyle", "postgres"),
     ("query_group", "default"),
     ("search_path", "$user, public"),
-    ("standard_conforming_strings", "on"),
+    ("standard_conforming_strings", crate::sql::STANDARD_CONFORMING_STRINGS),
     ("statement_timeout", "0"),
     ("timezone", "UTC"),
     ("transaction_isolation", "snapshot"),
@@ -105,7 +105,7 @@ fn check(name: &str, value: &str) -> Result<()> {
         "statement_timeout" => milliseconds(value).is_some(),
         "timezone" => matches!(lower.as_str(), "utc" | "gmt" | "etc/utc" | "z" | "default"),
         "client_encoding" => matches!(lower.replace(['-', '_'], "").as_str(), "utf8" | "unicode"),
-        "standard_conforming_strings" => lower == "on",
+        "standard_conforming_strings" => lower == crate::sql::STANDARD_CONFORMING_STRINGS,
         "datestyle" => lower.starts_with("iso"),
         _ => true,
     };

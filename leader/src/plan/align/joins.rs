@@ -1,6 +1,6 @@
 //! Joins: which side moves, if any.
 
-use super::{Aligned, Aligner, Plan, Spread, defect, is_partitioned, unmasked};
+use super::{Aligned, Aligner, Plan, Spread, defect, with_children, is_partitioned, unmasked};
 use datafusion::common::JoinType;
 use datafusion::error::Result;
 use datafusion::physical_expr::{Partitioning, PhysicalExpr};
@@ -140,7 +140,7 @@ impl Aligner<'_> {
 
     fn join_in_place(&self, plan: &Plan, build: Aligned, probe: Aligned, spread: Spread) -> Result<Aligned> {
         let build = collected_into_one(build.plan);
-        Ok(Aligned { plan: Arc::clone(plan).with_new_children(vec![build, probe.plan])?, spread })
+        Ok(Aligned { plan: with_children(Arc::clone(plan), vec![build, probe.plan])?, spread })
     }
 
     /// Both sides to the one task above.

@@ -27,7 +27,7 @@ use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::union::{InterleaveExec, UnionExec};
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions};
 use datafusion_distributed::{BroadcastExec, NetworkBroadcastExec, NetworkCoalesceExec, NetworkShuffleExec};
 use slipher_common::distribution::{BUCKET_TOKEN_FUNCTION, bucket_token_udf};
 use slipher_common::plan::{FileScanExec, OnlyTask0Exec, SliceScanExec, SliceSinkExec, TpchScanExec};
@@ -97,7 +97,7 @@ impl Aligner<'_> {
         if plan.is::<CoalescePartitionsExec>() || plan.is::<SortPreservingMergeExec>() {
             let child = self.walk(only_child(&plan)?)?;
             let gathered = self.gather(child)?;
-            return Ok(Aligned { plan: plan.with_new_children(vec![gathered])?, spread: Spread::Single });
+            return Ok(Aligned { plan: with_children(plan, vec![gathered])?, spread: Spread::Single });
         }
         if plan.is::<HashJoinExec>() {
             return self.hash_join(plan);
@@ -133,7 +133,7 @@ impl Aligner<'_> {
         };
         let spread = child.spread;
         let sorted = self.sorted_for(&plan, 0, child.plan)?;
-        Ok(Aligned { plan: plan.with_new_children(vec![sorted])?, spread })
+        Ok(Aligned { plan: with_children(plan, vec![sorted])?, spread })
     }
 
     /// Makes `child` deliver `required`.
@@ -185,7 +185,7 @@ impl Aligner<'_> {
         let child = self.walk(Arc::clone(repartition.input()))?;
         match (repartition.partitioning(), child.spread) {
             (_, Spread::Single) => {
-                Ok(Aligned { plan: Arc::clone(&plan).with_new_children(vec![child.plan])?, spread: Spread::Single })
+                Ok(Aligned { plan: with_children(Arc::clone(&plan), vec![child.plan])?, spread: Spread::Single })
             }
             (Partitioning::Hash(keys, _), _) => self.shuffle(child, keys),
             // Spreading over the cores of one process: the lanes do that already.
@@ -226,7 +226,7 @@ impl Aligner<'_> {
             }
             inputs.push(child.plan);
         }
-        Ok(Aligned { plan: plan.with_new_children(inputs)?, spread: Spread::Single })
+        Ok(Aligned { plan: with_children(plan, inputs)?, spread: Spread::Single })
     }
 
     /// All rows in the one task above: a network coalesce unless they are there already.
@@ -280,6 +280,11 @@ pub(super) fn unmasked(partitioning: &Partitioning) -> Partitioning {
         return Partitioning::Hash(token.args()[1..].to_vec(), *lanes);
     }
     partitioning.clone()
+}
+
+/// `plan` over other children; what follows from them is computed anew.
+pub(super) fn with_children(plan: Plan, children: Vec<Plan>) -> Result<Plan> {
+    plan.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
 }
 
 pub(super) fn only_child(plan: &Plan) -> Result<Plan> {

@@ -1,6 +1,6 @@
 //! Loads: rows move to the slices that will hold them.
 
-use super::{Aligned, Aligner, Plan, Spread, defect, only_child, unmasked};
+use super::{Aligned, Aligner, Plan, Spread, defect, with_children, only_child, unmasked};
 use datafusion::error::Result;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{Partitioning, PhysicalExpr};
@@ -36,7 +36,7 @@ impl Aligner<'_> {
                 }
             },
         };
-        Ok(Aligned { plan: Arc::clone(&plan).with_new_children(vec![placed.plan])?, spread: Spread::Partitioned })
+        Ok(Aligned { plan: with_children(Arc::clone(&plan), vec![placed.plan])?, spread: Spread::Partitioned })
     }
 }
 
