@@ -99,11 +99,8 @@ impl Meta {
         let (commands, queue) = mpsc::channel(QUEUED_PROPOSALS_MAX);
         let (ended_sender, ended) = watch::channel(false);
         let (opened_sender, opened) = oneshot::channel();
-        let published = Arc::new(Published {
-            state: RwLock::default(),
-            versions: watch::channel(Version(0)).0,
-            stopped: Mutex::new(None),
-        });
+        let published =
+            Arc::new(Published { state: RwLock::default(), versions: watch::channel(Version(0)).0, stopped: Mutex::new(None) });
         let owner = Owner { published: Arc::clone(&published), queue, directory: directory.to_owned(), options };
         // A thread of its own, because a flush blocks.
         let spawned = std::thread::Builder::new().name("slipher-meta".to_owned()).spawn(move || {
@@ -116,7 +113,8 @@ impl Meta {
             Ok(Ok(result)) => result?,
             Ok(Err(_)) => return Err(damaged_beyond_reading(directory)),
             Err(_) => {
-                let message = format!("opening the metadata in \"{}\": no answer for {OPEN_TIMEOUT_SECONDS} s", directory.display());
+                let message =
+                    format!("opening the metadata in \"{}\": no answer for {OPEN_TIMEOUT_SECONDS} s", directory.display());
                 return Err(Error::new(ErrorKind::CannotConnectNow, message));
             }
         }

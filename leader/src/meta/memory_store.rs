@@ -2,7 +2,7 @@
 
 use super::log_store::{LogEntry, LogStore, StoredHardState, StoredSnapshot, check_append, check_snapshot, missing};
 use parking_lot::Mutex;
-use slipher_common::Result;
+use slipher_common::{Error, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -61,6 +61,8 @@ pub(super) struct Disk {
     durable: Image,
     unsynced: Vec<Write>,
     fault: Fault,
+    /// Calls until the machine stops in the middle of one.
+    stops_after: Option<usize>,
 }
 
 impl Disk {
@@ -71,7 +73,34 @@ impl Disk {
 
     /// An empty disk that breaks a promise.
     pub(super) fn with_fault(fault: Fault) -> Arc<Mutex<Self>> {
-        Arc::new(Mutex::new(Self { current: Image::default(), durable: Image::default(), unsynced: Vec::new(), fault }))
+        Arc::new(Mutex::new(Self {
+            current: Image::default(),
+            durable: Image::default(),
+            unsynced: Vec::new(),
+            fault,
+            stops_after: None,
+        }))
+    }
+
+    /// Lets the machine stop at one of the next writes or flushes: it fails, and so do all that follow until the crash.
+    pub(super) fn stop_after(disk: &Mutex<Self>, calls: usize) {
+        disk.lock().stops_after = Some(calls);
+    }
+
+    /// Whether it stopped.
+    pub(super) fn has_stopped(disk: &Mutex<Self>) -> bool {
+        disk.lock().stops_after == Some(0)
+    }
+
+    fn count_call(&mut self) -> Result<()> {
+        match &mut self.stops_after {
+            Some(0) => Err(Error::internal("the machine has stopped")),
+            Some(calls) => {
+                *calls -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
     /// Writes that a crash may lose.
@@ -83,6 +112,7 @@ impl Disk {
     pub(super) fn crash(disk: &Mutex<Self>, kept: usize) {
         let mut disk = disk.lock();
         let disk = &mut *disk;
+        disk.stops_after = None;
         let writes = std::mem::take(&mut disk.unsynced);
         writes.iter().take(kept).for_each(|write| disk.durable.write(write));
         if disk.fault == Fault::ForgetVote {
@@ -104,10 +134,12 @@ impl MemoryStore {
         Self { disk: Arc::clone(disk) }
     }
 
-    fn write(&mut self, write: Write) {
+    fn write(&mut self, write: Write) -> Result<()> {
         let mut disk = self.disk.lock();
+        disk.count_call()?;
         disk.current.write(&write);
         disk.unsynced.push(write);
+        Ok(())
     }
 }
 
@@ -135,8 +167,7 @@ impl LogStore for MemoryStore {
 
     fn append(&mut self, entries: &[LogEntry], hard_state: Option<&StoredHardState>) -> Result<()> {
         check_append(entries, self.first_index(), self.last_index())?;
-        self.write(Write::Append(entries.to_vec(), hard_state.copied()));
-        Ok(())
+        self.write(Write::Append(entries.to_vec(), hard_state.copied()))
     }
 
     fn snapshot(&self) -> Result<Option<StoredSnapshot>> {
@@ -145,19 +176,18 @@ impl LogStore for MemoryStore {
 
     fn compact(&mut self, snapshot: &StoredSnapshot) -> Result<()> {
         check_snapshot(snapshot, self.first_index())?;
-        self.write(Write::Compact(snapshot.clone()));
-        Ok(())
+        self.write(Write::Compact(snapshot.clone()))
     }
 
     fn install(&mut self, snapshot: &StoredSnapshot, hard_state: &StoredHardState) -> Result<()> {
         check_snapshot(snapshot, self.first_index())?;
-        self.write(Write::Install(snapshot.clone(), *hard_state));
-        Ok(())
+        self.write(Write::Install(snapshot.clone(), *hard_state))
     }
 
     fn flush(&mut self) -> Result<()> {
         let mut disk = self.disk.lock();
         let disk = &mut *disk;
+        disk.count_call()?;
         if disk.fault != Fault::SkipFlush {
             let writes = std::mem::take(&mut disk.unsynced);
             writes.iter().for_each(|write| disk.durable.write(write));

@@ -8,6 +8,8 @@
 //! The types of `raft`, `sled` and their codecs stay inside this module.
 
 mod driver;
+#[cfg(test)]
+mod golden;
 mod log_store;
 mod logging;
 #[cfg(test)]

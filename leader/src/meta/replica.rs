@@ -83,7 +83,8 @@ impl<S: LogStore> Replica<S> {
         for entry in entries {
             let (index, kind) = (entry.index, entry.kind);
             let entry = entry_to_raft(entry);
-            let unknown = || Error::new(ErrorKind::DataCorrupted, format!("reading metadata log entry {index}: unknown kind {kind}"));
+            let unknown =
+                || Error::new(ErrorKind::DataCorrupted, format!("reading metadata log entry {index}: unknown kind {kind}"));
             window.append([entry.ok_or_else(unknown)?]);
         }
         let config = Config {

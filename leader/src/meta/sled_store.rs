@@ -270,7 +270,6 @@ fn chunk_key(prefix: u8, index: u64, chunk: u32) -> Vec<u8> {
     [&[prefix][..], &index.to_be_bytes(), &chunk.to_be_bytes()].concat()
 }
 
-
 /// At least one chunk, so that an empty value is there.
 fn chunks_of(prefix: u8, index: u64, value: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     if value.is_empty() {

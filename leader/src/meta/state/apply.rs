@@ -194,7 +194,10 @@ impl Draft {
     pub(super) fn take_object_id(&mut self, wanted: u64) -> Result<u64> {
         let id = if wanted == 0 { self.state.next_object_id } else { wanted };
         if id < self.state.next_object_id {
-            return Err(Error::internal(format!("creating an object with id {id}: ids below {} are used", self.state.next_object_id)));
+            return Err(Error::internal(format!(
+                "creating an object with id {id}: ids below {} are used",
+                self.state.next_object_id
+            )));
         }
         let next = id.checked_add(1).ok_or_else(|| Error::new(ErrorKind::ProgramLimit, "the cluster has no object ids left"))?;
         self.state.next_object_id = next.max(FIRST_OBJECT_ID);
@@ -230,7 +233,8 @@ pub(super) fn cluster_from_proto(stored: &proto::InitCluster) -> Result<ClusterI
         hash_version: stored.hash_version,
     };
     // u32::MAX stands for "every node" in the place of a slice.
-    if cluster.slice_count == 0 || cluster.slice_count == u32::MAX || cluster.replication_factor == 0 || cluster.hash_version == 0 {
+    if cluster.slice_count == 0 || cluster.slice_count == u32::MAX || cluster.replication_factor == 0 || cluster.hash_version == 0
+    {
         return Err(Error::new(
             ErrorKind::InvalidParameter,
             format!(

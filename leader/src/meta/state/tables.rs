@@ -161,7 +161,8 @@ impl Draft {
             return Err(Error::internal(message));
         };
         if identity.next != operation.expected_next {
-            let what = format_args!("identity values of column {wanted} of table \"{}\" were handed out", changed.table).to_string();
+            let what =
+                format_args!("identity values of column {wanted} of table \"{}\" were handed out", changed.table).to_string();
             return Err(conflict(what));
         }
         identity.next = identity.next.checked_add(operation.count).ok_or_else(|| {
@@ -205,9 +206,8 @@ impl State {
             return Err(Error::internal(format!("{}: slice {} has no placement", adding(), segment.slice)));
         };
         if placed.epoch != segment.placement_epoch {
-            return Err(conflict(format_args!("slice {} moved while table \"{table}\" was written", segment.slice)).with_detail(
-                format!("placement epoch is {}, the receipt's {}", placed.epoch, segment.placement_epoch),
-            ));
+            return Err(conflict(format_args!("slice {} moved while table \"{table}\" was written", segment.slice))
+                .with_detail(format!("placement epoch is {}, the receipt's {}", placed.epoch, segment.placement_epoch)));
         }
         Ok(())
     }

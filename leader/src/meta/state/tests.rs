@@ -266,8 +266,13 @@ fn nothing_is_done_before_the_cluster_is_initialized_and_that_once() {
     let mut machine = Machine::new();
     let init = proto::InitCluster { cluster_id: id(8), slice_count: 2, replication_factor: 1, hash_version: 1 };
     machine.fails(ErrorKind::DuplicateObject, "initialized already", [Kind::InitCluster(init)]);
-    machine.fails(ErrorKind::Internal, "16", [Kind::RegisterNode(proto::RegisterNode { address: "a".into(), ..Default::default() })]);
-    let unknown = proto::Record { transaction_id: id(3), operations: vec![proto::Operation { kind: None }], ..Default::default() };
+    machine.fails(
+        ErrorKind::Internal,
+        "16",
+        [Kind::RegisterNode(proto::RegisterNode { address: "a".into(), ..Default::default() })],
+    );
+    let unknown =
+        proto::Record { transaction_id: id(3), operations: vec![proto::Operation { kind: None }], ..Default::default() };
     assert!(machine.state.apply(50, &unknown).is_err());
     let stale = proto::Record { base_version: 60, ..record(4, []) };
     assert!(machine.state.apply(51, &stale).is_err());
