@@ -10,5 +10,7 @@ pub mod segment;
 pub mod service;
 mod sink;
 pub mod store;
+#[cfg(test)]
+mod testing;
 
 pub use runtime::{NodeOptions, NodeRuntime};
