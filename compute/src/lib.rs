@@ -11,6 +11,8 @@ pub mod segment;
 pub mod service;
 mod sink;
 pub mod store;
+#[cfg(test)]
+mod testing;
 
 pub use node::{ComputeConfig, ComputeNode};
 pub use runtime::{NodeOptions, NodeRuntime};

@@ -105,6 +105,16 @@ impl NodeRuntime {
         &self.memory
     }
 
+    /// What scans need.
+    pub(crate) fn scanner(&self) -> Scanner {
+        Scanner {
+            store: Arc::clone(&self.store),
+            peers: Arc::clone(&self.peers),
+            session: self.session.clone(),
+            footers: Arc::clone(&self.footers),
+        }
+    }
+
     /// The node's gRPC service.
     pub fn service(&self) -> ComputeNodeService {
         ComputeNodeService::new(Arc::clone(&self.store), Arc::clone(&self.queries))
@@ -118,13 +128,7 @@ impl NodeRuntime {
 
 impl ComputeRuntime for NodeRuntime {
     fn scan(&self, lane: LaneScan, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let scanner = Scanner {
-            store: Arc::clone(&self.store),
-            peers: Arc::clone(&self.peers),
-            session: self.session.clone(),
-            footers: Arc::clone(&self.footers),
-        };
-        Ok(until_cancelled(scanner.scan(lane, Arc::clone(&context))?, &context))
+        Ok(until_cancelled(self.scanner().scan(lane, Arc::clone(&context))?, &context))
     }
 
     fn sink(

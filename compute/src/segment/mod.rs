@@ -2,6 +2,7 @@
 
 mod sort;
 mod statistics;
+pub(crate) mod storage;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ use slipher_common::ids::{SegmentId, SliceId, TransactionId};
 use slipher_common::manifest::{ColumnStatistics, Segment};
 use slipher_common::{Error, Result};
 use sort::OrderedRows;
+pub(crate) use sort::compact;
 use statistics::StatisticsCollector;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -95,10 +97,11 @@ async fn write_file(
     file: &mut crate::store::IncomingSegment,
 ) -> Result<u64> {
     let doing = |e: vortex::error::VortexError| Error::internal(format!("writing a segment of table \"{table}\": {e}"));
-    let schema = table.arrow_schema();
+    let schema = storage::storage_schema(&table.arrow_schema());
     let dtype = session.arrow().from_arrow_schema(&schema).map_err(doing)?;
     let import = session.clone();
     let chunks = ordered.map(move |chunk| {
+        let chunk = chunk.and_then(|chunk| storage::with_types(&chunk, &schema));
         let chunk = chunk.map_err(|e| vortex_err!("{}", e.to_wire_text()))?;
         import.arrow().from_arrow_record_batch(chunk, &schema)
     });

@@ -70,7 +70,7 @@ fn order_of(rows: &RecordBatch, keys: &[usize]) -> Result<UInt32Array> {
 }
 
 /// Copies strings together: rows that were picked out of many batches refer to the strings of all of them.
-fn compact(chunk: &RecordBatch) -> Result<RecordBatch> {
+pub(crate) fn compact(chunk: &RecordBatch) -> Result<RecordBatch> {
     let columns = chunk
         .columns()
         .iter()

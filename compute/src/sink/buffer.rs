@@ -1,65 +1,83 @@
 //! Rows of one slice that wait to be written.
 
-use crate::segment::SEGMENT_ROWS_MAX;
+use crate::segment::{SEGMENT_ROWS_MAX, compact};
 use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::BatchCoalescer;
+use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use slipher_common::Result;
 
-/// Rows that are gathered into one batch: routed pieces are small, and many small batches are slow to sort.
+/// Rows that are gathered into one batch: routed pieces are small, and many small batches cost memory and time.
 const BATCH_ROWS: usize = 8 * 1024;
 const _: () = assert!(BATCH_ROWS < SEGMENT_ROWS_MAX);
 
-/// The buffered rows of one slice.
+/// The buffered rows of one slice. They share no memory with the batches they came from, so that what is counted here is what is
+/// freed when they are written.
 pub(super) struct SliceBuffer {
-    coalescer: BatchCoalescer,
+    schema: SchemaRef,
+    /// Routed rows, not yet a batch of [`BATCH_ROWS`].
+    pieces: Vec<RecordBatch>,
+    piece_rows: usize,
     batches: Vec<RecordBatch>,
-    batch_rows: usize,
-    batch_bytes: usize,
+    rows: usize,
+    bytes: usize,
 }
 
 impl SliceBuffer {
     pub(super) fn new(schema: &SchemaRef) -> Self {
-        let coalescer = BatchCoalescer::new(schema.clone(), BATCH_ROWS);
-        Self { coalescer, batches: Vec::new(), batch_rows: 0, batch_bytes: 0 }
+        Self { schema: schema.clone(), pieces: Vec::new(), piece_rows: 0, batches: Vec::new(), rows: 0, bytes: 0 }
     }
 
     /// Takes all rows of `batch`.
-    pub(super) fn push(&mut self, batch: RecordBatch) -> Result<()> {
-        self.coalescer.push_batch(batch)?;
-        self.drain();
+    pub(super) fn push(&mut self, batch: &RecordBatch) -> Result<()> {
+        let mut start = 0;
+        while start < batch.num_rows() {
+            // A slice of a large batch would keep all of it; `take` copies.
+            let rows = BATCH_ROWS.min(batch.num_rows() - start);
+            let places = UInt32Array::from_iter_values(start as u32..(start + rows) as u32);
+            self.push_rows(batch, &places)?;
+            start += rows;
+        }
         Ok(())
     }
 
     /// Takes the rows of `batch` that `rows` names.
     pub(super) fn push_rows(&mut self, batch: &RecordBatch, rows: &UInt32Array) -> Result<()> {
-        self.coalescer.push_batch_with_indices(batch.clone(), rows)?;
-        self.drain();
+        let piece = compact(&take_record_batch(batch, rows)?)?;
+        self.rows += piece.num_rows();
+        self.bytes += piece.get_array_memory_size();
+        self.piece_rows += piece.num_rows();
+        self.pieces.push(piece);
+        if self.piece_rows >= BATCH_ROWS { self.gather() } else { Ok(()) }
+    }
+
+    /// Makes one batch of the pieces.
+    fn gather(&mut self) -> Result<()> {
+        self.piece_rows = 0;
+        let pieces = std::mem::take(&mut self.pieces);
+        if let [_, _, ..] = pieces.as_slice() {
+            let batch = compact(&concat_batches(&self.schema, &pieces)?)?;
+            let before: usize = pieces.iter().map(RecordBatch::get_array_memory_size).sum();
+            self.bytes = self.bytes.saturating_sub(before) + batch.get_array_memory_size();
+            self.batches.push(batch);
+        } else {
+            self.batches.extend(pieces);
+        }
         Ok(())
     }
 
-    fn drain(&mut self) {
-        while let Some(batch) = self.coalescer.next_completed_batch() {
-            self.batch_rows += batch.num_rows();
-            self.batch_bytes += batch.get_array_memory_size();
-            self.batches.push(batch);
-        }
-    }
-
     pub(super) fn rows(&self) -> usize {
-        self.batch_rows + self.coalescer.get_buffered_rows()
+        self.rows
     }
 
     /// Bytes in memory.
     pub(super) fn bytes(&self) -> usize {
-        if self.rows() == 0 { 0 } else { self.batch_bytes + self.coalescer.size() }
+        self.bytes
     }
 
     /// All rows; the buffer is empty afterwards.
     pub(super) fn take(&mut self) -> Result<Vec<RecordBatch>> {
-        self.coalescer.finish_buffered_batch()?;
-        self.drain();
-        (self.batch_rows, self.batch_bytes) = (0, 0);
+        self.gather()?;
+        (self.rows, self.bytes) = (0, 0);
         Ok(std::mem::take(&mut self.batches))
     }
 }

@@ -56,7 +56,7 @@ impl Router {
             Self::Key { column, slice_count, table, place_of_slice } => {
                 let rows = rows_by_place(&batch, *column, *slice_count, place_of_slice, slices.len(), table)?;
                 if let Some(place) = rows.iter().position(|rows| rows.len() == batch.num_rows()) {
-                    return slices[place].push(batch);
+                    return slices[place].push(&batch);
                 }
                 for (slice, rows) in slices.iter_mut().zip(rows).filter(|(_, rows)| !rows.is_empty()) {
                     slice.push_rows(&batch, &UInt32Array::from(rows))?;
@@ -69,10 +69,10 @@ impl Router {
                     return Err(Error::internal("rows arrived at a lane without slices"));
                 };
                 *next = next.wrapping_add(1);
-                slice.push(batch)
+                slice.push(&batch)
             }
             Self::One => match slices {
-                [slice] => slice.push(batch),
+                [slice] => slice.push(&batch),
                 _ => Err(Error::internal("rows of a table of DISTSTYLE ALL arrived at a lane with slices of its own")),
             },
         }
