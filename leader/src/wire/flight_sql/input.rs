@@ -1,7 +1,7 @@
 //! What clients upload: record batches, and parameter values made of them.
 
 use super::output::cast;
-use super::query::ParameterRows;
+use super::query::{ParameterRows, in_text};
 use super::status::from_status;
 use crate::session::{Description, Session, Statement};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
@@ -101,7 +101,8 @@ pub(super) async fn bind(
             format!("binding parameters: {bound} values were bound, but the statement has {parameter_count} parameters"),
         ));
     }
-    let description = session.describe(statement, &declared_types(&schema)?).await?;
+    let description = session.describe(statement, &declared_types(&schema)?).await;
+    let description = description.map_err(|error| in_text(error, statement))?;
     let mut values = ParameterRows::with_capacity(rows);
     for batch in &batches {
         append_rows(&mut values, batch, &description.parameters)?;

@@ -3,7 +3,7 @@
 use super::client::Client;
 use super::input::{self, Bound, Upload};
 use super::output::{Output, client_schema, ipc_schema};
-use super::query::ParameterRows;
+use super::query::{ParameterRows, in_text};
 use super::registry::Registry;
 use crate::session::{Description, Statement};
 use arrow::datatypes::Schema;
@@ -44,7 +44,7 @@ impl PreparedStatements {
     pub(super) async fn create(&self, client: Arc<Client>, sql: &str) -> Result<ActionCreatePreparedStatementResult> {
         let statement = single_statement(&client, sql)?;
         let description = match &statement {
-            Some(statement) => client.session.describe(statement, &[]).await?,
+            Some(statement) => describe(&client, statement).await?,
             None => Description { parameters: Vec::new(), rows: None },
         };
         let parameters = description.parameters.iter().enumerate();
@@ -116,6 +116,11 @@ impl Prepared {
             )),
         }
     }
+}
+
+/// What a statement without bound values is.
+pub(super) async fn describe(client: &Client, statement: &Statement) -> Result<Description> {
+    client.session.describe(statement, &[]).await.map_err(|error| in_text(error, statement))
 }
 
 /// The statement of `sql`: one or none.

@@ -200,7 +200,8 @@ fn stopped(shutdown: &CancellationToken) -> Error {
 /// Runs a statement.
 pub(super) async fn run(client: &Arc<Client>, statement: &Statement, parameters: Vec<ScalarValue>) -> Result<Outcome> {
     let (session, statement) = (client.session.clone(), statement.clone());
-    detached(client, async move { session.execute(&statement, parameters).await }).await
+    detached(client, async move { session.execute(&statement, parameters).await.map_err(|error| in_text(error, &statement)) })
+        .await
 }
 
 /// Does `work` in a task of its own: when the caller goes away, the session is told to stop and the work still comes to an
@@ -218,6 +219,12 @@ pub(super) async fn detached<T: Send + 'static>(
     .await;
     guard.0 = None;
     joined.map_err(|error| Error::internal(format!("running a statement: {error}")))?
+}
+
+/// Positions count within the statement; the client knows the text it sent.
+pub(super) fn in_text(mut error: Error, statement: &Statement) -> Error {
+    error.position = error.position.map(|position| position + statement.offset);
+    error
 }
 
 struct CancelOnDrop(Option<Arc<Client>>);

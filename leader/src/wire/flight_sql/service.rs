@@ -6,7 +6,7 @@ use super::ingest;
 use super::input::{Upload, UploadStream};
 use super::metadata::Metadata;
 use super::output::{Output, ipc_schema};
-use super::prepared::{PreparedStatements, single_statement};
+use super::prepared::{PreparedStatements, describe, single_statement};
 use super::query::{Cancelled, ParameterRows, Queries, Rows, Work, run};
 use crate::session::{Description, Engine, Outcome, Statement};
 use arrow::datatypes::Schema;
@@ -64,7 +64,7 @@ impl Service {
         let Some(statement) = single_statement(&client, sql)? else {
             return finished(Summary::default(), descriptor);
         };
-        let description = client.session.describe(&statement, &[]).await?;
+        let description = describe(&client, &statement).await?;
         if !description.parameters.is_empty() {
             let message = format!("the statement has {} parameters, but no values", description.parameters.len());
             return Err(Error::new(ErrorKind::UndefinedParameter, message).with_hint("prepare the statement and bind values"));
@@ -90,7 +90,7 @@ impl Service {
     /// The schema of a statement's rows, without running it.
     pub(super) async fn query_schema(&self, client: &Client, sql: &str) -> Result<Bytes> {
         match single_statement(client, sql)? {
-            Some(statement) => rows_schema(&client.session.describe(&statement, &[]).await?),
+            Some(statement) => rows_schema(&describe(client, &statement).await?),
             None => ipc_schema(&Schema::empty()),
         }
     }
