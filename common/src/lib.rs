@@ -1,5 +1,6 @@
 //! What leader and compute nodes share: ids, types, catalog, placement, distribution, plan nodes, errors. No IO of its own.
 
+pub mod assign;
 pub mod catalog;
 pub mod distribution;
 pub mod error;
