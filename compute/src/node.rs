@@ -10,7 +10,7 @@ use slipher_common::channels::{CONNECTION_WINDOW_BYTES, NodeChannels, STREAM_WIN
 use slipher_common::distribution::bucket_token_udf;
 use slipher_common::ids::ClusterId;
 use slipher_common::plan::{QUERY_ID_HEADER, SlipherCodec};
-use slipher_common::single_value::{single_value_udaf};
+use slipher_common::single_value::single_value_udaf;
 use slipher_common::{Error, ErrorKind, Result, VERSION};
 use slipher_proto::leader::RegisterRequest;
 use slipher_proto::leader::leader_client::LeaderClient;
@@ -129,10 +129,7 @@ fn fragment_session(
         config.set_extension(Arc::new(node.handle()));
         slipher_common::plan::apply_engine_options(config.options_mut());
     }
-    builder
-        .scalar_functions()
-        .get_or_insert_default()
-        .extend(std::iter::once(bucket_token_udf()));
+    builder.scalar_functions().get_or_insert_default().extend(std::iter::once(bucket_token_udf()));
     builder.aggregate_functions().get_or_insert_default().push(single_value_udaf());
     Ok(builder.with_distributed_user_codec(SlipherCodec).with_distributed_channel_resolver(channels.clone()).build())
 }
@@ -152,7 +149,9 @@ async fn register(config: &ComputeConfig, runtime: &NodeRuntime, address: &str, 
         call.set_timeout(Duration::from_millis(REGISTER_TIMEOUT_MS));
         match client.register(call).await {
             Ok(response) => return store.join_cluster(ClusterId::from_bytes(&response.into_inner().cluster_id)?),
-            Err(status) if matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown) => {
+            Err(status)
+                if matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown) =>
+            {
                 tracing::warn!(leader = config.leader, reason = status.message(), "the leader does not answer yet; trying again");
             }
             Err(status) => {

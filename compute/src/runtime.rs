@@ -10,15 +10,16 @@ use crate::store::Store;
 use datafusion::execution::TaskContext;
 use datafusion::execution::cache::cache_manager::{CacheManager, CacheManagerConfig, FileMetadataCache};
 use datafusion::physical_plan::SendableRecordBatchStream;
-use futures::FutureExt;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::future::BoxFuture;
+use futures::{FutureExt, TryStreamExt};
 use slipher_common::Result;
 use slipher_common::manifest::Segment;
 use slipher_common::plan::{ComputeRuntime, LaneFiles, LaneScan, LaneSink, RuntimeHandle};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use vortex::session::VortexSession;
 
 /// Memory of one query on one node, unless configured.
@@ -58,6 +59,7 @@ pub struct NodeRuntime {
     session: VortexSession,
     footers: Arc<FileMetadataCache>,
     sinks_started: AtomicUsize,
+    rows_received: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for NodeRuntime {
@@ -82,6 +84,7 @@ impl NodeRuntime {
             session: vortex_session(),
             footers: CacheManager::try_new(&caches)?.get_file_metadata_cache(),
             sinks_started: AtomicUsize::new(0),
+            rows_received: Arc::default(),
         })
     }
 
@@ -115,6 +118,11 @@ impl NodeRuntime {
         }
     }
 
+    /// Rows that loads have brought to this node's sinks since it started.
+    pub fn rows_received(&self) -> u64 {
+        self.rows_received.load(Ordering::Relaxed)
+    }
+
     /// The node's gRPC service.
     pub fn service(&self) -> ComputeNodeService {
         ComputeNodeService::new(Arc::clone(&self.store), Arc::clone(&self.queries))
@@ -137,6 +145,12 @@ impl ComputeRuntime for NodeRuntime {
         input: SendableRecordBatchStream,
         context: Arc<TaskContext>,
     ) -> BoxFuture<'static, Result<Vec<Segment>>> {
+        let received = Arc::clone(&self.rows_received);
+        let schema = input.schema();
+        let counted = input.inspect_ok(move |batch| {
+            received.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+        });
+        let input: SendableRecordBatchStream = Box::pin(RecordBatchStreamAdapter::new(schema, counted));
         let first_slice = self.sinks_started.fetch_add(1, Ordering::Relaxed);
         let sink = Sink::new(Arc::clone(&self.store), Arc::clone(&self.peers), self.session.clone(), first_slice);
         async move {

@@ -99,11 +99,8 @@ impl Leader {
         let pg = listen(config.pg_listen, "PostgreSQL clients", "--pg-port").await?;
         let flight = listen(config.flight_listen, "Flight SQL clients", "--flight-port").await?;
         let internal = listen(config.internal_listen, "compute nodes", "--internal-port").await?;
-        let addresses = LeaderAddresses {
-            pg: local_address(&pg)?,
-            flight: local_address(&flight)?,
-            internal: local_address(&internal)?,
-        };
+        let addresses =
+            LeaderAddresses { pg: local_address(&pg)?, flight: local_address(&flight)?, internal: local_address(&internal)? };
         let meta = Meta::open(&config.data_dir.join("meta"), MetaOptions::default()).await?;
         initialise(&meta, &config).await?;
         let cluster = Arc::new(Cluster::new(meta));
@@ -187,7 +184,8 @@ async fn initialise(meta: &Meta, config: &LeaderConfig) -> Result<()> {
             hash_version: HASH_VERSION,
         }));
     } else if let Some(cluster) = state.cluster().filter(|cluster| cluster.hash_version != HASH_VERSION) {
-        let message = format!("opening \"{}\": its rows are placed by hash version {}", config.data_dir.display(), cluster.hash_version);
+        let message =
+            format!("opening \"{}\": its rows are placed by hash version {}", config.data_dir.display(), cluster.hash_version);
         return Err(Error::new(ErrorKind::Config, message).with_hint(format!("this release computes version {HASH_VERSION}")));
     }
     let known = state.users().get(ADMIN_USER);
@@ -202,6 +200,9 @@ async fn initialise(meta: &Meta, config: &LeaderConfig) -> Result<()> {
         }
     };
     if let Some(password) = password {
+        if known.is_some() {
+            operations.push(Kind::DropUser(proto::DropUser { name: ADMIN_USER.to_owned() }));
+        }
         let user = proto::User {
             name: ADMIN_USER.to_owned(),
             superuser: true,

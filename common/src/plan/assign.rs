@@ -27,7 +27,7 @@ impl AssignExec {
     /// `input` has one column per column of `table`, in its order.
     pub fn try_new(input: Arc<dyn ExecutionPlan>, table: Arc<Table>, truncate_strings: bool) -> Result<Self> {
         let options = AssignOptions { truncate_strings };
-        let assigner = Assigner::new(Arc::clone(&table), input.schema(), options)?;
+        let assigner = Assigner::new(Arc::clone(&table), &input.schema(), options)?;
         let properties = PlanProperties::new(
             EquivalenceProperties::new(table.arrow_schema()),
             partitioning_after(&input, &table),

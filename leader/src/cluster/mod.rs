@@ -122,11 +122,8 @@ impl Cluster {
         let state = self.meta.state();
         let live: Vec<Vec<u8>> = state.tables().values().flat_map(|table| table.segments.keys()).map(|id| id.to_vec()).collect();
         let calls = state.nodes().iter().filter(|(node, _)| self.is_alive(**node)).map(|(_, node)| {
-            let request = SweepRequest {
-                live_segment_ids: live.clone(),
-                running_transaction_ids: running.clone(),
-                minimum_age_ms,
-            };
+            let request =
+                SweepRequest { live_segment_ids: live.clone(), running_transaction_ids: running.clone(), minimum_age_ms };
             async move {
                 let mut call = tonic::Request::new(request);
                 call.set_timeout(Duration::from_millis(SWEEP_TIMEOUT_MS));

@@ -115,21 +115,26 @@ fn find_files(root: &Path, source: &str) -> Result<Vec<(PathBuf, u64)>> {
         Error::new(ErrorKind::InsufficientPrivilege, format!("\"{source}\" is outside the load directory"))
             .with_hint("COPY reads files below the directory given with --load-dir only")
     };
-    let parent = if wanted.is_dir() { wanted.clone() } else { wanted.parent().map(Path::to_owned).unwrap_or_else(|| root.clone()) };
-    let parent = parent
-        .canonicalize()
-        .map_err(|error| Error::io(format_args!("looking for files of \"{source}\""), &error))?;
+    let parent =
+        if wanted.is_dir() { wanted.clone() } else { wanted.parent().map(Path::to_owned).unwrap_or_else(|| root.clone()) };
+    let parent = parent.canonicalize().map_err(|error| Error::io(format_args!("looking for files of \"{source}\""), &error))?;
     if !parent.starts_with(&root) {
         return Err(outside());
     }
-    let prefix = if wanted.is_dir() { String::new() } else { wanted.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default() };
-    let listing = std::fs::read_dir(&parent).map_err(|error| Error::io(format_args!("listing \"{}\"", parent.display()), &error))?;
+    let prefix = if wanted.is_dir() {
+        String::new()
+    } else {
+        wanted.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    };
+    let listing =
+        std::fs::read_dir(&parent).map_err(|error| Error::io(format_args!("listing \"{}\"", parent.display()), &error))?;
     let mut found = Vec::new();
     for entry in listing {
         let entry = entry.map_err(|error| Error::io(format_args!("listing \"{}\"", parent.display()), &error))?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = entry.path();
-        let information = path.metadata().map_err(|error| Error::io(format_args!("looking at \"{}\"", path.display()), &error))?;
+        let information =
+            path.metadata().map_err(|error| Error::io(format_args!("looking at \"{}\"", path.display()), &error))?;
         let hidden = name.starts_with(['.', '_']);
         if !information.is_file() || !name.starts_with(&prefix) || (hidden && prefix.is_empty()) {
             continue;
@@ -148,7 +153,10 @@ fn find_files(root: &Path, source: &str) -> Result<Vec<(PathBuf, u64)>> {
             .with_detail(format!("looked for a file, a directory or a prefix below \"{}\"", root.display())));
     }
     if found.len() > COPY_FILES_MAX {
-        return Err(Error::new(ErrorKind::ProgramLimit, format!("\"{source}\" matches {} files, more than {COPY_FILES_MAX}", found.len())));
+        return Err(Error::new(
+            ErrorKind::ProgramLimit,
+            format!("\"{source}\" matches {} files, more than {COPY_FILES_MAX}", found.len()),
+        ));
     }
     found.sort();
     Ok(found)

@@ -80,8 +80,10 @@ pub(crate) async fn copy(shared: &Arc<Shared>, search_path: &Arc<Vec<String>>, s
         let load = shared.cluster.start_load();
         let attempt = shared.runner.attempt(search_path, load.id(), false)?;
         let table = find(&attempt.snapshot, &spec.table)?;
-        let targets = target_columns(&table.table, &spec.columns.iter().map(|c| (c.value.as_str(), c.position)).collect::<Vec<_>>())?;
-        let files = files::plan_files(shared.load_dir.as_deref(), spec, &table.table, &targets, attempt.snapshot.query.clone()?).await?;
+        let targets =
+            target_columns(&table.table, &spec.columns.iter().map(|c| (c.value.as_str(), c.position)).collect::<Vec<_>>())?;
+        let files =
+            files::plan_files(shared.load_dir.as_deref(), spec, &table.table, &targets, attempt.snapshot.query.clone()?).await?;
         let scan = LogicalPlanBuilder::scan("files", provider_as_source(Arc::new(files)), None)?.build()?;
         let source = into_table_order(&attempt, &table.table, &targets, scan)?;
         append(shared, &attempt, load, &table, source).await
@@ -197,7 +199,8 @@ fn target_columns(table: &Table, names: &[(&str, usize)]) -> Result<Vec<usize>> 
         let Some(index) = found else {
             let known = table.columns.iter().map(|column| column.name.as_str());
             let message = format!("column \"{name}\" of relation \"{}\" does not exist", table.name);
-            let error = Error::new(ErrorKind::UndefinedColumn, message).with_hint(slipher_common::error::did_you_mean(name, known));
+            let error =
+                Error::new(ErrorKind::UndefinedColumn, message).with_hint(slipher_common::error::did_you_mean(name, known));
             return Err(if *position > 0 { error.at(*position) } else { error });
         };
         if targets.contains(&index) {
@@ -231,8 +234,11 @@ async fn insert_source(
     let source = attempt.plan_query(&query, parameters).await?;
     let given = source.schema().fields().len();
     if given > targets.len() {
-        return Err(Error::new(ErrorKind::Syntax, "INSERT has more expressions than target columns")
-            .with_detail(format!("table \"{}\" takes {}, the source has {given}", table.name, targets.len())));
+        return Err(Error::new(ErrorKind::Syntax, "INSERT has more expressions than target columns").with_detail(format!(
+            "table \"{}\" takes {}, the source has {given}",
+            table.name,
+            targets.len()
+        )));
     }
     if given < targets.len() && !spec.columns.is_empty() {
         return Err(Error::new(ErrorKind::Syntax, "INSERT has more target columns than expressions")

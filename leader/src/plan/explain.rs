@@ -96,7 +96,9 @@ pub(crate) async fn analyze(runner: &Runner, attempt: &Attempt, plan: Plan) -> R
             let measured = rewrite_distributed_plan_with_metrics(Arc::clone(&plan), DistributedMetricsFormat::PerTask).await?;
             display_plan_ascii(measured.as_ref(), true)
         }
-        None => datafusion::physical_plan::display::DisplayableExecutionPlan::with_metrics(plan.as_ref()).indent(true).to_string(),
+        None => {
+            datafusion::physical_plan::display::DisplayableExecutionPlan::with_metrics(plan.as_ref()).indent(true).to_string()
+        }
     };
     lines.extend(shown.lines().map(str::to_owned));
     lines.push(format!("Rows: {count}  Execution time: {:.3} ms", elapsed.as_secs_f64() * 1000.0));

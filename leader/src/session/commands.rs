@@ -1,7 +1,7 @@
 //! One function per kind of statement.
 
-use super::leader_session::{Block, LeaderSession};
 use super::Outcome;
+use super::leader_session::{Block, LeaderSession};
 use crate::load;
 use crate::plan::explain;
 use crate::run::{Attempt, guarded};
@@ -100,7 +100,12 @@ async fn select(
     }
 }
 
-fn rows_outcome(session: &LeaderSession, attempt: Attempt, first: Option<RecordBatch>, rows: SendableRecordBatchStream) -> Outcome {
+fn rows_outcome(
+    session: &LeaderSession,
+    attempt: Attempt,
+    first: Option<RecordBatch>,
+    rows: SendableRecordBatchStream,
+) -> Outcome {
     let schema = rows.schema();
     let runner = session.shared.runner.clone();
     let attempt = Arc::new(attempt);
@@ -212,7 +217,10 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
             ("TRUNCATE TABLE", vec![Kind::ReplaceSegments(replace)])
         }
         Parsed::CreateUser(spec) => ("CREATE USER", vec![put_user(session, spec, true)?]),
-        Parsed::AlterUser(spec) => ("ALTER USER", vec![put_user(session, spec, false)?]),
+        Parsed::AlterUser(spec) => {
+            let drop = Kind::DropUser(proto::DropUser { name: spec.name.value.clone() });
+            ("ALTER USER", vec![drop, put_user(session, spec, false)?])
+        }
         Parsed::DropUser { names, if_exists } => {
             require_superuser(session, "drop users")?;
             let known = |name: &str| state.users().contains_key(name);
@@ -223,7 +231,10 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
         _ => return Err(Error::internal("a definition of an unknown kind")),
     };
     if matches!(parsed, Parsed::DropUser { names, .. } if names.iter().any(|name| name.value == ADMIN_USER)) {
-        return Err(Error::new(ErrorKind::DependentObjects, format!("user \"{ADMIN_USER}\" cannot be dropped: the cluster needs it")));
+        return Err(Error::new(
+            ErrorKind::DependentObjects,
+            format!("user \"{ADMIN_USER}\" cannot be dropped: the cluster needs it"),
+        ));
     }
     let applied = session.shared.cluster.meta().propose(crate::cluster::record(kinds, &state)).await?;
     let mut notices = applied.notices;
@@ -300,13 +311,17 @@ fn control(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
             })
         }
         Parsed::Rollback => roll_back(session),
-        Parsed::Analyze { .. } => Ok(done("ANALYZE", vec!["statistics are kept by every load; nothing was left to do".to_owned()])),
+        Parsed::Analyze { .. } => {
+            Ok(done("ANALYZE", vec!["statistics are kept by every load; nothing was left to do".to_owned()]))
+        }
         Parsed::Deallocate { .. } => Ok(done("DEALLOCATE", Vec::new())),
         Parsed::Discard => {
             session.settings.lock().reset(None)?;
             Ok(done("DISCARD ALL", Vec::new()))
         }
-        Parsed::Vacuum { .. } => Err(Error::not_supported("VACUUM", "loads sort their rows; there are no deleted rows to reclaim yet")),
+        Parsed::Vacuum { .. } => {
+            Err(Error::not_supported("VACUUM", "loads sort their rows; there are no deleted rows to reclaim yet"))
+        }
         Parsed::Refused(error) => Err(error.as_ref().clone()),
         _ => Err(Error::internal("a statement of an unknown kind")),
     }
@@ -317,9 +332,10 @@ fn roll_back(session: &LeaderSession) -> Result<Outcome> {
     match ended {
         Block::None => Ok(done("ROLLBACK", vec!["there is no transaction in progress".to_owned()])),
         Block::Open { wrote: false } | Block::Failed { wrote: false } => Ok(done("ROLLBACK", Vec::new())),
-        Block::Open { wrote: true } | Block::Failed { wrote: true } => {
-            Err(Error::not_supported("rolling back changes", "each statement was committed when it ran: undo it with another statement"))
-        }
+        Block::Open { wrote: true } | Block::Failed { wrote: true } => Err(Error::not_supported(
+            "rolling back changes",
+            "each statement was committed when it ran: undo it with another statement",
+        )),
     }
 }
 

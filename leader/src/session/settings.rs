@@ -112,12 +112,14 @@ fn check(name: &str, value: &str) -> Result<()> {
     if valid {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::InvalidParameter, format!("invalid value for parameter \"{name}\": \"{value}\"")).with_hint(match name {
-        "timezone" => "sessions run in UTC",
-        "client_encoding" => "sessions speak UTF8",
-        "statement_timeout" => "give milliseconds, or a number with ms, s, min or h",
-        _ => "",
-    }))
+    Err(Error::new(ErrorKind::InvalidParameter, format!("invalid value for parameter \"{name}\": \"{value}\"")).with_hint(
+        match name {
+            "timezone" => "sessions run in UTC",
+            "client_encoding" => "sessions speak UTF8",
+            "statement_timeout" => "give milliseconds, or a number with ms, s, min or h",
+            _ => "",
+        },
+    ))
 }
 
 #[cfg(test)]

@@ -180,11 +180,8 @@ fn parse_explain(cursor: &mut Cursor<'_>) -> Result<Parsed> {
             Ok(Parsed::Explain { analyze, verbose, inner: Box::new(inner) })
         }
         refused @ Parsed::Refused(_) => Ok(refused),
-        _ => Err(Error::not_supported(
-            "EXPLAIN of this kind of statement",
-            "explain a query, INSERT, CREATE TABLE AS or COPY",
-        )
-        .at(position)),
+        _ => Err(Error::not_supported("EXPLAIN of this kind of statement", "explain a query, INSERT, CREATE TABLE AS or COPY")
+            .at(position)),
     }
 }
 
@@ -199,7 +196,9 @@ fn parse_unsupported_dml(cursor: &mut Cursor<'_>, verb: &str) -> Result<Parsed> 
         _ => {}
     }
     let hint = match verb {
-        "DELETE" => "TRUNCATE the table, or create a new one from the rows to keep: CREATE TABLE ... AS SELECT ... WHERE NOT (...)",
+        "DELETE" => {
+            "TRUNCATE the table, or create a new one from the rows to keep: CREATE TABLE ... AS SELECT ... WHERE NOT (...)"
+        }
         _ => "create a new table from the changed rows: CREATE TABLE ... AS SELECT ...",
     };
     Err(Error::not_supported(verb, hint).at(position))
@@ -284,9 +283,13 @@ pub(super) fn explain_syntax(lexed: &Lexed<'_>, index: usize) -> Error {
     let before = index.checked_sub(1).and_then(|i| lexed.lexemes.get(i));
     let misspelled = [found, before].into_iter().flatten().find_map(|lexeme| {
         let word = lexeme.keyword()?;
-        let hint = slipher_common::error::did_you_mean(&word, QUERY_KEYWORDS.iter().copied().filter(|keyword| {
-            *keyword != word && word.len() >= 3 && word.len().abs_diff(keyword.len()) <= 2
-        }));
+        let hint = slipher_common::error::did_you_mean(
+            &word,
+            QUERY_KEYWORDS
+                .iter()
+                .copied()
+                .filter(|keyword| *keyword != word && word.len() >= 3 && word.len().abs_diff(keyword.len()) <= 2),
+        );
         Some(hint).filter(|hint| !hint.is_empty() && !QUERY_KEYWORDS.contains(&word.as_str()))
     });
     if let Some(hint) = misspelled {

@@ -1,6 +1,6 @@
 //! Joins: which side moves, if any.
 
-use super::{Aligned, Aligner, Plan, Spread, defect, with_children, is_partitioned, unmasked};
+use super::{Aligned, Aligner, Plan, Spread, defect, is_partitioned, unmasked, with_children};
 use datafusion::common::JoinType;
 use datafusion::error::Result;
 use datafusion::physical_expr::{Partitioning, PhysicalExpr};

@@ -1,6 +1,6 @@
 //! Loads: rows move to the slices that will hold them.
 
-use super::{Aligned, Aligner, Plan, Spread, defect, with_children, only_child, unmasked};
+use super::{Aligned, Aligner, Plan, Spread, defect, only_child, unmasked, with_children};
 use datafusion::error::Result;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{Partitioning, PhysicalExpr};
