@@ -85,7 +85,9 @@ impl<'a> Number<'a> {
             [b'e' | b'E', digits @ ..] => {
                 let digits = std::str::from_utf8(digits).map_err(|_| TextFault::Syntax)?;
                 match parse_i64(digits) {
-                    Ok(exponent) if !digits.contains(|c: char| c.is_ascii_whitespace()) => exponent.clamp(-EXPONENT_MAX, EXPONENT_MAX),
+                    Ok(exponent) if !digits.contains(|c: char| c.is_ascii_whitespace()) => {
+                        exponent.clamp(-EXPONENT_MAX, EXPONENT_MAX)
+                    }
                     Err(TextFault::Range) => {
                         if digits.starts_with('-') {
                             -EXPONENT_MAX
