@@ -10,6 +10,7 @@ pub mod placement;
 pub mod plan;
 pub mod sql_type;
 pub mod statistics;
+pub mod tpch;
 
 pub use error::{Error, ErrorKind, Result};
 pub use sql_type::SqlType;

@@ -61,28 +61,32 @@ async fn csv(bytes: &[u8], options: CsvOptions) -> Result<Vec<String>> {
     rows(csv_lane(vec![file_in(&folder, "x.csv", bytes)], options)).await
 }
 
+fn text_mode() -> CsvOptions {
+    CsvOptions { null_as: "\\N".into(), ..Default::default() }
+}
+
 fn csv_mode() -> CsvOptions {
-    CsvOptions { csv_mode: true, ..Default::default() }
+    CsvOptions { csv_mode: true, ..text_mode() }
 }
 
 #[tokio::test]
 async fn text_mode_reads_as_copy_does() {
     let text = b"1|one|1.005|2024-01-31\r\n2|| 2 |\n3|\\N|\\N|\\N\n4|\"q\"|-0|20240131|\n5|last|1e2|2024/01/31";
     let expected = ["1|one|1.01|2024-01-31", "2||2.00|~", "3|~|~|~", "4|\"q\"|0.00|2024-01-31", "5|last|100.00|2024-01-31"];
-    assert_eq!(csv(text, CsvOptions::default()).await.unwrap(), expected);
-    assert!(csv(b"", CsvOptions::default()).await.unwrap().is_empty());
+    assert_eq!(csv(text, text_mode()).await.unwrap(), expected);
+    assert!(csv(b"", text_mode()).await.unwrap().is_empty());
 
     let escaped = b"1|a\\|b\\\\|1|\n2|\\N|2|\n3|\\\\N|3|\n4|a\\\nb\\\r|4|\n";
-    let options = CsvOptions { escape: "\\".into(), ..Default::default() };
+    let options = CsvOptions { escape: "\\".into(), ..text_mode() };
     assert_eq!(csv(escaped, options).await.unwrap(), ["1|a|b\\|1.00|~", "2|~|2.00|~", "3|\\N|3.00|~", "4|a\nb\r|4.00|~"]);
 
     let quoted = b"1,\"a,b\",1,\n2,''Black'',2,\n3,Blue',3,\n4,'White',4,\n";
-    let options = CsvOptions { remove_quotes: true, delimiter: ",".into(), ..Default::default() };
+    let options = CsvOptions { remove_quotes: true, delimiter: ",".into(), ..text_mode() };
     assert_eq!(csv(quoted, options).await.unwrap(), ["1|a,b|1.00|~", "2|'Black'|2.00|~", "3|Blue'|3.00|~", "4|White|4.00|~"]);
 
-    let options = CsvOptions { delimiter: "|~|".into(), ..Default::default() };
+    let options = CsvOptions { delimiter: "|~|".into(), ..text_mode() };
     assert_eq!(csv(b"1|~|a|b|~|1|~|\n", options).await.unwrap(), ["1|a|b|1.00|~"]);
-    let options = CsvOptions { delimiter: "\\t".into(), ..Default::default() };
+    let options = CsvOptions { delimiter: "\\t".into(), ..text_mode() };
     assert_eq!(csv(b"1\ta\t1\t\n", options).await.unwrap(), ["1|a|1.00|~"]);
 }
 
@@ -115,6 +119,10 @@ async fn nulls_and_blanks_follow_the_options() {
     assert_eq!(csv(text, plain.clone()).await.unwrap(), ["1||1.00|~", "2| |2.00|~", "3||3.00|~", "4|~|~|~", "5|NUL|5.00|~"]);
     let as_null = CsvOptions { empty_as_null: true, blanks_as_null: true, ..plain };
     assert_eq!(csv(text, as_null).await.unwrap(), ["1|~|1.00|~", "2|~|2.00|~", "3||3.00|~", "4|~|~|~", "5|NUL|5.00|~"]);
+    let empty = CsvOptions { null_as: String::new(), fill_record: true, ..text_mode() };
+    assert_eq!(csv(b"1||1|\n2\n", empty).await.unwrap(), ["1|~|1.00|~", "2|~|~|~"]);
+    let nul = CsvOptions { null_as: "\0".into(), ..text_mode() };
+    assert_eq!(csv(b"1|\0|\0|\n", nul).await.unwrap(), ["1|~|~|~"]);
     let short = b"1,a\n\n2\n";
     let fill = CsvOptions { fill_record: true, ignore_blank_lines: true, ..csv_mode() };
     assert_eq!(csv(short, fill).await.unwrap(), ["1|a|~|~", "2||~|~"]);
@@ -133,33 +141,33 @@ async fn bad_rows_are_named_and_counted() {
         ("1|a|1|01/02/2024\n", "22007", "invalid input syntax for type date: \"01/02/2024\""),
         ("1|a\0b|1|\n", "22021", "text is not valid UTF-8"),
     ] {
-        let error = csv(format!("7|ok|7|\n{bad}8|ok|8|\n").as_bytes(), CsvOptions::default()).await.unwrap_err();
+        let error = csv(format!("7|ok|7|\n{bad}8|ok|8|\n").as_bytes(), text_mode()).await.unwrap_err();
         assert_eq!((error.sqlstate(), error.message.as_str()), (state, message));
         assert!(error.detail.as_deref().is_some_and(|detail| detail.contains("x.csv\", line 2")), "{:?}", error.detail);
-        let options = CsvOptions { max_error: 2, ..Default::default() };
+        let options = CsvOptions { max_error: 2, ..text_mode() };
         let kept = csv(format!("7|ok|7|\n{bad}8|ok|8|\n").as_bytes(), options.clone()).await.unwrap();
         assert_eq!(kept, ["7|ok|7.00|~", "8|ok|8.00|~"]);
         assert!(csv(format!("{bad}{bad}").as_bytes(), options).await.is_err());
     }
     // The first bad row is the one that is named, in whatever column it is.
-    let error = csv(b"1|a|x|\ny|a|1|\n", CsvOptions::default()).await.unwrap_err();
+    let error = csv(b"1|a|x|\ny|a|1|\n", text_mode()).await.unwrap_err();
     assert!(error.detail.unwrap().contains("line 1"));
 }
 
 #[tokio::test]
 async fn conversion_options_are_honoured() {
     let text = b"1|\xc3\xa9\xff\xe9b|1|31.01.24\n";
-    let options = CsvOptions { accept_inv_chars: true, date_format: "DD.MM.YY".into(), ..Default::default() };
+    let options = CsvOptions { accept_inv_chars: true, date_format: "DD.MM.YY".into(), ..text_mode() };
     assert_eq!(csv(text, options).await.unwrap(), ["1|é??b|1.00|2024-01-31"]);
-    let options = CsvOptions { truncate_columns: true, date_format: "auto".into(), ..Default::default() };
+    let options = CsvOptions { truncate_columns: true, date_format: "auto".into(), ..text_mode() };
     assert_eq!(csv("1|éééééé|1|1/31/2024\n".as_bytes(), options).await.unwrap(), ["1|ééééé|1.00|2024-01-31"]);
     for (options, state) in [
-        (CsvOptions { compression: "bzip2".into(), ..Default::default() }, "0A000"),
+        (CsvOptions { compression: "bzip2".into(), ..text_mode() }, "0A000"),
         (CsvOptions { delimiter: "||".into(), ..csv_mode() }, "22023"),
         (CsvOptions { escape: "\\".into(), ..csv_mode() }, "22023"),
-        (CsvOptions { delimiter: "\\".into(), escape: "\\".into(), ..Default::default() }, "22023"),
-        (CsvOptions { date_format: "nonsense".into(), ..Default::default() }, "22023"),
-        (CsvOptions { time_format: "epochsecs".into(), date_format: "epochsecs".into(), ..Default::default() }, "22023"),
+        (CsvOptions { delimiter: "\\".into(), escape: "\\".into(), ..text_mode() }, "22023"),
+        (CsvOptions { date_format: "nonsense".into(), ..text_mode() }, "22023"),
+        (CsvOptions { time_format: "epochsecs".into(), date_format: "epochsecs".into(), ..text_mode() }, "22023"),
     ] {
         assert_eq!(csv(b"", options).await.unwrap_err().sqlstate(), state);
     }
@@ -178,7 +186,7 @@ async fn compressed_files_are_read_and_torn_ones_refused() {
     }
     let zstd = zstd::stream::encode_all(text.as_bytes(), 1).unwrap();
     for (name, bytes) in [("gzip", gzip), ("zstd", zstd)] {
-        let options = CsvOptions { compression: name.to_uppercase(), ..Default::default() };
+        let options = CsvOptions { compression: name.to_uppercase(), ..text_mode() };
         let lines = rows(csv_lane(vec![file_in(&folder, name, &bytes)], options.clone())).await.unwrap();
         assert_eq!((lines.len(), lines[19_999].as_str()), (20_000, "19999|name0|19999.50|2024-01-31"), "{name}");
         let torn = file_in(&folder, name, &bytes[..bytes.len() - 20]);
@@ -193,7 +201,7 @@ async fn ranges_of_a_file_make_the_whole() {
     let mut text = "id|name|price|day\n".to_owned();
     (0..500).for_each(|id| text.push_str(&format!("{id}|{}|{id}|\n", "x".repeat(id % 10))));
     let file = file_in(&folder, "x.tbl", text.as_bytes());
-    let options = CsvOptions { ignore_header: 1, ..Default::default() };
+    let options = CsvOptions { ignore_header: 1, ..text_mode() };
     let whole = rows(csv_lane(vec![file.clone()], options.clone())).await.unwrap();
     assert_eq!(whole.len(), 500);
     for step in [1000, 777, 19, 5] {
@@ -228,7 +236,7 @@ async fn records_survive_every_buffer_boundary() {
 async fn a_dropped_stream_ends_its_reader() {
     let folder = TempDir::new().unwrap();
     let text = "1|a|1|\n".repeat(200_000);
-    let lane = csv_lane(vec![file_in(&folder, "x.tbl", text.as_bytes())], CsvOptions::default());
+    let lane = csv_lane(vec![file_in(&folder, "x.tbl", text.as_bytes())], text_mode());
     let mut stream = read_files(lane, Arc::new(TaskContext::default())).unwrap();
     assert!(stream.next().await.unwrap().is_ok());
     drop(stream);
@@ -239,10 +247,10 @@ async fn a_dropped_stream_ends_its_reader() {
 async fn missing_and_changed_files_are_refused() {
     let folder = TempDir::new().unwrap();
     let gone = FileRef { path: folder.path().join("gone").to_str().unwrap().to_owned(), bytes: 3, range: None };
-    assert_eq!(rows(csv_lane(vec![gone], CsvOptions::default())).await.unwrap_err().sqlstate(), "58P01");
+    assert_eq!(rows(csv_lane(vec![gone], text_mode())).await.unwrap_err().sqlstate(), "58P01");
     let mut changed = file_in(&folder, "x.csv", b"1|a|1|\n");
     changed.bytes += 1;
-    let error = rows(csv_lane(vec![changed], CsvOptions::default())).await.unwrap_err();
+    let error = rows(csv_lane(vec![changed], text_mode())).await.unwrap_err();
     assert!(error.message.contains("has changed"), "{error}");
 }
 

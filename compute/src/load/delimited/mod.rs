@@ -141,10 +141,11 @@ impl Reader {
     ) -> Result<ArrayRef> {
         let (target, field) = (self.types[index], self.file_schema.field(index));
         let is_string = matches!(target, SqlType::Char(_) | SqlType::VarChar(_));
+        // FILLRECORD: as an empty field.
+        let missing = Field { start: 0, end: 0, quoted: false, null: self.options.dialect.null_as.is_empty() };
         let values = records.records.iter().map(|record| match records.fields_of(record).get(index) {
             Some(field) => self.value(field, text, is_string),
-            // FILLRECORD: as an empty field.
-            None => self.value(&Field { start: 0, end: 0, quoted: false, null: false }, text, is_string),
+            None => self.value(&missing, text, is_string),
         });
         let mut keep = |row: usize, fault: Fault| {
             faults.entry(row).or_insert((index, fault));
@@ -214,6 +215,11 @@ fn is_blank(record: &Record, records: &Records) -> bool {
 fn check_encoding(records: &mut Records, record: &Record, accept: bool) -> Option<Fault> {
     for (number, field) in records.fields_of(record).to_vec().iter().enumerate() {
         let bytes = records.bytes_of(field);
+        if field.null {
+            // NULL AS '\0' is the one place for a NUL byte; it is not read any further, but the batch's text must stay UTF-8.
+            records.text[field.start as usize..field.end as usize].fill(b'?');
+            continue;
+        }
         if accept {
             let valid = replace_invalid(bytes);
             records.text[field.start as usize..field.end as usize].copy_from_slice(&valid);

@@ -7,8 +7,6 @@ use slipher_proto::plan::CsvOptions;
 
 /// Longest delimiter.
 const DELIMITER_MAX_BYTES: usize = 16;
-/// What NULL AS is when it is not given.
-const NULL_AS_DEFAULT: &str = "\\N";
 
 /// How a file's bytes are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +37,7 @@ fn wrong(option: &str, value: &str, what: &str) -> Error {
 }
 
 impl Options {
-    /// Fills in defaults: empty strings stand for options that were not given.
+    /// Fills in defaults: empty strings stand for options that were not given, but an empty `null_as` is NULL AS ''.
     pub(super) fn new(given: &CsvOptions) -> Result<Self> {
         let csv_quote = if given.csv_mode { Some(one_byte("QUOTE", &given.quote)?.unwrap_or(b'"')) } else { None };
         if given.csv_mode && (!given.escape.is_empty() || given.remove_quotes) {
@@ -56,14 +54,13 @@ impl Options {
         if clash || given.remove_quotes && delimiter.iter().any(|byte| matches!(byte, b'"' | b'\'')) {
             return Err(wrong("DELIMITER", &given.delimiter, "it is a quotation mark, the escape or a line end"));
         }
-        let null_as = if given.null_as.is_empty() { NULL_AS_DEFAULT } else { &given.null_as };
         Ok(Self {
             dialect: Dialect {
                 delimiter,
                 csv_quote,
                 escape,
                 remove_quotes: given.remove_quotes,
-                null_as: null_as.as_bytes().to_vec(),
+                null_as: given.null_as.as_bytes().to_vec(),
             },
             compression: compression(&given.compression)?,
             ignore_header: given.ignore_header,

@@ -219,7 +219,7 @@ impl Scanner {
         loop {
             let step = if self.ensure(1)? { self.step(state, &mut open, &mut records.text)? } else { self.at_end(state) };
             if records.text.len() - text_start > RECORD_MAX_BYTES {
-                return Err(self.too_long(line));
+                return Err(self.too_long());
             }
             match step {
                 Step::More(next) => state = next,
@@ -246,7 +246,7 @@ impl Scanner {
         }
     }
 
-    fn too_long(&self, line: u64) -> Error {
+    fn too_long(&self) -> Error {
         let limit = RECORD_MAX_BYTES / 1024 / 1024;
         Error::new(ErrorKind::ProgramLimit, format!("reading file \"{}\": a row is longer than {limit} MiB", self.path))
             .with_hint("check the delimiter and that every quotation mark is closed")
