@@ -13,6 +13,7 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
 use pgwire::messages::data::{FieldDescription, MESSAGE_TYPE_BYTE_DATA_ROW, RowDescription};
 use slipher_common::{Error, ErrorKind, Result};
+use std::task::Poll;
 
 /// Most columns of a result.
 pub const RESULT_COLUMNS_MAX: usize = 1_664;
@@ -126,7 +127,15 @@ impl RowCursor {
                     return Ok((count as u64, true));
                 }
             }
-            match socket.during(self.stream.next()).await? {
+            let next = match futures::poll!(self.stream.next()) {
+                Poll::Ready(next) => next,
+                Poll::Pending => {
+                    // What is there goes out while the query works on.
+                    socket.flush().await?;
+                    socket.during(self.stream.next()).await?
+                }
+            };
+            match next {
                 None => return Ok((count as u64, false)),
                 Some(batch) => {
                     let batch = batch.map_err(Error::from)?;

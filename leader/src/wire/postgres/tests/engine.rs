@@ -20,6 +20,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub const USER: &str = "admin";
 pub const PASSWORD: &str = "correct horse";
+/// Batches of 1,000 rows in the answer to BATCHES; much more than socket buffers hold.
+pub const BATCHES: u64 = 3_000;
 const SALT: &[u8] = b"0123456789abcdef";
 const ITERATIONS: u32 = 4_096;
 
@@ -155,10 +157,9 @@ impl FakeSession {
         }
     }
 
-    /// More rows than socket buffers hold.
     fn batches(&self) -> Outcome {
         let produced = Arc::clone(&self.batches);
-        rows(futures::stream::iter(0..10_000i64).map(move |index| {
+        rows(futures::stream::iter(0..BATCHES as i64).map(move |index| {
             produced.fetch_add(1, Ordering::SeqCst);
             Ok(number_batch(index * 1_000..index * 1_000 + 1_000))
         }))
