@@ -151,6 +151,7 @@ impl FakeSession {
                 let error = Error::new(ErrorKind::DivisionByZero, "division by zero").at(3);
                 Some(Ok(rows(futures::stream::iter([Ok(number_batch(0..3)), Err(error.into())]))))
             }
+            "PANIC" => Some(Ok(rows(futures::stream::once(async { panic!("a defect in the engine") })))),
             "BATCHES" => Some(Ok(self.batches())),
             "SLEEP" => Some(Ok(self.sleep())),
             _ => None,
@@ -194,13 +195,13 @@ impl Session for FakeSession {
 
     async fn describe(&self, statement: &Statement, declared: &[Option<SqlType>]) -> Result<Description> {
         let parameters = self.parameter_types(&statement.text, declared);
-        let rows = match statement.text.split_whitespace().next() {
+        let rows = match statement.text.to_uppercase().split_whitespace().next() {
             Some("SELECT") => {
                 let values = parameters.iter().map(|sql_type| ScalarValue::try_from(&sql_type.to_arrow()).unwrap());
                 let plan = self.plan(statement).await?.with_param_values(ParamValues::from(values.collect::<Vec<_>>()))?;
                 Some(Arc::new(plan.schema().as_arrow().clone()))
             }
-            Some("BATCHES" | "SLEEP" | "BROKEN") => Some(number_schema()),
+            Some("BATCHES" | "SLEEP") => Some(number_schema()),
             _ => None,
         };
         Ok(Description { parameters, rows })

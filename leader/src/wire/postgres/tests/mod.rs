@@ -109,6 +109,10 @@ async fn simple_queries_answer_each_statement_until_one_fails() {
     let messages = client.query("BROKEN").await;
     assert_eq!(kinds(&messages), "TDDDEZ");
     assert_eq!(error(&messages).field('C').as_deref(), Some("22012"));
+    // A stream that panics has not come to its end.
+    let messages = client.query("PANIC").await;
+    assert_eq!(kinds(&messages), "TEZ");
+    assert_eq!(error(&messages).field('C').as_deref(), Some("XX000"));
 
     let messages = client.query("BEGIN").await;
     assert_eq!(messages.last().unwrap().body, b"T");
@@ -183,6 +187,12 @@ async fn prepared_statements_take_and_give_text_and_binary() {
     client.bind("", "", 0, &[], 0).await;
     client.execute("", 0).await;
     assert_eq!(kinds(&client.sync().await), "1tn2IZ");
+    client.parse("", "BROKEN", &[]).await;
+    client.bind("", "", 0, &[], 0).await;
+    client.execute("", 0).await;
+    let messages = client.sync().await;
+    assert_eq!(kinds(&messages), "12EZ", "rows that were not described are not sent");
+    assert_eq!(error(&messages).field('C').as_deref(), Some("0A000"));
     client.parse("", "SELECT 1; SELECT 2", &[]).await;
     assert_eq!(error(&client.sync().await).field('C').as_deref(), Some("42601"));
 }
