@@ -179,6 +179,10 @@ impl FakeSession {
 
 #[async_trait]
 impl Session for FakeSession {
+    async fn catalog(&self) -> Result<crate::session::CatalogListing> {
+        Ok(crate::session::CatalogListing::default())
+    }
+
     fn parse(&self, sql: &str) -> Result<Vec<Statement>> {
         let mut offset = 0;
         let mut statements = Vec::new();
