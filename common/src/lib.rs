@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod distribution;
 pub mod error;
+pub mod functions;
 pub mod ids;
 pub mod manifest;
 pub mod placement;
