@@ -1,3 +1,5 @@
 //! The `slipher` binary.
 
+mod sql_client;
+
 fn main() {}
