@@ -57,6 +57,8 @@ pub(crate) fn engine_config(lanes: usize) -> SessionConfig {
     let options = config.options_mut();
     slipher_common::plan::apply_engine_options(options);
     options.sql_parser.dialect = datafusion::common::config::Dialect::Redshift;
+    // 0.1 is an exact number: as a float, 0.06 + 0.01 would not be 0.07.
+    options.sql_parser.parse_float_as_decimal = true;
     config
 }
 
