@@ -53,7 +53,14 @@ async fn names(client: &Client) {
     let quoted = "column \"Test\" does not exist";
     expect(c, "SELECT * FROM customers WHERE state = ^\"Test\"", "42703", quoted, None).await;
     let of_relation = "column \"stat\" of relation \"customers\" does not exist";
-    expect(c, "INSERT INTO customers (account_length, ^stat) VALUES (1, 'x')", "42703", of_relation, Some("did you mean \"state\"?")).await;
+    expect(
+        c,
+        "INSERT INTO customers (account_length, ^stat) VALUES (1, 'x')",
+        "42703",
+        of_relation,
+        Some("did you mean \"state\"?"),
+    )
+    .await;
     let function = error_of(c, "SELECT uper(state) FROM customers").await;
     assert_eq!(function.code().code(), "42883", "{function:?}");
     assert!(function.message().contains("\"uper\""), "{function:?}");

@@ -42,7 +42,8 @@ async fn run_script(script: &str, port: fn(&Cluster) -> u16) {
     let cluster = Cluster::start(3);
     let mut command = Command::new(python);
     command.arg(path).args(["127.0.0.1", &port(&cluster).to_string(), "admin", PASSWORD]);
-    let printed = tokio::task::spawn_blocking(move || run(&mut command, "running the client")).await.expect("the client's thread");
+    let printed =
+        tokio::task::spawn_blocking(move || run(&mut command, "running the client")).await.expect("the client's thread");
     assert!(printed.contains("passed, 0 failed"), "{printed}");
 }
 

@@ -16,8 +16,8 @@ use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, SendableRecordBatchStream};
-use datafusion_distributed::NetworkBoundaryExt;
 use datafusion::sql::sqlparser::ast;
+use datafusion_distributed::NetworkBoundaryExt;
 use futures::StreamExt;
 use slipher_common::catalog::{Column, Table};
 use slipher_common::ids::TableId;
@@ -195,7 +195,7 @@ fn column_types(plan: &LogicalPlan) -> Result<Vec<(String, SqlType)>> {
                 SqlType::VarChar(_) if !known => SqlType::VarChar(VARCHAR_LENGTH_MAX_BYTES),
                 other => other,
             };
-            Ok((field.name().clone(), sql_type))
+            Ok((crate::sql::output::plain_name(field.name()).to_owned(), sql_type))
         })
         .collect()
 }

@@ -6,4 +6,5 @@ pub(crate) mod context;
 pub(crate) mod explain;
 pub(crate) mod planner;
 pub(crate) mod scalar_subquery;
+pub(crate) mod semantics;
 pub(crate) mod table;

@@ -85,6 +85,9 @@ impl Runner {
         options.catalog.default_catalog = DATABASE.to_owned();
         options.catalog.default_schema = SEARCH_PATH_SCHEMA.to_owned();
         slipher_common::functions::register(&mut session)?;
+        crate::plan::semantics::register(&mut session)?;
+        // The time that now() answers.
+        session.mark_start_execution();
         session.register_udtf("tpchgen", Arc::new(TpchFunction(snapshot.query.clone())));
         Ok(session)
     }

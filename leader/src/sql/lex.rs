@@ -1,12 +1,12 @@
 //! Tokens with positions, and a cursor over them for the statements we parse ourselves.
 
+use super::dialect::Redshift;
 use super::names::{Name, QualifiedName, check_length, fold};
-use datafusion::sql::sqlparser::dialect::RedshiftSqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace};
 use slipher_common::{Error, ErrorKind, Result};
 
 /// The dialect of all parsing.
-pub(crate) static DIALECT: RedshiftSqlDialect = RedshiftSqlDialect {};
+pub(crate) static DIALECT: Redshift = Redshift;
 
 /// One token that is not blank, and where it stands.
 #[derive(Clone, Debug)]
@@ -51,11 +51,17 @@ pub(crate) struct Lexed<'a> {
 impl<'a> Lexed<'a> {
     /// Splits `text` into tokens; 42601 for an unterminated string, identifier or comment.
     pub fn new(text: &'a str) -> Result<Self> {
-        let all = Tokenizer::new(&DIALECT, text).tokenize_with_location().map_err(|error| {
+        let mut all = Tokenizer::new(&DIALECT, text).tokenize_with_location().map_err(|error| {
             let (start, byte) = offset_of(text, error.location);
             let rest: String = text[byte..].chars().take(20).collect();
             Error::new(ErrorKind::Syntax, format!("{} at or near \"{rest}\"", lower_first(&error.message))).at(start + 1)
         })?;
+        for token in &mut all {
+            // The tokenizer has resolved the escapes of E'...'; the parser would refuse the form.
+            if let Token::EscapedStringLiteral(value) = &mut token.token {
+                token.token = Token::SingleQuotedString(std::mem::take(value));
+            }
+        }
         let mut walk = Walk::new(text);
         let mut lexemes = Vec::with_capacity(all.len() / 2 + 1);
         for (index, token) in all.iter().enumerate() {

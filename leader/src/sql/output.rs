@@ -11,48 +11,85 @@ use std::collections::HashMap;
 
 /// The name of a column that has none.
 const UNNAMED: &str = "?column?";
+/// The engine wants names that differ: from this character on, a name is only there to differ.
+const MARK: char = '\u{1f}';
+
+/// A name of the engine's without what makes it differ from its like.
+pub(crate) fn plain_name(name: &str) -> &str {
+    name.split_once(MARK).map_or(name, |(plain, _)| plain)
+}
 
 /// Says the names of a query's columns as aliases where that is possible, in WITH clauses and derived tables too.
 pub(super) fn name_columns(query: &mut Query) {
+    name_columns_of(query, false);
+}
+
+fn name_columns_of(query: &mut Query, is_derived: bool) {
     if let Some(with) = &mut query.with {
         for table in &mut with.cte_tables {
-            name_columns(&mut table.query);
+            name_columns_of(&mut table.query, true);
         }
     }
     let mut pending = vec![query.body.as_mut()];
     while let Some(body) = pending.pop() {
         match body {
-            SetExpr::Select(select) => name_select(select),
-            SetExpr::Query(inner) => name_columns(inner),
+            SetExpr::Select(select) => name_select(select, is_derived),
+            SetExpr::Query(inner) => name_columns_of(inner, is_derived),
             SetExpr::SetOperation { left, right, .. } => pending.extend([left.as_mut(), right.as_mut()]),
             _ => {}
         }
     }
 }
 
-fn name_select(select: &mut Select) {
+fn name_select(select: &mut Select, is_derived: bool) {
     for table in &mut select.from {
         name_derived(table);
     }
+    // The columns of a wildcard may have any name.
     let wildcard = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
-    if select.projection.iter().any(wildcard) {
-        // Its columns may have any name.
-        return;
-    }
+    let any_wildcard = select.projection.iter().any(wildcard);
     let mut uses: HashMap<String, usize> = HashMap::new();
     for item in &select.projection {
         *uses.entry(item_name(item)).or_default() += 1;
     }
-    for item in &mut select.projection {
+    let mut before: HashMap<String, Vec<Option<Expr>>> = HashMap::new();
+    for (index, item) in select.projection.iter_mut().enumerate() {
         let name = item_name(item);
-        let free = uses.get(&name) == Some(&1) && name != UNNAMED;
-        if let SelectItem::UnnamedExpr(expression) = item
-            && free
-            && !matches!(expression, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+        let alone = uses.get(&name) == Some(&1);
+        let earlier = before.entry(name.clone()).or_default();
+        let column = match item {
+            SelectItem::UnnamedExpr(column @ (Expr::Identifier(_) | Expr::CompoundIdentifier(_))) => Some(column.clone()),
+            _ => None,
+        };
+        let alias = match item {
+            SelectItem::UnnamedExpr(_) if column.is_some() => {
+                let clashes = earlier.iter().any(|other| clashes(column.as_ref(), other.as_ref(), is_derived));
+                clashes.then(|| format!("{name}{MARK}{index}"))
+            }
+            SelectItem::UnnamedExpr(_) if alone && name == UNNAMED => None,
+            SelectItem::UnnamedExpr(_) if alone && !any_wildcard => Some(name),
+            SelectItem::UnnamedExpr(_) => Some(format!("{name}{MARK}{index}")),
+            SelectItem::ExprWithAlias { .. } if !earlier.is_empty() => Some(format!("{name}{MARK}{index}")),
+            _ => None,
+        };
+        earlier.push(column);
+        if let Some(alias) = alias
+            && let SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. } = item
         {
             let expr = std::mem::replace(expression, Expr::value(Value::Null));
-            *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
+            *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', alias) };
         }
+    }
+}
+
+/// Whether the engine refuses a column beside an earlier item of the same name. It tells columns of different tables
+/// apart, except where they become columns of one derived table.
+fn clashes(column: Option<&Expr>, earlier: Option<&Expr>, is_derived: bool) -> bool {
+    match (column, earlier) {
+        (Some(Expr::CompoundIdentifier(one)), Some(Expr::CompoundIdentifier(other))) => {
+            is_derived || one.len() != other.len() || one.iter().zip(other).all(|(a, b)| folded(a) == folded(b))
+        }
+        _ => true,
     }
 }
 
@@ -60,7 +97,7 @@ fn name_derived(table: &mut TableWithJoins) {
     let joined = table.joins.iter_mut().map(|join| &mut join.relation);
     for relation in std::iter::once(&mut table.relation).chain(joined) {
         match relation {
-            TableFactor::Derived { subquery, .. } => name_columns(subquery),
+            TableFactor::Derived { subquery, .. } => name_columns_of(subquery, true),
             TableFactor::NestedJoin { table_with_joins, .. } => name_derived(table_with_joins),
             _ => {}
         }
@@ -105,7 +142,7 @@ fn folded(ident: &Ident) -> String {
 
 fn item_name(item: &SelectItem) -> String {
     match item {
-        SelectItem::ExprWithAlias { alias, .. } => folded(alias),
+        SelectItem::ExprWithAlias { alias, .. } => plain_name(&folded(alias)).to_owned(),
         SelectItem::UnnamedExpr(expression) => name_of(expression).unwrap_or_else(|| UNNAMED.to_owned()),
         _ => UNNAMED.to_owned(),
     }
@@ -169,7 +206,9 @@ fn type_name(data_type: &DataType) -> String {
         DataType::Char(_) | DataType::Character(_) => "bpchar",
         DataType::Varchar(_) | DataType::CharacterVarying(_) | DataType::Nvarchar(_) | DataType::CharVarying(_) => "varchar",
         DataType::Text => "text",
-        DataType::Timestamp(_, zone) if zone.to_string().to_lowercase().contains("with time") || zone.to_string() == "TZ" => "timestamptz",
+        DataType::Timestamp(_, zone) if zone.to_string().to_lowercase().contains("with time") || zone.to_string() == "TZ" => {
+            "timestamptz"
+        }
         DataType::Timestamp(..) => "timestamp",
         DataType::Date => "date",
         DataType::Time(..) => "time",

@@ -104,8 +104,11 @@ pub(super) fn parse_cursor(cursor: &mut Cursor<'_>) -> Result<Parsed> {
 
 fn parse_query_statement(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     let position = cursor.position();
-    let mut query = query_to_end(cursor)?;
-    if let Some(into) = take_into(&mut query) {
+    let lexed = cursor.lexed;
+    let mut query = unrewritten_query_to_end(cursor)?;
+    let into = take_into(&mut query);
+    rewrite::rewrite_statement(&mut query, &|span| position_of(lexed, span))?;
+    if let Some(into) = into {
         if into.temporary || into.unlogged {
             return Err(create_table::temporary_table(position));
         }
@@ -130,13 +133,17 @@ fn take_into(statement: &mut ast::Statement) -> Option<ast::SelectInto> {
 
 /// Parses and rewrites the query that reaches from the cursor to the end.
 pub(super) fn query_to_end(cursor: &mut Cursor<'_>) -> Result<Box<ast::Statement>> {
+    let mut statement = unrewritten_query_to_end(cursor)?;
+    rewrite::rewrite_statement(&mut statement, &|span| position_of(cursor.lexed, span))?;
+    Ok(statement)
+}
+
+fn unrewritten_query_to_end(cursor: &mut Cursor<'_>) -> Result<Box<ast::Statement>> {
     let query = with_sqlparser(cursor, |parser| parser.parse_query())?;
     if !cursor.at_end() {
         return Err(explain_syntax(cursor.lexed, cursor.next));
     }
-    let mut statement = ast::Statement::Query(query);
-    rewrite::rewrite_statement(&mut statement, &|span| position_of(cursor.lexed, span))?;
-    Ok(Box::new(statement))
+    Ok(Box::new(ast::Statement::Query(query)))
 }
 
 /// Parses one expression with `DEFAULT`-like texts in mind: the whole of `text` must be it.
@@ -282,6 +289,11 @@ fn read_location(place: &str) -> Option<Location> {
 const QUERY_KEYWORDS: &[&str] =
     &["SELECT", "FROM", "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "UNION", "JOIN", "LEFT", "INNER", "VALUES", "DISTINCT"];
 
+/// Whether a slip or two turn one word into the other. Names of columns come near a keyword, too (`length`, `LEFT`).
+fn is_misspelling(word: &str, keyword: &str) -> bool {
+    strsim::damerau_levenshtein(&word.to_uppercase(), keyword) <= if keyword.len() <= 4 { 1 } else { 2 }
+}
+
 /// A syntax error at a lexeme with the hint that helps most often.
 pub(super) fn explain_syntax(lexed: &Lexed<'_>, index: usize) -> Error {
     let error = syntax_error(lexed, index);
@@ -294,7 +306,7 @@ pub(super) fn explain_syntax(lexed: &Lexed<'_>, index: usize) -> Error {
             QUERY_KEYWORDS
                 .iter()
                 .copied()
-                .filter(|keyword| *keyword != word && word.len() >= 3 && word.len().abs_diff(keyword.len()) <= 2),
+                .filter(|keyword| *keyword != word && word.len() >= 3 && is_misspelling(&word, keyword)),
         );
         Some(hint).filter(|hint| !hint.is_empty() && !QUERY_KEYWORDS.contains(&word.as_str()))
     });

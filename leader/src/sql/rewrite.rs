@@ -14,6 +14,7 @@ use std::ops::ControlFlow;
 
 mod build;
 mod functions;
+mod patterns;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -40,6 +41,11 @@ fn run<T: VisitMut>(node: &mut T, position_of: PositionOf<'_>) -> Result<()> {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(*error),
     }
+}
+
+/// The expression as Redshift writes it.
+pub(super) fn as_text(expression: Expr) -> Expr {
+    build::call(slipher_common::functions::TO_TEXT, vec![expression])
 }
 
 /// A query of nothing but a body.
@@ -86,15 +92,22 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
-        flow(functions::rewrite(expression, self.position_of).and_then(|()| types::rewrite(expression)))
+        let rewritten = functions::rewrite(expression, self.position_of)
+            .and_then(|()| types::rewrite(expression))
+            .and_then(|()| patterns::rewrite(expression));
+        flow(rewritten)
     }
 }
 
 fn rewrite_query(query: &mut Query) -> Result<()> {
     if !query.locks.is_empty() {
-        return Err(Error::not_supported("SELECT ... FOR UPDATE or FOR SHARE", "leave it out; a query sees one version of all tables"));
+        return Err(Error::not_supported(
+            "SELECT ... FOR UPDATE or FOR SHARE",
+            "leave it out; a query sees one version of all tables",
+        ));
     }
-    if query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some() || !query.pipe_operators.is_empty() {
+    if query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some() || !query.pipe_operators.is_empty()
+    {
         return Err(Error::not_supported("this clause behind a query", "write plain SELECT ... ORDER BY ... LIMIT"));
     }
     if let Some(fetch) = query.fetch.take() {
@@ -206,6 +219,7 @@ fn exclude_from_wildcard(select: &mut Select, exclude: ExcludeSelectItem) -> Res
 fn check_table(table: &TableFactor, position_of: PositionOf<'_>) -> Result<()> {
     match table {
         TableFactor::Table { name, with_hints, version, with_ordinality, partitions, json_path, sample, index_hints, .. } => {
+            super::names::QualifiedName::from_object_name(name, |ident| position_of(ident.span))?;
             let strange = !with_hints.is_empty() || version.is_some() || !partitions.is_empty() || !index_hints.is_empty();
             let what = if sample.is_some() {
                 "TABLESAMPLE"

@@ -1,6 +1,6 @@
 //! Casts: Redshift's type names, and what its casts do that the engine's do not (rounding, lengths, formats).
 
-use super::build::{call, cast, number};
+use super::build::{call, cast, number, string};
 use datafusion::sql::sqlparser::ast::{
     CastKind, CharacterLength, DataType, ExactNumberInfo, Expr, ObjectName, TimezoneInfo, TypedString, Value,
 };
@@ -34,6 +34,14 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
             let inner = std::mem::replace(expr.as_mut(), number(0));
             *expression = cast_to(inner, target, CastKind::Cast)?;
         }
+        // A number with an exponent is a float; every other one is exact.
+        Expr::Value(value) => {
+            if let Value::Number(digits, _) = &value.value
+                && digits.contains(['e', 'E'])
+            {
+                *expression = cast(string(digits), DataType::DoublePrecision);
+            }
+        }
         Expr::TypedString(TypedString { data_type, .. }) => {
             if let Target::Plain(plain) = target_of(data_type)? {
                 *data_type = plain;
@@ -46,7 +54,8 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
 
 fn cast_to(inner: Expr, target: Target, kind: CastKind) -> Result<Expr> {
     let is_try = matches!(kind, CastKind::TryCast | CastKind::SafeCast);
-    let with_kind = |expr: Expr, data_type: DataType| Expr::Cast { kind, expr: Box::new(expr), data_type, array: false, format: None };
+    let with_kind =
+        |expr: Expr, data_type: DataType| Expr::Cast { kind, expr: Box::new(expr), data_type, array: false, format: None };
     Ok(match target {
         Target::Plain(data_type) => with_kind(inner, data_type),
         Target::Whole(data_type) if is_whole_literal(&inner) => with_kind(inner, data_type),
@@ -115,10 +124,9 @@ fn bytes(length: &Option<CharacterLength>, most: u32) -> Result<Option<u64>> {
         None => Ok(None),
         Some(CharacterLength::Max) => Ok(Some(u64::from(most))),
         Some(CharacterLength::IntegerLength { length, .. }) if (1..=u64::from(most)).contains(length) => Ok(Some(*length)),
-        Some(CharacterLength::IntegerLength { length, .. }) => Err(Error::new(
-            ErrorKind::InvalidParameter,
-            format!("length {length} of a string type must be between 1 and {most}"),
-        )),
+        Some(CharacterLength::IntegerLength { length, .. }) => {
+            Err(Error::new(ErrorKind::InvalidParameter, format!("length {length} of a string type must be between 1 and {most}")))
+        }
     }
 }
 
