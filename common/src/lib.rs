@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod channels;
 pub mod distribution;
 pub mod error;
+pub mod functions;
 pub mod ids;
 pub mod manifest;
 pub mod placement;

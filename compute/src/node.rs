@@ -131,7 +131,9 @@ fn fragment_session(
     }
     builder.scalar_functions().get_or_insert_default().extend(std::iter::once(bucket_token_udf()));
     builder.aggregate_functions().get_or_insert_default().push(single_value_udaf());
-    Ok(builder.with_distributed_user_codec(SlipherCodec).with_distributed_channel_resolver(channels.clone()).build())
+    let mut state = builder.with_distributed_user_codec(SlipherCodec).with_distributed_channel_resolver(channels.clone()).build();
+    slipher_common::functions::register(&mut state)?;
+    Ok(state)
 }
 
 async fn register(config: &ComputeConfig, runtime: &NodeRuntime, address: &str, shutdown: &CancellationToken) -> Result<()> {

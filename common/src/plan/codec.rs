@@ -4,7 +4,7 @@ use crate::catalog::Table;
 use crate::error::{Error, ErrorKind};
 use crate::ids::{SegmentId, SliceId, TableId, TransactionId};
 use crate::plan::{
-    AssignExec, FileFormat, FileRef, FileScanExec, OnlyTask0Exec, ScanSource, SegmentRef, SinkSlice, SinkTarget, SliceScanExec,
+    AssignExec, FileFormat, FileRef, FileScanExec, IdentityFill, OnlyTask0Exec, ScanSource, SegmentRef, SinkSlice, SinkTarget, SliceScanExec,
     SliceSinkExec, TpchScanExec,
 };
 use arrow::datatypes::{Schema, SchemaRef};
@@ -42,7 +42,10 @@ impl PhysicalExtensionCodec for SlipherCodec {
             Kind::SliceSink(sink) => Arc::new(SliceSinkExec::new(input()?, Arc::new(decode_target(&sink)?))),
             Kind::Assign(assign) => {
                 let table = Arc::new(decode_table(&assign.target)?);
-                Arc::new(AssignExec::try_new(input()?, table, assign.truncate_strings)?)
+                let columns = table.columns.len();
+                let identities = assign.identities.iter().map(decode_identity).collect::<Vec<_>>();
+                indexes(&assign.identities.iter().map(|fill| fill.column).collect::<Vec<_>>(), columns)?;
+                Arc::new(AssignExec::try_new(input()?, table, assign.truncate_strings, identities)?)
             }
             Kind::FileScan(scan) => Arc::new(decode_files(&scan)?),
             Kind::TpchScan(scan) => {
@@ -68,7 +71,8 @@ impl PhysicalExtensionCodec for SlipherCodec {
             Kind::SliceSink(encode_target(sink.target()))
         } else if let Some(assign) = node.downcast_ref::<AssignExec>() {
             let target = assign.table().to_proto().encode_to_vec();
-            Kind::Assign(proto::Assign { target, truncate_strings: assign.truncate_strings() })
+            let identities = assign.identities().iter().map(encode_identity).collect();
+            Kind::Assign(proto::Assign { target, truncate_strings: assign.truncate_strings(), identities })
         } else if let Some(scan) = node.downcast_ref::<FileScanExec>() {
             Kind::FileScan(encode_files(scan)?)
         } else if let Some(scan) = node.downcast_ref::<TpchScanExec>() {
@@ -225,6 +229,14 @@ fn decode_target(sink: &proto::SliceSink) -> Result<SinkTarget> {
 fn decode_table(bytes: &[u8]) -> Result<Table> {
     let stored = slipher_proto::meta::Table::decode(bytes).map_err(|error| torn(&error.to_string()))?;
     Ok(Table::from_proto(&stored)?)
+}
+
+fn encode_identity(fill: &IdentityFill) -> proto::IdentityFill {
+    proto::IdentityFill { column: fill.column as u32, seed: fill.seed, step: fill.step, base: fill.base }
+}
+
+fn decode_identity(fill: &proto::IdentityFill) -> IdentityFill {
+    IdentityFill { column: fill.column as usize, seed: fill.seed, step: fill.step, base: fill.base }
 }
 
 fn encode_files(scan: &FileScanExec) -> Result<proto::FileScan> {

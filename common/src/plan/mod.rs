@@ -8,7 +8,7 @@ mod runtime;
 mod slice_scan;
 mod slice_sink;
 
-pub use assign::AssignExec;
+pub use assign::{AssignExec, IdentityFill};
 pub use codec::SlipherCodec;
 pub use file_scan::{FileScanExec, TpchScanExec};
 pub use only_task0::OnlyTask0Exec;

@@ -23,6 +23,7 @@ fn mixed() -> (Arc<Table>, RecordBatch) {
         (SqlType::Boolean, false),
         (SqlType::TimestampTz, false),
         (SqlType::Time, false),
+        (SqlType::VarChar(100), false),
     ];
     let table = table(&types, Distribution::Even, &[4]);
     let mut numbers = Numbers(5);
@@ -33,6 +34,7 @@ fn mixed() -> (Arc<Table>, RecordBatch) {
     let strings = b.iter().map(|n| n.map(|n| format!("{} {} tail", words[n as usize % words.len()], n % 700)));
     let floats = [f64::NAN, -0.0, 0.0, f64::INFINITY];
     let floats = d.iter().map(|n| n.map(|n| floats.get(n as usize).copied().unwrap_or(n as f64 - 20.0)));
+    let texts = c.iter().enumerate().map(|(row, n)| n.map(|n| format!("{n:x} special {row} requests never the same")));
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int32Array::from_iter(a.iter().map(|n| n.map(|n| n as i32 - 1000)))),
         Arc::new(StringViewArray::from_iter(strings)),
@@ -46,6 +48,7 @@ fn mixed() -> (Arc<Table>, RecordBatch) {
         Arc::new(BooleanArray::from_iter(f.iter().map(|n| n.map(|n| n == 1)))),
         Arc::new(TimestampMicrosecondArray::from_iter(a.iter().map(|n| n.map(instant))).with_timezone("UTC")),
         Arc::new(Time64MicrosecondArray::from_iter(c.iter().map(|n| n.map(|n| n as i64 * 1000)))),
+        Arc::new(StringViewArray::from_iter(texts)),
     ];
     let rows = batch(&table, columns);
     (table, rows)
@@ -94,6 +97,7 @@ fn predicates() -> Vec<Expr> {
     for pattern in ["a_b%", "a\\_b%", "a\\%b%", "%rich%", "%\\\\slash%", "%12 tail", "", "%", "_", "%words%here%", "PLAIN%"] {
         all.push(col("c1").like(string(pattern)));
         all.push(col("c1").not_like(string(pattern)));
+        all.push(col("c8").like(string(&format!("%special%{pattern}"))));
         all.push(col("c1").ilike(string(pattern)));
     }
     for value in [0.0, -0.0, f64::NAN, 3.0, f64::INFINITY] {

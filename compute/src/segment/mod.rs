@@ -1,5 +1,6 @@
 //! Writes segments: one sorted, compressed Vortex file of one table and one slice, with its statistics and checksum.
 
+mod encoding;
 mod sort;
 mod statistics;
 pub(crate) mod storage;
@@ -8,13 +9,15 @@ mod tests;
 
 use crate::store::Store;
 use arrow::array::RecordBatch;
+use futures::FutureExt;
 use slipher_common::catalog::Table;
 use slipher_common::ids::{SegmentId, SliceId, TransactionId};
 use slipher_common::manifest::{ColumnStatistics, Segment};
 use slipher_common::{Error, Result};
 use sort::OrderedRows;
 pub(crate) use sort::compact;
-use statistics::StatisticsCollector;
+use statistics::{ColumnShape, StatisticsCollector};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use uuid::Uuid;
 use vortex::VortexSessionDefault;
@@ -58,12 +61,11 @@ pub async fn write_segment(
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     // Sorting is pure computation of tens to hundreds of milliseconds: it would block other tasks of an async thread.
     let prepared = tokio::task::spawn_blocking(move || prepare(&table, batches)).await;
-    let (ordered, columns) =
-        prepared.map_err(|e| Error::internal(format!("sorting rows of table \"{}\": {e}", target.table)))??;
+    let prepared = prepared.map_err(|e| Error::internal(format!("sorting rows of table \"{}\": {e}", target.table)))??;
 
     let id = SegmentId(Uuid::now_v7());
     let mut file = store.create(target.table.id, id, Some(target.transaction)).await?;
-    let written = write_file(session, &target.table, ordered, &mut file).await?;
+    let written = write_file(session, &target.table, prepared.rows, &prepared.shapes, &mut file).await?;
     if written != rows as u64 {
         return Err(Error::internal(format!("writing segment {id} of table \"{}\": {written} of {rows} rows", target.table)));
     }
@@ -76,17 +78,25 @@ pub async fn write_segment(
         bytes: finished.bytes,
         checksum: finished.checksum,
         nodes: vec![store.node_id()],
-        columns,
+        columns: prepared.statistics,
         placement_epoch: target.placement_epoch,
         sorted_by: target.table.sort_key.clone(),
     })
 }
 
-fn prepare(table: &Table, batches: Vec<RecordBatch>) -> Result<(OrderedRows, Vec<ColumnStatistics>)> {
+/// A segment's rows before they are written.
+struct Prepared {
+    rows: OrderedRows,
+    statistics: Vec<ColumnStatistics>,
+    shapes: Vec<ColumnShape>,
+}
+
+fn prepare(table: &Table, batches: Vec<RecordBatch>) -> Result<Prepared> {
     let mut collector = StatisticsCollector::new(table)?;
     batches.iter().try_for_each(|batch| collector.update(batch))?;
-    let ordered = OrderedRows::new(&table.arrow_schema(), batches, &table.sort_key_indexes())?;
-    Ok((ordered, collector.finish()?))
+    let rows = OrderedRows::new(&table.arrow_schema(), batches, &table.sort_key_indexes())?;
+    let (statistics, shapes) = collector.finish()?;
+    Ok(Prepared { rows, statistics, shapes })
 }
 
 /// Streams rows into a Vortex file; answers how many.
@@ -94,6 +104,7 @@ async fn write_file(
     session: &VortexSession,
     table: &Table,
     ordered: OrderedRows,
+    shapes: &[ColumnShape],
     file: &mut crate::store::IncomingSegment,
 ) -> Result<u64> {
     let doing = |e: vortex::error::VortexError| Error::internal(format!("writing a segment of table \"{table}\": {e}"));
@@ -106,8 +117,12 @@ async fn write_file(
         import.arrow().from_arrow_record_batch(chunk, &schema)
     });
     let stream = ArrayStreamAdapter::new(dtype, futures::stream::iter(chunks));
-    match session.write_options().write(&mut *file, stream).await {
-        Ok(summary) => Ok(summary.row_count()),
-        Err(e) => Err(file.take_failure().or_else(|| Error::from_wire_text(&e.to_string())).unwrap_or_else(|| doing(e))),
+    let options = session.write_options().with_strategy(encoding::write_strategy(session, table, shapes));
+    let writing = AssertUnwindSafe(options.write(&mut *file, stream)).catch_unwind().await;
+    match writing {
+        Ok(Ok(summary)) => Ok(summary.row_count()),
+        Ok(Err(e)) => Err(file.take_failure().or_else(|| Error::from_wire_text(&e.to_string())).unwrap_or_else(|| doing(e))),
+        // Vortex panics on values that it does not foresee; that ends this load only.
+        Err(_) => Err(Error::internal(format!("writing a segment of table \"{table}\": the encoder panicked"))),
     }
 }

@@ -1,6 +1,6 @@
 //! Statistics of a segment's columns, gathered while its rows are in memory.
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use datafusion::functions_aggregate::min_max::{MaxAccumulator, MinAccumulator};
 use datafusion::logical_expr::Accumulator;
 use slipher_common::catalog::{Column, Table};
@@ -8,6 +8,17 @@ use slipher_common::distribution::hash_columns;
 use slipher_common::manifest::ColumnStatistics;
 use slipher_common::statistics::{DistinctSketch, encode_bound};
 use slipher_common::{Error, Result};
+
+/// What decides how a column is compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ColumnShape {
+    /// Values that are not NULL.
+    pub(crate) values: u64,
+    /// About how many different ones.
+    pub(crate) distinct: u64,
+    /// Bytes of its strings of more than 12 bytes.
+    pub(crate) text_bytes: u64,
+}
 
 /// Gathers the statistics of every column of a table.
 pub(crate) struct StatisticsCollector<'a> {
@@ -17,6 +28,7 @@ pub(crate) struct StatisticsCollector<'a> {
 struct ColumnCollector<'a> {
     column: &'a Column,
     nulls: u64,
+    shape: ColumnShape,
     min: MinAccumulator,
     max: MaxAccumulator,
     distinct: DistinctSketch,
@@ -32,6 +44,7 @@ impl<'a> StatisticsCollector<'a> {
                 Ok(ColumnCollector {
                     column,
                     nulls: 0,
+                    shape: ColumnShape::default(),
                     min: MinAccumulator::try_new(&data_type)?,
                     max: MaxAccumulator::try_new(&data_type)?,
                     distinct: DistinctSketch::default(),
@@ -49,8 +62,10 @@ impl<'a> StatisticsCollector<'a> {
         self.columns.iter_mut().zip(batch.columns()).try_for_each(|(collector, values)| collector.update(values))
     }
 
-    pub(crate) fn finish(self) -> Result<Vec<ColumnStatistics>> {
-        self.columns.into_iter().map(ColumnCollector::finish).collect()
+    /// The statistics and the shape of each column.
+    pub(crate) fn finish(self) -> Result<(Vec<ColumnStatistics>, Vec<ColumnShape>)> {
+        let finished: Vec<_> = self.columns.into_iter().map(ColumnCollector::finish).collect::<Result<_>>()?;
+        Ok(finished.into_iter().unzip())
     }
 }
 
@@ -59,6 +74,10 @@ impl ColumnCollector<'_> {
         self.nulls += values.null_count() as u64;
         if values.null_count() == values.len() {
             return Ok(());
+        }
+        self.shape.values += (values.len() - values.null_count()) as u64;
+        if let Some(strings) = values.as_string_view_opt() {
+            self.shape.text_bytes += strings.total_buffer_bytes_used() as u64;
         }
         self.min.update_batch(std::slice::from_ref(values))?;
         self.max.update_batch(std::slice::from_ref(values))?;
@@ -70,16 +89,17 @@ impl ColumnCollector<'_> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<ColumnStatistics> {
+    fn finish(mut self) -> Result<(ColumnStatistics, ColumnShape)> {
         let sql_type = self.column.sql_type;
         let min = encode_bound(&self.min.evaluate()?, sql_type, false);
         let max = encode_bound(&self.max.evaluate()?, sql_type, true);
-        Ok(ColumnStatistics {
+        let statistics = ColumnStatistics {
             column: self.column.id,
             nulls: self.nulls,
             min: min.unwrap_or_default(),
             max: max.unwrap_or_default(),
             distinct_sketch: self.distinct.to_bytes(),
-        })
+        };
+        Ok((statistics, ColumnShape { distinct: self.distinct.estimate(), ..self.shape }))
     }
 }

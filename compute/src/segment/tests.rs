@@ -64,6 +64,11 @@ fn every_type() -> Vec<(SqlType, ArrayRef)> {
             ),
         ),
         (SqlType::Integer, Arc::new(Int32Array::from(vec![None::<i32>; ROWS]))),
+        // Free text: compressed with Zstandard.
+        (
+            SqlType::VarChar(99),
+            Arc::new(StringViewArray::from_iter(values(17, &strings, |n| format!("{n:x} never the same {n}")))),
+        ),
         (SqlType::VarChar(5), Arc::new(StringViewArray::from(vec![Some("same"); ROWS]))),
     ]
 }

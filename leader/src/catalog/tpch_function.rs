@@ -9,7 +9,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use slipher_common::plan::TpchScanExec;
-use slipher_common::tpch::tpch_schema;
+use slipher_common::tpch::{TPCH_SCALE_MIN, tpch_schema};
 use slipher_common::{Error, ErrorKind};
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ impl TableFunctionImpl for TpchFunction {
         };
         let table = table.try_as_str().flatten().ok_or_else(wrong)?.to_lowercase();
         let schema = tpch_schema(&table).ok_or_else(wrong)?;
-        let scale = number(scale).filter(|scale| *scale > 0.0 && *scale <= SCALE_MAX).ok_or_else(wrong)?;
+        let scale = number(scale).filter(|scale| (TPCH_SCALE_MIN..=SCALE_MAX).contains(scale)).ok_or_else(wrong)?;
         Ok(Arc::new(TpchTable { table, scale, schema, query: self.0.clone()? }))
     }
 }

@@ -9,15 +9,16 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use slipher_common::assign::normalize_load_schema;
+use slipher_common::assign::{can_split_delimited, normalize_load_schema};
 use slipher_common::catalog::Table;
 use slipher_common::plan::{FileFormat, FileRef, FileScanExec};
 use slipher_common::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A Parquet file is cut into ranges of about this size; row groups go to the range that holds their middle.
-const PARQUET_RANGE_BYTES: u64 = 16 << 20;
+/// Files are cut into ranges of about this size, so that several lanes read one: a Parquet row group goes to the range that holds its
+/// middle, a line of text to the range it starts in.
+const FILE_RANGE_BYTES: u64 = 16 << 20;
 /// Files one COPY may read.
 const COPY_FILES_MAX: usize = 100_000;
 
@@ -88,12 +89,12 @@ pub(super) async fn plan_files(
                     ))
                     .with_hint("Parquet columns are loaded by position: name the table's columns in their order"));
             }
-            (schema, FileFormat::Parquet, parquet_ranges(&found))
+            (schema, FileFormat::Parquet, cut(&found))
         }
         CopyFormat::Csv(options) => {
-            let fields: Vec<_> = columns.iter().map(|column| column.sql_type.to_field(&column.name, true)).collect();
-            let whole = found.iter().map(|(path, bytes)| FileRef { path: text(path), bytes: *bytes, range: None }).collect();
-            (Arc::new(Schema::new(fields)), FileFormat::Csv(options.clone()), whole)
+            let fields: Vec<_> = columns.iter().map(|column| column.sql_type.to_field(&column.name, !column.not_null)).collect();
+            let ranges = if can_split_delimited(options) { cut(&found) } else { found.iter().map(whole).collect() };
+            (Arc::new(Schema::new(fields)), FileFormat::Csv(options.clone()), ranges)
         }
     };
     let (tasks, lanes) = (query.layout.tasks(), query.layout.lanes);
@@ -170,10 +171,14 @@ fn parquet_schema(path: &Path) -> Result<SchemaRef> {
     Ok(normalize_load_schema(metadata.schema()))
 }
 
-fn parquet_ranges(files: &[(PathBuf, u64)]) -> Vec<FileRef> {
+fn whole((path, bytes): &(PathBuf, u64)) -> FileRef {
+    FileRef { path: text(path), bytes: *bytes, range: None }
+}
+
+fn cut(files: &[(PathBuf, u64)]) -> Vec<FileRef> {
     let mut ranges = Vec::new();
     for (path, bytes) in files {
-        let count = bytes.div_ceil(PARQUET_RANGE_BYTES).max(1);
+        let count = bytes.div_ceil(FILE_RANGE_BYTES).max(1);
         for part in 0..count {
             let range = (bytes * part / count, bytes * (part + 1) / count);
             ranges.push(FileRef { path: text(path), bytes: *bytes, range: Some(range) });

@@ -15,13 +15,14 @@ use datafusion::common::{ParamValues, ScalarValue, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
-use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, SendableRecordBatchStream};
+use datafusion_distributed::NetworkBoundaryExt;
 use datafusion::sql::sqlparser::ast;
 use futures::StreamExt;
 use slipher_common::catalog::{Column, Table};
 use slipher_common::ids::TableId;
 use slipher_common::manifest::Segment;
-use slipher_common::plan::SliceSinkExec;
+use slipher_common::plan::{AssignExec, IdentityFill, SliceSinkExec};
 use slipher_common::sql_type::VARCHAR_LENGTH_MAX_BYTES;
 use slipher_common::{Error, ErrorKind, Result, SqlType};
 use slipher_proto::meta::{self as proto, operation::Kind};
@@ -58,8 +59,8 @@ pub(crate) async fn insert(
         let load = shared.cluster.start_load();
         let attempt = shared.runner.attempt(search_path, load.id(), false)?;
         let table = find(&attempt.snapshot, &spec.table)?;
-        let source = insert_source(&attempt, &table.table, spec, parameters.clone()).await?;
-        append(shared, &attempt, load, &table, source).await
+        let (targets, source) = insert_source(&attempt, &table.table, spec, parameters.clone()).await?;
+        append(shared, &attempt, load, &table, &targets, source).await
     })
 }
 
@@ -70,7 +71,7 @@ pub(crate) async fn plan_insert(
     parameters: Option<ParamValues>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let table = find(&attempt.snapshot, &spec.table)?;
-    let source = insert_source(attempt, &table.table, spec, parameters).await?;
+    let (_, source) = insert_source(attempt, &table.table, spec, parameters).await?;
     plan_sink(attempt, attempt.snapshot.provider(&table)?, source).await
 }
 
@@ -86,7 +87,7 @@ pub(crate) async fn copy(shared: &Arc<Shared>, search_path: &Arc<Vec<String>>, s
             files::plan_files(shared.load_dir.as_deref(), spec, &table.table, &targets, attempt.snapshot.query.clone()?).await?;
         let scan = LogicalPlanBuilder::scan("files", provider_as_source(Arc::new(files)), None)?.build()?;
         let source = into_table_order(&attempt, &table.table, &targets, scan)?;
-        append(shared, &attempt, load, &table, source).await
+        append(shared, &attempt, load, &table, &targets, source).await
     })
 }
 
@@ -103,6 +104,8 @@ pub(crate) async fn ingest(
     let table = Arc::clone(attempt.snapshot.resolve(schema, table)?);
     let names: Vec<String> = rows.schema().fields().iter().map(|field| field.name().clone()).collect();
     let targets = target_columns(&table.table, &names.iter().map(|name| (name.as_str(), 0)).collect::<Vec<_>>())?;
+    let mut identities = identity_fills(&table.table, &targets);
+    let first_identities = identities.clone();
     let mut receipts = Vec::new();
     let mut portion: Vec<RecordBatch> = Vec::new();
     let mut bytes = 0;
@@ -119,14 +122,28 @@ pub(crate) async fn ingest(
             let memory = MemTable::try_new(rows.schema(), batches)?;
             let scan = LogicalPlanBuilder::scan("rows", provider_as_source(Arc::new(memory)), None)?.build()?;
             let source = into_table_order(&attempt, &table.table, &targets, scan)?;
-            let provider = attempt.snapshot.provider(&table)?;
-            receipts.extend(write(shared, &attempt, provider, source).await?);
+            let provider = attempt.snapshot.provider(&table)?.with_identities(identities.clone());
+            let physical = plan_sink(&attempt, provider, source).await?;
+            let parts = assign_parts(&physical, 1).unwrap_or(1) as u64;
+            let written = run_sink(shared, &attempt, physical).await?;
+            let rows: u64 = written.iter().map(|segment| segment.rows).sum();
+            identities.iter_mut().for_each(|fill| fill.base += rows.saturating_mul(parts));
+            receipts.extend(written);
         }
         if ended {
             break;
         }
     }
-    commit(shared, &attempt, &load, table.table.id, Vec::new(), receipts).await
+    let advances = first_identities.iter().zip(&identities).filter(|(before, after)| after.base > before.base);
+    let advances = advances.map(|(before, after)| {
+        Kind::AdvanceIdentity(proto::AdvanceIdentity {
+            table_id: table.table.id.0,
+            column_id: table.table.columns[before.column].id.0,
+            expected_next: before.base,
+            count: after.base - before.base,
+        })
+    });
+    commit(shared, &attempt, &load, table.table.id, advances.collect(), receipts).await
 }
 
 /// CREATE TABLE AS; answers how many rows, and messages.
@@ -211,13 +228,13 @@ fn target_columns(table: &Table, names: &[(&str, usize)]) -> Result<Vec<usize>> 
     Ok(targets)
 }
 
-/// The rows of an INSERT, one column per column of the table.
+/// The columns an INSERT gives values to, and its rows with one column per column of the table.
 async fn insert_source(
     attempt: &Attempt,
     table: &Table,
     spec: &InsertSpec,
     parameters: Option<ParamValues>,
-) -> Result<LogicalPlan> {
+) -> Result<(Vec<usize>, LogicalPlan)> {
     let names: Vec<(&str, usize)> = spec.columns.iter().map(|column| (column.value.as_str(), column.position)).collect();
     let targets = target_columns(table, &names)?;
     let default = |index: usize| -> Result<ast::Expr> {
@@ -229,7 +246,7 @@ async fn insert_source(
     };
     let Some(query) = spec.query(default)? else {
         let one_row = LogicalPlanBuilder::empty(true).build()?;
-        return into_table_order(attempt, table, &[], one_row);
+        return Ok((Vec::new(), into_table_order(attempt, table, &[], one_row)?));
     };
     let source = attempt.plan_query(&query, parameters).await?;
     let given = source.schema().fields().len();
@@ -244,7 +261,9 @@ async fn insert_source(
         return Err(Error::new(ErrorKind::Syntax, "INSERT has more target columns than expressions")
             .with_detail(format!("{} columns are named, the source has {given}", targets.len())));
     }
-    into_table_order(attempt, table, &targets[..given], source)
+    let given = targets[..given].to_vec();
+    let ordered = into_table_order(attempt, table, &given, source)?;
+    Ok((given, ordered))
 }
 
 /// `source`, whose n-th column is for column `targets[n]`, with one column per column of `table`.
@@ -274,9 +293,53 @@ fn missing_value(attempt: &Attempt, column: &Column) -> Result<Expr> {
     Ok(lit(ScalarValue::try_from(&column.sql_type.to_arrow())?))
 }
 
-async fn append(shared: &Shared, attempt: &Attempt, load: RunningLoad, table: &TableState, source: LogicalPlan) -> Result<u64> {
-    let receipts = write(shared, attempt, attempt.snapshot.provider(table)?, source).await?;
-    commit(shared, attempt, &load, table.table.id, Vec::new(), receipts).await
+async fn append(
+    shared: &Shared,
+    attempt: &Attempt,
+    load: RunningLoad,
+    table: &TableState,
+    targets: &[usize],
+    source: LogicalPlan,
+) -> Result<u64> {
+    let identities = identity_fills(&table.table, targets);
+    let target = attempt.snapshot.provider(table)?.with_identities(identities.clone());
+    let physical = plan_sink(attempt, target, source).await?;
+    let parts = assign_parts(&physical, 1).unwrap_or(1) as u64;
+    let receipts = run_sink(shared, attempt, physical).await?;
+    let rows: u64 = receipts.iter().map(|segment| segment.rows).sum();
+    // No part has more rows than all have together: these numbers cover every part.
+    let advances = identities.iter().filter(|_| rows > 0).map(|fill| {
+        Kind::AdvanceIdentity(proto::AdvanceIdentity {
+            table_id: table.table.id.0,
+            column_id: table.table.columns[fill.column].id.0,
+            expected_next: fill.base,
+            count: rows.saturating_mul(parts),
+        })
+    });
+    commit(shared, attempt, &load, table.table.id, advances.collect(), receipts).await
+}
+
+/// The IDENTITY columns that a load of `targets` leaves out.
+fn identity_fills(table: &Table, targets: &[usize]) -> Vec<IdentityFill> {
+    let left_out = table.columns.iter().enumerate().filter(|(column, _)| !targets.contains(column));
+    left_out
+        .filter_map(|(column, definition)| {
+            let identity = definition.identity.as_ref()?;
+            Some(IdentityFill { column, seed: identity.seed, step: identity.step, base: identity.next })
+        })
+        .collect()
+}
+
+/// How many parts the source of a load has: the tasks and partitions that its assignment runs in.
+fn assign_parts(plan: &Arc<dyn ExecutionPlan>, tasks: usize) -> Option<usize> {
+    if plan.is::<AssignExec>() {
+        return Some(tasks * plan.output_partitioning().partition_count());
+    }
+    if let Some(boundary) = plan.as_network_boundary() {
+        let stage = boundary.input_stage();
+        return stage.local_plan().and_then(|below| assign_parts(below, stage.task_count()));
+    }
+    plan.children().into_iter().find_map(|child| assign_parts(child, tasks))
 }
 
 async fn plan_sink(attempt: &Attempt, target: SliceTable, source: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
@@ -289,6 +352,10 @@ async fn plan_sink(attempt: &Attempt, target: SliceTable, source: LogicalPlan) -
 /// Writes the rows of `source` to segments; nothing of it is visible before the commit.
 async fn write(shared: &Shared, attempt: &Attempt, target: SliceTable, source: LogicalPlan) -> Result<Vec<Segment>> {
     let physical = plan_sink(attempt, target, source).await?;
+    run_sink(shared, attempt, physical).await
+}
+
+async fn run_sink(shared: &Shared, attempt: &Attempt, physical: Arc<dyn ExecutionPlan>) -> Result<Vec<Segment>> {
     let rows = shared.runner.start(attempt, physical)?;
     let mut rows = guarded(rows, Arc::clone(&shared.cluster), attempt.query_id.clone(), CancellationToken::new());
     let mut receipts = Vec::new();

@@ -24,6 +24,9 @@ use std::sync::Arc;
 
 type Plan = Arc<dyn ExecutionPlan>;
 
+/// Rows of a leaf without statistics.
+const ROWS_UNKNOWN: f64 = 1.0;
+
 /// What a join moved over the network, in Redshift's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Movement {
@@ -171,11 +174,12 @@ fn render(plan: &Plan, depth: usize, lines: &mut Vec<String>) {
     let plan = leaf(plan);
     let below = match title(plan) {
         Some(title) => {
-            let arrow = if depth == 0 { String::new() } else { format!("{}->  ", "  ".repeat(depth)) };
-            lines.push(format!("{arrow}XN {title}  ({})", cost(plan)));
-            for detail in details(plan) {
-                lines.push(format!("{}{detail}", "  ".repeat(depth + 3)));
-            }
+            // PostgreSQL's layout: two blanks, then six for each further level.
+            let indent = if depth == 0 { 0 } else { 2 + 6 * (depth - 1) };
+            let arrow = if depth == 0 { "" } else { "->  " };
+            lines.push(format!("{:indent$}{arrow}XN {title}  ({})", "", cost(plan)));
+            let indent = indent + if depth == 0 { 2 } else { 6 };
+            lines.extend(details(plan).into_iter().map(|detail| format!("{:indent$}{detail}", "")));
             depth + 1
         }
         None => depth,
@@ -244,23 +248,38 @@ fn join_words(join_type: &str) -> String {
     }
 }
 
+/// An expression without the column indexes that the engine prints behind names.
+fn plain(expression: impl std::fmt::Display) -> String {
+    let text = expression.to_string();
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(letter) = rest.next() {
+        if letter == '@' && rest.peek().is_some_and(char::is_ascii_digit) {
+            while rest.next_if(char::is_ascii_digit).is_some() {}
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
+}
+
 fn details(plan: &Plan) -> Vec<String> {
     let mut details = Vec::new();
     if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
-        let conditions: Vec<String> = join.on().iter().map(|(left, right)| format!("{left} = {right}")).collect();
+        let conditions: Vec<String> = join.on().iter().map(|(left, right)| plain(format_args!("{left} = {right}"))).collect();
         details.push(format!("Hash Cond: ({})", conditions.join(" AND ")));
         if let Some(filter) = join.filter() {
-            details.push(format!("Join Filter: {}", filter.expression()));
+            details.push(format!("Join Filter: {}", plain(filter.expression())));
         }
     }
     if let Some(scan) = plan.downcast_ref::<SliceScanExec>()
         && !scan.predicates().is_empty()
     {
-        let filters: Vec<String> = scan.predicates().iter().map(|filter| filter.to_string()).collect();
+        let filters: Vec<String> = scan.predicates().iter().map(plain).collect();
         details.push(format!("Filter: ({})", filters.join(" AND ")));
     }
     if let Some(sort) = plan.downcast_ref::<SortExec>() {
-        details.push(format!("Sort Key: {}", sort.expr()));
+        details.push(format!("Sort Key: {}", plain(sort.expr())));
     }
     details
 }
@@ -273,9 +292,14 @@ fn cost(plan: &Plan) -> String {
     format!("cost={below:.2}..{:.2} rows={rows:.0} width={width}", below + rows)
 }
 
+/// What the engine estimates; where it knows nothing, as above a network boundary, what the largest input has.
 fn estimated_rows(plan: &Plan) -> f64 {
+    let plan = leaf(plan);
     let statistics = StatisticsContext::new().compute(plan.as_ref(), &StatisticsArgs::new());
-    statistics.ok().and_then(|known| known.num_rows.get_value().copied()).unwrap_or(1000) as f64
+    if let Some(rows) = statistics.ok().and_then(|known| known.num_rows.get_value().copied()) {
+        return rows as f64;
+    }
+    inputs(plan).iter().map(estimated_rows).fold(ROWS_UNKNOWN, f64::max)
 }
 
 fn total_rows(plan: &Plan) -> f64 {

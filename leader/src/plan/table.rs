@@ -14,7 +14,7 @@ use slipher_common::catalog::{Distribution, Table};
 use slipher_common::ids::{NodeId, SegmentId, SliceId, TransactionId};
 use slipher_common::manifest::Segment;
 use slipher_common::placement::Placement;
-use slipher_common::plan::{AssignExec, ScanSource, SegmentRef, SinkSlice, SinkTarget, SliceScanExec, SliceSinkExec};
+use slipher_common::plan::{AssignExec, IdentityFill, ScanSource, SegmentRef, SinkSlice, SinkTarget, SliceScanExec, SliceSinkExec};
 use slipher_common::statistics::{DistinctSketch, decode_bound};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,6 +41,8 @@ pub(crate) struct SliceTable {
     cluster: ClusterView,
     /// The load that an insert into this table belongs to.
     transaction_id: TransactionId,
+    /// IDENTITY columns that the load does not name.
+    identities: Vec<IdentityFill>,
 }
 
 impl SliceTable {
@@ -53,7 +55,13 @@ impl SliceTable {
     ) -> slipher_common::Result<Self> {
         let statistics = Arc::new(table_statistics(&table, segments.values().map(Arc::as_ref))?);
         let schema = table.arrow_schema();
-        Ok(Self { table, schema, segments, statistics, query, cluster, transaction_id })
+        Ok(Self { table, schema, segments, statistics, query, cluster, transaction_id, identities: Vec::new() })
+    }
+
+    /// The same table, with IDENTITY columns that a load into it fills.
+    pub(crate) fn with_identities(mut self, identities: Vec<IdentityFill>) -> Self {
+        self.identities = identities;
+        self
     }
 
     pub(crate) fn definition(&self) -> &Arc<Table> {
@@ -163,7 +171,7 @@ impl TableProvider for SliceTable {
         input: Arc<dyn ExecutionPlan>,
         _operation: InsertOp,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let assigned = AssignExec::try_new(input, Arc::clone(&self.table), false)?;
+        let assigned = AssignExec::try_new(input, Arc::clone(&self.table), false, self.identities.clone())?;
         Ok(Arc::new(SliceSinkExec::new(Arc::new(assigned), Arc::new(self.sink_target()))))
     }
 }

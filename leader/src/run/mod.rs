@@ -84,6 +84,7 @@ impl Runner {
         let options = session.config_mut().options_mut();
         options.catalog.default_catalog = DATABASE.to_owned();
         options.catalog.default_schema = SEARCH_PATH_SCHEMA.to_owned();
+        slipher_common::functions::register(&mut session)?;
         session.register_udtf("tpchgen", Arc::new(TpchFunction(snapshot.query.clone())));
         Ok(session)
     }

@@ -7,8 +7,8 @@ use crate::plan::explain;
 use crate::run::{Attempt, guarded};
 use crate::sql::{Parsed, Password, UserSpec};
 use crate::users::new_verifier;
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -95,18 +95,31 @@ async fn select(
                 }
                 return Err(error);
             }
-            first => return Ok(rows_outcome(session, attempt, first.transpose()?, rows)),
+            first => {
+                let schema = output_schema(query, &rows.schema());
+                return Ok(rows_outcome(session, attempt, schema, first.transpose()?, rows));
+            }
         }
     }
+}
+
+/// The schema of a query's rows as a client sees it: an expression is named after what it is, not after its text.
+pub(super) fn output_schema(query: &ast::Statement, schema: &SchemaRef) -> SchemaRef {
+    let names = crate::sql::output::names(query, schema.fields().len());
+    let fields = schema.fields().iter().enumerate().map(|(index, field)| match names.get(index) {
+        Some(Some(name)) => Arc::new(field.as_ref().clone().with_name(name)),
+        _ => Arc::clone(field),
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 fn rows_outcome(
     session: &LeaderSession,
     attempt: Attempt,
+    schema: SchemaRef,
     first: Option<RecordBatch>,
     rows: SendableRecordBatchStream,
 ) -> Outcome {
-    let schema = rows.schema();
     let runner = session.shared.runner.clone();
     let attempt = Arc::new(attempt);
     let rest = rows.then(move |batch| {
@@ -118,7 +131,12 @@ fn rows_outcome(
             }
         }
     });
-    let stream = futures::stream::iter(first.map(Ok)).chain(rest);
+    let named = Arc::clone(&schema);
+    let stream = futures::stream::iter(first.map(Ok)).chain(rest).map(move |batch| {
+        let batch: RecordBatch = batch?;
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&named), batch.columns().to_vec(), &options)?)
+    });
     Outcome::Rows { schema: Arc::clone(&schema), stream: Box::pin(RecordBatchStreamAdapter::new(schema, stream)), tag: "SELECT" }
 }
 
@@ -154,7 +172,6 @@ fn text_rows(column: &str, lines: Vec<String>, tag: &'static str) -> Outcome {
 }
 
 fn table_of_text(names: &[&str], columns: Vec<Vec<String>>, tag: &'static str) -> Outcome {
-    use arrow::datatypes::{DataType, Field, Schema};
     let fields: Vec<Field> = names.iter().map(|name| Field::new(*name, DataType::Utf8, false)).collect();
     let schema: SchemaRef = Arc::new(Schema::new(fields));
     let arrays = columns.into_iter().map(|values| Arc::new(StringArray::from(values)) as ArrayRef).collect();

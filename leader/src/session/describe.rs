@@ -1,6 +1,6 @@
 //! What is known of a statement before it runs.
 
-use super::commands::UNKNOWN_PARAMETER_TYPE;
+use super::commands::{UNKNOWN_PARAMETER_TYPE, output_schema};
 use super::leader_session::LeaderSession;
 use super::{Description, Statement};
 use crate::sql::{InsertSource, InsertSpec, Parsed};
@@ -22,7 +22,7 @@ impl LeaderSession {
             Parsed::Query(query) => {
                 let plan = self.logical(query).await?;
                 let parameters = parameter_types(&plan, declared)?;
-                let schema = self.row_schema(&plan).await?;
+                let schema = output_schema(query, &self.row_schema(&plan).await?);
                 Description { parameters, rows: Some(schema) }
             }
             Parsed::Insert(spec) => Description { parameters: self.insert_parameters(spec, declared).await?, rows: None },

@@ -167,6 +167,15 @@ impl Session for LeaderSession {
     }
 
     fn setting(&self, name: &str) -> Option<String> {
+        match name {
+            "session_authorization" => return Some(self.user.clone()),
+            "is_superuser" => {
+                let state = self.shared.cluster.meta().state();
+                let superuser = state.users().get(&self.user).is_some_and(|user| user.superuser);
+                return Some(if superuser { "on" } else { "off" }.to_owned());
+            }
+            _ => {}
+        }
         self.settings.lock().get(name)
     }
 

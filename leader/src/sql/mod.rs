@@ -5,7 +5,7 @@
 //! statement's own text; whoever answers a client adds the statement's offset.
 
 // The session, which executes these, is written beside this module.
-#![allow(dead_code, reason = "the session uses them")]
+#![allow(dead_code, unused_imports, reason = "the session uses them")]
 
 pub(crate) mod copy;
 mod copy_options;

@@ -255,10 +255,16 @@ fn from_parser_error(lexed: &Lexed<'_>, error: &ParserError, reached: usize) -> 
         }
         Some(_) => lexed.lexemes.len(),
         None if text.ends_with("found: EOF") => lexed.lexemes.len(),
-        None => reached.min(lexed.lexemes.len()),
+        // Without a place it may be the last token read that was not expected.
+        None => {
+            let read = reached.checked_sub(1).and_then(|last| lexed.lexemes.get(last));
+            let is_read = read.is_some_and(|lexeme| text.ends_with(&format!("found: {}", lexed.text_of(lexeme))));
+            reached.min(lexed.lexemes.len()) - usize::from(is_read)
+        }
     };
     let mut error = explain_syntax(lexed, index);
-    let expected = text.strip_prefix("Expected: ").map(|rest| rest.rsplit_once(", found: ").map_or(rest, |(what, _)| what));
+    let expected = text.strip_prefix("Expected").map(|rest| rest.trim_start_matches(':').trim_start());
+    let expected = expected.map(|rest| rest.rsplit_once(", found: ").map_or(rest, |(what, _)| what));
     error.detail = Some(match expected {
         Some("end of statement") => "expected the end of the statement".to_owned(),
         Some(what) => format!("expected {}", what.trim_end_matches(':')),

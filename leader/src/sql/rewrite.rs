@@ -1,24 +1,229 @@
-//! stub
-use datafusion::sql::sqlparser::ast;
+//! Redshift's spelling becomes what the engine's planner knows. The functions that appear here and are not the engine's
+//! own are in `slipher_common::functions`.
+//!
+//! Clauses that the planner would pass over in silence are refused here.
+
+use super::output;
+use datafusion::sql::sqlparser::ast::{
+    ExcludeSelectItem, Expr, LimitClause, Query, Select, SelectItem, SetExpr, SetOperator, Statement, TableFactor, Top,
+    TopQuantity, Value, Values, VisitMut, VisitorMut,
+};
 use datafusion::sql::sqlparser::tokenizer::Span;
-use slipher_common::Result;
-pub(crate) fn rewrite_statement(_s: &mut ast::Statement, _p: &dyn Fn(Span) -> usize) -> Result<()> {
-    Ok(())
+use slipher_common::{Error, Result};
+use std::ops::ControlFlow;
+
+mod build;
+mod functions;
+#[cfg(test)]
+mod tests;
+mod types;
+
+/// Turns a span of the syntax tree into a position, in characters from 1.
+pub(super) type PositionOf<'a> = &'a dyn Fn(Span) -> usize;
+
+/// Rewrites a query, subqueries included.
+pub(crate) fn rewrite_statement(statement: &mut Statement, position_of: PositionOf<'_>) -> Result<()> {
+    if let Statement::Query(query) = statement {
+        // Names come from what the user wrote, so before anything changes.
+        output::name_columns(query);
+    }
+    run(statement, position_of)
 }
-pub(crate) fn rewrite_expression(_s: &mut ast::Expr, _p: &dyn Fn(Span) -> usize) -> Result<()> {
-    Ok(())
+
+/// Rewrites one expression.
+pub(crate) fn rewrite_expression(expression: &mut Expr, position_of: PositionOf<'_>) -> Result<()> {
+    run(expression, position_of)
 }
-pub(crate) fn query_of(body: ast::SetExpr) -> ast::Query {
-    ast::Query {
+
+fn run<T: VisitMut>(node: &mut T, position_of: PositionOf<'_>) -> Result<()> {
+    match node.visit(&mut Rewriter { position_of }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(*error),
+    }
+}
+
+/// A query of nothing but a body.
+pub(super) fn query_of(body: SetExpr) -> Query {
+    Query {
         with: None,
         body: Box::new(body),
         order_by: None,
         limit_clause: None,
         fetch: None,
-        locks: vec![],
+        locks: Vec::new(),
         for_clause: None,
         settings: None,
         format_clause: None,
-        pipe_operators: vec![],
+        pipe_operators: Vec::new(),
+    }
+}
+
+struct Rewriter<'a> {
+    position_of: PositionOf<'a>,
+}
+
+fn flow(result: Result<()>) -> ControlFlow<Box<Error>> {
+    match result {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(Box::new(error)),
+    }
+}
+
+impl VisitorMut for Rewriter<'_> {
+    type Break = Box<Error>;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        flow(rewrite_query(query))
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
+        let position = (self.position_of)(select.select_token.0.span);
+        flow(rewrite_select(select).map_err(|error| error.at(position)))
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Self::Break> {
+        flow(check_table(table, self.position_of))
+    }
+
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
+        flow(functions::rewrite(expression, self.position_of).and_then(|()| types::rewrite(expression)))
+    }
+}
+
+fn rewrite_query(query: &mut Query) -> Result<()> {
+    if !query.locks.is_empty() {
+        return Err(Error::not_supported("SELECT ... FOR UPDATE or FOR SHARE", "leave it out; a query sees one version of all tables"));
+    }
+    if query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some() || !query.pipe_operators.is_empty() {
+        return Err(Error::not_supported("this clause behind a query", "write plain SELECT ... ORDER BY ... LIMIT"));
+    }
+    if let Some(fetch) = query.fetch.take() {
+        if fetch.with_ties || fetch.percent || limit_of(&query.limit_clause).is_some() {
+            return Err(Error::not_supported("FETCH FIRST with PERCENT, WITH TIES or LIMIT", "write LIMIT n"));
+        }
+        let one = || Expr::value(Value::Number("1".to_owned(), false));
+        set_limit(query, fetch.quantity.unwrap_or_else(one));
+    }
+    if let SetExpr::Select(select) = query.body.as_mut()
+        && let Some(top) = select.top.take()
+    {
+        if limit_of(&query.limit_clause).is_some() {
+            return Err(Error::not_supported("TOP together with LIMIT", "write one of them"));
+        }
+        let limit = top_limit(top)?;
+        set_limit(query, limit);
+    }
+    rewrite_set_operations(query.body.as_mut())
+}
+
+fn limit_of(clause: &Option<LimitClause>) -> Option<&Expr> {
+    match clause {
+        Some(LimitClause::LimitOffset { limit, .. }) => limit.as_ref(),
+        Some(LimitClause::OffsetCommaLimit { limit, .. }) => Some(limit),
+        None => None,
+    }
+}
+
+fn set_limit(query: &mut Query, rows: Expr) {
+    match &mut query.limit_clause {
+        Some(LimitClause::LimitOffset { limit, .. }) => *limit = Some(rows),
+        Some(LimitClause::OffsetCommaLimit { limit, .. }) => *limit = rows,
+        none => *none = Some(LimitClause::LimitOffset { limit: Some(rows), offset: None, limit_by: Vec::new() }),
+    }
+}
+
+fn top_limit(top: Top) -> Result<Expr> {
+    match top.quantity {
+        Some(TopQuantity::Constant(rows)) if !top.percent && !top.with_ties => {
+            Ok(Expr::value(Value::Number(rows.to_string(), false)))
+        }
+        Some(TopQuantity::Expr(rows)) if !top.percent && !top.with_ties => Ok(rows),
+        _ => Err(Error::not_supported("TOP with PERCENT or WITH TIES", "write TOP n")),
+    }
+}
+
+/// MINUS is EXCEPT; a branch with TOP becomes a query of its own.
+fn rewrite_set_operations(body: &mut SetExpr) -> Result<()> {
+    let mut pending = vec![body];
+    while let Some(body) = pending.pop() {
+        let SetExpr::SetOperation { op, left, right, .. } = body else { continue };
+        if *op == SetOperator::Minus {
+            *op = SetOperator::Except;
+        }
+        for branch in [left, right] {
+            if let SetExpr::Select(select) = branch.as_mut()
+                && let Some(top) = select.top.take()
+            {
+                let rows = top_limit(top)?;
+                let select = std::mem::replace(branch.as_mut(), empty());
+                let mut query = query_of(select);
+                set_limit(&mut query, rows);
+                **branch = SetExpr::Query(Box::new(query));
+            }
+            pending.push(branch.as_mut());
+        }
+    }
+    Ok(())
+}
+
+/// Stands in a tree's place while the tree moves.
+fn empty() -> SetExpr {
+    SetExpr::Values(Values { explicit_row: false, value_keyword: false, rows: Vec::new() })
+}
+
+fn rewrite_select(select: &mut Select) -> Result<()> {
+    let unknown = [
+        (select.into.is_some(), "INTO inside a query", "write CREATE TABLE ... AS"),
+        (!select.connect_by.is_empty(), "CONNECT BY", "write WITH RECURSIVE"),
+        (select.prewhere.is_some(), "PREWHERE", "write WHERE"),
+        (select.select_modifiers.is_some(), "a modifier of SELECT", "leave it out"),
+    ];
+    if let Some((_, what, instead)) = unknown.into_iter().find(|(there, ..)| *there) {
+        return Err(Error::not_supported(what, instead));
+    }
+    if let Some(exclude) = select.exclude.take() {
+        exclude_from_wildcard(select, exclude)?;
+    }
+    Ok(())
+}
+
+/// `SELECT *, a EXCLUDE b` leaves b out of the whole list; the planner knows `* EXCLUDE (b), a`.
+fn exclude_from_wildcard(select: &mut Select, exclude: ExcludeSelectItem) -> Result<()> {
+    let mut wildcards = select.projection.iter_mut().filter_map(|item| match item {
+        SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options) => Some(options),
+        _ => None,
+    });
+    match (wildcards.next(), wildcards.next()) {
+        (Some(options), None) if options.opt_exclude.is_none() => {
+            options.opt_exclude = Some(exclude);
+            Ok(())
+        }
+        _ => Err(Error::not_supported("EXCLUDE on a list without exactly one *", "name the columns you want")),
+    }
+}
+
+/// The planner looks at names, aliases and arguments of tables only.
+fn check_table(table: &TableFactor, position_of: PositionOf<'_>) -> Result<()> {
+    match table {
+        TableFactor::Table { name, with_hints, version, with_ordinality, partitions, json_path, sample, index_hints, .. } => {
+            let strange = !with_hints.is_empty() || version.is_some() || !partitions.is_empty() || !index_hints.is_empty();
+            let what = if sample.is_some() {
+                "TABLESAMPLE"
+            } else if *with_ordinality {
+                "WITH ORDINALITY"
+            } else if json_path.is_some() {
+                "navigation into a column in FROM"
+            } else if strange {
+                "a hint, version or partition of a table"
+            } else {
+                return Ok(());
+            };
+            let position = name.0.first().and_then(|part| part.as_ident()).map_or(1, |ident| position_of(ident.span));
+            Err(Error::not_supported(what, "leave it out; filter with WHERE, for example WHERE random() < 0.1").at(position))
+        }
+        TableFactor::Derived { sample: Some(_), .. } => {
+            Err(Error::not_supported("TABLESAMPLE", "filter with WHERE, for example WHERE random() < 0.1"))
+        }
+        _ => Ok(()),
     }
 }

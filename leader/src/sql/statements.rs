@@ -353,11 +353,19 @@ fn set_transaction(cursor: &mut Cursor<'_>) -> Result<Parsed> {
 
 /// A setting's name: dotted names are a session's context variables.
 fn setting_name(cursor: &mut Cursor<'_>) -> Result<String> {
-    let mut name = cursor.name("a setting")?.value;
-    while cursor.eat_token(&Token::Period) {
-        name = format!("{name}.{}", cursor.name("a setting")?.value);
+    let mut name = String::new();
+    loop {
+        // Reserved words are no trouble here: app.user.
+        let Some(Token::Word(word)) = cursor.peek().map(|lexeme| &lexeme.token) else {
+            return Err(cursor.error("expected a setting"));
+        };
+        name.push_str(&word.value.to_lowercase());
+        cursor.next += 1;
+        if !cursor.eat_token(&Token::Period) {
+            return Ok(name);
+        }
+        name.push('.');
     }
-    Ok(name.to_lowercase())
 }
 
 fn setting_value(cursor: &mut Cursor<'_>) -> Result<String> {

@@ -187,7 +187,7 @@ fn what_is_not_there_is_named_with_advice() {
         assert_eq!((error.sqlstate(), error.message.as_str()), ("0A000", message), "{sql}");
         assert!(error.hint.is_some() && error.position.is_some(), "{sql}: {error:?}");
     }
-    assert_eq!(syntax("update t sett a = 1").position, Some(10));
+    assert_eq!(syntax("update t sett a = 1").position, Some(15));
 }
 
 #[test]

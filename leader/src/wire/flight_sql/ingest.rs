@@ -23,8 +23,8 @@ use std::sync::Arc;
 struct Preparation {
     drop: Option<String>,
     create: Option<String>,
-    /// The table is certainly this ingest's own, so it goes when the ingest fails.
-    created_here: bool,
+    /// The table is this ingest's own once it is created, so it goes when the rows fail.
+    is_own: bool,
 }
 
 /// Ingests an upload; answers how many rows. With `transactions`, making the table and filling it is one transaction.
@@ -60,12 +60,14 @@ async fn fill(
     if own_transaction {
         execute(client, "BEGIN").await?;
     }
-    let filled = prepare_and_append(client, command, preparation, rows).await;
+    let mut created = false;
+    let filled = prepare_and_append(client, command, preparation, rows, &mut created).await;
     match &filled {
         Ok(_) if own_transaction => execute(client, "COMMIT").await?,
         Ok(_) => {}
         Err(_) if own_transaction => undo(client, "ROLLBACK").await,
-        Err(error) if preparation.created_here && !transactions && error.kind != ErrorKind::DuplicateTable => {
+        // Only a table that was created here: another's of the same name must stay.
+        Err(_) if preparation.is_own && created && client.session.transaction_status() == b'I' => {
             undo(client, &format!("DROP TABLE {}", table_name(command))).await;
         }
         Err(_) => {}
@@ -78,10 +80,12 @@ async fn prepare_and_append(
     command: &CommandStatementIngest,
     preparation: &Preparation,
     rows: SendableRecordBatchStream,
+    created: &mut bool,
 ) -> Result<u64> {
     for sql in preparation.drop.iter().chain(&preparation.create) {
         execute(client, sql).await?;
     }
+    *created = preparation.create.is_some();
     client.session.ingest(command.schema.as_deref().filter(|name| !name.is_empty()), &command.table, rows).await
 }
 
@@ -126,7 +130,7 @@ fn prepare(command: &CommandStatementIngest, schema: &Schema) -> Result<Preparat
     use TableNotExistOption as Missing;
     let table = table_name(command);
     let columns = || column_definitions(schema);
-    let (drop, create, created_here) = match (options.if_not_exist(), options.if_exists()) {
+    let (drop, create, is_own) = match (options.if_not_exist(), options.if_exists()) {
         (Missing::Fail, Exists::Append) => (None, None, false),
         (Missing::Create, Exists::Fail) => (None, Some(format!("CREATE TABLE {table} ({})", columns()?)), true),
         (Missing::Create, Exists::Append) => (None, Some(format!("CREATE TABLE IF NOT EXISTS {table} ({})", columns()?)), false),
@@ -144,7 +148,7 @@ fn prepare(command: &CommandStatementIngest, schema: &Schema) -> Result<Preparat
             .with_hint("create the table if it is missing, or append to it or replace it if it exists"));
         }
     };
-    Ok(Preparation { drop, create, created_here })
+    Ok(Preparation { drop, create, is_own })
 }
 
 fn table_name(command: &CommandStatementIngest) -> String {
@@ -225,7 +229,7 @@ mod tests {
         };
         let create = "CREATE TABLE \"s\".\"t\" (\"a\"\"b\" bigint NOT NULL, \"t\" character varying(65535))";
         let made = with(TableNotExistOption::Create, TableExistsOption::Fail).unwrap();
-        assert_eq!(made, Preparation { drop: None, create: Some(create.to_owned()), created_here: true });
+        assert_eq!(made, Preparation { drop: None, create: Some(create.to_owned()), is_own: true });
         let replaced = with(TableNotExistOption::Create, TableExistsOption::Replace).unwrap();
         assert_eq!(replaced.drop.as_deref(), Some("DROP TABLE IF EXISTS \"s\".\"t\""));
         assert_eq!(with(TableNotExistOption::Fail, TableExistsOption::Append), Ok(Preparation::default()));

@@ -259,6 +259,7 @@ impl Connection {
                     return Ok(send_done(&mut self.socket, tag, &notices)?);
                 }
                 Outcome::Rows { schema, stream, tag } => {
+                    check_unchanged(portal.prepared.rows.as_ref(), &schema)?;
                     let cursor = Box::new(RowCursor::new(RowShape::new(&schema, &portal.formats)?, stream));
                     portal.state = PortalState::Rows { cursor, tag };
                 }
@@ -296,6 +297,17 @@ impl Connection {
         }
         Ok(self.socket.send(&CloseComplete::new())?)
     }
+}
+
+/// Clients read rows by the description they once got: rows of another shape would be misread.
+fn check_unchanged(described: Option<&SchemaRef>, schema: &SchemaRef) -> Result<()> {
+    if described.is_some_and(|described| described.fields().len() == schema.fields().len()) {
+        return Ok(());
+    }
+    let described = described.map_or(0, |described| described.fields().len());
+    Err(Error::new(ErrorKind::NotSupported, "a prepared statement must not change the columns of its result")
+        .with_detail(format!("{described} columns when it was prepared, {} now", schema.fields().len()))
+        .with_hint("prepare the statement again"))
 }
 
 /// The types of bound values: a decimal has the precision and scale it was written with.

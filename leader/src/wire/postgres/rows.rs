@@ -13,9 +13,13 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
 use pgwire::messages::data::{FieldDescription, MESSAGE_TYPE_BYTE_DATA_ROW, RowDescription};
 use slipher_common::{Error, ErrorKind, Result};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 /// Most columns of a result.
 pub const RESULT_COLUMNS_MAX: usize = 1_664;
+/// Batches of a result that wait for the client to take the one before.
+const BATCHES_AHEAD_MAX: usize = 1;
 
 /// What the columns of a result are, and in which format each is sent.
 #[derive(Debug)]
@@ -91,10 +95,44 @@ impl RowShape {
     }
 }
 
+/// A result's batches, produced by a task of their own: a stream that computes for long without a pause must not keep
+/// the connection from noticing that its client is gone or the server stops. Dropping it drops the stream.
+struct BatchSource {
+    batches: mpsc::Receiver<Result<RecordBatch>>,
+    task: JoinSet<()>,
+}
+
+impl BatchSource {
+    fn new(mut stream: SendableRecordBatchStream) -> Self {
+        let (sender, batches) = mpsc::channel(BATCHES_AHEAD_MAX);
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            while let Some(batch) = stream.next().await {
+                if sender.send(batch.map_err(Error::from)).await.is_err() {
+                    break;
+                }
+            }
+        });
+        Self { batches, task }
+    }
+
+    /// The next batch, `None` at the end.
+    async fn next(&mut self) -> Option<Result<RecordBatch>> {
+        if let Some(batch) = self.batches.recv().await {
+            return Some(batch);
+        }
+        // A stream that panicked has not come to its end.
+        match self.task.join_next().await {
+            Some(Err(error)) => Some(Err(Error::internal(format!("running the query: {error}")))),
+            Some(Ok(())) | None => None,
+        }
+    }
+}
+
 /// Rows that have not been sent yet.
 pub(super) struct RowCursor {
     shape: RowShape,
-    stream: SendableRecordBatchStream,
+    source: BatchSource,
     columns: Vec<Column>,
     /// Rows of `columns`, and how many of them are sent.
     rows: usize,
@@ -104,7 +142,7 @@ pub(super) struct RowCursor {
 impl RowCursor {
     /// A cursor before the first row.
     pub fn new(shape: RowShape, stream: SendableRecordBatchStream) -> Self {
-        Self { shape, stream, columns: Vec::new(), rows: 0, sent: 0 }
+        Self { shape, source: BatchSource::new(stream), columns: Vec::new(), rows: 0, sent: 0 }
     }
 
     /// The shape of the rows.
@@ -112,8 +150,8 @@ impl RowCursor {
         &self.shape
     }
 
-    /// Sends up to `limit` rows (0: all). Answers how many, and whether the limit stopped it. The next batch is asked
-    /// for when the client has taken the last, so a slow client slows the query down and nothing piles up.
+    /// Sends up to `limit` rows (0: all). Answers how many, and whether the limit stopped it. Few batches are asked for
+    /// before the client has taken the last, so a slow client slows the query down and nothing piles up.
     pub async fn send(&mut self, socket: &mut Socket, limit: usize) -> Result<(u64, bool), Failure> {
         let mut count = 0;
         loop {
@@ -126,14 +164,12 @@ impl RowCursor {
                     return Ok((count as u64, true));
                 }
             }
-            match socket.during(self.stream.next()).await? {
-                None => return Ok((count as u64, false)),
-                Some(batch) => {
-                    let batch = batch.map_err(Error::from)?;
-                    self.columns = self.shape.columns(&batch)?;
-                    (self.rows, self.sent) = (batch.num_rows(), 0);
-                }
-            }
+            let Some(batch) = socket.flush_after_pause(self.source.next()).await? else {
+                return Ok((count as u64, false));
+            };
+            let batch = batch?;
+            self.columns = self.shape.columns(&batch)?;
+            (self.rows, self.sent) = (batch.num_rows(), 0);
         }
     }
 }

@@ -23,6 +23,8 @@ pub const OUTPUT_BUFFER_BYTES: usize = 64 << 10;
 pub const READ_AHEAD_MAX_BYTES: usize = 64 << 10;
 /// A client that takes no byte for so long is taken for dead.
 pub const WRITE_STALL_MAX_SECONDS: u64 = 900;
+/// Rows wait so long for others before they are sent.
+pub const FLUSH_PAUSE_MILLISECONDS: u64 = 20;
 /// Time to tell a client why its connection ends.
 pub const FAREWELL_MAX_SECONDS: u64 = 2;
 
@@ -110,6 +112,17 @@ impl Socket {
                 }
             }
         }
+    }
+
+    /// Waits for `work` as [`Socket::during`] does; when it takes a while, what has gathered is sent meanwhile.
+    pub async fn flush_after_pause<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        tokio::pin!(work);
+        let pause = Duration::from_millis(FLUSH_PAUSE_MILLISECONDS);
+        if let Ok(done) = tokio::time::timeout(pause, &mut work).await {
+            return Ok(done);
+        }
+        self.flush().await?;
+        self.during(work).await
     }
 
     /// Puts a message into the output.

@@ -233,3 +233,26 @@ async fn malformed_commands_are_refused() {
     let error = flight.do_get(Ticket::new(stale.as_any().encode_to_vec())).await.err().unwrap();
     assert_eq!(sqlstate(error), "34000");
 }
+
+#[tokio::test]
+async fn a_shutdown_ends_running_queries() {
+    let engine = FakeEngine::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let shutdown = CancellationToken::new();
+    let serving = tokio::spawn(serve(listener, engine.clone(), FlightOptions::default(), shutdown.clone()));
+    let server = Server { engine, url, _shutdown: shutdown.clone().drop_guard() };
+    let mut client = server.client().await;
+    let info = client.execute("SHOW ENDLESS".to_owned(), None).await.unwrap();
+    let mut rows = client.do_get(info.endpoint[0].ticket.clone().unwrap()).await.unwrap();
+    rows.try_next().await.unwrap().unwrap();
+    shutdown.cancel();
+    let error = loop {
+        if let Err(error) = rows.try_next().await.map(|batch| batch.expect("an error comes before the end")) {
+            break error;
+        }
+    };
+    assert_eq!(sqlstate(error), "57P01");
+    drop((rows, client));
+    tokio::time::timeout(Duration::from_secs(5), serving).await.unwrap().unwrap().unwrap();
+}

@@ -67,5 +67,10 @@ async fn a_failed_ingest_takes_its_table_back() {
     let failed = ingest(client, "broken", TableNotExistOption::Create, TableExistsOption::Fail, vec![batch(&[1])]).await;
     assert_eq!(sqlstate(failed.unwrap_err()), "23502");
     assert_eq!(server.engine.ran.lock().last().unwrap(), "DROP TABLE \"broken\"");
+    let again = ingest(client, "broken", TableNotExistOption::Create, TableExistsOption::Append, vec![batch(&[1])]).await;
+    assert_eq!(sqlstate(again.unwrap_err()), "23502");
+    let twice = ingest(client, "broken", TableNotExistOption::Create, TableExistsOption::Fail, vec![batch(&[1])]).await;
+    assert_eq!(sqlstate(twice.unwrap_err()), "42P07");
+    assert_eq!(server.ran_count("DROP TABLE \"broken\""), 1, "a table that was there before stays");
     assert_eq!(sqlstate(client.begin_transaction().await.unwrap_err()), "0A000");
 }

@@ -11,7 +11,7 @@ use pgwire::api::auth::sasl::scram::gen_salted_password;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 /// Nothing in these tests takes so long.
@@ -83,12 +83,12 @@ pub fn put_string(out: &mut BytesMut, text: &str) {
 }
 
 pub struct Client {
-    pub stream: TcpStream,
+    pub stream: BufReader<TcpStream>,
 }
 
 impl Client {
     pub async fn connect(address: SocketAddr) -> Self {
-        Self { stream: TcpStream::connect(address).await.unwrap() }
+        Self { stream: BufReader::new(TcpStream::connect(address).await.unwrap()) }
     }
 
     /// Connects and logs in; also the messages up to the first ReadyForQuery.

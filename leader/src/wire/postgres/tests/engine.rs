@@ -20,6 +20,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub const USER: &str = "admin";
 pub const PASSWORD: &str = "correct horse";
+/// Batches of 1,000 rows in the answer to BATCHES; much more than socket buffers hold.
+pub const BATCHES: u64 = 3_000;
 const SALT: &[u8] = b"0123456789abcdef";
 const ITERATIONS: u32 = 4_096;
 
@@ -149,16 +151,16 @@ impl FakeSession {
                 let error = Error::new(ErrorKind::DivisionByZero, "division by zero").at(3);
                 Some(Ok(rows(futures::stream::iter([Ok(number_batch(0..3)), Err(error.into())]))))
             }
+            "PANIC" => Some(Ok(rows(futures::stream::once(async { panic!("a defect in the engine") })))),
             "BATCHES" => Some(Ok(self.batches())),
             "SLEEP" => Some(Ok(self.sleep())),
             _ => None,
         }
     }
 
-    /// More rows than socket buffers hold.
     fn batches(&self) -> Outcome {
         let produced = Arc::clone(&self.batches);
-        rows(futures::stream::iter(0..10_000i64).map(move |index| {
+        rows(futures::stream::iter(0..BATCHES as i64).map(move |index| {
             produced.fetch_add(1, Ordering::SeqCst);
             Ok(number_batch(index * 1_000..index * 1_000 + 1_000))
         }))
@@ -177,6 +179,10 @@ impl FakeSession {
 
 #[async_trait]
 impl Session for FakeSession {
+    async fn catalog(&self) -> Result<crate::session::CatalogListing> {
+        Ok(crate::session::CatalogListing::default())
+    }
+
     fn parse(&self, sql: &str) -> Result<Vec<Statement>> {
         let mut offset = 0;
         let mut statements = Vec::new();
@@ -193,13 +199,13 @@ impl Session for FakeSession {
 
     async fn describe(&self, statement: &Statement, declared: &[Option<SqlType>]) -> Result<Description> {
         let parameters = self.parameter_types(&statement.text, declared);
-        let rows = match statement.text.split_whitespace().next() {
+        let rows = match statement.text.to_uppercase().split_whitespace().next() {
             Some("SELECT") => {
                 let values = parameters.iter().map(|sql_type| ScalarValue::try_from(&sql_type.to_arrow()).unwrap());
                 let plan = self.plan(statement).await?.with_param_values(ParamValues::from(values.collect::<Vec<_>>()))?;
                 Some(Arc::new(plan.schema().as_arrow().clone()))
             }
-            Some("BATCHES" | "SLEEP" | "BROKEN") => Some(number_schema()),
+            Some("BATCHES" | "SLEEP") => Some(number_schema()),
             _ => None,
         };
         Ok(Description { parameters, rows })

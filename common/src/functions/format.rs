@@ -1,0 +1,394 @@
+//! TO_CHAR of dates and times, TO_DATE and TO_TIMESTAMP, with PostgreSQL's patterns.
+
+use super::{Function, downcast, is_text, no_such_call};
+use crate::{Error, ErrorKind, Result};
+use arrow::array::{Array, ArrayRef, AsArray, Date32Array, StringArray, StringViewArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+use std::iter::Peekable;
+use std::str::Chars;
+use std::sync::Arc;
+
+const MONTHS: [&str; 12] = [
+    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december",
+];
+const DAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
+/// Names of months and days are padded to this many characters.
+const NAME_WIDTH: usize = 9;
+
+pub(super) fn functions() -> Vec<Function> {
+    let timestamptz = |_: &[DataType]| Ok(DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC"))));
+    vec![
+        Function::new("to_char", to_char_coerce, |_| Ok(DataType::Utf8View), to_char),
+        Function::new("to_date", |types| two_texts("to_date", types), |_| Ok(DataType::Date32), to_date),
+        Function::new("to_timestamp", |types| two_texts("to_timestamp", types), timestamptz, to_timestamp),
+    ]
+}
+
+fn to_char_coerce(types: &[DataType]) -> Result<Vec<DataType>> {
+    match types {
+        [DataType::Timestamp(_, zone), pattern] if is_text(pattern) => {
+            Ok(vec![DataType::Timestamp(TimeUnit::Microsecond, zone.clone()), DataType::Utf8])
+        }
+        [DataType::Date32 | DataType::Null, pattern] if is_text(pattern) => Ok(vec![super::MICROSECOND, DataType::Utf8]),
+        [number, _] if number.is_numeric() => Err(Error::not_supported(
+            "TO_CHAR of a number",
+            "cast the number to VARCHAR, or to DECIMAL with the digits you want first",
+        )),
+        _ => Err(no_such_call("to_char", types, "to_char(a_timestamp, 'YYYY-MM-DD HH24:MI:SS')")),
+    }
+}
+
+fn two_texts(name: &str, types: &[DataType]) -> Result<Vec<DataType>> {
+    match types {
+        [text, pattern] if (is_text(text) || *text == DataType::Null) && is_text(pattern) => {
+            Ok(vec![DataType::Utf8, DataType::Utf8])
+        }
+        _ => Err(no_such_call(name, types, &format!("{name}('2024-12-31', 'YYYY-MM-DD')"))),
+    }
+}
+
+/// How a name is written: `MONTH`, `Month`, `month`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Case {
+    Upper,
+    Title,
+    Lower,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Item {
+    Literal(String),
+    Year(u32),
+    IsoYear,
+    Quarter,
+    Month,
+    MonthName { case: Case, short: bool },
+    IsoWeek,
+    WeekOfYear,
+    DayOfYear,
+    Day,
+    DayOfWeek,
+    DayName { case: Case, short: bool },
+    Hour24,
+    Hour12,
+    Minute,
+    Second,
+    Millisecond,
+    Microsecond,
+    HalfDay { upper: bool, dots: bool },
+    Zone,
+}
+
+/// A pattern's items, each with FM (no padding) or without.
+#[derive(Debug)]
+struct Pattern(Vec<(Item, bool)>);
+
+/// Codes, longest first where one begins another; matched in any case.
+const CODES: &[&str] = &[
+    "HH24", "HH12", "YYYY", "IYYY", "MONTH", "A.M.", "P.M.", "YYY", "DDD", "MON", "DAY", "YY", "MM", "DD", "DY", "HH", "MI", "SS",
+    "MS", "US", "WW", "IW", "AM", "PM", "TZ", "Y", "Q", "D",
+];
+
+impl Pattern {
+    fn parse(text: &str) -> Result<Self> {
+        let mut items = Vec::new();
+        let mut rest = text;
+        let mut trimmed = false;
+        while let Some(first) = rest.chars().next() {
+            if rest.get(..2).is_some_and(|two| two.eq_ignore_ascii_case("fm")) {
+                trimmed = true;
+                rest = &rest[2..];
+                continue;
+            }
+            if first == '"' {
+                let quoted = &rest[1..];
+                let end = quoted.find('"').unwrap_or(quoted.len());
+                items.push((Item::Literal(quoted[..end].to_owned()), false));
+                rest = quoted.get(end + 1..).unwrap_or("");
+                continue;
+            }
+            let code = CODES.iter().find(|code| rest.get(..code.len()).is_some_and(|head| head.eq_ignore_ascii_case(code)));
+            if let Some(code) = code {
+                items.push((item_of(code, &rest[..code.len()]), std::mem::take(&mut trimmed)));
+                rest = &rest[code.len()..];
+            } else if first.is_alphabetic() {
+                return Err(Error::new(ErrorKind::InvalidParameter, format!("date pattern \"{text}\": \"{first}\" has no meaning"))
+                    .with_hint("write letters that stand for themselves in double quotes inside the pattern"));
+            } else {
+                items.push((Item::Literal(first.to_string()), false));
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+        Ok(Self(items))
+    }
+}
+
+fn item_of(code: &str, written: &str) -> Item {
+    let case = || {
+        let mut letters = written.chars();
+        match (letters.next().is_some_and(char::is_uppercase), letters.next().is_some_and(char::is_uppercase)) {
+            (true, true) => Case::Upper,
+            (true, false) => Case::Title,
+            _ => Case::Lower,
+        }
+    };
+    match code {
+        "YYYY" => Item::Year(4),
+        "YYY" => Item::Year(3),
+        "YY" => Item::Year(2),
+        "Y" => Item::Year(1),
+        "IYYY" => Item::IsoYear,
+        "Q" => Item::Quarter,
+        "MM" => Item::Month,
+        "MONTH" => Item::MonthName { case: case(), short: false },
+        "MON" => Item::MonthName { case: case(), short: true },
+        "IW" => Item::IsoWeek,
+        "WW" => Item::WeekOfYear,
+        "DDD" => Item::DayOfYear,
+        "DD" => Item::Day,
+        "D" => Item::DayOfWeek,
+        "DAY" => Item::DayName { case: case(), short: false },
+        "DY" => Item::DayName { case: case(), short: true },
+        "HH24" => Item::Hour24,
+        "HH" | "HH12" => Item::Hour12,
+        "MI" => Item::Minute,
+        "SS" => Item::Second,
+        "MS" => Item::Millisecond,
+        "US" => Item::Microsecond,
+        "TZ" => Item::Zone,
+        _ => Item::HalfDay { upper: case() != Case::Lower, dots: code.contains('.') },
+    }
+}
+
+fn write_name(name: &str, case: Case, short: bool, trimmed: bool) -> String {
+    let name = if short { &name[..3] } else { name };
+    let cased = match case {
+        Case::Upper => name.to_uppercase(),
+        Case::Lower => name.to_owned(),
+        Case::Title => name[..1].to_uppercase() + &name[1..],
+    };
+    if short || trimmed { cased } else { format!("{cased:<NAME_WIDTH$}") }
+}
+
+fn write(pattern: &Pattern, when: NaiveDateTime, zone: &str) -> String {
+    let mut text = String::new();
+    for (item, trimmed) in &pattern.0 {
+        let mut padded = |value: i64, width: usize| {
+            text.push_str(&if *trimmed { value.to_string() } else { format!("{value:0width$}") });
+        };
+        match item {
+            Item::Year(digits @ 1..=3) => padded(i64::from(when.year()).rem_euclid(10_i64.pow(*digits)), *digits as usize),
+            Item::Year(_) => padded(i64::from(when.year()), 4),
+            Item::IsoYear => padded(i64::from(when.iso_week().year()), 4),
+            Item::Quarter => padded(i64::from(when.month0() / 3 + 1), 1),
+            Item::Month => padded(i64::from(when.month()), 2),
+            Item::IsoWeek => padded(i64::from(when.iso_week().week()), 2),
+            Item::WeekOfYear => padded(i64::from(when.ordinal0() / 7 + 1), 2),
+            Item::DayOfYear => padded(i64::from(when.ordinal()), 3),
+            Item::Day => padded(i64::from(when.day()), 2),
+            Item::DayOfWeek => padded(i64::from(when.weekday().num_days_from_sunday() + 1), 1),
+            Item::Hour24 => padded(i64::from(when.hour()), 2),
+            Item::Hour12 => padded(i64::from(when.hour12().1), 2),
+            Item::Minute => padded(i64::from(when.minute()), 2),
+            Item::Second => padded(i64::from(when.second()), 2),
+            Item::Millisecond => padded(i64::from(when.nanosecond() / 1_000_000), 3),
+            Item::Microsecond => padded(i64::from(when.nanosecond() / 1_000), 6),
+            Item::Literal(literal) => text.push_str(literal),
+            Item::MonthName { case, short } => {
+                text.push_str(&write_name(MONTHS[when.month0() as usize % 12], *case, *short, *trimmed));
+            }
+            Item::DayName { case, short } => {
+                let day = when.weekday().num_days_from_sunday() as usize;
+                text.push_str(&write_name(DAYS[day % 7], *case, *short, *trimmed));
+            }
+            Item::HalfDay { upper, dots } => {
+                let half = match (when.hour() >= 12, dots) {
+                    (true, true) => "p.m.",
+                    (true, false) => "pm",
+                    (false, true) => "a.m.",
+                    (false, false) => "am",
+                };
+                text.push_str(&if *upper { half.to_uppercase() } else { half.to_owned() });
+            }
+            Item::Zone => text.push_str(zone),
+        }
+    }
+    text
+}
+
+/// The pattern of each row; a constant, as it nearly always is, is read once.
+fn with_patterns<T>(
+    patterns: &StringArray,
+    rows: usize,
+    mut each: impl FnMut(usize, &Pattern) -> Result<Option<T>>,
+) -> Result<Vec<Option<T>>> {
+    let mut last: Option<(String, Pattern)> = None;
+    (0..rows)
+        .map(|row| {
+            if patterns.is_null(row) {
+                return Ok(None);
+            }
+            let text = patterns.value(row);
+            let pattern = match last.take() {
+                Some((seen, pattern)) if seen == text => pattern,
+                _ => Pattern::parse(text)?,
+            };
+            let answer = each(row, &pattern);
+            last = Some((text.to_owned(), pattern));
+            answer
+        })
+        .collect()
+}
+
+fn to_char(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    let moments: &TimestampMicrosecondArray = arguments[0]
+        .as_primitive_opt::<TimestampMicrosecondType>()
+        .ok_or_else(|| Error::internal(format!("to_char got a column of {}", arguments[0].data_type())))?;
+    let zone = if moments.timezone().is_some() { "UTC" } else { "" };
+    let texts = with_patterns(downcast(&arguments[1])?, moments.len(), |row, pattern| {
+        if moments.is_null(row) {
+            return Ok(None);
+        }
+        let when = DateTime::from_timestamp_micros(moments.value(row))
+            .ok_or_else(|| Error::new(ErrorKind::DatetimeOutOfRange, "to_char: timestamp out of range"))?;
+        Ok(Some(write(pattern, when.naive_utc(), zone)))
+    })?;
+    Ok(Arc::new(texts.into_iter().collect::<StringViewArray>()))
+}
+
+fn to_date(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    let texts: &StringArray = downcast(&arguments[0])?;
+    let days = with_patterns(downcast(&arguments[1])?, texts.len(), |row, pattern| {
+        let days = |when: NaiveDateTime| when.date().signed_duration_since(NaiveDate::default()).num_days() as i32;
+        texts.is_valid(row).then(|| read(pattern, texts.value(row)).map(days)).transpose()
+    })?;
+    Ok(Arc::new(Date32Array::from(days)))
+}
+
+fn to_timestamp(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    let texts: &StringArray = downcast(&arguments[0])?;
+    let micros = with_patterns(downcast(&arguments[1])?, texts.len(), |row, pattern| {
+        let micros = |when: NaiveDateTime| when.and_utc().timestamp_micros();
+        texts.is_valid(row).then(|| read(pattern, texts.value(row)).map(micros)).transpose()
+    })?;
+    Ok(Arc::new(TimestampMicrosecondArray::from(micros).with_timezone("UTC")))
+}
+
+/// What a text says, part by part.
+#[derive(Default)]
+struct Fields {
+    year: Option<i32>,
+    month: Option<u32>,
+    day: Option<u32>,
+    day_of_year: Option<u32>,
+    hour: u32,
+    afternoon: Option<bool>,
+    minute: u32,
+    second: u32,
+    micros: u32,
+}
+
+/// Reads `text` by a pattern.
+fn read(pattern: &Pattern, text: &str) -> Result<NaiveDateTime> {
+    let wrong = |what: &str| Error::new(ErrorKind::InvalidDatetime, format!("\"{text}\" does not fit its date pattern: {what}"));
+    let mut rest = text.trim().chars().peekable();
+    let mut fields = Fields::default();
+    for (index, (item, _)) in pattern.0.iter().enumerate() {
+        // Digits that run into the next part must not be taken by this one.
+        let next_is_number = pattern.0.get(index + 1).is_some_and(|(next, _)| !matches!(next, Item::Literal(_)));
+        let mut digits = |most: usize| {
+            let most = if next_is_number { most } else { most.max(if most == 4 { 6 } else { most }) };
+            take_number(&mut rest, most).ok_or_else(|| wrong("a number is missing"))
+        };
+        match item {
+            Item::Literal(literal) => skip_literal(&mut rest, literal),
+            Item::Year(width) => {
+                let (value, count) = digits(*width as usize)?;
+                fields.year = Some(if *width <= 2 && count <= 2 { value as i32 + if value < 70 { 2000 } else { 1900 } } else { value as i32 });
+            }
+            Item::Month => fields.month = Some(digits(2)?.0),
+            Item::Day => fields.day = Some(digits(2)?.0),
+            Item::DayOfYear => fields.day_of_year = Some(digits(3)?.0),
+            Item::Hour24 | Item::Hour12 => fields.hour = digits(2)?.0,
+            Item::Minute => fields.minute = digits(2)?.0,
+            Item::Second => fields.second = digits(2)?.0,
+            Item::Millisecond | Item::Microsecond => {
+                let (value, count) = digits(if *item == Item::Millisecond { 3 } else { 6 })?;
+                // ".5" is half a second, not five thousandths.
+                fields.micros = value * 10_u32.pow(6 - count.min(6) as u32);
+            }
+            Item::MonthName { short, .. } => {
+                let month = take_name(&mut rest, &MONTHS, *short).ok_or_else(|| wrong("a month is missing"))?;
+                fields.month = Some(month as u32 + 1);
+            }
+            Item::DayName { short, .. } => {
+                take_name(&mut rest, &DAYS, *short).ok_or_else(|| wrong("a day of the week is missing"))?;
+            }
+            Item::HalfDay { .. } => {
+                let word: String = std::iter::from_fn(|| rest.next_if(|c| c.is_ascii_alphabetic() || *c == '.')).collect();
+                fields.afternoon = Some(match word.to_lowercase().as_str() {
+                    "am" | "a.m." => false,
+                    "pm" | "p.m." => true,
+                    _ => return Err(wrong("AM or PM is missing")),
+                });
+            }
+            Item::Quarter | Item::IsoWeek | Item::WeekOfYear | Item::DayOfWeek | Item::IsoYear | Item::Zone => {
+                return Err(Error::not_supported("reading a date by week, quarter or zone", "use YYYY, MM and DD"));
+            }
+        }
+    }
+    if rest.next().is_some() {
+        return Err(wrong("there is more text than pattern"));
+    }
+    fields.moment().ok_or_else(|| Error::new(ErrorKind::DatetimeOutOfRange, format!("\"{text}\" is not a date and time that exists")))
+}
+
+impl Fields {
+    fn moment(&self) -> Option<NaiveDateTime> {
+        let year = self.year.unwrap_or(1);
+        let date = match self.day_of_year {
+            Some(day) => NaiveDate::from_yo_opt(year, day)?,
+            None => NaiveDate::from_ymd_opt(year, self.month.unwrap_or(1), self.day.unwrap_or(1))?,
+        };
+        let hour = match self.afternoon {
+            Some(_) if !(1..=12).contains(&self.hour) => return None,
+            Some(afternoon) => self.hour % 12 + if afternoon { 12 } else { 0 },
+            None => self.hour,
+        };
+        Some(date.and_time(NaiveTime::from_hms_micro_opt(hour, self.minute, self.second, self.micros)?))
+    }
+}
+
+/// Any separator may stand for another, and may be missing.
+fn skip_literal(rest: &mut Peekable<Chars<'_>>, literal: &str) {
+    for expected in literal.chars() {
+        if expected.is_alphanumeric() {
+            rest.next_if_eq(&expected);
+        } else {
+            rest.next_if(|found| !found.is_alphanumeric());
+        }
+    }
+}
+
+/// At most so many digits: their value, and how many there were.
+fn take_number(rest: &mut Peekable<Chars<'_>>, most: usize) -> Option<(u32, usize)> {
+    while rest.next_if(|c| c.is_whitespace()).is_some() {}
+    let mut digits = String::new();
+    while digits.len() < most
+        && let Some(digit) = rest.next_if(char::is_ascii_digit)
+    {
+        digits.push(digit);
+    }
+    Some((digits.parse().ok()?, digits.len()))
+}
+
+fn take_name(rest: &mut Peekable<Chars<'_>>, names: &[&str], short: bool) -> Option<usize> {
+    let mut word = String::new();
+    while (!short || word.len() < 3)
+        && let Some(letter) = rest.next_if(char::is_ascii_alphabetic)
+    {
+        word.push(letter.to_ascii_lowercase());
+    }
+    names.iter().position(|name| if short { word.len() == 3 && name.starts_with(&word) } else { *name == word })
+}

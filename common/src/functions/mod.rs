@@ -1,0 +1,171 @@
+//! Redshift's scalar functions that the engine does not have, the same on the leader and on compute nodes.
+//!
+//! Plans name them; a worker finds them by name, so both sides call [`register`] on their registry. Some take the place
+//! of a function of the engine that means something else (`to_char`, `to_date`, `to_timestamp`).
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::{DataType, FieldRef, TimeUnit};
+use datafusion::common::{Result as EngineResult, ScalarValue};
+use datafusion::execution::FunctionRegistry;
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use std::any::Any;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+mod calendar;
+mod date_part;
+mod format;
+mod numbers;
+mod text;
+#[cfg(test)]
+mod tests;
+
+pub use date_part::DatePart;
+
+use crate::{Error, ErrorKind, Result};
+
+/// `slipher_text(x [, bytes])`: x as Redshift writes it, at most so many bytes long. What CAST(x AS VARCHAR(n)) becomes.
+pub const TO_TEXT: &str = "slipher_text";
+/// `slipher_round(x)`: x rounded to a whole number, its type unchanged. What CAST(x AS INTEGER) rounds with.
+pub const ROUND_TO_WHOLE: &str = "slipher_round";
+/// `slipher_trunc(x [, digits])`: TRUNC of numbers, and of timestamps to their date.
+pub const TRUNC: &str = "slipher_trunc";
+
+/// Every function of this module.
+pub fn all() -> Vec<Arc<ScalarUDF>> {
+    [calendar::functions(), format::functions(), numbers::functions(), text::functions()]
+        .into_iter()
+        .flatten()
+        .map(|function| Arc::new(ScalarUDF::new_from_impl(function)))
+        .collect()
+}
+
+/// Makes every function known, in place of the engine's own of the same name.
+pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
+    for function in all() {
+        registry.register_udf(function)?;
+    }
+    Ok(())
+}
+
+/// Types that arguments are cast to.
+type Coerce = fn(&[DataType]) -> Result<Vec<DataType>>;
+/// The type of the result, from the types of the arguments.
+type Returns = fn(&[DataType]) -> Result<DataType>;
+/// Computes the result from arguments of equal length.
+type Compute = fn(&[ArrayRef]) -> Result<ArrayRef>;
+/// The expression that means the same, if there is a simpler one.
+type Simplify = fn(&[Expr], &DataType) -> Option<Expr>;
+/// The field of the result, where it says more than its type; from the fields and literals of the arguments.
+type Describe = fn(&[FieldRef], &[Option<&ScalarValue>]) -> Option<FieldRef>;
+
+/// A scalar function without state. Its name is its identity.
+#[derive(Debug)]
+struct Function {
+    name: &'static str,
+    signature: Signature,
+    coerce: Coerce,
+    returns: Returns,
+    compute: Compute,
+    simplify: Option<Simplify>,
+    describe: Option<Describe>,
+}
+
+impl Function {
+    fn new(name: &'static str, coerce: Coerce, returns: Returns, compute: Compute) -> Self {
+        let signature = Signature::user_defined(Volatility::Immutable);
+        Self { name, signature, coerce, returns, compute, simplify: None, describe: None }
+    }
+}
+
+impl PartialEq for Function {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Function {}
+
+impl Hash for Function {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Function {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> EngineResult<DataType> {
+        Ok((self.returns)(arguments)?)
+    }
+
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> EngineResult<FieldRef> {
+        let described = self.describe.and_then(|describe| describe(arguments.arg_fields, arguments.scalar_arguments));
+        if let Some(field) = described {
+            return Ok(field);
+        }
+        let types: Vec<DataType> = arguments.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        let nullable = arguments.arg_fields.iter().any(|field| field.is_nullable());
+        Ok(Arc::new(arrow::datatypes::Field::new(self.name, (self.returns)(&types)?, nullable)))
+    }
+
+    fn coerce_types(&self, arguments: &[DataType]) -> EngineResult<Vec<DataType>> {
+        Ok((self.coerce)(arguments)?)
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
+        let scalar = arguments.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
+        let arrays = ColumnarValue::values_to_arrays(&arguments.args)?;
+        let answer = (self.compute)(&arrays)?;
+        if scalar {
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&answer, 0)?));
+        }
+        Ok(ColumnarValue::Array(answer))
+    }
+
+    fn simplify(&self, arguments: Vec<Expr>, context: &SimplifyContext) -> EngineResult<ExprSimplifyResult> {
+        if let (Some(simplify), Some(first)) = (self.simplify, arguments.first()) {
+            let data_type = context.get_data_type(first)?;
+            if let Some(simpler) = simplify(&arguments, &data_type) {
+                return Ok(ExprSimplifyResult::Simplified(simpler));
+            }
+        }
+        Ok(ExprSimplifyResult::Original(arguments))
+    }
+}
+
+/// Timestamps as Slipher keeps them.
+const MICROSECOND: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+/// 42883 with the signature that would have been right.
+fn no_such_call(name: &str, arguments: &[DataType], usage: &str) -> Error {
+    let types: Vec<String> = arguments.iter().map(sql_name).collect();
+    Error::new(ErrorKind::UndefinedFunction, format!("function \"{name}\"({}) does not exist", types.join(", ")))
+        .with_hint(format!("write {usage}"))
+}
+
+fn sql_name(data_type: &DataType) -> String {
+    match crate::SqlType::from_arrow(data_type) {
+        _ if is_text(data_type) => "character varying".to_owned(),
+        Ok(sql_type) => sql_type.to_string(),
+        Err(_) => data_type.to_string(),
+    }
+}
+
+/// The array as one of type `T`; an unexpected one is a defect of the coercion above.
+fn downcast<'a, T: Any>(array: &'a ArrayRef) -> Result<&'a T> {
+    array.as_any().downcast_ref::<T>().ok_or_else(|| Error::internal(format!("a function got a column of {}", array.data_type())))
+}

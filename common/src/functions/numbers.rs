@@ -1,0 +1,150 @@
+//! Rounding as Redshift does it: casts to whole numbers, and TRUNC.
+
+use super::{Function, ROUND_TO_WHOLE, TRUNC, downcast, no_such_call};
+use crate::{Error, ErrorKind, Result};
+use arrow::array::{Array, ArrayRef, Decimal128Array, Float32Array, Float64Array, Int64Array};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::expr::Cast;
+use std::sync::Arc;
+
+/// Most digits of a 128-bit decimal.
+const DECIMAL_DIGITS_MAX: u8 = 38;
+
+pub(super) fn functions() -> Vec<Function> {
+    let mut round = Function::new(ROUND_TO_WHOLE, one_argument, round_type, round_to_whole);
+    round.simplify = Some(|arguments, data_type| match data_type {
+        DataType::Float16 | DataType::Float32 | DataType::Float64 | DataType::Decimal128(..) | DataType::Decimal256(..) => None,
+        _ => arguments.first().cloned(),
+    });
+    let mut trunc = Function::new(TRUNC, trunc_coerce, trunc_type, trunc);
+    trunc.simplify = Some(|arguments, data_type| match (arguments, data_type) {
+        ([moment], DataType::Timestamp(..) | DataType::Date32) => {
+            Some(Expr::Cast(Cast::new(Box::new(moment.clone()), DataType::Date32)))
+        }
+        _ => None,
+    });
+    vec![round, trunc]
+}
+
+fn one_argument(types: &[DataType]) -> Result<Vec<DataType>> {
+    match types {
+        [one] => Ok(vec![one.clone()]),
+        _ => Err(no_such_call(ROUND_TO_WHOLE, types, "slipher_round(a_number)")),
+    }
+}
+
+/// Rounding up may need one digit more: 9.9 is 10.
+fn round_type(types: &[DataType]) -> Result<DataType> {
+    Ok(match &types[0] {
+        DataType::Decimal128(precision, scale) if *scale > 0 => {
+            DataType::Decimal128((precision + 1).min(DECIMAL_DIGITS_MAX), *scale)
+        }
+        other => other.clone(),
+    })
+}
+
+/// Floats to the nearest whole number, halves to the even one; decimals to the nearest, halves away from zero.
+fn round_to_whole(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    let array = &arguments[0];
+    Ok(match array.data_type() {
+        DataType::Float32 => {
+            let values: Float32Array = downcast::<Float32Array>(array)?.unary(f32::round_ties_even);
+            Arc::new(values)
+        }
+        DataType::Float64 => {
+            let values: Float64Array = downcast::<Float64Array>(array)?.unary(f64::round_ties_even);
+            Arc::new(values)
+        }
+        DataType::Decimal128(precision, scale) if *scale > 0 => {
+            let (unit, result) = (10_i128.pow(*scale as u32), round_type(&[array.data_type().clone()])?);
+            let rounded: Decimal128Array = downcast::<Decimal128Array>(array)?.unary(|value| {
+                let half = if value < 0 { -unit / 2 } else { unit / 2 };
+                // Half a unit more cannot overflow 38 digits in 128 bits; what stands under a NULL may be anything.
+                value.wrapping_add(half) / unit * unit
+            });
+            let DataType::Decimal128(wider, _) = result else { return Err(Error::internal("rounding changed a type")) };
+            let checked = rounded.with_precision_and_scale(wider, *scale)?;
+            if *precision == DECIMAL_DIGITS_MAX {
+                checked.validate_decimal_precision(wider)?;
+            }
+            Arc::new(checked)
+        }
+        _ => Arc::clone(array),
+    })
+}
+
+fn trunc_coerce(types: &[DataType]) -> Result<Vec<DataType>> {
+    let number = |data_type: &DataType| match data_type {
+        DataType::Float32 | DataType::Float64 | DataType::Decimal128(..) => Some(data_type.clone()),
+        integer if integer.is_integer() => Some(DataType::Int64),
+        DataType::Null => Some(DataType::Float64),
+        text if super::is_text(text) => Some(DataType::Float64),
+        _ => None,
+    };
+    let answer = match types {
+        [moment @ (DataType::Timestamp(..) | DataType::Date32)] => Some(vec![moment.clone()]),
+        [one] => number(one).map(|one| vec![one]),
+        [one, digits] if digits.is_integer() || *digits == DataType::Null => number(one).map(|one| vec![one, DataType::Int64]),
+        _ => None,
+    };
+    answer.ok_or_else(|| no_such_call("trunc", types, "trunc(a_number, digits) or trunc(a_timestamp)"))
+}
+
+fn trunc_type(types: &[DataType]) -> Result<DataType> {
+    Ok(match &types[0] {
+        DataType::Timestamp(..) => DataType::Date32,
+        other => other.clone(),
+    })
+}
+
+fn trunc(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    let array = &arguments[0];
+    let digits = match arguments.get(1) {
+        Some(digits) => Some(downcast::<Int64Array>(digits)?),
+        None => None,
+    };
+    // Beyond these, cutting changes nothing or leaves nothing.
+    let at = |row: usize| digits.map_or(Some(0), |digits| digits.is_valid(row).then(|| digits.value(row).clamp(-400, 400) as i32));
+    Ok(match array.data_type() {
+        DataType::Float64 => {
+            let values = downcast::<Float64Array>(array)?.iter().enumerate();
+            Arc::new(values.map(|(row, value)| Some(trunc_float(value?, at(row)?))).collect::<Float64Array>())
+        }
+        DataType::Float32 => {
+            let values = downcast::<Float32Array>(array)?.iter().enumerate();
+            Arc::new(values.map(|(row, value)| Some(trunc_float(f64::from(value?), at(row)?) as f32)).collect::<Float32Array>())
+        }
+        DataType::Int64 => {
+            let values = downcast::<Int64Array>(array)?.iter().enumerate();
+            let cut = |value: i64, digits: i32| trunc_integer(i128::from(value), -digits) as i64;
+            Arc::new(values.map(|(row, value)| Some(cut(value?, at(row)?))).collect::<Int64Array>())
+        }
+        DataType::Decimal128(precision, scale) => {
+            let values = downcast::<Decimal128Array>(array)?.iter().enumerate();
+            let cut = |value: i128, digits: i32| trunc_integer(value, i32::from(*scale) - digits);
+            let cut_values: Decimal128Array = values.map(|(row, value)| Some(cut(value?, at(row)?))).collect();
+            Arc::new(cut_values.with_precision_and_scale(*precision, *scale)?)
+        }
+        DataType::Timestamp(..) => cast(array, &DataType::Date32)?,
+        DataType::Date32 => Arc::clone(array),
+        other => return Err(Error::new(ErrorKind::UndefinedFunction, format!("trunc of {other}"))),
+    })
+}
+
+/// The value with its last `places` digits made 0.
+fn trunc_integer(value: i128, places: i32) -> i128 {
+    match places {
+        ..=0 => value,
+        1..=38 => value - value % 10_i128.pow(places as u32),
+        _ => 0,
+    }
+}
+
+fn trunc_float(value: f64, digits: i32) -> f64 {
+    let unit = 10_f64.powi(digits.abs());
+    let cut = if digits >= 0 { (value * unit).trunc() / unit } else { (value / unit).trunc() * unit };
+    // More digits than a float has: nothing to cut.
+    if cut.is_finite() { cut } else { value }
+}

@@ -1,0 +1,239 @@
+//! Functions by Redshift's names.
+
+use super::PositionOf;
+use super::build::{arguments_of, call, case, cast, nested, string};
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, CeilFloorKind, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, Ident, ObjectName, TimezoneInfo, Value,
+};
+use slipher_common::functions::{DatePart, TO_TEXT, TRUNC};
+use slipher_common::{Error, Result};
+
+/// Functions that only have another name in the engine.
+const RENAMED: &[(&str, &str)] = &[
+    ("len", "character_length"),
+    ("textlen", "character_length"),
+    ("nvl", "coalesce"),
+    ("isnull", "coalesce"),
+    ("replicate", "repeat"),
+    ("sign", "signum"),
+    ("ceiling", "ceil"),
+    ("dlog1", "ln"),
+    ("dlog10", "log10"),
+    ("dexp", "exp"),
+    ("any_value", "min"),
+    ("pow", "power"),
+    ("trunc", TRUNC),
+];
+
+/// Functions whose first argument is made text, whatever it is.
+const TEXT_FIRST: &[&str] = &[
+    "left", "right", "substr", "substring", "len", "textlen", "length", "char_length", "character_length", "split_part", "upper",
+    "lower", "lpad", "rpad", "ltrim", "rtrim", "btrim", "replace", "strpos", "md5",
+];
+
+/// Rewrites a call; leaves other expressions alone.
+pub(super) fn rewrite(expression: &mut Expr, position_of: PositionOf<'_>) -> Result<()> {
+    match expression {
+        Expr::Function(function) => {
+            if let Some(replacement) = rewrite_call(function, position_of)? {
+                *expression = replacement;
+            }
+        }
+        Expr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("sysdate") => {
+            *expression = now();
+        }
+        Expr::Substring { expr, .. } => make_text(expr.as_mut()),
+        Expr::Extract { field, expr, .. } => rewrite_extract(field, expr, position_of)?,
+        Expr::Ceil { field: CeilFloorKind::DateTimeField(_), .. } | Expr::Floor { field: CeilFloorKind::DateTimeField(_), .. } => {}
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Now, in microseconds, without a zone.
+fn now() -> Expr {
+    cast(call("now", Vec::new()), DataType::Timestamp(Some(6), TimezoneInfo::None))
+}
+
+fn rewrite_call(function: &mut Function, position_of: PositionOf<'_>) -> Result<Option<Expr>> {
+    let [part] = function.name.0.as_slice() else { return Ok(None) };
+    let Some(ident) = part.as_ident().filter(|ident| ident.quote_style.is_none()) else { return Ok(None) };
+    let (name, position) = (ident.value.to_lowercase(), position_of(ident.span));
+    if name == "listagg" {
+        return rewrite_listagg(function);
+    }
+    let Some(mut arguments) = plain_arguments(&function.args) else { return Ok(None) };
+    if function.over.is_none()
+        && let Some(replacement) = replace(&name, &mut arguments, position, position_of)?
+    {
+        return Ok(Some(replacement));
+    }
+    if TEXT_FIRST.contains(&name.as_str())
+        && let Some(first) = arguments.first_mut()
+    {
+        make_text(first);
+        put_arguments(&mut function.args, arguments);
+    }
+    if let Some((_, engine)) = RENAMED.iter().find(|(own, _)| *own == name) {
+        function.name = ObjectName::from(vec![Ident { span: ident_span(function), ..Ident::new(*engine) }]);
+    }
+    Ok(None)
+}
+
+fn ident_span(function: &Function) -> datafusion::sql::sqlparser::tokenizer::Span {
+    let first = function.name.0.first().and_then(|part| part.as_ident());
+    first.map_or_else(datafusion::sql::sqlparser::tokenizer::Span::empty, |ident| ident.span)
+}
+
+/// The arguments when every one is an expression without a name.
+fn plain_arguments(arguments: &FunctionArguments) -> Option<Vec<Expr>> {
+    match arguments {
+        FunctionArguments::None => Some(Vec::new()),
+        FunctionArguments::Subquery(_) => None,
+        FunctionArguments::List(list) => list
+            .args
+            .iter()
+            .map(|argument| match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Some(expression.clone()),
+                _ => None,
+            })
+            .collect(),
+    }
+}
+
+fn put_arguments(into: &mut FunctionArguments, arguments: Vec<Expr>) {
+    match into {
+        FunctionArguments::List(list) => {
+            list.args = arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
+        }
+        other => *other = arguments_of(arguments),
+    }
+}
+
+/// What stands in place of the whole call, if the call changes its shape.
+fn replace(name: &str, arguments: &mut Vec<Expr>, position: usize, position_of: PositionOf<'_>) -> Result<Option<Expr>> {
+    let count = arguments.len();
+    let replacement = match (name, count) {
+        ("getdate", 0) => call("date_trunc", vec![string("second"), now()]),
+        ("sysdate", 0) => now(),
+        ("dateadd" | "date_add", 3) => with_part("dateadd", arguments, position, position_of)?,
+        ("datediff" | "date_diff", 3) => with_part("datediff", arguments, position, position_of)?,
+        ("date_part" | "date_trunc", 2) => with_part(name, arguments, position, position_of)?,
+        ("date_part_year", 1) => {
+            arguments.insert(0, string("year"));
+            call("date_part", std::mem::take(arguments))
+        }
+        ("charindex", 2) => {
+            arguments.swap(0, 1);
+            call("strpos", std::mem::take(arguments))
+        }
+        // The engine's concat reads NULL as an empty string.
+        ("concat", 2) => binary(arguments, BinaryOperator::StringConcat),
+        ("mod", 2) => binary(arguments, BinaryOperator::Modulo),
+        ("date", 1) => cast(std::mem::take(arguments).remove(0), DataType::Date),
+        ("nvl2", 3) => {
+            let mut rest = std::mem::take(arguments).into_iter();
+            let (Some(tested), Some(present), Some(absent)) = (rest.next(), rest.next(), rest.next()) else { return Ok(None) };
+            case(vec![(Expr::IsNotNull(Box::new(nested(tested))), present)], Some(absent))
+        }
+        ("decode", 3..) => decode(std::mem::take(arguments)),
+        _ => return Ok(None),
+    };
+    Ok(Some(replacement))
+}
+
+fn binary(arguments: &mut Vec<Expr>, op: BinaryOperator) -> Expr {
+    let right = nested(arguments.remove(1));
+    let left = nested(arguments.remove(0));
+    Expr::Nested(Box::new(Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }))
+}
+
+/// DECODE(x, search, result, ..., default): NULL equals NULL here.
+fn decode(arguments: Vec<Expr>) -> Expr {
+    let mut rest = arguments.into_iter();
+    let tested = rest.next().map(nested);
+    let mut conditions = Vec::new();
+    let mut otherwise = None;
+    while let Some(search) = rest.next() {
+        match (rest.next(), &tested) {
+            (Some(result), Some(tested)) => {
+                conditions.push((same(tested.clone(), nested(search)), result));
+            }
+            _ => otherwise = Some(search),
+        }
+    }
+    case(conditions, otherwise)
+}
+
+fn same(left: Expr, right: Expr) -> Expr {
+    let is_null = |expression: &Expr| matches!(expression, Expr::Value(value) if value.value == Value::Null);
+    match &right {
+        null if is_null(null) => Expr::IsNull(Box::new(left)),
+        Expr::Value(_) => Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::Eq, right: Box::new(right) },
+        _ => Expr::IsNotDistinctFrom(Box::new(left), Box::new(right)),
+    }
+}
+
+/// A call whose first argument is a date part, in quotes or not.
+fn with_part(name: &str, arguments: &mut Vec<Expr>, position: usize, position_of: PositionOf<'_>) -> Result<Expr> {
+    let (word, at) = match arguments.first() {
+        Some(Expr::Identifier(ident)) => (ident.value.clone(), position_of(ident.span)),
+        Some(Expr::Value(value)) => match &value.value {
+            Value::SingleQuotedString(word) => (word.clone(), position_of(value.span)),
+            _ => return Err(not_a_part(name, position)),
+        },
+        _ => return Err(not_a_part(name, position)),
+    };
+    let part = DatePart::parse(&word).map_err(|error| error.at(at))?;
+    if let Some(first) = arguments.first_mut() {
+        *first = string(part.name());
+    }
+    Ok(call(name, std::mem::take(arguments)))
+}
+
+fn not_a_part(name: &str, position: usize) -> Error {
+    Error::not_supported(format_args!("a computed date part in {name}"), "write it as a word: year, month, day, hour, ...").at(position)
+}
+
+fn rewrite_extract(field: &mut DateTimeField, expression: &mut Expr, position_of: PositionOf<'_>) -> Result<()> {
+    let _ = expression;
+    if let DateTimeField::Custom(ident) = field {
+        let part = DatePart::parse(&ident.value).map_err(|error| error.at(position_of(ident.span)))?;
+        *ident = Ident { span: ident.span, ..Ident::new(part.name()) };
+    }
+    Ok(())
+}
+
+/// The expression as text, unless it is a string already.
+fn make_text(expression: &mut Expr) {
+    let is_text = match expression {
+        Expr::Value(value) => matches!(value.value, Value::SingleQuotedString(_) | Value::Null | Value::Placeholder(_)),
+        Expr::Function(function) => function.name.to_string() == TO_TEXT,
+        _ => false,
+    };
+    if !is_text {
+        let inner = std::mem::replace(expression, string(""));
+        *expression = call(TO_TEXT, vec![inner]);
+    }
+}
+
+/// LISTAGG(x [, delimiter]) WITHIN GROUP (ORDER BY y) is string_agg(x, delimiter ORDER BY y).
+fn rewrite_listagg(function: &mut Function) -> Result<Option<Expr>> {
+    let Some(mut arguments) = plain_arguments(&function.args) else { return Ok(None) };
+    if arguments.len() == 1 {
+        arguments.push(string(""));
+    }
+    if let Some(first) = arguments.first_mut() {
+        make_text(first);
+    }
+    put_arguments(&mut function.args, arguments);
+    let order = std::mem::take(&mut function.within_group);
+    if let FunctionArguments::List(list) = &mut function.args
+        && !order.is_empty()
+    {
+        list.clauses.push(FunctionArgumentClause::OrderBy(order));
+    }
+    function.name = ObjectName::from(vec![Ident { span: ident_span(function), ..Ident::new("string_agg") }]);
+    Ok(None)
+}

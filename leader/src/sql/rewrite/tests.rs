@@ -1,0 +1,166 @@
+use crate::sql::Parsed;
+use crate::sql::parse::parse;
+use arrow::array::RecordBatch;
+use arrow::util::display::array_value_to_string;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement as EngineStatement;
+use slipher_common::{Error, Result};
+
+fn query(sql: &str) -> Box<datafusion::sql::sqlparser::ast::Statement> {
+    let statement = parse(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}")).remove(0);
+    match std::sync::Arc::into_inner(statement.parsed).unwrap() {
+        Parsed::Query(query) => query,
+        other => panic!("{sql}: {other:?}"),
+    }
+}
+
+fn refused(sql: &str) -> Error {
+    let statement = parse(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}")).remove(0);
+    match std::sync::Arc::into_inner(statement.parsed).unwrap() {
+        Parsed::Refused(error) => *error,
+        other => panic!("{sql}: {other:?}"),
+    }
+}
+
+fn context() -> SessionContext {
+    let config = SessionConfig::new()
+        .set_str("datafusion.execution.time_zone", "UTC")
+        .set_bool("datafusion.sql_parser.parse_float_as_decimal", true);
+    let mut context = SessionContext::new_with_config(config);
+    slipher_common::functions::register(&mut context).unwrap();
+    context
+}
+
+async fn run(context: &SessionContext, sql: &str) -> Result<Vec<RecordBatch>> {
+    let plan = context.state().statement_to_plan(EngineStatement::Statement(query(sql))).await?;
+    Ok(context.execute_logical_plan(plan).await?.collect().await?)
+}
+
+/// The rows of a query: values joined by `|`, rows by `;`.
+async fn rows(context: &SessionContext, sql: &str) -> String {
+    let batches = run(context, sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    let mut lines = Vec::new();
+    for batch in &batches {
+        for row in 0..batch.num_rows() {
+            let values: Vec<String> =
+                batch.columns().iter().map(|column| array_value_to_string(column, row).unwrap()).collect();
+            lines.push(values.join("|"));
+        }
+    }
+    lines.join(";")
+}
+
+async fn check(cases: &[(&str, &str)]) {
+    let context = context();
+    let tables = "create table t as select * from (values (1, 'north  ', timestamp '2024-01-31 10:20:30'), \
+                  (2, 'south', timestamp '2024-02-29 00:00:00'), (3, null, null)) as v(id, name, ts)";
+    context.sql(tables).await.unwrap().collect().await.unwrap();
+    for (sql, expected) in cases {
+        assert_eq!(rows(&context, sql).await, *expected, "{sql}\n{}", query(sql));
+    }
+}
+
+#[tokio::test]
+async fn functions_of_redshift_run() {
+    check(&[
+        ("select len('abc'), nvl(null, null, 3), nvl2(name, 'y', 'n') from t where id = 3", "3|3|n"),
+        ("select decode(id, 1, 'one', 2, 'two', 'many') from t order by id", "one;two;many"),
+        ("select decode(name, null, 'none', 'south', 'S') from t order by id", ";S;none"),
+        ("select isnull(name, 'gone') from t where id = 3", "gone"),
+        ("select charindex('rt', name) from t where id = 1", "3"),
+        ("select concat(name, 'x') from t where id = 3", ""),
+        ("select concat('a', 1)", "a1"),
+        ("select mod(7 + 1, 3), replicate('ab', 2), sign(-5.0::float), ceiling(1.2::float)", "2|abab|-1.0|2.0"),
+        ("select dateadd(month, 1, ts) from t where id = 1", "2024-02-29T10:20:30"),
+        ("select datediff(days, ts, '2024-03-01') from t where id = 2", "1"),
+        ("select datediff(mon, min(ts), max(ts)) from t", "1"),
+        ("select date_part(dow, ts), date_part('yr', ts), extract(qtr from ts) from t where id = 1", "3|2024|1"),
+        ("select date_trunc('mon', ts) from t where id = 1", "2024-01-01T00:00:00"),
+        ("select listagg(name, '/') within group (order by id desc) from t where id < 3", "south/north  "),
+        ("select trunc(ts), trunc(1.99), date(ts) from t where id = 1", "2024-01-31|1.00|2024-01-31"),
+        ("select any_value(id) from t where id = 2", "2"),
+        ("select to_char(ts, 'YYYY-MM'), last_day(ts) from t where id = 2", "2024-02|2024-02-29"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn now_has_no_zone() {
+    let context = context();
+    let types = "select arrow_typeof(getdate()), arrow_typeof(sysdate), getdate() <= sysdate, sysdate - getdate() < interval '1 second'";
+    assert_eq!(rows(&context, types).await, "Timestamp(µs)|Timestamp(µs)|true|true");
+}
+
+#[tokio::test]
+async fn casts_round_cut_and_write_as_redshift_does() {
+    check(&[
+        ("select 2.5::float::int, cast(3.5::float as bigint), 2.5::int, (-1.5)::smallint", "2|4|3|-2"),
+        ("select '12'::int, true::int, 7::int", "12|1|7"),
+        ("select cast(random() * 2 as int) in (0, 1, 2)", "true"),
+        ("select 'abcdef'::varchar(3), cast('añb' as char(2)), 12345::varchar(3)", "abc|a|123"),
+        ("select left(ts, 7), substring(ts, 1, 10), right(id, 1), len(id) from t where id = 1", "2024-01|2024-01-31|1|1"),
+        ("select ts::varchar, ts::date::text, id::varchar || '!' from t where id = 1", "2024-01-31 10:20:30|2024-01-31|1!"),
+        ("select arrow_typeof(1::float), arrow_typeof(1::float(10)), arrow_typeof('1'::decimal), arrow_typeof(1::dec(5))",
+         "Float64|Float32|Decimal128(18, 0)|Decimal128(5, 0)"),
+        ("select arrow_typeof('2024-01-01'::timestamp), arrow_typeof(timestamp '2024-01-01'), arrow_typeof('2024-01-01'::timestamptz)",
+         "Timestamp(µs)|Timestamp(µs)|Timestamp(µs, \"UTC\")"),
+        ("select convert(integer, 2.5), convert(varchar(2), 'xyz')", "3|xy"),
+        ("select round((count(case when id >= 2 then 1 end) - count(case when id < 2 then 1 end))::float/count(1) * 100, 2) from t",
+         "33.33"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn queries_of_redshift_run() {
+    check(&[
+        ("select top 2 id from t order by id desc", "3;2"),
+        ("select id from t minus select 2 order by 1", "1;3"),
+        ("select id from t order by id fetch first 1 row only", "1"),
+        ("(select top 1 id from t order by id) union all select 9 order by 1", "1;9"),
+        ("select count(*) from (select distinct id from t)", "3"),
+        ("select month from (select datediff(month, '2024-01-01', ts) month from t where id = 2)", "1"),
+        ("select LEFT(ts, 7) \"month\", count(distinct id) mau from t group by 1 order by 1", "2024-01|1;2024-02|1;|1"),
+        ("select * exclude id from t where id = 2", "south|2024-02-29T00:00:00"),
+        ("select gender, count(1) from (select case when cast(random() * 0 as int) = 0 then 'male' else 'female' end gender from t) group by 1",
+         "male|3"),
+        ("select max from (select max(id), min(id) from t)", "3"),
+        ("with m as (select count(*) from t) select count + 1 from m", "4"),
+        ("select upper(name) from t where id = 2 group by upper(name) order by upper(name)", "SOUTH"),
+        ("select sum(id) from t group by name having sum(id) > 1 order by sum(id)", "2;3"),
+        ("select 'it''s', E'a\\tb', 'x\\'y'", "it's|a\tb|x'y"),
+    ])
+    .await;
+}
+
+#[test]
+fn what_the_planner_would_pass_over_is_refused() {
+    let cases = [
+        ("select * from t for update", "0A000"),
+        ("select * from t tablesample bernoulli (10)", "0A000"),
+        ("select top 10 percent id from t", "0A000"),
+        ("select top 1 id from t limit 2", "0A000"),
+        ("select 1::super", "0A000"),
+        ("select 1::nosuchtype", "42704"),
+        ("select 'a'::varchar(70000)", "22023"),
+        ("select datediff(mnth, a, b) from t", "22023"),
+        ("select id from t start with id = 1 connect by prior id = parent", "0A000"),
+    ];
+    for (sql, state) in cases {
+        assert_eq!(refused(sql).sqlstate(), state, "{sql}");
+    }
+    let error = refused("select 1, datediff(mnth, a, b) from t");
+    assert_eq!((error.position, error.hint.as_deref()), (Some(20), Some("did you mean \"month\"?")));
+}
+
+#[test]
+fn result_columns_have_the_names_of_postgresql() {
+    let named = |sql: &str, count: usize| -> Vec<String> {
+        super::super::output::names(&query(sql), count).into_iter().map(|name| name.unwrap_or_else(|| "-".to_owned())).collect()
+    };
+    let sql = "select count(*), max(a), max(b), a::int, 1, t.B, \"C\", extract(year from d), case when a then 1 end, len(x), (select max(z) from u) from t";
+    assert_eq!(named(sql, 11), ["count", "max", "max", "a", "?column?", "b", "C", "date_part", "case", "len", "max"]);
+    assert_eq!(named("select 1, *, sum(a) from t", 5), ["?column?", "-", "-", "-", "sum"]);
+    assert_eq!(named("values (1, 2)", 2), ["-", "-"]);
+    assert_eq!(named("select getdate(), 'x'::varchar(3), now()::date union select 1, 2, 3", 3), ["getdate", "varchar", "now"]);
+}
