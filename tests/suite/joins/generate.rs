@@ -11,6 +11,16 @@ const JOIN_ROWS_MAX: f64 = 30_000.0;
 /// Rows of either side of a join without an equality.
 const CROSS_ROWS_MAX: f64 = 400.0;
 
+/// A query, and what of its answer is certain.
+#[derive(Clone, Debug)]
+pub struct Query {
+    pub sql: String,
+    /// So many leading columns come in one sequence only.
+    pub ordered_columns: usize,
+    /// The rows are the same every time; not so where a limit cuts through equals.
+    pub all_rows_certain: bool,
+}
+
 /// What values a column holds. Number types are equal to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Type {
@@ -69,15 +79,22 @@ impl<'a> Generator<'a> {
     }
 
     /// One query.
-    pub fn query(&mut self) -> String {
+    pub fn query(&mut self) -> Query {
         self.aliases = 0;
-        match self.rng.random_range(0..20) {
+        let kind = self.rng.random_range(0..20);
+        if let 16..=17 = kind {
+            return self.top_query();
+        }
+        Query { sql: self.unordered_query(kind), ordered_columns: 0, all_rows_certain: true }
+    }
+
+    fn unordered_query(&mut self, kind: usize) -> String {
+        match kind {
             0..=4 => self.rows_query(),
             5..=9 => self.group_query(),
             10..=11 => self.total_query(),
             12..=13 => self.window_query(),
             14..=15 => self.set_query(),
-            16..=17 => self.top_query(),
             18 => self.cte_query(),
             _ => self.distinct_query(),
         }
@@ -180,7 +197,8 @@ impl<'a> Generator<'a> {
             }
             81..=88 => self.union_leaf(base),
             89..=92 => {
-                let columns = self.some_columns(&base, 3);
+                let mut columns = self.some_columns(&base, 3);
+                columns[0] = Column { is_key: true, ..base.columns[0].clone() };
                 let count = self.rng.random_range(0..40);
                 let order = ["", " DESC"][self.rng.random_range(0..2)];
                 let id = &base.columns[0].expression;
@@ -344,7 +362,7 @@ impl<'a> Generator<'a> {
             Type::Number => number.to_string(),
             Type::Decimal => format!("{number}.{}", ["00", "25", "50"][self.rng.random_range(0..3)]),
             Type::Text => format!("'s{number}'"),
-            Type::Date => format!("DATE '1997-{:02}-{:02}'", 1 + number % 12, 1 + number % 28),
+            Type::Date => format!("DATE '1997-{:02}-{:02}'", 5 + number % 3, 1 + number % 28),
             Type::Float => format!("{}", f64::from(number - 20) * 0.25),
         }
     }
@@ -544,7 +562,7 @@ impl<'a> Generator<'a> {
         }
     }
 
-    fn top_query(&mut self) -> String {
+    fn top_query(&mut self) -> Query {
         let source = self.source();
         let columns = self.some_columns(&source, 3);
         let filter = self.filter(&source);
@@ -552,17 +570,26 @@ impl<'a> Generator<'a> {
         let order: Vec<String> = (0..3).map(|nth| format!("c{nth}{}", direction(self.rng))).collect();
         let count = self.rng.random_range(0..50);
         let offset = if self.percent(30) { format!(" OFFSET {}", self.rng.random_range(0..20)) } else { String::new() };
-        let query = format!(
-            "SELECT {} FROM {}{filter} ORDER BY {} LIMIT {count}{offset}",
-            Self::named(&columns),
-            source.from,
-            order.join(", ")
-        );
-        if self.percent(30) {
+        let select = format!("SELECT {} FROM {}{filter}", Self::named(&columns), source.from);
+        match self.rng.random_range(0..10) {
             // A limit without an order: only how many is known.
-            return format!("SELECT count(*) AS n FROM (SELECT {} FROM {}{filter} LIMIT {count}) AS u", Self::named(&columns), source.from);
+            0..=1 => Query {
+                sql: format!("SELECT count(*) AS n FROM ({select} LIMIT {count}) AS u"),
+                ordered_columns: 1,
+                all_rows_certain: true,
+            },
+            2..=3 => Query { sql: format!("{select} ORDER BY c0"), ordered_columns: 1, all_rows_certain: true },
+            4..=5 => Query {
+                sql: format!("{select} ORDER BY c0 LIMIT {count}{offset}"),
+                ordered_columns: 1,
+                all_rows_certain: false,
+            },
+            _ => Query {
+                sql: format!("{select} ORDER BY {} LIMIT {count}{offset}", order.join(", ")),
+                ordered_columns: 3,
+                all_rows_certain: true,
+            },
         }
-        query
     }
 
     fn cte_query(&mut self) -> String {

@@ -83,7 +83,12 @@ fn row(rng: &mut StdRng, id: usize) -> Row {
         i8: key(rng),
         // Some are whole numbers, which integers equal.
         d: key(rng).map(|key| i128::from(key) * if rng.random_bool(0.7) { 100 } else { 25 }),
-        s: key(rng).map(|key| if key == 0 { String::new() } else { format!("s{key}") }),
+        s: key(rng).map(|key| match key {
+            0 => String::new(),
+            // Placed alike, yet another value.
+            3 if rng.random_bool(0.5) => "s3 ".to_owned(),
+            _ => format!("s{key}"),
+        }),
         dt: key(rng).map(|key| 10_000 + key as i32),
         // Quarters: sums are exact in any order.
         f: key(rng).map(|key| (key - 20) as f64 * 0.25),
