@@ -169,7 +169,9 @@ fn type_name(data_type: &DataType) -> String {
         DataType::Char(_) | DataType::Character(_) => "bpchar",
         DataType::Varchar(_) | DataType::CharacterVarying(_) | DataType::Nvarchar(_) | DataType::CharVarying(_) => "varchar",
         DataType::Text => "text",
-        DataType::Timestamp(_, zone) if zone.to_string().to_lowercase().contains("with time") || zone.to_string() == "TZ" => "timestamptz",
+        DataType::Timestamp(_, zone) if zone.to_string().to_lowercase().contains("with time") || zone.to_string() == "TZ" => {
+            "timestamptz"
+        }
         DataType::Timestamp(..) => "timestamp",
         DataType::Date => "date",
         DataType::Time(..) => "time",

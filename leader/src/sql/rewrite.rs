@@ -92,9 +92,13 @@ impl VisitorMut for Rewriter<'_> {
 
 fn rewrite_query(query: &mut Query) -> Result<()> {
     if !query.locks.is_empty() {
-        return Err(Error::not_supported("SELECT ... FOR UPDATE or FOR SHARE", "leave it out; a query sees one version of all tables"));
+        return Err(Error::not_supported(
+            "SELECT ... FOR UPDATE or FOR SHARE",
+            "leave it out; a query sees one version of all tables",
+        ));
     }
-    if query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some() || !query.pipe_operators.is_empty() {
+    if query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some() || !query.pipe_operators.is_empty()
+    {
         return Err(Error::not_supported("this clause behind a query", "write plain SELECT ... ORDER BY ... LIMIT"));
     }
     if let Some(fetch) = query.fetch.take() {

@@ -28,8 +28,26 @@ const RENAMED: &[(&str, &str)] = &[
 
 /// Functions whose first argument is made text, whatever it is.
 const TEXT_FIRST: &[&str] = &[
-    "left", "right", "substr", "substring", "len", "textlen", "length", "char_length", "character_length", "split_part", "upper",
-    "lower", "lpad", "rpad", "ltrim", "rtrim", "btrim", "replace", "strpos", "md5",
+    "left",
+    "right",
+    "substr",
+    "substring",
+    "len",
+    "textlen",
+    "length",
+    "char_length",
+    "character_length",
+    "split_part",
+    "upper",
+    "lower",
+    "lpad",
+    "rpad",
+    "ltrim",
+    "rtrim",
+    "btrim",
+    "replace",
+    "strpos",
+    "md5",
 ];
 
 /// Rewrites a call; leaves other expressions alone.
@@ -45,7 +63,8 @@ pub(super) fn rewrite(expression: &mut Expr, position_of: PositionOf<'_>) -> Res
         }
         Expr::Substring { expr, .. } => make_text(expr.as_mut()),
         Expr::Extract { field, expr, .. } => rewrite_extract(field, expr, position_of)?,
-        Expr::Ceil { field: CeilFloorKind::DateTimeField(_), .. } | Expr::Floor { field: CeilFloorKind::DateTimeField(_), .. } => {}
+        Expr::Ceil { field: CeilFloorKind::DateTimeField(_), .. }
+        | Expr::Floor { field: CeilFloorKind::DateTimeField(_), .. } => {}
         _ => {}
     }
     Ok(())
@@ -193,7 +212,8 @@ fn with_part(name: &str, arguments: &mut Vec<Expr>, position: usize, position_of
 }
 
 fn not_a_part(name: &str, position: usize) -> Error {
-    Error::not_supported(format_args!("a computed date part in {name}"), "write it as a word: year, month, day, hour, ...").at(position)
+    Error::not_supported(format_args!("a computed date part in {name}"), "write it as a word: year, month, day, hour, ...")
+        .at(position)
 }
 
 fn rewrite_extract(field: &mut DateTimeField, expression: &mut Expr, position_of: PositionOf<'_>) -> Result<()> {

@@ -42,8 +42,7 @@ async fn rows(context: &SessionContext, sql: &str) -> String {
     let mut lines = Vec::new();
     for batch in &batches {
         for row in 0..batch.num_rows() {
-            let values: Vec<String> =
-                batch.columns().iter().map(|column| array_value_to_string(column, row).unwrap()).collect();
+            let values: Vec<String> = batch.columns().iter().map(|column| array_value_to_string(column, row).unwrap()).collect();
             lines.push(values.join("|"));
         }
     }
@@ -87,7 +86,8 @@ async fn functions_of_redshift_run() {
 #[tokio::test]
 async fn now_has_no_zone() {
     let context = context();
-    let types = "select arrow_typeof(getdate()), arrow_typeof(sysdate), getdate() <= sysdate, sysdate - getdate() < interval '1 second'";
+    let types =
+        "select arrow_typeof(getdate()), arrow_typeof(sysdate), getdate() <= sysdate, sysdate - getdate() < interval '1 second'";
     assert_eq!(rows(&context, types).await, "Timestamp(µs)|Timestamp(µs)|true|true");
 }
 

@@ -46,7 +46,8 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
 
 fn cast_to(inner: Expr, target: Target, kind: CastKind) -> Result<Expr> {
     let is_try = matches!(kind, CastKind::TryCast | CastKind::SafeCast);
-    let with_kind = |expr: Expr, data_type: DataType| Expr::Cast { kind, expr: Box::new(expr), data_type, array: false, format: None };
+    let with_kind =
+        |expr: Expr, data_type: DataType| Expr::Cast { kind, expr: Box::new(expr), data_type, array: false, format: None };
     Ok(match target {
         Target::Plain(data_type) => with_kind(inner, data_type),
         Target::Whole(data_type) if is_whole_literal(&inner) => with_kind(inner, data_type),
@@ -115,10 +116,9 @@ fn bytes(length: &Option<CharacterLength>, most: u32) -> Result<Option<u64>> {
         None => Ok(None),
         Some(CharacterLength::Max) => Ok(Some(u64::from(most))),
         Some(CharacterLength::IntegerLength { length, .. }) if (1..=u64::from(most)).contains(length) => Ok(Some(*length)),
-        Some(CharacterLength::IntegerLength { length, .. }) => Err(Error::new(
-            ErrorKind::InvalidParameter,
-            format!("length {length} of a string type must be between 1 and {most}"),
-        )),
+        Some(CharacterLength::IntegerLength { length, .. }) => {
+            Err(Error::new(ErrorKind::InvalidParameter, format!("length {length} of a string type must be between 1 and {most}")))
+        }
     }
 }
 
