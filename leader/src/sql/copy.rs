@@ -50,7 +50,10 @@ pub(crate) struct Access {
 
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Access").field("credentials", &self.credentials.as_ref().map(|_| "..")).field("region", &self.region).finish()
+        f.debug_struct("Access")
+            .field("credentials", &self.credentials.as_ref().map(|_| ".."))
+            .field("region", &self.region)
+            .finish()
     }
 }
 
@@ -75,8 +78,9 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     let columns = if cursor.looking_at_token(&Token::LParen) { cursor.names_in_parentheses("a column")? } else { Vec::new() };
     let mut seen = HashSet::new();
     if let Some(twice) = columns.iter().find(|column| !seen.insert(column.value.as_str())) {
-        return Err(Error::new(ErrorKind::DuplicateColumn, format!("column \"{twice}\" specified more than once"))
-            .at(twice.position));
+        return Err(
+            Error::new(ErrorKind::DuplicateColumn, format!("column \"{twice}\" specified more than once")).at(twice.position)
+        );
     }
     if cursor.looking_at(&["TO"]) {
         return Err(Error::not_supported("COPY TO", "read the rows with a query, over PostgreSQL or Flight SQL").at(start));
@@ -184,7 +188,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_named_and_positioned() {
-        assert_eq!(refused("copy t from 's3://b/k' iam_role 'r' csv"), ("COPY from s3:// is not supported".into(), Some(13), "0A000"));
+        assert_eq!(
+            refused("copy t from 's3://b/k' iam_role 'r' csv"),
+            ("COPY from s3:// is not supported".into(), Some(13), "0A000")
+        );
         assert_eq!(refused("copy t from 'x' json 'auto'"), ("COPY option JSON is not supported".into(), Some(17), "0A000"));
         assert_eq!(refused("copy t from stdin"), ("COPY FROM STDIN is not supported".into(), Some(13), "0A000"));
         assert_eq!(refused("copy t from 'x' csv removequotes").2, "22023");

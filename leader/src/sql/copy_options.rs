@@ -13,10 +13,39 @@ const NULL_AS_DEFAULT: &str = "\\N";
 
 /// Options that Slipher has.
 const KNOWN: &[&str] = &[
-    "FORMAT", "CSV", "PARQUET", "DELIMITER", "QUOTE", "IGNOREHEADER", "HEADER", "NULL", "GZIP", "BZIP2", "ZSTD", "REMOVEQUOTES",
-    "ESCAPE", "EMPTYASNULL", "BLANKSASNULL", "DATEFORMAT", "TIMEFORMAT", "ACCEPTINVCHARS", "TRUNCATECOLUMNS", "FILLRECORD",
-    "IGNOREBLANKLINES", "MAXERROR", "CREDENTIALS", "IAM_ROLE", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "REGION",
-    "ENCODING", "COMPUPDATE", "STATUPDATE", "COMPROWS", "WITH",
+    "FORMAT",
+    "CSV",
+    "PARQUET",
+    "DELIMITER",
+    "QUOTE",
+    "IGNOREHEADER",
+    "HEADER",
+    "NULL",
+    "GZIP",
+    "BZIP2",
+    "ZSTD",
+    "REMOVEQUOTES",
+    "ESCAPE",
+    "EMPTYASNULL",
+    "BLANKSASNULL",
+    "DATEFORMAT",
+    "TIMEFORMAT",
+    "ACCEPTINVCHARS",
+    "TRUNCATECOLUMNS",
+    "FILLRECORD",
+    "IGNOREBLANKLINES",
+    "MAXERROR",
+    "CREDENTIALS",
+    "IAM_ROLE",
+    "ACCESS_KEY_ID",
+    "SECRET_ACCESS_KEY",
+    "SESSION_TOKEN",
+    "REGION",
+    "ENCODING",
+    "COMPUPDATE",
+    "STATUPDATE",
+    "COMPROWS",
+    "WITH",
 ];
 
 /// Options of Redshift that Slipher does not have, and what to do.
@@ -71,9 +100,7 @@ impl Options {
                 return Err(Error::not_supported(format_args!("COPY option {name}"), *instead).at(position));
             }
             if !KNOWN.contains(&word.as_str()) {
-                return Err(cursor
-                    .error("expected an option of COPY")
-                    .with_hint(did_you_mean(&word, KNOWN.iter().copied())));
+                return Err(cursor.error("expected an option of COPY").with_hint(did_you_mean(&word, KNOWN.iter().copied())));
             }
             cursor.next += 1;
             if !options.parse_access(cursor, &word)? && !options.parse_load(cursor, &word, position)? {
@@ -148,7 +175,9 @@ impl Options {
                     None => cursor.string("an encoding")?.to_uppercase(),
                 };
                 if !matches!(name.as_str(), "UTF8" | "UTF-8") {
-                    return Err(Error::not_supported(format_args!("COPY with ENCODING {name}"), "convert the files to UTF-8").at(at));
+                    return Err(
+                        Error::not_supported(format_args!("COPY with ENCODING {name}"), "convert the files to UTF-8").at(at)
+                    );
                 }
             }
             _ => return Ok(false),
@@ -170,8 +199,8 @@ impl Options {
                 cursor.eat(&["AS"]);
                 let at = cursor.position();
                 let lines = cursor.integer("a number of lines")?;
-                csv.ignore_header = u32::try_from(lines)
-                    .map_err(|_| invalid(format!("IGNOREHEADER {lines} is not a number of lines"), at))?;
+                csv.ignore_header =
+                    u32::try_from(lines).map_err(|_| invalid(format!("IGNOREHEADER {lines} is not a number of lines"), at))?;
             }
             "GZIP" | "BZIP2" | "ZSTD" => {
                 if !csv.compression.is_empty() {
@@ -263,7 +292,9 @@ fn unescape(value: &str) -> String {
     } else {
         match value.strip_prefix('\\') {
             Some("t") => Some(b'\t'),
-            Some(rest) if rest.len() == 3 && rest.starts_with('x') => u8::from_str_radix(&rest[1..], 16).ok().filter(u8::is_ascii),
+            Some(rest) if rest.len() == 3 && rest.starts_with('x') => {
+                u8::from_str_radix(&rest[1..], 16).ok().filter(u8::is_ascii)
+            }
             Some(rest) if rest.len() == 3 => octal(rest),
             _ => None,
         }

@@ -1,10 +1,11 @@
 //! CREATE TABLE and CREATE TABLE AS, with every attribute Redshift has.
 
+use super::Parsed;
 use super::lex::Cursor;
 use super::names::{Name, QualifiedName};
+use super::output::plain_name;
 use super::parse::query_to_end;
 use super::table_attributes::{TableAttributes, find};
-use super::Parsed;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 use datafusion::sql::sqlparser::tokenizer::Token;
 use slipher_common::catalog::{Column, Constraint, ConstraintKind, Distribution, Identity, SortStyle, Table};
@@ -118,7 +119,8 @@ pub(super) fn starts_here(cursor: &Cursor<'_>) -> bool {
 
 /// 0A000 for a temporary table.
 pub(super) fn temporary_table(position: usize) -> Error {
-    Error::not_supported("a temporary table", "create an ordinary table and drop it at the end, or use a WITH clause").at(position)
+    Error::not_supported("a temporary table", "create an ordinary table and drop it at the end, or use a WITH clause")
+        .at(position)
 }
 
 /// Parses CREATE TABLE or CREATE TABLE AS to the end of the statement.
@@ -144,11 +146,15 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     let mut attributes = TableAttributes::default();
     attributes.parse(cursor)?;
     if cursor.looking_at(&["WITH"]) {
-        return Err(Error::not_supported("CREATE TABLE WITH (properties)", "leave WITH out; segments have a format of their own")
-            .at(cursor.position()));
+        return Err(Error::not_supported(
+            "CREATE TABLE WITH (properties)",
+            "leave WITH out; segments have a format of their own",
+        )
+        .at(cursor.position()));
     }
     if !cursor.eat(&["AS"]) {
-        let expected = if names_only { "expected AS and a query; columns need types" } else { "expected columns in parentheses, or AS" };
+        let expected =
+            if names_only { "expected AS and a query; columns need types" } else { "expected columns in parentheses, or AS" };
         return Err(cursor.error(expected));
     }
     let spec = CreateTableAsSpec { name, if_not_exists, columns, attributes };
@@ -303,9 +309,12 @@ impl CreateTableSpec {
     /// Distribution, sort order and BACKUP of LIKE's table; the first LIKE counts.
     fn inherit_attributes(&self, table: &mut Table, other: &Table, first: usize, like_position: usize) -> Result<()> {
         if let Some(position) = self.attributes.first_inherited() {
-            return Err(Error::new(ErrorKind::InvalidTableDefinition, "LIKE and DISTSTYLE, DISTKEY, SORTKEY or BACKUP exclude each other")
-                .with_detail("LIKE takes them from the other table")
-                .at(position));
+            return Err(Error::new(
+                ErrorKind::InvalidTableDefinition,
+                "LIKE and DISTSTYLE, DISTKEY, SORTKEY or BACKUP exclude each other",
+            )
+            .with_detail("LIKE takes them from the other table")
+            .at(position));
         }
         let here = |id: ColumnId| {
             let index = other.index_of(id).map(|index| first + index);
@@ -358,7 +367,8 @@ impl CreateTableAsSpec {
         Ok(())
     }
 
-    /// The table this describes, its id still 0. `columns` are names and types of the query's columns.
+    /// The table this describes, its id still 0. `columns` are names and types of the columns of the
+    /// query's plan.
     pub fn to_table(&self, schema: &str, owner: &str, columns: &[(String, SqlType)]) -> Result<Table> {
         if let Some(extra) = self.columns.get(columns.len()) {
             return Err(Error::new(ErrorKind::Syntax, "CREATE TABLE AS specifies too many column names")
@@ -372,7 +382,7 @@ impl CreateTableAsSpec {
             positions.push(given.map_or(self.name.position(), |name| name.position));
             table.columns.push(Column {
                 id: next_id(&table),
-                name: given.map_or(name, |name| &name.value).clone(),
+                name: given.map_or_else(|| plain_name(name).to_owned(), |name| name.value.clone()),
                 sql_type: *sql_type,
                 not_null: false,
                 default_expression: None,

@@ -68,8 +68,9 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<InsertSpec> {
     let columns = if list { cursor.names_in_parentheses("a column")? } else { Vec::new() };
     let mut seen = HashSet::new();
     if let Some(twice) = columns.iter().find(|column| !seen.insert(column.value.as_str())) {
-        return Err(Error::new(ErrorKind::DuplicateColumn, format!("column \"{twice}\" specified more than once"))
-            .at(twice.position));
+        return Err(
+            Error::new(ErrorKind::DuplicateColumn, format!("column \"{twice}\" specified more than once")).at(twice.position)
+        );
     }
     let source = if cursor.eat(&["DEFAULT", "VALUES"]) {
         cursor.expect_end()?;
@@ -116,7 +117,9 @@ fn values(cursor: &mut Cursor<'_>, columns: usize) -> Result<InsertSource> {
         }
     }
     if !cursor.at_end() {
-        if ["ORDER", "LIMIT", "UNION", "EXCEPT", "INTERSECT", "OFFSET"].iter().any(|word| cursor.looking_at(&[word])) && !any_default {
+        if ["ORDER", "LIMIT", "UNION", "EXCEPT", "INTERSECT", "OFFSET"].iter().any(|word| cursor.looking_at(&[word]))
+            && !any_default
+        {
             cursor.next = start;
             return query_to_end(cursor).map(InsertSource::Query);
         }

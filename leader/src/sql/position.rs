@@ -30,7 +30,9 @@ pub(crate) fn locate(text: &str, error: Error) -> Error {
         return error;
     }
     let wanted = match error.kind {
-        ErrorKind::UndefinedColumn | ErrorKind::AmbiguousColumn | ErrorKind::Grouping | ErrorKind::DuplicateColumn => Wanted::Column,
+        ErrorKind::UndefinedColumn | ErrorKind::AmbiguousColumn | ErrorKind::Grouping | ErrorKind::DuplicateColumn => {
+            Wanted::Column
+        }
         ErrorKind::UndefinedTable | ErrorKind::UndefinedSchema => Wanted::Table,
         ErrorKind::UndefinedFunction => Wanted::Function,
         _ => return error,
@@ -63,7 +65,8 @@ fn in_words_of_sql(mut error: Error) -> Error {
 
 /// The first name in quotes.
 fn quoted(message: &str) -> Option<&str> {
-    let (quote, start) = ['"', '\''].into_iter().filter_map(|quote| message.find(quote).map(|at| (quote, at))).min_by_key(|(_, at)| *at)?;
+    let (quote, start) =
+        ['"', '\''].into_iter().filter_map(|quote| message.find(quote).map(|at| (quote, at))).min_by_key(|(_, at)| *at)?;
     let rest = &message[start + 1..];
     Some(&rest[..rest.find(quote)?])
 }

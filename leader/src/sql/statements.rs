@@ -10,10 +10,49 @@ use slipher_common::{Error, ErrorKind, Result};
 
 /// First words of every statement Redshift has.
 const STATEMENT_KEYWORDS: &[&str] = &[
-    "ABORT", "ALTER", "ANALYZE", "ATTACH", "BEGIN", "CALL", "CANCEL", "CLOSE", "COMMENT", "COMMIT", "COPY", "CREATE",
-    "DEALLOCATE", "DECLARE", "DELETE", "DESC", "DETACH", "DISCARD", "DROP", "END", "EXECUTE", "EXPLAIN", "FETCH", "GRANT",
-    "INSERT", "LOCK", "MERGE", "PREPARE", "REFRESH", "RESET", "REVOKE", "ROLLBACK", "SELECT", "SET", "SHOW", "START", "TRUNCATE",
-    "UNLOAD", "UPDATE", "USE", "VACUUM", "VALUES", "WITH",
+    "ABORT",
+    "ALTER",
+    "ANALYZE",
+    "ATTACH",
+    "BEGIN",
+    "CALL",
+    "CANCEL",
+    "CLOSE",
+    "COMMENT",
+    "COMMIT",
+    "COPY",
+    "CREATE",
+    "DEALLOCATE",
+    "DECLARE",
+    "DELETE",
+    "DESC",
+    "DETACH",
+    "DISCARD",
+    "DROP",
+    "END",
+    "EXECUTE",
+    "EXPLAIN",
+    "FETCH",
+    "GRANT",
+    "INSERT",
+    "LOCK",
+    "MERGE",
+    "PREPARE",
+    "REFRESH",
+    "RESET",
+    "REVOKE",
+    "ROLLBACK",
+    "SELECT",
+    "SET",
+    "SHOW",
+    "START",
+    "TRUNCATE",
+    "UNLOAD",
+    "UPDATE",
+    "USE",
+    "VACUUM",
+    "VALUES",
+    "WITH",
 ];
 
 /// What is not there, by first words (longest first), and what to use.
@@ -133,7 +172,9 @@ fn create_schema(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         return Err(Error::not_supported("QUOTA of a schema", "leave QUOTA out and watch the sizes of tables").at(position));
     }
     if cursor.looking_at(&["CREATE"]) || cursor.looking_at(&["GRANT"]) {
-        return Err(Error::not_supported("CREATE SCHEMA with schema elements", "send them as statements of their own").at(position));
+        return Err(
+            Error::not_supported("CREATE SCHEMA with schema elements", "send them as statements of their own").at(position)
+        );
     }
     // Without a name the schema is called like its owner.
     let name = name.or_else(|| owner.clone()).ok_or_else(|| cursor.error("expected a schema's name"))?;
@@ -144,11 +185,10 @@ fn create_schema(cursor: &mut Cursor<'_>) -> Result<Parsed> {
 fn schema_name(cursor: &mut Cursor<'_>) -> Result<Name> {
     let name = cursor.qualified_name("a schema's name")?;
     match &name.schema {
-        Some(database) if database.value != slipher_common::catalog::DATABASE => Err(Error::not_supported(
-            format_args!("a reference to database \"{database}\""),
-            "connect to that database",
-        )
-        .at(database.position)),
+        Some(database) if database.value != slipher_common::catalog::DATABASE => {
+            Err(Error::not_supported(format_args!("a reference to database \"{database}\""), "connect to that database")
+                .at(database.position))
+        }
         _ => Ok(name.name),
     }
 }
@@ -213,8 +253,11 @@ fn password(cursor: &mut Cursor<'_>, position: usize) -> Result<Password> {
     let text = cursor.string("a password in single quotes, or DISABLE")?;
     let hex = |digits: &str| digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     if text.strip_prefix("md5").is_some_and(hex) || text.starts_with("sha256|") {
-        return Err(Error::not_supported("a hashed password", "give the password itself; only its SCRAM-SHA-256 verifier is kept")
-            .at(position));
+        return Err(Error::not_supported(
+            "a hashed password",
+            "give the password itself; only its SCRAM-SHA-256 verifier is kept",
+        )
+        .at(position));
     }
     if text.is_empty() {
         return Err(Error::new(ErrorKind::InvalidParameter, "the password is empty").at(position));
@@ -369,8 +412,24 @@ fn show(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     let position = cursor.position();
     cursor.expect(&["SHOW"])?;
     let objects = [
-        "DATABASES", "SCHEMAS", "TABLES", "COLUMNS", "TABLE", "VIEW", "CONSTRAINTS", "GRANTS", "PROCEDURES", "FUNCTIONS",
-        "PARAMETERS", "EXTERNAL", "PROCEDURE", "MODEL", "DATASHARES", "POLICIES", "TEMPLATE", "TEMPLATES",
+        "DATABASES",
+        "SCHEMAS",
+        "TABLES",
+        "COLUMNS",
+        "TABLE",
+        "VIEW",
+        "CONSTRAINTS",
+        "GRANTS",
+        "PROCEDURES",
+        "FUNCTIONS",
+        "PARAMETERS",
+        "EXTERNAL",
+        "PROCEDURE",
+        "MODEL",
+        "DATASHARES",
+        "POLICIES",
+        "TEMPLATE",
+        "TEMPLATES",
     ];
     if let Some(object) = cursor.eat_one_of(&objects) {
         return Err(Error::not_supported(
@@ -397,7 +456,9 @@ fn analyze(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     let position = cursor.position();
     cursor.next += 1;
     if cursor.eat(&["COMPRESSION"]) {
-        return Err(Error::not_supported("ANALYZE COMPRESSION", "leave ENCODE out; every segment chooses its encodings").at(position));
+        return Err(
+            Error::not_supported("ANALYZE COMPRESSION", "leave ENCODE out; every segment chooses its encodings").at(position)
+        );
     }
     cursor.eat(&["VERBOSE"]);
     let named = !cursor.at_end() && !cursor.looking_at(&["PREDICATE"]) && !cursor.looking_at(&["ALL"]);
@@ -412,7 +473,9 @@ fn analyze(cursor: &mut Cursor<'_>) -> Result<Parsed> {
 
 fn vacuum(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     cursor.expect(&["VACUUM"])?;
-    let _ = cursor.eat(&["SORT", "ONLY"]) || cursor.eat(&["DELETE", "ONLY"]) || cursor.eat_one_of(&["FULL", "REINDEX", "RECLUSTER"]).is_some();
+    let _ = cursor.eat(&["SORT", "ONLY"])
+        || cursor.eat(&["DELETE", "ONLY"])
+        || cursor.eat_one_of(&["FULL", "REINDEX", "RECLUSTER"]).is_some();
     let named = !cursor.at_end() && !cursor.looking_at(&["TO"]) && !cursor.looking_at(&["BOOST"]);
     let table = if named { Some(cursor.qualified_name("a table")?) } else { None };
     if cursor.eat(&["TO"]) {

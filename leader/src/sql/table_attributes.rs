@@ -150,8 +150,7 @@ impl TableAttributes {
         table.backup = self.backup.is_none_or(|(backup, _)| backup);
         let encoded = table.columns.iter().any(|column| column.encoding.is_some());
         if let (Some(position), true) = (self.encode_auto, encoded) {
-            return Err(contradiction("ENCODE AUTO contradicts ENCODE of a column", position)
-                .with_hint("leave one of them out"));
+            return Err(contradiction("ENCODE AUTO contradicts ENCODE of a column", position).with_hint("leave one of them out"));
         }
         table.encode_auto = self.encode_auto.is_some() || !encoded;
         match &self.sort_key {

@@ -16,8 +16,25 @@ const REAL_PRECISION_MAX_BITS: i64 = 24;
 const DOUBLE_PRECISION_MAX_BITS: i64 = 53;
 
 const TYPE_NAMES: &[&str] = &[
-    "smallint", "integer", "bigint", "decimal", "numeric", "real", "double precision", "boolean", "char", "character", "varchar",
-    "nvarchar", "text", "date", "time", "timetz", "timestamp", "timestamptz", "float",
+    "smallint",
+    "integer",
+    "bigint",
+    "decimal",
+    "numeric",
+    "real",
+    "double precision",
+    "boolean",
+    "char",
+    "character",
+    "varchar",
+    "nvarchar",
+    "text",
+    "date",
+    "time",
+    "timetz",
+    "timestamp",
+    "timestamptz",
+    "float",
 ];
 
 /// Reads a type; 42704 for one that does not exist, 0A000 for one of Redshift's that Slipher does not have.
@@ -46,9 +63,21 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<SqlType> {
         // Redshift makes VARCHAR(256) of it.
         "text" => SqlType::VarChar(VARCHAR_LENGTH_DEFAULT_BYTES),
         "date" => SqlType::Date,
-        "time" => if zone(cursor)? { SqlType::TimeTz } else { SqlType::Time },
+        "time" => {
+            if zone(cursor)? {
+                SqlType::TimeTz
+            } else {
+                SqlType::Time
+            }
+        }
         "timetz" => SqlType::TimeTz,
-        "timestamp" => if zone(cursor)? { SqlType::TimestampTz } else { SqlType::Timestamp },
+        "timestamp" => {
+            if zone(cursor)? {
+                SqlType::TimestampTz
+            } else {
+                SqlType::Timestamp
+            }
+        }
         "datetime" => SqlType::Timestamp,
         "timestamptz" => SqlType::TimestampTz,
         other => return Err(unknown(other, position)),
@@ -77,7 +106,9 @@ fn unknown(name: &str, position: usize) -> Error {
         "oid" | "name" | "regclass" => "use BIGINT or VARCHAR",
         _ => {
             let hint = slipher_common::error::did_you_mean(name, TYPE_NAMES.iter().copied());
-            return Error::new(ErrorKind::UndefinedObject, format!("type \"{name}\" does not exist")).with_hint(hint).at(position);
+            return Error::new(ErrorKind::UndefinedObject, format!("type \"{name}\" does not exist"))
+                .with_hint(hint)
+                .at(position);
         }
     };
     Error::not_supported(format_args!("a column of type {}", name.to_uppercase()), instead).at(position)
@@ -179,8 +210,11 @@ fn zone(cursor: &mut Cursor<'_>) -> Result<bool> {
         let position = cursor.position();
         let digits = cursor.integer("a number of digits")?;
         if digits != 6 {
-            return Err(Error::not_supported(format_args!("a precision of {digits} digits"), "microseconds are kept; leave it out")
-                .at(position));
+            return Err(Error::not_supported(
+                format_args!("a precision of {digits} digits"),
+                "microseconds are kept; leave it out",
+            )
+            .at(position));
         }
         cursor.expect_token(&Token::RParen)?;
     }

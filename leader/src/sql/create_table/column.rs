@@ -16,7 +16,18 @@ use std::ops::ControlFlow;
 
 /// Every encoding Redshift knows.
 const ENCODINGS: &[&str] = &[
-    "raw", "az64", "bytedict", "delta", "delta32k", "lzo", "mostly8", "mostly16", "mostly32", "runlength", "text255", "text32k",
+    "raw",
+    "az64",
+    "bytedict",
+    "delta",
+    "delta32k",
+    "lzo",
+    "mostly8",
+    "mostly16",
+    "mostly32",
+    "runlength",
+    "text255",
+    "text32k",
     "zstd",
 ];
 
@@ -30,8 +41,9 @@ pub(super) fn references(cursor: &mut Cursor<'_>) -> Result<ConstraintSpecKind> 
     let other = cursor.qualified_name("a table")?;
     let columns = if cursor.looking_at_token(&Token::LParen) { cursor.names_in_parentheses("a column")? } else { Vec::new() };
     if cursor.looking_at(&["ON"]) || cursor.looking_at(&["MATCH"]) {
-        return Err(Error::not_supported("an action of a foreign key", "leave it out; references are not enforced")
-            .at(cursor.position()));
+        return Err(
+            Error::not_supported("an action of a foreign key", "leave it out; references are not enforced").at(cursor.position())
+        );
     }
     Ok(ConstraintSpecKind::References(other, columns))
 }
@@ -60,8 +72,7 @@ impl CreateTableSpec {
     pub(super) fn parse_column(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
         let name = cursor.name("a column")?;
         let sql_type = types::parse(cursor)?;
-        let mut column =
-            ColumnSpec { name, sql_type, not_null: false, default_expression: None, encoding: None, identity: None };
+        let mut column = ColumnSpec { name, sql_type, not_null: false, default_expression: None, encoding: None, identity: None };
         let mut nullable = None;
         while !cursor.at_end() && !cursor.looking_at_token(&Token::Comma) && !cursor.looking_at_token(&Token::RParen) {
             let position = cursor.position();
@@ -233,8 +244,9 @@ fn default_expression(cursor: &mut Cursor<'_>) -> Result<String> {
         _ => ControlFlow::Continue(()),
     });
     if let ControlFlow::Break(what) = refused {
-        return Err(wrong(format!("cannot use {what} in a DEFAULT expression"), position)
-            .with_hint("strings stand in single quotes"));
+        return Err(
+            wrong(format!("cannot use {what} in a DEFAULT expression"), position).with_hint("strings stand in single quotes")
+        );
     }
     let until = lexed.lexemes.get(cursor.next.saturating_sub(1)).map_or(from.bytes.end, |last| last.bytes.end);
     Ok(lexed.text[from.bytes.start..until].to_owned())

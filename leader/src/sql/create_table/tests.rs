@@ -142,7 +142,8 @@ fn create_table_as_names_and_places_columns() {
 
 #[test]
 fn like_inherits_columns_and_layout() {
-    let parent = table("create table p (a int default 7, b int not null encode raw primary key) distkey (b) sortkey (b) backup no");
+    let parent =
+        table("create table p (a int default 7, b int not null encode raw primary key) distkey (b) sortkey (b) backup no");
     let child = spec("create table c (x int, like s.p including defaults)");
     let made = child.to_table("public", "u", |name| {
         assert_eq!(name.to_string(), "s.p");
@@ -216,6 +217,10 @@ fn syntax_errors_are_positioned() {
     ];
     for (sql, position, hint) in cases {
         let error = parse_text(sql).unwrap_err();
-        assert_eq!((error.sqlstate(), error.position, error.hint.as_deref()), ("42601", Some(position), hint), "{sql}: {error:?}");
+        assert_eq!(
+            (error.sqlstate(), error.position, error.hint.as_deref()),
+            ("42601", Some(position), hint),
+            "{sql}: {error:?}"
+        );
     }
 }

@@ -78,8 +78,9 @@ fn deep_and_long_statements_are_refused_not_fatal() {
     assert!(parse(&nested).is_ok());
     let chain = |terms: usize| format!("select * from t where {}", vec!["a = 1"; terms].join(" or "));
     assert_eq!(parse(&chain(100_000)).unwrap_err().sqlstate(), "54000");
-    // Just inside the limit: parsing, rewriting and dropping must fit into a test's stack of 2 MiB.
     assert!(parse(&chain(1_990)).is_ok());
+    assert_eq!(parse(&format!("select 1{}", " + 1".repeat(401))).unwrap_err().sqlstate(), "54000");
+    assert_eq!(parse(&format!("select 1{}", " union select 1".repeat(301))).unwrap_err().sqlstate(), "54000");
     assert!(parse(&format!("insert into t values {}", vec!["(-1, 'x')"; 20_000].join(", "))).is_ok());
 }
 
@@ -93,7 +94,9 @@ fn small_statements_become_plain_data() {
         Parsed::CreateSchema { name, if_not_exists: true, owner: Some(owner) } if name.value == "a" && owner.value == "b"));
     assert!(matches!(only("drop schema a, dev.\"B\" cascade"),
         Parsed::DropSchema { names, cascade: true, if_exists: false } if names[1].value == "B" && names[1].position == 20));
-    assert!(matches!(only("drop table if exists a.b, c"), Parsed::DropTable { tables, if_exists: true, .. } if tables.len() == 2));
+    assert!(
+        matches!(only("drop table if exists a.b, c"), Parsed::DropTable { tables, if_exists: true, .. } if tables.len() == 2)
+    );
     assert!(matches!(only("truncate s.t"), Parsed::Truncate { table } if table.to_string() == "s.t"));
     assert!(matches!(only("vacuum delete only s.t to 75 percent boost"), Parsed::Vacuum { table: Some(_) }));
     assert!(matches!(only("VACUUM"), Parsed::Vacuum { table: None }));
@@ -113,7 +116,11 @@ fn settings_keep_their_values() {
         ("set time zone 'UTC'", "timezone", "UTC"),
         ("SET extra_float_digits = -3", "extra_float_digits", "-3"),
         ("set app.user to 'x'", "app.user", "x"),
-        ("set session characteristics as transaction isolation level read committed", "default_transaction_isolation", "read committed"),
+        (
+            "set session characteristics as transaction isolation level read committed",
+            "default_transaction_isolation",
+            "read committed",
+        ),
     ];
     for (sql, name, value) in cases {
         match only(sql) {
@@ -134,7 +141,10 @@ fn users_have_passwords_that_nobody_prints() {
     let Parsed::CreateUser(spec) = parsed else { panic!() };
     assert_eq!(spec.password, Some(Password::Plain("Secret1".to_owned())));
     assert_eq!((spec.superuser, spec.can_create_database), (Some(true), Some(false)));
-    assert!(matches!(only("alter user u password disable"), Parsed::AlterUser(UserSpec { password: Some(Password::Disabled), .. })));
+    assert!(matches!(
+        only("alter user u password disable"),
+        Parsed::AlterUser(UserSpec { password: Some(Password::Disabled), .. })
+    ));
     assert_eq!(syntax("create user u").position, Some(14));
     assert_eq!(refused("create user u password 'x' valid until 'infinity'").position, Some(28));
 }
@@ -142,7 +152,10 @@ fn users_have_passwords_that_nobody_prints() {
 #[test]
 fn explain_takes_what_has_a_plan() {
     assert!(matches!(only("explain select 1"), Parsed::Explain { analyze: false, verbose: false, .. }));
-    assert!(matches!(only("EXPLAIN ANALYZE VERBOSE insert into t select 1"), Parsed::Explain { analyze: true, verbose: true, .. }));
+    assert!(matches!(
+        only("EXPLAIN ANALYZE VERBOSE insert into t select 1"),
+        Parsed::Explain { analyze: true, verbose: true, .. }
+    ));
     assert!(matches!(only("explain (analyze, verbose off) select 1"), Parsed::Explain { analyze: true, verbose: false, .. }));
     assert!(matches!(only("explain (select 1)"), Parsed::Explain { analyze: false, .. }));
     assert_eq!(refused("explain drop table t").sqlstate(), "0A000");
@@ -165,7 +178,10 @@ fn what_is_not_there_is_named_with_advice() {
         ("merge into t using s on t.a = s.a when matched then delete", "MERGE is not supported"),
         ("unload ('select 1') to 's3://b/k' iam_role 'x'", "UNLOAD is not supported"),
         ("show tables from schema dev.public", "SHOW TABLES is not supported"),
-        ("create model m from (select 1) target a function f iam_role 'r' settings (s3_bucket 'b')", "CREATE MODEL is not supported"),
+        (
+            "create model m from (select 1) target a function f iam_role 'r' settings (s3_bucket 'b')",
+            "CREATE MODEL is not supported",
+        ),
     ];
     for (sql, message) in cases {
         let error = refused(sql);
