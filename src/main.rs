@@ -1,3 +1,84 @@
-//! The `slipher` binary.
+//! The `slipher` binary: one program that is a leader, a compute node, both, or a client.
 
-fn main() {}
+mod cli;
+mod config;
+mod demo;
+mod local;
+mod logging;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use slipher_common::Result;
+use std::process::ExitCode;
+use tokio_util::sync::CancellationToken;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("slipher: starting the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("slipher: {error}");
+            for (name, text) in [("detail", &error.detail), ("hint", &error.hint)] {
+                if let Some(text) = text {
+                    eprintln!("  {name}: {text}");
+                }
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Deep plans are walked recursively.
+const STACK_BYTES: usize = 16 << 20;
+
+async fn run(cli: Cli) -> Result<ExitCode> {
+    let file = config::read(cli.config.as_deref())?;
+    let shutdown = CancellationToken::new();
+    match cli.command {
+        Command::Sql(arguments) => return Ok(slipher::sql_client::run(arguments).await),
+        Command::Demo(options) => {
+            logging::start("warn");
+            stop_on_signal(shutdown.clone())?;
+            demo::run(options.merged(&file), shutdown).await?;
+        }
+        Command::Local(options) => {
+            logging::start("info");
+            stop_on_signal(shutdown.clone())?;
+            local::run(options.merged(&file), shutdown).await?;
+        }
+        Command::Leader(options) => {
+            logging::start("info");
+            stop_on_signal(shutdown.clone())?;
+            local::run_leader(options.merged(&file), shutdown).await?;
+        }
+        Command::Compute(options) => {
+            logging::start("info");
+            stop_on_signal(shutdown.clone())?;
+            local::run_compute(options.merged(&file), shutdown).await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// SIGTERM and Ctrl-C end the program in order.
+fn stop_on_signal(shutdown: CancellationToken) -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate =
+        signal(SignalKind::terminate()).map_err(|error| slipher_common::Error::io("watching for SIGTERM", &error))?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        tracing::info!("stopping");
+        shutdown.cancel();
+    });
+    Ok(())
+}

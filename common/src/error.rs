@@ -31,6 +31,8 @@ pub enum ErrorKind {
     DivisionByZero,
     /// 22P02: text is not a value of the wanted type.
     InvalidText,
+    /// 22P04: a file of a load does not have the form it should have.
+    BadFileFormat,
     /// 22021: bytes are not UTF-8.
     InvalidEncoding,
     /// 22023: a parameter has a value that is not allowed.
@@ -132,6 +134,7 @@ impl ErrorKind {
             InvalidDatetime => "22007",
             DivisionByZero => "22012",
             InvalidText => "22P02",
+            BadFileFormat => "22P04",
             InvalidEncoding => "22021",
             InvalidParameter => "22023",
             CardinalityViolation => "21000",

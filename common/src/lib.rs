@@ -1,6 +1,8 @@
 //! What leader and compute nodes share: ids, types, catalog, placement, distribution, plan nodes, errors. No IO of its own.
 
+pub mod assign;
 pub mod catalog;
+pub mod channels;
 pub mod distribution;
 pub mod error;
 pub mod functions;
@@ -8,8 +10,10 @@ pub mod ids;
 pub mod manifest;
 pub mod placement;
 pub mod plan;
+pub mod single_value;
 pub mod sql_type;
 pub mod statistics;
+pub mod tpch;
 
 pub use error::{Error, ErrorKind, Result};
 pub use sql_type::SqlType;

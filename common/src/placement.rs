@@ -8,6 +8,10 @@ use std::collections::BTreeMap;
 /// Fewest lanes of a task: one partition satisfies every distribution, so each task would answer alone.
 pub const LANES_MIN: usize = 2;
 
+/// Fewest tasks of a query: a boundary between one task and one task is left out by the engine, and the scan below it would then run
+/// on the leader, which holds no data. A lone node therefore serves two tasks.
+pub const TASKS_MIN: usize = 2;
+
 /// Where one slice lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlicePlacement {
@@ -80,7 +84,7 @@ impl Placement {
 /// The layout of one query: tasks, their nodes, and the lane of every slice. The same for all tables of the query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// Node of each task, by task index.
+    /// Node of each task, by task index; a lone node stands twice.
     pub nodes: Vec<NodeId>,
     /// Lanes (partitions) of every task: the same number everywhere, at least [`LANES_MIN`].
     pub lanes: usize,
@@ -103,11 +107,13 @@ impl Layout {
             };
             of_node.entry(*node).or_default().push(slice);
         }
+        let tasks_per_node = if of_node.len() == 1 { TASKS_MIN } else { 1 };
         let mut slots = vec![(0, 0); placement.slices.len()];
-        let nodes: Vec<NodeId> = of_node.keys().copied().collect();
-        for (task, slices) in of_node.values().enumerate() {
+        let nodes: Vec<NodeId> = of_node.keys().flat_map(|node| std::iter::repeat_n(*node, tasks_per_node)).collect();
+        for (rank_of_node, slices) in of_node.values().enumerate() {
             for (rank, slice) in slices.iter().enumerate() {
-                slots[*slice] = (task, rank % lanes);
+                let task = rank_of_node * tasks_per_node + rank % tasks_per_node;
+                slots[*slice] = (task, rank / tasks_per_node % lanes);
             }
         }
         if nodes.is_empty() {
@@ -154,5 +160,7 @@ mod tests {
         let without_first = Layout::new(&placement, &nodes[1..], 2).unwrap();
         assert_eq!(without_first.tasks(), 2);
         assert!(Layout::new(&placement, &nodes[..1], 2).is_err());
+        let alone = Layout::new(&Placement::deal(8, &nodes[..1], 1), &nodes[..1], 2).unwrap();
+        assert_eq!(alone.nodes, vec![nodes[0], nodes[0]]);
     }
 }

@@ -1,5 +1,15 @@
 //! The leader: endpoints, sessions, SQL, planning, running, transactions, metadata.
 
+pub mod catalog;
+pub mod cluster;
+mod engine;
+mod load;
+pub mod meta;
+pub mod plan;
+mod run;
 pub mod session;
 pub mod sql;
+pub mod users;
 pub mod wire;
+
+pub use engine::{Leader, LeaderAddresses, LeaderConfig, generated_password};

@@ -1,5 +1,46 @@
 //! Slipher's own plan nodes and their codec.
 
+mod assign;
+mod codec;
+mod file_scan;
+mod only_task0;
 mod runtime;
+mod slice_scan;
+mod slice_sink;
 
+pub use assign::{AssignExec, IdentityFill};
+pub use codec::SlipherCodec;
+pub use file_scan::{FileScanExec, TpchScanExec};
+pub use only_task0::OnlyTask0Exec;
 pub use runtime::{ComputeRuntime, FileFormat, FileRef, LaneFiles, LaneScan, LaneSink, RuntimeHandle, SegmentRef, SinkSlice};
+pub use slice_scan::{ScanSource, SliceScanExec};
+pub use slice_sink::{SinkTarget, SliceSinkExec};
+
+use crate::error::Error;
+use datafusion::config::ConfigOptions;
+use datafusion::physical_plan::ExecutionPlan;
+use std::sync::Arc;
+
+/// The only child in `children`.
+fn one_child(mut children: Vec<Arc<dyn ExecutionPlan>>, node: &str) -> crate::Result<Arc<dyn ExecutionPlan>> {
+    match (children.pop(), children.len()) {
+        (Some(child), 0) => Ok(child),
+        (_, others) => Err(Error::internal(format!("{node} takes one child, not {}", others + 1))),
+    }
+}
+
+/// The HTTP header that names a query on its way to compute nodes.
+pub const QUERY_ID_HEADER: &str = "x-slipher-query-id";
+
+/// The engine settings that distributed plans need to be right, on the leader and on compute nodes alike.
+pub fn apply_engine_options(options: &mut ConfigOptions) {
+    // An idle lane must not read its neighbour's files: rows would leave the lane that their hash names.
+    options.execution.enable_file_stream_work_stealing = false;
+    // These filters route rows by the engine's own hash.
+    options.optimizer.enable_join_dynamic_filter_pushdown = false;
+    options.optimizer.enable_round_robin_repartition = false;
+    options.optimizer.repartition_file_scans = false;
+    options.optimizer.subset_repartition_threshold = 1;
+    options.optimizer.prefer_existing_sort = false;
+    options.execution.time_zone = Some("UTC".to_owned());
+}

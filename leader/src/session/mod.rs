@@ -2,10 +2,18 @@
 //!
 //! The wire endpoints (`wire`) know nothing of planning; they see [`Engine`], [`Session`], [`Statement`] and [`Outcome`].
 
+mod commands;
+mod describe;
+mod leader_session;
+mod settings;
+
+pub(crate) use leader_session::LeaderSession;
+
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use datafusion::physical_plan::SendableRecordBatchStream;
+use slipher_common::catalog::Table;
 use slipher_common::{Result, SqlType};
 use std::fmt;
 use std::sync::Arc;
@@ -63,6 +71,55 @@ pub struct Description {
     pub rows: Option<SchemaRef>,
 }
 
+/// What kind of relation a [`TableListing`] is, in the words of JDBC's `TABLE_TYPE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableKind {
+    /// A table of the user's.
+    Table,
+    /// A view of the user's.
+    View,
+    /// A table or view of the system.
+    System,
+}
+
+impl TableKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Table, Self::View, Self::System];
+
+    /// `TABLE`, `VIEW` or `SYSTEM TABLE`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Table => "TABLE",
+            Self::View => "VIEW",
+            Self::System => "SYSTEM TABLE",
+        }
+    }
+}
+
+/// One table or view that a session sees.
+#[derive(Clone, Debug)]
+pub struct TableListing {
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: TableKind,
+    /// Its columns, as `Table::arrow_schema` gives them.
+    pub columns: SchemaRef,
+    /// Its definition, for a table of the user's: the constraints are here.
+    pub table: Option<Arc<Table>>,
+}
+
+/// What a session sees of the catalog, for metadata calls.
+#[derive(Clone, Debug, Default)]
+pub struct CatalogListing {
+    /// Names of the schemas, empty ones too.
+    pub schemas: Vec<String>,
+    /// Tables and views of those schemas.
+    pub tables: Vec<TableListing>,
+}
+
 /// One client's session. All methods may be called from any task; statements of one session run one at a time.
 #[async_trait]
 pub trait Session: Send + Sync + fmt::Debug {
@@ -74,6 +131,8 @@ pub trait Session: Send + Sync + fmt::Debug {
     async fn execute(&self, statement: &Statement, parameters: Vec<ScalarValue>) -> Result<Outcome>;
     /// Appends rows to a table (Flight SQL ingest); answers how many.
     async fn ingest(&self, schema: Option<&str>, table: &str, rows: SendableRecordBatchStream) -> Result<u64>;
+    /// The schemas, tables and views that this session sees, in its transaction.
+    async fn catalog(&self) -> Result<CatalogListing>;
     /// Ends the statement that runs now, if one does, with 57014.
     fn cancel(&self);
     /// The value of a setting (`search_path`, `timezone`, ...).

@@ -1,1 +1,5 @@
 //! Endpoints: what clients connect to. Each speaks one protocol to the traits of `session`.
+
+pub mod flight_sql;
+pub mod postgres;
+pub mod values;

@@ -1,0 +1,283 @@
+//! The leaf that reads a table's slices.
+
+use crate::error::Error;
+use crate::ids::TableId;
+use crate::plan::{LaneScan, RuntimeHandle, SegmentRef};
+use arrow::datatypes::SchemaRef;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{ColumnStatistics, Statistics};
+use datafusion::error::Result;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::utils::collect_columns;
+use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::filter_pushdown::{
+    ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation, PushedDown,
+};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, StatisticsArgs};
+use futures::StreamExt;
+use std::fmt;
+use std::sync::Arc;
+
+/// What a [`SliceScanExec`] reads, whatever its projection.
+#[derive(Clone, Debug)]
+pub struct ScanSource {
+    /// The table.
+    pub table_id: TableId,
+    /// Its name, for errors and EXPLAIN.
+    pub table_name: String,
+    /// Every column.
+    pub schema: SchemaRef,
+    /// Index of the DISTKEY in `schema`: rows of lane p of task t have keys whose slice is in that lane.
+    pub hash_column: Option<usize>,
+    /// Every task reads the whole table (DISTSTYLE ALL), all of it in lane 0.
+    pub replicated: bool,
+    /// Segments by task and lane. After a plan has been shipped: of one task only.
+    pub tasks: Vec<Vec<Vec<SegmentRef>>>,
+    /// Row counts and column statistics over `schema`.
+    pub statistics: Arc<Statistics>,
+}
+
+/// Reads the slices of one table that one task serves; partitions are lanes.
+#[derive(Clone, Debug)]
+pub struct SliceScanExec {
+    source: Arc<ScanSource>,
+    projection: Vec<usize>,
+    predicates: Vec<Arc<dyn PhysicalExpr>>,
+    limit: Option<usize>,
+    task: Option<usize>,
+    lanes: usize,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl SliceScanExec {
+    /// A scan of `projection` (indexes into the table's columns). `predicates` are over the whole schema.
+    pub fn try_new(
+        source: Arc<ScanSource>,
+        lanes: usize,
+        projection: Vec<usize>,
+        predicates: Vec<Arc<dyn PhysicalExpr>>,
+        limit: Option<usize>,
+        task: Option<usize>,
+    ) -> Result<Self> {
+        let schema = Arc::new(source.schema.project(&projection)?);
+        let key = source.hash_column.and_then(|key| projection.iter().position(|index| *index == key));
+        let partitioning = match key {
+            Some(index) => Partitioning::Hash(vec![Arc::new(Column::new(schema.field(index).name(), index))], lanes),
+            None => Partitioning::UnknownPartitioning(lanes),
+        };
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            partitioning,
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Ok(Self {
+            source,
+            projection,
+            predicates,
+            limit,
+            task,
+            lanes,
+            properties: Arc::new(properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+        })
+    }
+
+    /// What is read.
+    pub fn source(&self) -> &Arc<ScanSource> {
+        &self.source
+    }
+
+    /// Columns that are yielded.
+    pub fn projection(&self) -> &[usize] {
+        &self.projection
+    }
+
+    /// Filters over the table's schema.
+    pub fn predicates(&self) -> &[Arc<dyn PhysicalExpr>] {
+        &self.predicates
+    }
+
+    /// At most so many rows are wanted per lane.
+    pub fn limit(&self) -> Option<usize> {
+        self.limit
+    }
+
+    /// Partitions.
+    pub fn lanes(&self) -> usize {
+        self.lanes
+    }
+
+    /// The same scan for one task.
+    pub fn for_task(&self, task: usize) -> Self {
+        Self { task: Some(task), metrics: ExecutionPlanMetricsSet::new(), ..self.clone() }
+    }
+
+    /// The segments of the task this scan is for; of none before it has one.
+    pub fn lanes_of_task(&self) -> &[Vec<SegmentRef>] {
+        self.task.and_then(|task| self.source.tasks.get(task)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn rebuilt(&self, projection: Vec<usize>, predicates: Vec<Arc<dyn PhysicalExpr>>) -> Result<Self> {
+        Self::try_new(Arc::clone(&self.source), self.lanes, projection, predicates, self.limit, self.task)
+    }
+
+    /// `filter` over this scan's output, rewritten over the table's schema; `None` when it must stay above the scan.
+    fn over_table_schema(&self, filter: &Arc<dyn PhysicalExpr>) -> Option<Arc<dyn PhysicalExpr>> {
+        let is_static = !datafusion::physical_expr_common::physical_expr::is_volatile(filter)
+            && !datafusion::physical_expr_common::physical_expr::is_dynamic_physical_expr(filter);
+        let in_reach = collect_columns(filter).iter().all(|column| column.index() < self.projection.len());
+        if !is_static || !in_reach {
+            return None;
+        }
+        let rewritten = Arc::clone(filter).transform(|expression| {
+            let Some(column) = expression.downcast_ref::<Column>() else {
+                return Ok(Transformed::no(expression));
+            };
+            let index = self.projection[column.index()];
+            let moved: Arc<dyn PhysicalExpr> = Arc::new(Column::new(self.source.schema.field(index).name(), index));
+            Ok(Transformed::yes(moved))
+        });
+        rewritten.ok().map(|rewritten| rewritten.data)
+    }
+}
+
+impl DisplayAs for SliceScanExec {
+    fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.projection.iter().map(|index| self.source.schema.field(*index).name().as_str()).collect();
+        write!(f, "SliceScanExec: table={}, columns=[{}]", self.source.table_name, names.join(", "))?;
+        if self.source.replicated {
+            write!(f, ", replicated")?;
+        }
+        if !self.predicates.is_empty() {
+            let filters: Vec<String> = self.predicates.iter().map(|predicate| predicate.to_string()).collect();
+            write!(f, ", filter=[{}]", filters.join(" AND "))?;
+        }
+        if let Some(limit) = self.limit {
+            write!(f, ", limit={limit}")?;
+        }
+        Ok(())
+    }
+}
+
+impl ExecutionPlan for SliceScanExec {
+    fn name(&self) -> &str {
+        "SliceScanExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn with_new_children(self: Arc<Self>, _children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        for predicate in &self.predicates {
+            if f(predicate)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let Some(task) = self.task.and_then(|task| self.source.tasks.get(task)) else {
+            return Err(
+                Error::internal(format!("scan of table \"{}\" was started without a task", self.source.table_name)).into()
+            );
+        };
+        let lane = LaneScan {
+            table_id: self.source.table_id,
+            table_name: self.source.table_name.clone(),
+            schema: Arc::clone(&self.source.schema),
+            projection: self.projection.clone(),
+            predicates: self.predicates.clone(),
+            segments: task.get(partition).cloned().unwrap_or_default(),
+            limit: self.limit,
+        };
+        let stream = RuntimeHandle::of(&context)?.scan(lane, Arc::clone(&context))?;
+        let baseline = BaselineMetrics::new(&self.metrics, partition);
+        let counted = stream.inspect(move |batch| {
+            if let Ok(batch) = batch {
+                baseline.record_output(batch.num_rows());
+            }
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), counted)))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn statistics_from_inputs(&self, _inputs: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        let all = &self.source.statistics;
+        let columns = self
+            .projection
+            .iter()
+            .map(|index| all.column_statistics.get(*index).cloned().unwrap_or_else(ColumnStatistics::new_unknown))
+            .collect();
+        let mut statistics =
+            Statistics { num_rows: all.num_rows, total_byte_size: Precision::Absent, column_statistics: columns };
+        if !self.predicates.is_empty() || self.limit.is_some() || args.partition().is_some() {
+            statistics = statistics.to_inexact();
+        }
+        if args.partition().is_some() {
+            let share = self.lanes * self.source.tasks.len().max(1);
+            statistics.num_rows = statistics.num_rows.map(|rows| rows / share);
+        }
+        Ok(Arc::new(statistics))
+    }
+
+    fn try_swapping_with_projection(&self, projection: &ProjectionExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let mut narrowed = Vec::with_capacity(projection.expr().len());
+        for item in projection.expr() {
+            match item.expr.downcast_ref::<Column>() {
+                Some(column) if column.name() == item.alias => narrowed.push(self.projection[column.index()]),
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(Arc::new(self.rebuilt(narrowed, self.predicates.clone())?)))
+    }
+
+    fn handle_child_pushdown_result(
+        &self,
+        phase: FilterPushdownPhase,
+        offered: ChildPushdownResult,
+        _config: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        // Dynamic filters of the Post phase would be filled on another node.
+        if !matches!(phase, FilterPushdownPhase::Pre) {
+            return Ok(FilterPushdownPropagation::all_unsupported(offered));
+        }
+        let mut predicates = self.predicates.clone();
+        let mut answers = Vec::with_capacity(offered.parent_filters.len());
+        for filter in &offered.parent_filters {
+            match self.over_table_schema(&filter.filter) {
+                Some(predicate) => {
+                    predicates.push(predicate);
+                    answers.push(PushedDown::Yes);
+                }
+                None => answers.push(PushedDown::No),
+            }
+        }
+        let updated: Arc<dyn ExecutionPlan> = Arc::new(self.rebuilt(self.projection.clone(), predicates)?);
+        Ok(FilterPushdownPropagation { filters: answers, updated_node: Some(updated) })
+    }
+}

@@ -1,0 +1,96 @@
+//! Memory and spill space of queries: all tasks of one query on a node share one pool.
+
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use parking_lot::Mutex;
+use slipher_common::{Error, ErrorKind, Result};
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+
+/// Most queries that may hold a pool on one node at the same time.
+const QUERIES_MAX: usize = 4096;
+/// How many of its consumers an out-of-memory error names.
+const CONSUMERS_NAMED_MAX: NonZeroUsize = NonZeroUsize::new(5).unwrap();
+
+/// Limits of one query on one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryLimits {
+    /// Bytes its operators may hold in memory.
+    pub query_memory_bytes: usize,
+    /// Bytes it may spill.
+    pub query_spill_bytes: u64,
+}
+
+/// The runtime environments of the queries on a node.
+#[derive(Debug)]
+pub struct QueryMemory {
+    limits: MemoryLimits,
+    spill_dir: PathBuf,
+    // Weak: a query's pool goes when its last task ends, and its spill files with it.
+    queries: Mutex<HashMap<String, Weak<RuntimeEnv>>>,
+}
+
+impl QueryMemory {
+    /// Pools with `limits`; queries spill into `spill_dir`.
+    pub fn new(limits: MemoryLimits, spill_dir: PathBuf) -> Self {
+        Self { limits, spill_dir, queries: Mutex::default() }
+    }
+
+    /// The limits of each query.
+    pub fn limits(&self) -> &MemoryLimits {
+        &self.limits
+    }
+
+    /// The environment of a query: the same one as long as any task of the query holds it.
+    pub fn for_query(&self, query_id: &str) -> Result<Arc<RuntimeEnv>> {
+        let mut queries = self.queries.lock();
+        if let Some(environment) = queries.get(query_id).and_then(Weak::upgrade) {
+            return Ok(environment);
+        }
+        queries.retain(|_, environment| environment.strong_count() > 0);
+        if queries.len() >= QUERIES_MAX {
+            let message = format!("starting a task: {QUERIES_MAX} queries already run on this node");
+            return Err(Error::new(ErrorKind::TooManyConnections, message).with_hint("wait for other queries to end"));
+        }
+        let environment = Arc::new(self.build()?);
+        queries.insert(query_id.to_owned(), Arc::downgrade(&environment));
+        Ok(environment)
+    }
+
+    /// How many queries hold an environment.
+    pub fn running(&self) -> usize {
+        self.queries.lock().values().filter(|environment| environment.strong_count() > 0).count()
+    }
+
+    fn build(&self) -> Result<RuntimeEnv> {
+        let pool = TrackConsumersPool::new(FairSpillPool::new(self.limits.query_memory_bytes), CONSUMERS_NAMED_MAX);
+        let disk = DiskManagerBuilder::default()
+            .with_mode(DiskManagerMode::Directories(vec![self.spill_dir.clone()]))
+            .with_max_temp_directory_size(self.limits.query_spill_bytes);
+        Ok(RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk).build()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::execution::memory_pool::MemoryConsumer;
+
+    #[test]
+    fn tasks_of_a_query_share_a_pool_and_the_last_one_takes_it_along() {
+        let directory = tempfile::tempdir().unwrap();
+        let limits = MemoryLimits { query_memory_bytes: 1000, query_spill_bytes: 1000 };
+        let memory = QueryMemory::new(limits, directory.path().join("spill"));
+        let (first, second) = (memory.for_query("a").unwrap(), memory.for_query("a").unwrap());
+        let held = MemoryConsumer::new("x").register(&first.memory_pool);
+        held.try_grow(900).unwrap();
+        assert!(MemoryConsumer::new("y").register(&second.memory_pool).try_grow(200).is_err());
+        assert!(MemoryConsumer::new("z").register(&memory.for_query("b").unwrap().memory_pool).try_grow(200).is_ok());
+        drop((held, first, second));
+        assert_eq!(memory.running(), 0);
+        assert_eq!(std::fs::read_dir(directory.path().join("spill")).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,169 @@
+//! A compute node as a server: the worker service that executes fragments and the node's own service, on one port.
+
+use crate::runtime::{NodeOptions, NodeRuntime};
+use crate::service::{QueryHandle, QueryRegistry};
+use datafusion::error::DataFusionError;
+use datafusion::execution::SessionState;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion_distributed::{DistributedExt, Worker, WorkerQueryContext};
+use slipher_common::channels::{CONNECTION_WINDOW_BYTES, NodeChannels, STREAM_WINDOW_BYTES, endpoint};
+use slipher_common::distribution::bucket_token_udf;
+use slipher_common::ids::ClusterId;
+use slipher_common::plan::{QUERY_ID_HEADER, SlipherCodec};
+use slipher_common::single_value::single_value_udaf;
+use slipher_common::{Error, ErrorKind, Result, VERSION};
+use slipher_proto::leader::RegisterRequest;
+use slipher_proto::leader::leader_client::LeaderClient;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+
+/// How often a node that cannot reach the leader tries again.
+const REGISTER_RETRY_MS: u64 = 500;
+/// How long a registration may take.
+const REGISTER_TIMEOUT_MS: u64 = 10_000;
+
+/// How a compute node is started.
+#[derive(Clone, Debug)]
+pub struct ComputeConfig {
+    /// Its data directory.
+    pub data_dir: PathBuf,
+    /// Where it listens; port 0 picks one.
+    pub listen: SocketAddr,
+    /// The address other nodes reach it at (`http://host:port`); the listening address where not given.
+    pub advertise: Option<String>,
+    /// The leader's internal address (`http://host:port`).
+    pub leader: String,
+    /// A name for people.
+    pub name: String,
+    /// Memory and spill limits.
+    pub options: NodeOptions,
+}
+
+/// A running compute node.
+#[derive(Debug)]
+pub struct ComputeNode {
+    runtime: Arc<NodeRuntime>,
+    address: String,
+    server: JoinHandle<Result<()>>,
+}
+
+impl ComputeNode {
+    /// Opens the data directory, listens, and joins the cluster; answers when the leader has accepted the node.
+    pub async fn start(config: ComputeConfig, shutdown: CancellationToken) -> Result<Self> {
+        let runtime = Arc::new(NodeRuntime::open(&config.data_dir, &config.options)?);
+        let listener = TcpListener::bind(config.listen).await.map_err(|error| {
+            Error::io(format_args!("listening on {} for compute node \"{}\"", config.listen, config.name), &error)
+                .with_hint("another process may use the port: choose one with --listen")
+        })?;
+        let local = listener.local_addr().map_err(|error| Error::io("asking for the listening address", &error))?;
+        let address = config.advertise.clone().unwrap_or_else(|| format!("http://{local}"));
+        let server = tokio::spawn(serve(Arc::clone(&runtime), listener, shutdown.clone()));
+        register(&config, &runtime, &address, &shutdown).await?;
+        tracing::info!(name = config.name, address, node = %runtime.store().node_id(), "compute node joined");
+        Ok(Self { runtime, address, server })
+    }
+
+    /// The address other nodes reach it at.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Its files, memory and queries.
+    pub fn runtime(&self) -> &Arc<NodeRuntime> {
+        &self.runtime
+    }
+
+    /// Waits until the server has ended after a shutdown.
+    pub async fn join(self) -> Result<()> {
+        match self.server.await {
+            Ok(result) => result,
+            Err(error) => Err(Error::internal(format!("compute node ended unexpectedly: {error}"))),
+        }
+    }
+}
+
+async fn serve(runtime: Arc<NodeRuntime>, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
+    let channels = NodeChannels::default();
+    let node = Arc::clone(&runtime);
+    let worker = Worker::from_session_builder(move |context: WorkerQueryContext| {
+        let session = fragment_session(context, &node, &channels);
+        async move { session }
+    })
+    .with_version(VERSION);
+    tonic::transport::Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .tcp_nodelay(true)
+        .add_service(worker.into_worker_server())
+        .add_service(runtime.service().into_server())
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.cancelled_owned())
+        .await
+        .map_err(|error| Error::new(ErrorKind::Io, format!("serving the compute node: {error}")))
+}
+
+/// The session that one task's fragment is decoded and run in.
+fn fragment_session(
+    context: WorkerQueryContext,
+    node: &Arc<NodeRuntime>,
+    channels: &NodeChannels,
+) -> std::result::Result<SessionState, DataFusionError> {
+    let query_id = context.headers.get(QUERY_ID_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let mut builder = context.builder;
+    if let Some(query_id) = query_id {
+        let memory: Arc<RuntimeEnv> = node.memory().for_query(&query_id)?;
+        let queries: &Arc<QueryRegistry> = node.queries();
+        let running = Arc::new(queries.start(&query_id));
+        if let Some(config) = builder.config() {
+            config.set_extension(Arc::new(QueryHandle(running)));
+        }
+        builder = builder.with_runtime_env(memory);
+    }
+    if let Some(config) = builder.config() {
+        config.set_extension(Arc::new(node.handle()));
+        slipher_common::plan::apply_engine_options(config.options_mut());
+    }
+    builder.scalar_functions().get_or_insert_default().extend(std::iter::once(bucket_token_udf()));
+    builder.aggregate_functions().get_or_insert_default().push(single_value_udaf());
+    let mut state = builder.with_distributed_user_codec(SlipherCodec).with_distributed_channel_resolver(channels.clone()).build();
+    slipher_common::functions::register(&mut state)?;
+    Ok(state)
+}
+
+async fn register(config: &ComputeConfig, runtime: &NodeRuntime, address: &str, shutdown: &CancellationToken) -> Result<()> {
+    let store = runtime.store();
+    let request = RegisterRequest {
+        node_id: store.node_id().to_vec(),
+        cluster_id: store.cluster_id().map(ClusterId::to_vec).unwrap_or_default(),
+        address: address.to_owned(),
+        name: config.name.clone(),
+        version: VERSION.to_owned(),
+    };
+    let mut client = LeaderClient::new(endpoint(&config.leader)?.connect_lazy());
+    loop {
+        let mut call = tonic::Request::new(request.clone());
+        call.set_timeout(Duration::from_millis(REGISTER_TIMEOUT_MS));
+        match client.register(call).await {
+            Ok(response) => return store.join_cluster(ClusterId::from_bytes(&response.into_inner().cluster_id)?),
+            Err(status)
+                if matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown) =>
+            {
+                tracing::warn!(leader = config.leader, reason = status.message(), "the leader does not answer yet; trying again");
+            }
+            Err(status) => {
+                let message = format!("joining the cluster of leader \"{}\": {}", config.leader, status.message());
+                return Err(Error::new(ErrorKind::Config, message));
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(REGISTER_RETRY_MS)) => {}
+            () = shutdown.cancelled() => return Err(Error::new(ErrorKind::AdminShutdown, "stopped before the leader answered")),
+        }
+    }
+}

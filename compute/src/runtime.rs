@@ -1,0 +1,169 @@
+//! What a compute node does for plan nodes: the one object that a worker puts into its sessions.
+
+use crate::memory::{MemoryLimits, QueryMemory};
+use crate::replicate::Peers;
+use crate::scan::Scanner;
+use crate::segment::vortex_session;
+use crate::service::{ComputeNodeService, QueryHandle, QueryRegistry, cancelled, until_cancelled};
+use crate::sink::Sink;
+use crate::store::Store;
+use datafusion::execution::TaskContext;
+use datafusion::execution::cache::cache_manager::{CacheManager, CacheManagerConfig, FileMetadataCache};
+use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::future::BoxFuture;
+use futures::{FutureExt, TryStreamExt};
+use slipher_common::Result;
+use slipher_common::manifest::Segment;
+use slipher_common::plan::{ComputeRuntime, LaneFiles, LaneScan, LaneSink, RuntimeHandle};
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use vortex::session::VortexSession;
+
+/// Memory of one query on one node, unless configured.
+const QUERY_MEMORY_BYTES_DEFAULT: usize = 1 << 30;
+/// Spill space of one query on one node, unless configured.
+const QUERY_SPILL_BYTES_DEFAULT: u64 = 64 << 30;
+/// Memory for parsed segment footers, unless configured.
+const FOOTER_CACHE_BYTES_DEFAULT: usize = 256 << 20;
+
+/// How a node is set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeOptions {
+    /// Bytes the operators of one query may hold on this node.
+    pub query_memory_bytes: usize,
+    /// Bytes one query may spill on this node.
+    pub query_spill_bytes: u64,
+    /// Bytes of parsed segment footers that are kept across queries.
+    pub footer_cache_bytes: usize,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self {
+            query_memory_bytes: QUERY_MEMORY_BYTES_DEFAULT,
+            query_spill_bytes: QUERY_SPILL_BYTES_DEFAULT,
+            footer_cache_bytes: FOOTER_CACHE_BYTES_DEFAULT,
+        }
+    }
+}
+
+/// A compute node's files, connections, running queries and memory.
+pub struct NodeRuntime {
+    store: Arc<Store>,
+    peers: Arc<Peers>,
+    queries: Arc<QueryRegistry>,
+    memory: Arc<QueryMemory>,
+    session: VortexSession,
+    footers: Arc<FileMetadataCache>,
+    sinks_started: AtomicUsize,
+    rows_received: Arc<AtomicU64>,
+}
+
+impl fmt::Debug for NodeRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeRuntime").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+impl NodeRuntime {
+    /// Opens a data directory (created where missing, refused where another process uses it).
+    pub fn open(data_dir: impl AsRef<Path>, options: &NodeOptions) -> Result<Self> {
+        let store = Arc::new(Store::open(data_dir)?);
+        let limits =
+            MemoryLimits { query_memory_bytes: options.query_memory_bytes, query_spill_bytes: options.query_spill_bytes };
+        let memory = Arc::new(QueryMemory::new(limits, store.spill_dir()));
+        let caches = CacheManagerConfig { metadata_cache_limit: options.footer_cache_bytes, ..CacheManagerConfig::default() };
+        Ok(Self {
+            store,
+            peers: Arc::default(),
+            queries: Arc::default(),
+            memory,
+            session: vortex_session(),
+            footers: CacheManager::try_new(&caches)?.get_file_metadata_cache(),
+            sinks_started: AtomicUsize::new(0),
+            rows_received: Arc::default(),
+        })
+    }
+
+    /// The data directory.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Connections to other nodes.
+    pub fn peers(&self) -> &Arc<Peers> {
+        &self.peers
+    }
+
+    /// The queries that run here.
+    pub fn queries(&self) -> &Arc<QueryRegistry> {
+        &self.queries
+    }
+
+    /// Memory pools of queries.
+    pub fn memory(&self) -> &Arc<QueryMemory> {
+        &self.memory
+    }
+
+    /// What scans need.
+    pub(crate) fn scanner(&self) -> Scanner {
+        Scanner {
+            store: Arc::clone(&self.store),
+            peers: Arc::clone(&self.peers),
+            session: self.session.clone(),
+            footers: Arc::clone(&self.footers),
+        }
+    }
+
+    /// Rows that loads have brought to this node's sinks since it started.
+    pub fn rows_received(&self) -> u64 {
+        self.rows_received.load(Ordering::Relaxed)
+    }
+
+    /// The node's gRPC service.
+    pub fn service(&self) -> ComputeNodeService {
+        ComputeNodeService::new(Arc::clone(&self.store), Arc::clone(&self.queries))
+    }
+
+    /// The session extension under which plan nodes find this runtime.
+    pub fn handle(self: &Arc<Self>) -> RuntimeHandle {
+        RuntimeHandle(Arc::clone(self) as Arc<dyn ComputeRuntime>)
+    }
+}
+
+impl ComputeRuntime for NodeRuntime {
+    fn scan(&self, lane: LaneScan, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        Ok(until_cancelled(self.scanner().scan(lane, Arc::clone(&context))?, &context))
+    }
+
+    fn sink(
+        &self,
+        lane: LaneSink,
+        input: SendableRecordBatchStream,
+        context: Arc<TaskContext>,
+    ) -> BoxFuture<'static, Result<Vec<Segment>>> {
+        let received = Arc::clone(&self.rows_received);
+        let schema = input.schema();
+        let counted = input.inspect_ok(move |batch| {
+            received.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+        });
+        let input: SendableRecordBatchStream = Box::pin(RecordBatchStreamAdapter::new(schema, counted));
+        let first_slice = self.sinks_started.fetch_add(1, Ordering::Relaxed);
+        let sink = Sink::new(Arc::clone(&self.store), Arc::clone(&self.peers), self.session.clone(), first_slice);
+        async move {
+            let Some(query) = QueryHandle::of(&context) else { return sink.run(lane, input, context).await };
+            tokio::select! {
+                () = query.0.token().cancelled() => Err(cancelled()),
+                receipts = sink.run(lane, input, context) => receipts,
+            }
+        }
+        .boxed()
+    }
+
+    fn read_files(&self, lane: LaneFiles, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        Ok(until_cancelled(crate::load::read_files(lane, Arc::clone(&context))?, &context))
+    }
+}

@@ -1,0 +1,141 @@
+use crate::testing::*;
+use arrow::array::*;
+use slipher_common::SqlType;
+use slipher_common::catalog::Distribution;
+use slipher_common::ids::ColumnId;
+use slipher_common::statistics::{DistinctSketch, decode_bound};
+use std::sync::Arc;
+
+/// More than one chunk of the writer and many zones of the file.
+const ROWS: usize = 70_000;
+
+/// `extremes`, NULLs and otherwise values of `make`, spread over [`ROWS`] rows.
+fn values<T: Clone>(seed: u64, extremes: &[T], mut make: impl FnMut(u64) -> T) -> Vec<Option<T>> {
+    let mut numbers = Numbers(seed);
+    (0..ROWS)
+        .map(|row| match numbers.next() {
+            n if n % 11 == 0 => None,
+            // The first half has smooth values only: other encodings are chosen.
+            n if row > ROWS / 2 && n % 13 == 0 => Some(extremes[n as usize / 13 % extremes.len()].clone()),
+            n => Some(make(n >> 8)),
+        })
+        .collect()
+}
+
+fn decimals(values: Vec<Option<i128>>, precision: u8, scale: i8) -> ArrayRef {
+    Arc::new(Decimal128Array::from(values).with_precision_and_scale(precision, scale).unwrap())
+}
+
+fn every_type() -> Vec<(SqlType, ArrayRef)> {
+    let floats = [f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, f64::MIN_POSITIVE / 4.0, f64::MAX, f64::MIN];
+    let singles = [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, f32::MIN_POSITIVE / 4.0, f32::MAX, f32::MIN];
+    let most = 10i128.pow(38) - 1;
+    let strings: Vec<String> = ["", " ", "ä", "\u{10ffff}", "a\0b", "exactly 12 b"].iter().map(|s| s.to_string()).collect();
+    let strings = [strings, vec!["x".repeat(65_535), "blanks   ".into()]].concat();
+    let text = |n: u64| format!("some words {} that compress {}", n % 977, n % 13);
+    let instants = [i64::MIN, i64::MAX, 0, -1, i64::MIN + 1];
+    vec![
+        (SqlType::SmallInt, Arc::new(Int16Array::from(values(1, &[i16::MIN, i16::MAX], |n| (n % 100) as i16)))),
+        (SqlType::Integer, Arc::new(Int32Array::from(values(2, &[i32::MIN, i32::MAX], |n| n as i32 >> 8)))),
+        (SqlType::BigInt, Arc::new(Int64Array::from(values(3, &[i64::MIN, i64::MAX], |n| n as i64 % 1_000_000)))),
+        (
+            SqlType::Decimal { precision: 38, scale: 37 },
+            decimals(values(4, &[most, -most, 0, 1], |n| i128::from(n) << 50), 38, 37),
+        ),
+        (
+            SqlType::Decimal { precision: 15, scale: 2 },
+            decimals(values(5, &[10i128.pow(15) - 1, 1 - 10i128.pow(15)], |n| (n % 9_999).into()), 15, 2),
+        ),
+        (SqlType::Decimal { precision: 4, scale: 0 }, decimals(values(6, &[9_999, -9_999], |n| (n % 7).into()), 4, 0)),
+        (SqlType::Real, Arc::new(Float32Array::from(values(7, &singles, |n| (n % 1000) as f32 / 10.0)))),
+        (SqlType::DoublePrecision, Arc::new(Float64Array::from(values(8, &floats, |n| (n % 100_000) as f64 / 100.0)))),
+        (SqlType::Boolean, Arc::new(BooleanArray::from(values(9, &[true], |n| n % 3 == 0)))),
+        (SqlType::Char(10), Arc::new(StringViewArray::from_iter(values(10, &["A".to_owned()], |n| format!("{}", n % 3))))),
+        (SqlType::VarChar(65_535), Arc::new(StringViewArray::from_iter(values(11, &strings, text)))),
+        (SqlType::Date, Arc::new(Date32Array::from(values(12, &[i32::MIN, i32::MAX], |n| (n % 20_000) as i32)))),
+        (SqlType::Time, Arc::new(Time64MicrosecondArray::from(values(13, &[0, 86_399_999_999], |n| n as i64 % 86_400_000_000)))),
+        (SqlType::TimeTz, Arc::new(Time64MicrosecondArray::from(values(14, &[0, 86_399_999_999], |n| n as i64 % 86_400)))),
+        (SqlType::Timestamp, Arc::new(TimestampMicrosecondArray::from(values(15, &instants, |n| n as i64 % (1 << 50))))),
+        (
+            SqlType::TimestampTz,
+            Arc::new(
+                TimestampMicrosecondArray::from(values(16, &instants, |n| (n as i64 % 1_000_000) * 1_000_000))
+                    .with_timezone("UTC"),
+            ),
+        ),
+        (SqlType::Integer, Arc::new(Int32Array::from(vec![None::<i32>; ROWS]))),
+        // Free text: compressed with Zstandard.
+        (
+            SqlType::VarChar(99),
+            Arc::new(StringViewArray::from_iter(values(17, &strings, |n| format!("{n:x} never the same {n}")))),
+        ),
+        (SqlType::VarChar(5), Arc::new(StringViewArray::from(vec![Some("same"); ROWS]))),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_type_comes_back_exactly() {
+    let (types, columns): (Vec<_>, Vec<_>) =
+        every_type().into_iter().map(|(t, values)| ((t, values.null_count() == 0), values)).unzip();
+    let table = table(&types, Distribution::Even, &[]);
+    let node = TestNode::new();
+    let written = batch(&table, columns);
+    let segments = node.write(&table, vec![written.clone()], vec![]).await.unwrap();
+    assert_eq!(segments.iter().map(|segment| segment.rows).sum::<u64>(), ROWS as u64);
+    // One column after another, so that a failure names the type.
+    for (index, (sql_type, _)) in types.iter().enumerate() {
+        let mut lane = scan_of(&table, &segments);
+        lane.projection = vec![index];
+        let read = node.scan(lane).await.unwrap();
+        assert_eq!(read.schema().field(0), table.arrow_schema().field(index));
+        let (found, wanted) = (read.column(0), written.column(index));
+        let place = (0..ROWS).find(|row| found.slice(*row, 1) != wanted.slice(*row, 1));
+        let values = place.map(|row| (row, found.slice(row, 1), wanted.slice(row, 1)));
+        assert!(found == wanted, "column {index}, {sql_type}: (row, found, written) = {values:?}");
+    }
+    let all = node.scan(scan_of(&table, &segments)).await.unwrap();
+    assert!(all == written);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_are_sorted_and_statistics_describe_them() {
+    let types = [(SqlType::Integer, false), (SqlType::VarChar(20), false), (SqlType::DoublePrecision, false)];
+    let table = table(&types, Distribution::Even, &[0, 1]);
+    let mut numbers = Numbers(99);
+    let rows: Vec<(Option<i32>, Option<String>)> = (0..ROWS)
+        .map(|_| {
+            let (a, b) = (numbers.next(), numbers.next());
+            ((a % 10 != 0).then_some((a % 500) as i32 - 250), (b % 7 != 0).then(|| format!("w{}", b % 300)))
+        })
+        .collect();
+    let floats = Float64Array::from_iter_values((0..ROWS).map(|row| if row == 5 { f64::NAN } else { row as f64 }));
+    let first = Int32Array::from_iter(rows.iter().map(|row| row.0));
+    let second = StringViewArray::from_iter(rows.iter().map(|row| row.1.clone()));
+    let nulls = first.null_count() as u64;
+    let node = TestNode::new();
+    let input = batch(&table, vec![Arc::new(first), Arc::new(second), Arc::new(floats)]);
+    let segments = node.write(&table, vec![input.slice(0, 30_000), input.slice(30_000, ROWS - 30_000)], vec![]).await.unwrap();
+    let [segment] = segments.as_slice() else { panic!("{} segments", segments.len()) };
+
+    let read = node.scan(scan_of(&table, &segments)).await.unwrap();
+    let mut expected = rows.clone();
+    // Ascending with NULLs last: (is NULL, value) in each column.
+    expected.sort_by_key(|(a, b)| (a.is_none(), *a, b.is_none(), b.clone()));
+    let first: Vec<Option<i32>> = read.column(0).as_primitive::<arrow::datatypes::Int32Type>().iter().collect();
+    let second: Vec<Option<String>> = read.column(1).as_string_view().iter().map(|s| s.map(str::to_owned)).collect();
+    assert_eq!(first.into_iter().zip(second).collect::<Vec<_>>(), expected);
+
+    assert_eq!(segment.sorted_by, [ColumnId(0), ColumnId(1)]);
+    assert_eq!((segment.placement_epoch, segment.nodes.as_slice()), (7, [node.runtime.store().node_id()].as_slice()));
+    let bound = |bytes: &[u8], sql_type| decode_bound(bytes, sql_type).unwrap().map(|(value, _)| value.to_string());
+    let column = &segment.columns[0];
+    assert_eq!(column.nulls, nulls);
+    assert_eq!(
+        (bound(&column.min, SqlType::Integer), bound(&column.max, SqlType::Integer)),
+        (Some("-249".into()), Some("249".into()))
+    );
+    let distinct = DistinctSketch::from_bytes(&column.distinct_sketch).unwrap().estimate();
+    assert!((450..=550).contains(&distinct), "{distinct}");
+    assert_eq!(bound(&segment.columns[1].max, SqlType::VarChar(20)), Some("w99".into()));
+    assert_eq!(bound(&segment.columns[2].max, SqlType::DoublePrecision), None, "no bound above a NaN");
+}

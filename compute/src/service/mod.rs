@@ -1,0 +1,173 @@
+//! The compute node's own gRPC service: liveness, segment transfer, sweeping, cancelling.
+
+mod queries;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use queries::{QueryHandle, QueryRegistry, RunningQuery};
+pub(crate) use queries::{cancelled, until_cancelled};
+
+use crate::replicate::CHUNK_BYTES;
+use crate::store::{IncomingSegment, Store, other_cluster};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use slipher_common::ids::{ClusterId, SegmentId, TableId, TransactionId};
+use slipher_common::{Error, ErrorKind, Result, VERSION};
+use slipher_proto::compute as proto;
+use slipher_proto::compute::compute_node_server::{ComputeNode, ComputeNodeServer};
+use slipher_proto::compute::put_segment_request::Part;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::io::ReaderStream;
+use tonic::{Code, Request, Response, Status, Streaming};
+
+/// How long a sender of a segment may be silent.
+const CHUNK_TIMEOUT_S: u64 = 30;
+
+/// The service of one node.
+#[derive(Clone, Debug)]
+pub struct ComputeNodeService {
+    store: Arc<Store>,
+    queries: Arc<QueryRegistry>,
+}
+
+impl ComputeNodeService {
+    /// The service over a node's files and running queries.
+    pub fn new(store: Arc<Store>, queries: Arc<QueryRegistry>) -> Self {
+        Self { store, queries }
+    }
+
+    /// As a service of a tonic server.
+    pub fn into_server(self) -> ComputeNodeServer<Self> {
+        ComputeNodeServer::new(self)
+    }
+
+    async fn receive(&self, mut parts: Streaming<proto::PutSegmentRequest>) -> Result<()> {
+        let Some(Part::Header(header)) = next_part(&mut parts).await? else {
+            return Err(Error::new(ErrorKind::ProtocolViolation, "storing a segment: the first message is not the header"));
+        };
+        let (table, segment) = (TableId(header.table_id), SegmentId::from_bytes(&header.segment_id)?);
+        let transaction = TransactionId::from_bytes(&header.transaction_id)?;
+        let mut incoming = self.store.create(table, segment, Some(transaction)).await?;
+        while let Some(part) = next_part(&mut parts).await? {
+            let Part::Chunk(chunk) = part else {
+                return Err(Error::new(ErrorKind::ProtocolViolation, format!("storing segment {segment}: a second header")));
+            };
+            append(&mut incoming, segment, &chunk, header.bytes).await?;
+        }
+        incoming.publish(Some((header.bytes, header.checksum))).await?;
+        Ok(())
+    }
+}
+
+async fn append(incoming: &mut IncomingSegment, segment: SegmentId, chunk: &[u8], expected_bytes: u64) -> Result<()> {
+    if incoming.bytes() + chunk.len() as u64 > expected_bytes {
+        let message = format!("storing segment {segment}: more than its {expected_bytes} bytes arrived");
+        return Err(Error::new(ErrorKind::DataCorrupted, message));
+    }
+    incoming.append(chunk).await.map_err(|e| Error::io(format!("storing segment {segment}"), &e))
+}
+
+async fn next_part(parts: &mut Streaming<proto::PutSegmentRequest>) -> Result<Option<Part>> {
+    let message = tokio::time::timeout(Duration::from_secs(CHUNK_TIMEOUT_S), parts.message()).await.map_err(|_| {
+        Error::new(ErrorKind::NodeUnavailable, format!("storing a segment: the sender was silent for {CHUNK_TIMEOUT_S} s"))
+    })?;
+    let message = message.map_err(|status| Error::new(ErrorKind::NodeUnavailable, format!("storing a segment: {status}")))?;
+    match message {
+        None => Ok(None),
+        Some(proto::PutSegmentRequest { part: Some(part) }) => Ok(Some(part)),
+        Some(_) => Err(Error::new(ErrorKind::ProtocolViolation, "storing a segment: an empty message")),
+    }
+}
+
+/// An error as a status whose message carries all of it.
+fn to_status(error: Error) -> Status {
+    let code = match error.kind {
+        ErrorKind::UndefinedFile => Code::NotFound,
+        ErrorKind::DataCorrupted => Code::DataLoss,
+        ErrorKind::Config => Code::FailedPrecondition,
+        ErrorKind::ProtocolViolation | ErrorKind::InvalidParameter => Code::InvalidArgument,
+        ErrorKind::DiskFull | ErrorKind::OutOfMemory | ErrorKind::ProgramLimit => Code::ResourceExhausted,
+        ErrorKind::NodeUnavailable => Code::Unavailable,
+        _ => Code::Internal,
+    };
+    Status::new(code, error.to_wire_text())
+}
+
+/// Runs file work on a blocking thread.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T, Status> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(to_status),
+        Err(e) => Err(to_status(Error::internal(format!("working on files: {e}")))),
+    }
+}
+
+#[tonic::async_trait]
+impl ComputeNode for ComputeNodeService {
+    async fn ping(&self, request: Request<proto::PingRequest>) -> Result<Response<proto::PingResponse>, Status> {
+        let asked = request.into_inner().cluster_id;
+        if !asked.is_empty() {
+            let asked = ClusterId::from_bytes(&asked).map_err(to_status)?;
+            if let Some(own) = self.store.cluster_id().filter(|own| *own != asked) {
+                return Err(to_status(other_cluster(Path::new("of this node"), own, asked)));
+            }
+        }
+        let store = Arc::clone(&self.store);
+        let usage = blocking(move || store.usage()).await?;
+        Ok(Response::new(proto::PingResponse {
+            node_id: self.store.node_id().to_vec(),
+            cluster_id: self.store.cluster_id().map(ClusterId::to_vec).unwrap_or_default(),
+            version: VERSION.to_owned(),
+            segments: usage.segments,
+            bytes: usage.bytes,
+        }))
+    }
+
+    async fn put_segment(
+        &self,
+        request: Request<Streaming<proto::PutSegmentRequest>>,
+    ) -> Result<Response<proto::PutSegmentResponse>, Status> {
+        self.receive(request.into_inner()).await.map_err(to_status)?;
+        Ok(Response::new(proto::PutSegmentResponse { node_id: self.store.node_id().to_vec() }))
+    }
+
+    type GetSegmentStream = BoxStream<'static, Result<proto::GetSegmentResponse, Status>>;
+
+    async fn get_segment(&self, request: Request<proto::GetSegmentRequest>) -> Result<Response<Self::GetSegmentStream>, Status> {
+        let request = request.into_inner();
+        let segment = SegmentId::from_bytes(&request.segment_id).map_err(to_status)?;
+        let doing = format!("reading segment {segment} of table {} on node {}", request.table_id, self.store.node_id());
+        let path = self.store.segment_path(TableId(request.table_id), segment);
+        let file = tokio::fs::File::open(&path).await.map_err(|e| to_status(Error::io(&doing, &e)))?;
+        // The receiver compares size and checksum.
+        let chunks = ReaderStream::with_capacity(file, CHUNK_BYTES)
+            .map_ok(|chunk| proto::GetSegmentResponse { chunk: chunk.to_vec() })
+            .map_err(move |e| to_status(Error::io(&doing, &e)));
+        Ok(Response::new(chunks.boxed()))
+    }
+
+    async fn sweep(&self, request: Request<proto::SweepRequest>) -> Result<Response<proto::SweepResponse>, Status> {
+        let request = request.into_inner();
+        let live =
+            request.live_segment_ids.iter().map(|id| SegmentId::from_bytes(id)).collect::<Result<_>>().map_err(to_status)?;
+        let running = request
+            .running_transaction_ids
+            .iter()
+            .map(|id| TransactionId::from_bytes(id))
+            .collect::<Result<_>>()
+            .map_err(to_status)?;
+        let minimum_age = Duration::from_millis(request.minimum_age_ms);
+        let store = Arc::clone(&self.store);
+        let swept = blocking(move || store.sweep(&live, &running, minimum_age)).await?;
+        Ok(Response::new(proto::SweepResponse { files_removed: swept.files, bytes_removed: swept.bytes }))
+    }
+
+    async fn cancel_query(
+        &self,
+        request: Request<proto::CancelQueryRequest>,
+    ) -> Result<Response<proto::CancelQueryResponse>, Status> {
+        let found = self.queries.cancel(&request.into_inner().query_id);
+        Ok(Response::new(proto::CancelQueryResponse { found }))
+    }
+}

@@ -1,0 +1,56 @@
+//! Removes files that no manifest names.
+
+use super::Store;
+use slipher_common::ids::{SegmentId, TransactionId};
+use slipher_common::{Error, Result};
+use std::collections::HashSet;
+use std::time::{Duration, SystemTime};
+
+/// What a sweep removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// Removes the segment files that are not `live`, that no `running` transaction wrote, and that are at least `minimum_age` old.
+    /// The age protects the files of transactions that this process does not remember.
+    pub fn sweep(&self, live: &HashSet<SegmentId>, running: &HashSet<TransactionId>, minimum_age: Duration) -> Result<Swept> {
+        let now = SystemTime::now();
+        let mut swept = Swept::default();
+        self.for_each_file(|segment, path, metadata| {
+            if live.contains(&segment) {
+                // A manifest names it: the transaction has committed.
+                self.unfinished.lock().remove(&segment);
+                return Ok(());
+            }
+            let writer = self.unfinished.lock().get(&segment).copied();
+            if writer.is_some_and(|transaction| running.contains(&transaction)) {
+                return Ok(());
+            }
+            let modified = metadata.modified().map_err(|e| Error::io(format!("reading \"{}\"", path.display()), &e))?;
+            // A clock that went back makes files young, never old.
+            if now.duration_since(modified).unwrap_or_default() < minimum_age {
+                return Ok(());
+            }
+            match std::fs::remove_file(path) {
+                Ok(()) => {
+                    swept.files += 1;
+                    swept.bytes += metadata.len();
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => return Err(Error::io(format!("removing \"{}\"", path.display()), &e)),
+            }
+            self.unfinished.lock().remove(&segment);
+            self.verified.lock().remove(&segment);
+            Ok(())
+        })?;
+        if swept.files > 0 {
+            tracing::info!(files = swept.files, bytes = swept.bytes, "swept segment files that no manifest names");
+        }
+        Ok(swept)
+    }
+}

@@ -1,0 +1,104 @@
+use super::*;
+use crate::testing::*;
+use arrow::array::Int64Array;
+use slipher_common::SqlType;
+use slipher_common::catalog::{Distribution, Table};
+use slipher_common::manifest::Segment;
+use std::collections::HashSet;
+use std::time::Duration;
+
+fn one_column() -> Arc<Table> {
+    table(&[(SqlType::BigInt, true)], Distribution::Even, &[0])
+}
+
+async fn written(node: &TestNode, replicas: Vec<String>) -> Segment {
+    let table = one_column();
+    let rows = batch(&table, vec![Arc::new(Int64Array::from_iter_values(0..20_000))]);
+    node.write(&table, vec![rows], replicas).await.unwrap().remove(0)
+}
+
+#[test]
+fn a_directory_belongs_to_one_process_and_one_cluster() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mine, other) = (ClusterId(Uuid::from_u128(1)), ClusterId(Uuid::from_u128(2)));
+    let store = Store::open(directory.path()).unwrap();
+    let node = store.node_id();
+    assert!(Store::open(directory.path()).unwrap_err().message.contains("in use by another process"));
+    store.join_cluster(mine).unwrap();
+    drop(store);
+    let store = Store::open(directory.path()).unwrap();
+    assert_eq!((store.node_id(), store.cluster_id()), (node, Some(mine)));
+    store.join_cluster(mine).unwrap();
+    assert_eq!(store.join_cluster(other).unwrap_err().kind, ErrorKind::Config);
+}
+
+#[tokio::test]
+async fn every_flipped_byte_is_found() {
+    let node = TestNode::new();
+    let segment = written(&node, vec![]).await;
+    let path = node.runtime.store().segment_path(segment.table, segment.id);
+    let good = std::fs::read(&path).unwrap();
+    assert_eq!(good.len() as u64, segment.bytes);
+    let lane = scan_of(&one_column(), std::slice::from_ref(&segment));
+    assert_eq!(node.scan(lane.clone()).await.unwrap().num_rows(), 20_000);
+    let places = (0..good.len()).step_by(good.len() / 50).chain(good.len() - 20..good.len());
+    for place in places {
+        let mut bad = good.clone();
+        bad[place] ^= 1 << (place % 8);
+        std::fs::write(&path, &bad).unwrap();
+        let error = node.scan(lane.clone()).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::DataCorrupted, "byte {place}: {error}");
+        let own = node.runtime.store().node_id().to_string();
+        for part in [segment.id.to_string(), "public.t".into(), "slice 0".into(), own] {
+            assert!(error.message.contains(&part), "{error}");
+        }
+    }
+    std::fs::write(&path, &good[..good.len() - 1]).unwrap();
+    assert_eq!(node.scan(lane.clone()).await.unwrap_err().kind, ErrorKind::DataCorrupted);
+    std::fs::write(&path, &good).unwrap();
+    assert_eq!(node.scan(lane.clone()).await.unwrap().num_rows(), 20_000);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(node.scan(lane).await.unwrap_err().kind, ErrorKind::UndefinedFile);
+}
+
+#[tokio::test]
+async fn a_bad_file_is_replaced_by_the_replica_s() {
+    let (node, replica) = (TestNode::new(), TestNode::new());
+    let address = replica.serve().await;
+    let segment = written(&node, vec![address.clone()]).await;
+    assert_eq!(segment.nodes, [node.runtime.store().node_id(), replica.runtime.store().node_id()]);
+    let path = node.runtime.store().segment_path(segment.table, segment.id);
+    let good = std::fs::read(&path).unwrap();
+    let mut lane = scan_of(&one_column(), std::slice::from_ref(&segment));
+    // A node that does not answer is passed over.
+    lane.segments[0].other_copies = vec!["http://127.0.0.1:1".into(), address];
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(node.scan(lane.clone()).await.unwrap().num_rows(), 20_000);
+    assert_eq!(std::fs::read(&path).unwrap(), good);
+    std::fs::write(&path, b"nonsense").unwrap();
+    assert_eq!(node.scan(lane.clone()).await.unwrap().num_rows(), 20_000);
+    // Both bad: an error, and nothing bad is stored.
+    std::fs::write(&path, b"nonsense").unwrap();
+    std::fs::write(replica.runtime.store().segment_path(segment.table, segment.id), vec![0u8; good.len()]).unwrap();
+    let error = node.scan(lane).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::DataCorrupted);
+    assert!(error.detail.unwrap().contains("the bytes that arrived are not the segment"));
+    assert_eq!(std::fs::read(&path).unwrap(), b"nonsense");
+    assert_eq!(std::fs::read_dir(node.directory.path().join("tmp")).unwrap().count(), 1, "only the spill directory");
+}
+
+#[tokio::test]
+async fn a_sweep_keeps_live_young_and_running_files() {
+    let node = TestNode::new();
+    let (live, orphan) = (written(&node, vec![]).await, written(&node, vec![]).await);
+    let store = node.runtime.store();
+    let (live_ids, none, old) = (HashSet::from([live.id]), HashSet::new(), Duration::ZERO);
+    // The transaction that the test nodes write under.
+    let running = HashSet::from([TransactionId(Uuid::from_u128(1))]);
+    assert_eq!(store.sweep(&live_ids, &running, old).unwrap().files, 0);
+    assert_eq!(store.sweep(&live_ids, &none, Duration::from_secs(3600)).unwrap().files, 0);
+    assert_eq!(store.usage().unwrap(), Usage { segments: 2, bytes: live.bytes + orphan.bytes });
+    let swept = store.sweep(&live_ids, &none, old).unwrap();
+    assert_eq!(swept, Swept { files: 1, bytes: orphan.bytes });
+    assert!(store.contains(live.table, live.id) && !store.contains(orphan.table, orphan.id));
+}

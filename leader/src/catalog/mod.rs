@@ -1,0 +1,106 @@
+//! What names mean to a query: the catalog at one version, in the form the engine asks for.
+
+mod tpch_function;
+
+pub(crate) use tpch_function::TpchFunction;
+
+use crate::meta::{State, TableState};
+use crate::plan::context::QueryContext;
+use crate::plan::table::{ClusterView, SliceTable};
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
+use datafusion::error::{DataFusionError, Result as EngineResult};
+use slipher_common::ids::TransactionId;
+use slipher_common::{Error, ErrorKind, Result, error::did_you_mean};
+use std::sync::Arc;
+
+/// A schema of no other name: unqualified names are looked up in it, and it looks through the search path.
+pub(crate) const SEARCH_PATH_SCHEMA: &str = "search_path";
+
+/// The catalog at one version, for one query.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    /// The metadata.
+    pub(crate) state: Arc<State>,
+    /// Schemas of unqualified names, first first.
+    pub(crate) search_path: Arc<Vec<String>>,
+    /// The query's layout, or why it has none (no compute node yet): then only tables fail.
+    pub(crate) query: Result<Arc<QueryContext>>,
+    /// Where everything is.
+    pub(crate) cluster: ClusterView,
+    /// The load that writes to tables of this snapshot.
+    pub(crate) transaction_id: TransactionId,
+}
+
+impl Snapshot {
+    /// The table that `[schema.]name` means; 42P01 with the nearest name otherwise.
+    pub(crate) fn resolve(&self, schema: Option<&str>, name: &str) -> Result<&Arc<TableState>> {
+        if let Some(schema) = schema.filter(|schema| *schema != SEARCH_PATH_SCHEMA) {
+            return self.state.find_table(schema, name);
+        }
+        let found = self.search_path.iter().find_map(|schema| self.state.table(schema, name));
+        found.ok_or_else(|| {
+            let names = self.state.tables().values().map(|table| table.table.name.as_str());
+            Error::new(ErrorKind::UndefinedTable, format!("relation \"{name}\" does not exist"))
+                .with_detail(format!("search_path is {}", self.search_path.join(", ")))
+                .with_hint(did_you_mean(name, names))
+        })
+    }
+
+    /// The schema in which an unqualified name is created: the first of the search path that exists.
+    pub(crate) fn creation_schema(&self, schema: Option<&str>) -> Result<String> {
+        if let Some(schema) = schema {
+            return self.state.find_schema(schema).map(|found| found.name.clone());
+        }
+        let existing = self.search_path.iter().find(|schema| self.state.schemas().contains_key(*schema));
+        existing.cloned().ok_or_else(|| {
+            Error::new(ErrorKind::UndefinedSchema, "no schema has been selected to create in")
+                .with_detail(format!("search_path is {}", self.search_path.join(", ")))
+        })
+    }
+
+    /// The provider of a table, for a scan or a load.
+    pub(crate) fn provider(&self, table: &TableState) -> Result<SliceTable> {
+        let query = self.query.clone()?;
+        let (definition, segments) = (Arc::clone(&table.table), Arc::clone(&table.segments));
+        SliceTable::new(definition, segments, query, self.cluster.clone(), self.transaction_id)
+    }
+}
+
+/// The one database.
+#[derive(Debug)]
+pub(crate) struct SnapshotCatalog(pub(crate) Arc<Snapshot>);
+
+impl CatalogProvider for SnapshotCatalog {
+    fn schema_names(&self) -> Vec<String> {
+        self.0.state.schemas().keys().cloned().collect()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        let exists = name == SEARCH_PATH_SCHEMA || self.0.state.schemas().contains_key(name);
+        exists.then(|| Arc::new(SnapshotSchema { snapshot: Arc::clone(&self.0), name: name.to_owned() }) as _)
+    }
+}
+
+#[derive(Debug)]
+struct SnapshotSchema {
+    snapshot: Arc<Snapshot>,
+    name: String,
+}
+
+#[async_trait]
+impl SchemaProvider for SnapshotSchema {
+    fn table_names(&self) -> Vec<String> {
+        self.snapshot.state.schemas().get(&self.name).map(|schema| schema.tables.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    async fn table(&self, name: &str) -> EngineResult<Option<Arc<dyn TableProvider>>> {
+        let found = self.snapshot.resolve(Some(&self.name), name).map_err(DataFusionError::from)?;
+        let provider = self.snapshot.provider(found).map_err(DataFusionError::from)?;
+        Ok(Some(Arc::new(provider)))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.snapshot.resolve(Some(&self.name), name).is_ok()
+    }
+}

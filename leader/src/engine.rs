@@ -1,0 +1,267 @@
+//! The leader as one thing: metadata, cluster, endpoints, sessions.
+
+use crate::cluster::{Cluster, LeaderService, record};
+use crate::meta::{Meta, MetaOptions};
+use crate::run::Runner;
+use crate::session::{Engine, LeaderSession, ScramVerifier, Session};
+use crate::users::{generate_password, is_password, new_verifier, parse_verifier};
+use crate::wire::flight_sql::{self, FlightOptions};
+use crate::wire::postgres::{self, PostgresOptions};
+use async_trait::async_trait;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use slipher_common::catalog::{ADMIN_USER, DATABASE};
+use slipher_common::channels::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
+use slipher_common::distribution::HASH_VERSION;
+use slipher_common::{Error, ErrorKind, Result};
+use slipher_proto::meta::{self as proto, operation::Kind};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// File in the data directory that keeps a generated password of `admin`.
+const ADMIN_PASSWORD_FILE: &str = "admin-password";
+
+/// How a leader is started.
+#[derive(Clone, Debug)]
+pub struct LeaderConfig {
+    /// Its data directory.
+    pub data_dir: PathBuf,
+    /// PostgreSQL wire.
+    pub pg_listen: SocketAddr,
+    /// Flight SQL.
+    pub flight_listen: SocketAddr,
+    /// Internal gRPC: compute nodes join here.
+    pub internal_listen: SocketAddr,
+    /// Password of `admin`; `None` keeps the one there is, or makes one.
+    pub admin_password: Option<String>,
+    /// Slices of a new cluster.
+    pub slice_count: u32,
+    /// Copies of each slice in a new cluster, where there are enough nodes.
+    pub replication_factor: u32,
+    /// Lanes of every task.
+    pub lanes: usize,
+    /// COPY reads files below this directory only.
+    pub load_dir: Option<PathBuf>,
+    /// Bytes the operators of all queries may hold on the leader.
+    pub memory_bytes: usize,
+}
+
+/// A running leader.
+#[derive(Debug)]
+pub struct Leader {
+    shared: Arc<Shared>,
+    addresses: LeaderAddresses,
+    tasks: JoinSet<Result<()>>,
+}
+
+/// Where a leader listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaderAddresses {
+    /// PostgreSQL wire.
+    pub pg: SocketAddr,
+    /// Flight SQL.
+    pub flight: SocketAddr,
+    /// Internal gRPC.
+    pub internal: SocketAddr,
+}
+
+/// What sessions share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// The cluster.
+    pub(crate) cluster: Arc<Cluster>,
+    /// Runs statements.
+    pub(crate) runner: Runner,
+    /// Where COPY may read.
+    pub(crate) load_dir: Option<PathBuf>,
+    next_table_id: AtomicU64,
+}
+
+impl Shared {
+    /// A table id that no table has or had: segments are written under it before the table is committed.
+    pub(crate) fn allocate_table_id(&self) -> u64 {
+        let known = self.cluster.meta().state().next_object_id();
+        self.next_table_id.fetch_max(known, Ordering::SeqCst);
+        self.next_table_id.fetch_add(1, Ordering::SeqCst)
+    }
+}
+
+impl Leader {
+    /// Opens the metadata, listens, and serves until `shutdown`.
+    pub async fn start(config: LeaderConfig, shutdown: CancellationToken) -> Result<Self> {
+        let pg = listen(config.pg_listen, "PostgreSQL clients", "--pg-port").await?;
+        let flight = listen(config.flight_listen, "Flight SQL clients", "--flight-port").await?;
+        let internal = listen(config.internal_listen, "compute nodes", "--internal-port").await?;
+        let addresses =
+            LeaderAddresses { pg: local_address(&pg)?, flight: local_address(&flight)?, internal: local_address(&internal)? };
+        let meta = Meta::open(&config.data_dir.join("meta"), MetaOptions::default()).await?;
+        initialise(&meta, &config).await?;
+        let cluster = Arc::new(Cluster::new(meta));
+        let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(config.memory_bytes))).build_arc()?;
+        let lanes = config.lanes.max(slipher_common::placement::LANES_MIN);
+        let runner = Runner { cluster: Arc::clone(&cluster), lanes, runtime };
+        let load_dir = config.load_dir.clone();
+        let shared = Arc::new(Shared { cluster: Arc::clone(&cluster), runner, load_dir, next_table_id: AtomicU64::new(0) });
+        let engine: Arc<dyn Engine> = Arc::new(LeaderEngine { shared: Arc::clone(&shared) });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve_internal(internal, Arc::clone(&cluster), shutdown.clone()));
+        tasks.spawn(watch(cluster, shutdown.clone()));
+        tasks.spawn(postgres::serve(pg, Arc::clone(&engine), PostgresOptions::default(), shutdown.clone()));
+        let options = FlightOptions { transactions: false, ..FlightOptions::default() };
+        tasks.spawn(flight_sql::serve(flight, engine, options, shutdown));
+        Ok(Self { shared, addresses, tasks })
+    }
+
+    /// A session of `admin`'s inside this process, without a password.
+    pub fn admin_session(&self, application_name: &str) -> Arc<dyn Session> {
+        Arc::new(LeaderSession::new(Arc::clone(&self.shared), ADMIN_USER, application_name))
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> LeaderAddresses {
+        self.addresses
+    }
+
+    /// Its cluster.
+    pub fn cluster(&self) -> &Arc<Cluster> {
+        &self.shared.cluster
+    }
+
+    /// Waits until every endpoint has ended after a shutdown, then closes the metadata.
+    pub async fn join(mut self) -> Result<()> {
+        let mut result = Ok(());
+        while let Some(ended) = self.tasks.join_next().await {
+            let ended = ended.unwrap_or_else(|error| Err(Error::internal(format!("an endpoint ended unexpectedly: {error}"))));
+            result = result.and(ended);
+        }
+        self.shared.cluster.meta().shutdown().await;
+        result
+    }
+}
+
+async fn listen(address: SocketAddr, whom: &str, flag: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Error::io(format_args!("listening on {address} for {whom}"), &error)
+            .with_hint(format!("another process may use the port: choose one with {flag}"))
+    })
+}
+
+fn local_address(listener: &TcpListener) -> Result<SocketAddr> {
+    listener.local_addr().map_err(|error| Error::io("asking for a listening address", &error))
+}
+
+async fn watch(cluster: Arc<Cluster>, shutdown: CancellationToken) -> Result<()> {
+    cluster.watch(shutdown).await;
+    Ok(())
+}
+
+async fn serve_internal(listener: TcpListener, cluster: Arc<Cluster>, shutdown: CancellationToken) -> Result<()> {
+    tonic::transport::Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .add_service(LeaderService::into_server(cluster))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.cancelled_owned())
+        .await
+        .map_err(|error| Error::new(ErrorKind::Io, format!("serving compute nodes: {error}")))
+}
+
+/// Makes the cluster in an empty data directory, and sets the password of `admin` where one was given or none is there.
+async fn initialise(meta: &Meta, config: &LeaderConfig) -> Result<()> {
+    let state = meta.state();
+    let mut operations = Vec::new();
+    if state.cluster().is_none() {
+        operations.push(Kind::InitCluster(proto::InitCluster {
+            cluster_id: Uuid::new_v4().as_bytes().to_vec(),
+            slice_count: config.slice_count,
+            replication_factor: config.replication_factor,
+            hash_version: HASH_VERSION,
+        }));
+    } else if let Some(cluster) = state.cluster().filter(|cluster| cluster.hash_version != HASH_VERSION) {
+        let message =
+            format!("opening \"{}\": its rows are placed by hash version {}", config.data_dir.display(), cluster.hash_version);
+        return Err(Error::new(ErrorKind::Config, message).with_hint(format!("this release computes version {HASH_VERSION}")));
+    }
+    let known = state.users().get(ADMIN_USER);
+    let password = match (&config.admin_password, known) {
+        (Some(given), Some(user)) if is_password(&parse_verifier(&user.scram_verifier)?, given) => None,
+        (Some(given), _) => Some(given.clone()),
+        (None, Some(_)) => None,
+        (None, None) => {
+            let generated = generate_password();
+            keep_password(&config.data_dir, &generated)?;
+            Some(generated)
+        }
+    };
+    if let Some(password) = password {
+        if known.is_some() {
+            operations.push(Kind::DropUser(proto::DropUser { name: ADMIN_USER.to_owned() }));
+        }
+        let user = proto::User {
+            name: ADMIN_USER.to_owned(),
+            superuser: true,
+            scram_verifier: new_verifier(&password),
+            can_create_database: true,
+        };
+        operations.push(Kind::PutUser(proto::PutUser { user: Some(user) }));
+    }
+    if !operations.is_empty() {
+        meta.propose(record(operations, &state)).await?;
+    }
+    Ok(())
+}
+
+/// The generated password of `admin`, where one was generated.
+pub fn generated_password(data_dir: &Path) -> Option<String> {
+    std::fs::read_to_string(data_dir.join(ADMIN_PASSWORD_FILE)).ok().map(|text| text.trim().to_owned())
+}
+
+fn keep_password(data_dir: &Path, password: &str) -> Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let path = data_dir.join(ADMIN_PASSWORD_FILE);
+    let doing = || format!("keeping the generated password in \"{}\"", path.display());
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|error| Error::io(doing(), &error))?;
+    writeln!(file, "{password}").and_then(|()| file.sync_all()).map_err(|error| Error::io(doing(), &error))
+}
+
+/// What the endpoints see.
+#[derive(Debug)]
+struct LeaderEngine {
+    shared: Arc<Shared>,
+}
+
+#[async_trait]
+impl Engine for LeaderEngine {
+    fn scram_verifier(&self, user: &str) -> Option<ScramVerifier> {
+        let state = self.shared.cluster.meta().state();
+        state.users().get(user).and_then(|user| parse_verifier(&user.scram_verifier).ok())
+    }
+
+    fn check_password(&self, user: &str, password: &str) -> Result<()> {
+        match self.scram_verifier(user) {
+            Some(verifier) if is_password(&verifier, password) => Ok(()),
+            _ => Err(Error::new(ErrorKind::InvalidPassword, format!("password authentication failed for user \"{user}\""))),
+        }
+    }
+
+    fn open_session(&self, user: &str, database: &str, application_name: &str) -> Result<Arc<dyn Session>> {
+        if database != DATABASE {
+            return Err(Error::new(ErrorKind::UndefinedDatabase, format!("database \"{database}\" does not exist"))
+                .with_hint(format!("the database is \"{DATABASE}\"")));
+        }
+        Ok(Arc::new(LeaderSession::new(Arc::clone(&self.shared), user, application_name)))
+    }
+}

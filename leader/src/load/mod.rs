@@ -1,0 +1,393 @@
+//! Loads: INSERT, CREATE TABLE AS, COPY and ingest. All are one plan with a sink on top, and one commit.
+
+mod files;
+
+use crate::catalog::Snapshot;
+use crate::cluster::{RunningLoad, record};
+use crate::engine::Shared;
+use crate::meta::TableState;
+use crate::plan::table::SliceTable;
+use crate::run::{Attempt, guarded};
+use crate::sql::{CopySpec, CreateTableAsSpec, InsertSpec, QualifiedName};
+use arrow::array::RecordBatch;
+use datafusion::catalog::MemTable;
+use datafusion::common::{ParamValues, ScalarValue, TableReference};
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::dml::InsertOp;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, SendableRecordBatchStream};
+use datafusion_distributed::NetworkBoundaryExt;
+use datafusion::sql::sqlparser::ast;
+use futures::StreamExt;
+use slipher_common::catalog::{Column, Table};
+use slipher_common::ids::TableId;
+use slipher_common::manifest::Segment;
+use slipher_common::plan::{AssignExec, IdentityFill, SliceSinkExec};
+use slipher_common::sql_type::VARCHAR_LENGTH_MAX_BYTES;
+use slipher_common::{Error, ErrorKind, Result, SqlType};
+use slipher_proto::meta::{self as proto, operation::Kind};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// A load that lost against a concurrent change is run so often.
+const LOAD_ATTEMPTS_MAX: usize = 3;
+/// Ingested rows are sent to compute nodes in portions of about this size.
+const INGEST_PORTION_MAX_BYTES: usize = 64 << 20;
+
+/// Runs `one_attempt` again while it loses against concurrent changes.
+macro_rules! replayed {
+    ($attempt:expr) => {{
+        let mut tries = 1;
+        loop {
+            match $attempt.await {
+                Err(error) if error.kind == ErrorKind::SerializationFailure && tries < LOAD_ATTEMPTS_MAX => tries += 1,
+                other => break other,
+            }
+        }
+    }};
+}
+
+/// INSERT; answers how many rows.
+pub(crate) async fn insert(
+    shared: &Arc<Shared>,
+    search_path: &Arc<Vec<String>>,
+    spec: &InsertSpec,
+    parameters: Option<ParamValues>,
+) -> Result<u64> {
+    replayed!(async {
+        let load = shared.cluster.start_load();
+        let attempt = shared.runner.attempt(search_path, load.id(), false)?;
+        let table = find(&attempt.snapshot, &spec.table)?;
+        let (targets, source) = insert_source(&attempt, &table.table, spec, parameters.clone()).await?;
+        append(shared, &attempt, load, &table, &targets, source).await
+    })
+}
+
+/// The plan of an INSERT, for EXPLAIN.
+pub(crate) async fn plan_insert(
+    attempt: &Attempt,
+    spec: &InsertSpec,
+    parameters: Option<ParamValues>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let table = find(&attempt.snapshot, &spec.table)?;
+    let (_, source) = insert_source(attempt, &table.table, spec, parameters).await?;
+    plan_sink(attempt, attempt.snapshot.provider(&table)?, source).await
+}
+
+/// COPY; answers how many rows.
+pub(crate) async fn copy(shared: &Arc<Shared>, search_path: &Arc<Vec<String>>, spec: &CopySpec) -> Result<u64> {
+    replayed!(async {
+        let load = shared.cluster.start_load();
+        let attempt = shared.runner.attempt(search_path, load.id(), false)?;
+        let table = find(&attempt.snapshot, &spec.table)?;
+        let targets =
+            target_columns(&table.table, &spec.columns.iter().map(|c| (c.value.as_str(), c.position)).collect::<Vec<_>>())?;
+        let files =
+            files::plan_files(shared.load_dir.as_deref(), spec, &table.table, &targets, attempt.snapshot.query.clone()?).await?;
+        let scan = LogicalPlanBuilder::scan("files", provider_as_source(Arc::new(files)), None)?.build()?;
+        let source = into_table_order(&attempt, &table.table, &targets, scan)?;
+        append(shared, &attempt, load, &table, &targets, source).await
+    })
+}
+
+/// Rows from a client, sent on in portions; one commit for all of them.
+pub(crate) async fn ingest(
+    shared: &Arc<Shared>,
+    search_path: &Arc<Vec<String>>,
+    schema: Option<&str>,
+    table: &str,
+    mut rows: SendableRecordBatchStream,
+) -> Result<u64> {
+    let load = shared.cluster.start_load();
+    let attempt = shared.runner.attempt(search_path, load.id(), false)?;
+    let table = Arc::clone(attempt.snapshot.resolve(schema, table)?);
+    let names: Vec<String> = rows.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let targets = target_columns(&table.table, &names.iter().map(|name| (name.as_str(), 0)).collect::<Vec<_>>())?;
+    let mut identities = identity_fills(&table.table, &targets);
+    let first_identities = identities.clone();
+    let mut receipts = Vec::new();
+    let mut portion: Vec<RecordBatch> = Vec::new();
+    let mut bytes = 0;
+    loop {
+        let batch = rows.next().await.transpose()?;
+        let ended = batch.is_none();
+        if let Some(batch) = batch {
+            bytes += batch.get_array_memory_size();
+            portion.push(batch);
+        }
+        if !portion.is_empty() && (ended || bytes >= INGEST_PORTION_MAX_BYTES) {
+            bytes = 0;
+            let batches = vec![std::mem::take(&mut portion)];
+            let memory = MemTable::try_new(rows.schema(), batches)?;
+            let scan = LogicalPlanBuilder::scan("rows", provider_as_source(Arc::new(memory)), None)?.build()?;
+            let source = into_table_order(&attempt, &table.table, &targets, scan)?;
+            let provider = attempt.snapshot.provider(&table)?.with_identities(identities.clone());
+            let physical = plan_sink(&attempt, provider, source).await?;
+            let parts = assign_parts(&physical, 1).unwrap_or(1) as u64;
+            let written = run_sink(shared, &attempt, physical).await?;
+            let rows: u64 = written.iter().map(|segment| segment.rows).sum();
+            identities.iter_mut().for_each(|fill| fill.base += rows.saturating_mul(parts));
+            receipts.extend(written);
+        }
+        if ended {
+            break;
+        }
+    }
+    let advances = first_identities.iter().zip(&identities).filter(|(before, after)| after.base > before.base);
+    let advances = advances.map(|(before, after)| {
+        Kind::AdvanceIdentity(proto::AdvanceIdentity {
+            table_id: table.table.id.0,
+            column_id: table.table.columns[before.column].id.0,
+            expected_next: before.base,
+            count: after.base - before.base,
+        })
+    });
+    commit(shared, &attempt, &load, table.table.id, advances.collect(), receipts).await
+}
+
+/// CREATE TABLE AS; answers how many rows, and messages.
+pub(crate) async fn create_table_as(
+    shared: &Arc<Shared>,
+    search_path: &Arc<Vec<String>>,
+    user: &str,
+    spec: &CreateTableAsSpec,
+    query: &ast::Statement,
+    parameters: Option<ParamValues>,
+) -> Result<(u64, Vec<String>)> {
+    let load = shared.cluster.start_load();
+    let attempt = shared.runner.attempt(search_path, load.id(), false)?;
+    let snapshot = &attempt.snapshot;
+    let schema = snapshot.creation_schema(spec.name.schema.as_ref().map(|schema| schema.value.as_str()))?;
+    let name = &spec.name.name.value;
+    if snapshot.state.table(&schema, name).is_some() {
+        if spec.if_not_exists {
+            return Ok((0, vec![format!("relation \"{name}\" already exists, skipping")]));
+        }
+        let message = format!("relation \"{name}\" already exists in schema \"{schema}\"");
+        return Err(Error::new(ErrorKind::DuplicateTable, message).at(spec.name.name.position));
+    }
+    let source = attempt.plan_query(query, parameters).await?;
+    let optimized = attempt.session.optimize(&source)?;
+    let mut table = spec.to_table(&schema, user, &column_types(&optimized)?)?;
+    table.id = TableId(shared.allocate_table_id());
+    let table = Arc::new(table);
+    let made = TableState {
+        table: Arc::clone(&table),
+        created_version: snapshot.state.version(),
+        changed_version: snapshot.state.version(),
+        segments: Arc::new(BTreeMap::new()),
+    };
+    let receipts = write(shared, &attempt, snapshot.provider(&made)?, source).await?;
+    let create = Kind::CreateTable(proto::CreateTable { table: Some(table.to_proto()), if_not_exists: false });
+    let rows = commit(shared, &attempt, &load, table.id, vec![create], receipts).await?;
+    Ok((rows, Vec::new()))
+}
+
+/// Name and type of each column of a query; an expression's text may be as long as VARCHAR allows.
+fn column_types(plan: &LogicalPlan) -> Result<Vec<(String, SqlType)>> {
+    plan.schema()
+        .fields()
+        .iter()
+        .map(|field| {
+            let known = field.metadata().contains_key(slipher_common::sql_type::TYPE_METADATA_KEY);
+            let sql_type = match SqlType::of_field(field)? {
+                SqlType::VarChar(_) if !known => SqlType::VarChar(VARCHAR_LENGTH_MAX_BYTES),
+                other => other,
+            };
+            Ok((field.name().clone(), sql_type))
+        })
+        .collect()
+}
+
+fn find(snapshot: &Snapshot, name: &QualifiedName) -> Result<Arc<TableState>> {
+    let schema = name.schema.as_ref().map(|schema| schema.value.as_str());
+    snapshot.resolve(schema, &name.name.value).map(Arc::clone).map_err(|error| error.at(name.name.position))
+}
+
+/// The positions of the columns a load names; all of them when it names none.
+fn target_columns(table: &Table, names: &[(&str, usize)]) -> Result<Vec<usize>> {
+    if names.is_empty() {
+        return Ok((0..table.columns.len()).collect());
+    }
+    let mut targets = Vec::new();
+    for (name, position) in names {
+        let found = table.columns.iter().position(|column| column.name == *name);
+        let Some(index) = found else {
+            let known = table.columns.iter().map(|column| column.name.as_str());
+            let message = format!("column \"{name}\" of relation \"{}\" does not exist", table.name);
+            let error =
+                Error::new(ErrorKind::UndefinedColumn, message).with_hint(slipher_common::error::did_you_mean(name, known));
+            return Err(if *position > 0 { error.at(*position) } else { error });
+        };
+        if targets.contains(&index) {
+            return Err(Error::new(ErrorKind::DuplicateColumn, format!("column \"{name}\" specified more than once")));
+        }
+        targets.push(index);
+    }
+    Ok(targets)
+}
+
+/// The columns an INSERT gives values to, and its rows with one column per column of the table.
+async fn insert_source(
+    attempt: &Attempt,
+    table: &Table,
+    spec: &InsertSpec,
+    parameters: Option<ParamValues>,
+) -> Result<(Vec<usize>, LogicalPlan)> {
+    let names: Vec<(&str, usize)> = spec.columns.iter().map(|column| (column.value.as_str(), column.position)).collect();
+    let targets = target_columns(table, &names)?;
+    let default = |index: usize| -> Result<ast::Expr> {
+        let column = targets.get(index).and_then(|target| table.columns.get(*target));
+        match column.and_then(|column| column.default_expression.as_deref()) {
+            Some(text) => crate::sql::parse::parse_expression(text),
+            None => Ok(ast::Expr::Value(ast::Value::Null.into())),
+        }
+    };
+    let Some(query) = spec.query(default)? else {
+        let one_row = LogicalPlanBuilder::empty(true).build()?;
+        return Ok((Vec::new(), into_table_order(attempt, table, &[], one_row)?));
+    };
+    let source = attempt.plan_query(&query, parameters).await?;
+    let given = source.schema().fields().len();
+    if given > targets.len() {
+        return Err(Error::new(ErrorKind::Syntax, "INSERT has more expressions than target columns").with_detail(format!(
+            "table \"{}\" takes {}, the source has {given}",
+            table.name,
+            targets.len()
+        )));
+    }
+    if given < targets.len() && !spec.columns.is_empty() {
+        return Err(Error::new(ErrorKind::Syntax, "INSERT has more target columns than expressions")
+            .with_detail(format!("{} columns are named, the source has {given}", targets.len())));
+    }
+    let given = targets[..given].to_vec();
+    let ordered = into_table_order(attempt, table, &given, source)?;
+    Ok((given, ordered))
+}
+
+/// `source`, whose n-th column is for column `targets[n]`, with one column per column of `table`.
+fn into_table_order(attempt: &Attempt, table: &Table, targets: &[usize], source: LogicalPlan) -> Result<LogicalPlan> {
+    let columns = source.schema().columns();
+    let mut expressions = Vec::with_capacity(table.columns.len());
+    for (index, column) in table.columns.iter().enumerate() {
+        let value = match targets.iter().position(|target| *target == index) {
+            Some(_) if column.identity.as_ref().is_some_and(|identity| !identity.by_default) => {
+                let message = format!("cannot set an identity column to a value: column \"{}\"", column.name);
+                return Err(Error::new(ErrorKind::InvalidColumnDefinition, message).with_hint("leave the column out"));
+            }
+            Some(nth) => Expr::Column(columns[nth].clone()),
+            None => missing_value(attempt, column)?,
+        };
+        expressions.push(value.alias(column.name.clone()));
+    }
+    Ok(LogicalPlanBuilder::from(source).project(expressions)?.build()?)
+}
+
+/// What a column gets that a load does not name.
+fn missing_value(attempt: &Attempt, column: &Column) -> Result<Expr> {
+    if let Some(text) = &column.default_expression {
+        let empty = datafusion::common::DFSchema::empty();
+        return Ok(attempt.session.create_logical_expr(text, &empty)?);
+    }
+    Ok(lit(ScalarValue::try_from(&column.sql_type.to_arrow())?))
+}
+
+async fn append(
+    shared: &Shared,
+    attempt: &Attempt,
+    load: RunningLoad,
+    table: &TableState,
+    targets: &[usize],
+    source: LogicalPlan,
+) -> Result<u64> {
+    let identities = identity_fills(&table.table, targets);
+    let target = attempt.snapshot.provider(table)?.with_identities(identities.clone());
+    let physical = plan_sink(attempt, target, source).await?;
+    let parts = assign_parts(&physical, 1).unwrap_or(1) as u64;
+    let receipts = run_sink(shared, attempt, physical).await?;
+    let rows: u64 = receipts.iter().map(|segment| segment.rows).sum();
+    // No part has more rows than all have together: these numbers cover every part.
+    let advances = identities.iter().filter(|_| rows > 0).map(|fill| {
+        Kind::AdvanceIdentity(proto::AdvanceIdentity {
+            table_id: table.table.id.0,
+            column_id: table.table.columns[fill.column].id.0,
+            expected_next: fill.base,
+            count: rows.saturating_mul(parts),
+        })
+    });
+    commit(shared, attempt, &load, table.table.id, advances.collect(), receipts).await
+}
+
+/// The IDENTITY columns that a load of `targets` leaves out.
+fn identity_fills(table: &Table, targets: &[usize]) -> Vec<IdentityFill> {
+    let left_out = table.columns.iter().enumerate().filter(|(column, _)| !targets.contains(column));
+    left_out
+        .filter_map(|(column, definition)| {
+            let identity = definition.identity.as_ref()?;
+            Some(IdentityFill { column, seed: identity.seed, step: identity.step, base: identity.next })
+        })
+        .collect()
+}
+
+/// How many parts the source of a load has: the tasks and partitions that its assignment runs in.
+fn assign_parts(plan: &Arc<dyn ExecutionPlan>, tasks: usize) -> Option<usize> {
+    if plan.is::<AssignExec>() {
+        return Some(tasks * plan.output_partitioning().partition_count());
+    }
+    if let Some(boundary) = plan.as_network_boundary() {
+        let stage = boundary.input_stage();
+        return stage.local_plan().and_then(|below| assign_parts(below, stage.task_count()));
+    }
+    plan.children().into_iter().find_map(|child| assign_parts(child, tasks))
+}
+
+async fn plan_sink(attempt: &Attempt, target: SliceTable, source: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+    let definition = target.definition();
+    let name = TableReference::partial(definition.schema.clone(), definition.name.clone());
+    let plan = LogicalPlanBuilder::insert_into(source, name, provider_as_source(Arc::new(target)), InsertOp::Append)?.build()?;
+    attempt.plan_physical(&plan).await
+}
+
+/// Writes the rows of `source` to segments; nothing of it is visible before the commit.
+async fn write(shared: &Shared, attempt: &Attempt, target: SliceTable, source: LogicalPlan) -> Result<Vec<Segment>> {
+    let physical = plan_sink(attempt, target, source).await?;
+    run_sink(shared, attempt, physical).await
+}
+
+async fn run_sink(shared: &Shared, attempt: &Attempt, physical: Arc<dyn ExecutionPlan>) -> Result<Vec<Segment>> {
+    let rows = shared.runner.start(attempt, physical)?;
+    let mut rows = guarded(rows, Arc::clone(&shared.cluster), attempt.query_id.clone(), CancellationToken::new());
+    let mut receipts = Vec::new();
+    while let Some(batch) = rows.next().await {
+        match batch {
+            Ok(batch) => receipts.extend(SliceSinkExec::receipts(&batch)?),
+            Err(error) => return Err(shared.runner.explain_failure(attempt, error.into()).await),
+        }
+    }
+    Ok(receipts)
+}
+
+/// One record: `first` and the new segments of `table`. Answers how many rows it added.
+async fn commit(
+    shared: &Shared,
+    attempt: &Attempt,
+    load: &RunningLoad,
+    table: TableId,
+    first: Vec<Kind>,
+    receipts: Vec<Segment>,
+) -> Result<u64> {
+    let rows = receipts.iter().map(|segment| segment.rows).sum();
+    let mut kinds = first;
+    if !receipts.is_empty() {
+        let add = receipts.iter().map(Segment::to_proto).collect();
+        kinds.push(Kind::ReplaceSegments(proto::ReplaceSegments { table_id: table.0, add, remove: Vec::new() }));
+    }
+    if kinds.is_empty() {
+        return Ok(rows);
+    }
+    let mut change = record(kinds, &attempt.snapshot.state);
+    change.transaction_id = load.id().to_vec();
+    shared.cluster.meta().propose(change).await?;
+    Ok(rows)
+}

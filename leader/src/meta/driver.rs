@@ -1,0 +1,357 @@
+//! The task that owns a replica in a leader process, and [`Meta`], the handle that the rest of the leader has of it.
+
+use super::replica::{AppliedEntry, Compaction, Replica, Transport};
+use super::sled_store::SledStore;
+use super::state::State;
+use parking_lot::{Mutex, RwLock};
+use prost::Message as _;
+use slipher_common::ids::{TableId, TransactionId, Version};
+use slipher_common::{Error, ErrorKind, Result};
+use slipher_proto::meta as proto;
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// raft's clock.
+const TICK_MILLISECONDS: u64 = 100;
+/// Proposals in the queue; the next ones wait in `propose`.
+const QUEUED_PROPOSALS_MAX: usize = 256;
+/// Proposals that were made and are not applied; no more are taken from the queue.
+const INFLIGHT_PROPOSALS_MAX: usize = 1024;
+/// Proposals that share one flush.
+const BATCH_PROPOSALS_MAX: usize = 64;
+/// After so long a proposal is answered with "outcome unknown".
+const PROPOSE_TIMEOUT_SECONDS: u64 = 30;
+/// How long opening waits for a process that ends to let go of the directory.
+const LOCK_WAIT_MILLISECONDS: u64 = 3_000;
+/// Between two looks at the lock.
+const LOCK_RETRY_MILLISECONDS: u64 = 20;
+/// How long opening may take to read the log and to lead the group.
+const OPEN_TIMEOUT_SECONDS: u64 = 120;
+/// Entries in memory that bring on a snapshot.
+const LOG_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// The only voter, for now.
+const REPLICA_ID: u64 = 1;
+
+/// How the metadata service works.
+#[derive(Clone, Debug)]
+pub struct MetaOptions {
+    /// Applied records after which a snapshot replaces the log.
+    pub snapshot_after_records: u64,
+    /// Records of a snapshot that stay in memory for other leaders that are a little behind.
+    pub kept_records: u64,
+}
+
+impl Default for MetaOptions {
+    fn default() -> Self {
+        Self { snapshot_after_records: 10_000, kept_records: 1_000 }
+    }
+}
+
+/// What came of a proposal.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// The version that it made.
+    pub version: Version,
+    /// A state in which it is applied.
+    pub state: Arc<State>,
+    /// The last table that it created.
+    pub created_table: Option<TableId>,
+    /// Messages for the client.
+    pub notices: Vec<String>,
+}
+
+/// The metadata service of a leader. A clone is another handle to the same.
+#[derive(Clone)]
+pub struct Meta {
+    commands: mpsc::Sender<Command>,
+    published: Arc<Published>,
+    ended: watch::Receiver<bool>,
+}
+
+/// What the owning task shows.
+struct Published {
+    state: RwLock<Arc<State>>,
+    versions: watch::Sender<Version>,
+    /// Why the task ended.
+    stopped: Mutex<Option<Error>>,
+}
+
+enum Command {
+    Propose { transaction: TransactionId, record: Vec<u8>, answer: Answer },
+    Shutdown,
+}
+
+type Answer = oneshot::Sender<Result<Applied>>;
+
+impl fmt::Debug for Meta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Meta").field("version", &self.state().version()).finish_non_exhaustive()
+    }
+}
+
+impl Meta {
+    /// Opens the metadata in `directory`, recovers what was committed, and returns when it can take proposals.
+    pub async fn open(directory: &Path, options: MetaOptions) -> Result<Self> {
+        let (commands, queue) = mpsc::channel(QUEUED_PROPOSALS_MAX);
+        let (ended_sender, ended) = watch::channel(false);
+        let (opened_sender, opened) = oneshot::channel();
+        let published =
+            Arc::new(Published { state: RwLock::default(), versions: watch::channel(Version(0)).0, stopped: Mutex::new(None) });
+        let owner = Owner { published: Arc::clone(&published), queue, directory: directory.to_owned(), options };
+        // A thread of its own, because a flush blocks.
+        let spawned = std::thread::Builder::new().name("slipher-meta".to_owned()).spawn(move || {
+            owner.run(opened_sender);
+            // Dropped also when `run` panics; by then the directory is free.
+            drop(ended_sender);
+        });
+        spawned.map_err(|error| Error::io("starting the metadata thread", &error))?;
+        match tokio::time::timeout(Duration::from_secs(OPEN_TIMEOUT_SECONDS), opened).await {
+            Ok(Ok(result)) => result?,
+            Ok(Err(_)) => return Err(damaged_beyond_reading(directory)),
+            Err(_) => {
+                let message =
+                    format!("opening the metadata in \"{}\": no answer for {OPEN_TIMEOUT_SECONDS} s", directory.display());
+                return Err(Error::new(ErrorKind::CannotConnectNow, message));
+            }
+        }
+        Ok(Self { commands, published, ended })
+    }
+
+    /// The state after the last applied record.
+    pub fn state(&self) -> Arc<State> {
+        Arc::clone(&self.published.state.read())
+    }
+
+    /// Tells each new version.
+    pub fn subscribe(&self) -> watch::Receiver<Version> {
+        self.published.versions.subscribe()
+    }
+
+    /// Commits a record and returns when it is applied and durable. An empty transaction id is drawn, a missing time taken
+    /// from the clock. A record with the id of one that was applied before is answered as that one was.
+    ///
+    /// A caller that stops waiting does not take the proposal back.
+    pub async fn propose(&self, mut record: proto::Record) -> Result<Applied> {
+        if record.transaction_id.is_empty() {
+            record.transaction_id = uuid::Uuid::now_v7().as_bytes().to_vec();
+        }
+        if record.proposed_at_us == 0 {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            record.proposed_at_us = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
+        }
+        let transaction = TransactionId::from_bytes(&record.transaction_id)?;
+        let (answer, answered) = oneshot::channel();
+        let command = Command::Propose { transaction, record: record.encode_to_vec(), answer };
+        let wait = Duration::from_secs(PROPOSE_TIMEOUT_SECONDS);
+        let applied = tokio::time::timeout(wait, async {
+            self.commands.send(command).await.map_err(|_| self.stopped())?;
+            answered.await.unwrap_or_else(|_| Err(self.stopped()))
+        });
+        applied.await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::NodeUnavailable, format!("committing a change: no answer for {PROPOSE_TIMEOUT_SECONDS} s"))
+                .with_detail(format!("transaction {transaction} may be committed still")))
+        })
+    }
+
+    /// Ends the service: flushes, and returns when the directory is free.
+    pub async fn shutdown(&self) {
+        // An error means that it has ended, or is about to.
+        let _ = self.commands.send(Command::Shutdown).await;
+        let mut ended = self.ended.clone();
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+
+    fn stopped(&self) -> Error {
+        let reason = self.published.stopped.lock().clone();
+        reason.unwrap_or_else(|| Error::new(ErrorKind::AdminShutdown, "committing a change: the metadata service has ended"))
+    }
+}
+
+/// sled checks much with assertions.
+fn damaged_beyond_reading(directory: &Path) -> Error {
+    let message = format!("opening the metadata in \"{}\": it is damaged", directory.display());
+    Error::new(ErrorKind::DataCorrupted, message)
+        .with_detail("the storage engine gave up; its message is in the log")
+        .with_hint("restore the leader's data directory")
+}
+
+/// For a group of one voter: there is nobody to send to.
+struct NoPeers;
+
+impl Transport for NoPeers {
+    fn send(&mut self, message: raft::eraftpb::Message) {
+        tracing::error!(to = message.to, "metadata message to a voter that is not there");
+    }
+}
+
+/// The owning task.
+struct Owner {
+    published: Arc<Published>,
+    queue: mpsc::Receiver<Command>,
+    directory: PathBuf,
+    options: MetaOptions,
+}
+
+impl Owner {
+    fn run(mut self, opened: oneshot::Sender<Result<()>>) {
+        let replica = match self.open_replica() {
+            Ok(replica) => replica,
+            Err(error) => {
+                let _ = opened.send(Err(error));
+                return;
+            }
+        };
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                let _ = opened.send(Err(Error::io("starting the metadata task", &error)));
+                return;
+            }
+        };
+        if opened.send(Ok(())).is_err() {
+            return;
+        }
+        if let Err(error) = runtime.block_on(self.serve(replica)) {
+            tracing::error!(%error, "the metadata service stops");
+            let stopped = Error::new(error.kind, format!("the metadata service has stopped: {error}"));
+            *self.published.stopped.lock() = Some(stopped.with_hint("restart the leader when the cause is gone"));
+        }
+    }
+
+    /// Recovers the replica and makes it lead its group.
+    fn open_replica(&self) -> Result<Replica<SledStore>> {
+        let store = open_store(&self.directory)?;
+        let compaction = Compaction {
+            after_entries: self.options.snapshot_after_records.max(1),
+            after_bytes: LOG_MAX_BYTES,
+            kept_entries: self.options.kept_records,
+        };
+        let mut replica = Replica::open(REPLICA_ID, &[REPLICA_ID], store, compaction)?;
+        // Nobody else is there to elect: no need to wait for a timeout.
+        replica.campaign()?;
+        replica.process(&mut NoPeers)?;
+        if !replica.is_ready_leader() {
+            return Err(Error::internal(format!(
+                "opening the metadata in \"{}\": the only voter does not lead its group",
+                self.directory.display()
+            )));
+        }
+        self.publish(&replica);
+        tracing::info!(version = replica.state().version().0, applied = replica.applied_index(), "metadata recovered");
+        Ok(replica)
+    }
+
+    fn publish(&self, replica: &Replica<SledStore>) {
+        let state = Arc::clone(replica.state());
+        let version = state.version();
+        *self.published.state.write() = state;
+        self.published.versions.send_if_modified(|known| std::mem::replace(known, version) != version);
+    }
+
+    async fn serve(&mut self, mut replica: Replica<SledStore>) -> Result<()> {
+        let mut ticks = tokio::time::interval(Duration::from_millis(TICK_MILLISECONDS));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut waiting = Waiting::default();
+        let mut batch = Vec::with_capacity(BATCH_PROPOSALS_MAX);
+        loop {
+            tokio::select! {
+                received = self.queue.recv_many(&mut batch, BATCH_PROPOSALS_MAX), if waiting.len() < INFLIGHT_PROPOSALS_MAX => {
+                    if received == 0 {
+                        return Ok(());
+                    }
+                }
+                _ = ticks.tick() => replica.tick(),
+            }
+            let mut shutdown = false;
+            for command in batch.drain(..) {
+                match command {
+                    Command::Propose { transaction, record, answer } => match replica.propose(record) {
+                        Ok(()) => waiting.add(transaction, answer),
+                        Err(error) => drop(answer.send(Err(error))),
+                    },
+                    Command::Shutdown => shutdown = true,
+                }
+            }
+            // All proposals of the batch are one append and one flush.
+            match replica.process(&mut NoPeers) {
+                Ok(applied) => {
+                    self.publish(&replica);
+                    waiting.answer(applied, replica.state());
+                }
+                Err(error) => {
+                    waiting.fail(&error);
+                    return Err(error);
+                }
+            }
+            if shutdown {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn open_store(directory: &Path) -> Result<SledStore> {
+    let deadline = Instant::now() + Duration::from_millis(LOCK_WAIT_MILLISECONDS);
+    loop {
+        match SledStore::open(directory) {
+            // A process that ends, or a handle that is being dropped, needs a moment.
+            Err(error) if error.kind == ErrorKind::CannotConnectNow && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(LOCK_RETRY_MILLISECONDS));
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Who waits for which transaction.
+#[derive(Default)]
+struct Waiting {
+    answers: HashMap<TransactionId, Vec<Answer>>,
+    count: usize,
+}
+
+impl Waiting {
+    fn len(&self) -> usize {
+        self.count
+    }
+
+    fn add(&mut self, transaction: TransactionId, answer: Answer) {
+        self.answers.entry(transaction).or_default().push(answer);
+        self.count += 1;
+    }
+
+    fn answer(&mut self, applied: Vec<AppliedEntry>, state: &Arc<State>) {
+        for entry in applied {
+            let answers = entry.transaction.and_then(|transaction| self.answers.remove(&transaction)).unwrap_or_default();
+            self.count -= answers.len();
+            for answer in answers {
+                let result = entry.result.clone().map(|applied| Applied {
+                    version: applied.version,
+                    state: Arc::clone(state),
+                    created_table: applied.created_table,
+                    notices: applied.notices,
+                });
+                // The client may have gone.
+                let _ = answer.send(result);
+            }
+        }
+    }
+
+    /// What was proposed may be durable or not: the outcome shows after a restart.
+    fn fail(&mut self, error: &Error) {
+        for (transaction, answers) in self.answers.drain() {
+            for answer in answers {
+                let failed = Error::new(error.kind, format!("committing a change: {error}"));
+                let _ = answer.send(Err(failed.with_detail(format!("transaction {transaction} may be committed still"))));
+            }
+        }
+        self.count = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests;

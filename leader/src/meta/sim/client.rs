@@ -1,0 +1,137 @@
+//! What clients of the simulation propose: every kind of change, built on the state of the voter they talk to, so that
+//! concurrent ones conflict.
+
+use super::super::state::State;
+use rand::Rng;
+use rand::rngs::StdRng;
+use slipher_common::SqlType;
+use slipher_proto::meta as proto;
+use slipher_proto::meta::operation::Kind;
+use uuid::Uuid;
+
+const NODES: [u128; 2] = [101, 102];
+const TRANSACTION_FIRST: u128 = 1 << 64;
+const TRANSACTION_LAST: u128 = u128::MAX;
+
+/// All clients together.
+#[derive(Default)]
+pub(super) struct Client {
+    proposed: Vec<proto::Record>,
+    next: u128,
+}
+
+fn id(number: u128) -> Vec<u8> {
+    // Spread, as random ids are.
+    Uuid::from_u128(number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)).as_bytes().to_vec()
+}
+
+fn record(transaction: u128, base_version: u64, kinds: Vec<Kind>) -> proto::Record {
+    proto::Record {
+        transaction_id: id(transaction),
+        base_version,
+        proposed_at_us: 0,
+        operations: kinds.into_iter().map(|kind| proto::Operation { kind: Some(kind) }).collect(),
+    }
+}
+
+impl Client {
+    /// A record that is always applied.
+    pub(super) fn last_record() -> proto::Record {
+        record(TRANSACTION_LAST, 0, Vec::new())
+    }
+
+    /// The next record to propose to a voter with `state`, and whether it was proposed before.
+    pub(super) fn record(&mut self, random: &mut StdRng, state: &State) -> (proto::Record, bool) {
+        if state.cluster().is_none() {
+            return (record(TRANSACTION_FIRST, 0, first_operations()), false);
+        }
+        if !self.proposed.is_empty() && random.random_bool(0.15) {
+            return (self.proposed[random.random_range(0..self.proposed.len())].clone(), true);
+        }
+        self.next += 1;
+        let operations = self.operations(random, state);
+        let made = record(TRANSACTION_FIRST + self.next, state.version().0, operations);
+        self.proposed.push(made.clone());
+        (made, false)
+    }
+
+    fn segment(&mut self, table_id: u64, slice: u32, state: &State) -> proto::Segment {
+        self.next += 1;
+        let placement_epoch = state.placement().slices.get(slice as usize).map_or(0, |placed| placed.epoch);
+        proto::Segment { segment_id: id(self.next), table_id, slice, placement_epoch, ..Default::default() }
+    }
+
+    fn operations(&mut self, random: &mut StdRng, state: &State) -> Vec<Kind> {
+        let slice = random.random_range(0..2);
+        let tables: Vec<_> = state.tables().values().collect();
+        if tables.len() < 3 || random.random_bool(0.1) {
+            let name = format!("t{}", random.random_range(0..6));
+            let if_not_exists = random.random_bool(0.5);
+            let create = Kind::CreateTable(proto::CreateTable { table: Some(definition(name)), if_not_exists });
+            let add = vec![self.segment(0, slice, state)];
+            return vec![create, Kind::ReplaceSegments(proto::ReplaceSegments { table_id: 0, add, remove: Vec::new() })];
+        }
+        let table = tables[random.random_range(0..tables.len())];
+        let table_id = table.table.id.0;
+        match random.random_range(0..10) {
+            0 => vec![Kind::DropTable(proto::DropTable { table_id })],
+            1 => {
+                let expected_next = table.table.columns[0].identity.as_ref().map_or(0, |identity| identity.next);
+                vec![Kind::AdvanceIdentity(proto::AdvanceIdentity { table_id, column_id: 1, expected_next, count: 10 })]
+            }
+            2 => {
+                let name = format!("s{}", random.random_range(0..4));
+                if state.schemas().contains_key(&name) {
+                    return vec![Kind::DropSchema(proto::DropSchema { name, cascade: false, if_exists: false })];
+                }
+                vec![Kind::CreateSchema(proto::CreateSchema { name, ..Default::default() })]
+            }
+            3 => vec![move_slice(state, slice as usize)],
+            _ => {
+                let live = table.segments.keys().take(random.random_range(0..3));
+                let remove = live.map(|segment| segment.to_vec()).collect();
+                let add = vec![self.segment(table_id, slice, state)];
+                vec![Kind::ReplaceSegments(proto::ReplaceSegments { table_id, add, remove })]
+            }
+        }
+    }
+}
+
+fn first_operations() -> Vec<Kind> {
+    let init = proto::InitCluster { cluster_id: id(1), slice_count: 2, replication_factor: 1, hash_version: 1 };
+    let mut kinds = vec![Kind::InitCluster(init)];
+    kinds.extend(NODES.map(|node| {
+        let address = format!("http://127.0.0.1:{node}");
+        Kind::RegisterNode(proto::RegisterNode { node_id: id(node), address, name: String::new() })
+    }));
+    let slices =
+        [0, 1].map(|slice| proto::SlicePlacement { slice, owner: id(NODES[slice as usize]), replicas: Vec::new(), epoch: 1 });
+    kinds.push(Kind::SetPlacement(proto::SetPlacement { slices: slices.into() }));
+    kinds
+}
+
+/// The slice's other node takes it over, in a new epoch.
+fn move_slice(state: &State, slice: usize) -> Kind {
+    let mut slices = state.placement().to_proto();
+    let placed = &mut slices[slice];
+    placed.owner = id(if placed.owner == id(NODES[0]) { NODES[1] } else { NODES[0] });
+    placed.epoch += 1;
+    Kind::SetPlacement(proto::SetPlacement { slices })
+}
+
+fn definition(name: String) -> proto::Table {
+    let column = proto::Column {
+        column_id: 1,
+        name: "n".into(),
+        r#type: Some(SqlType::BigInt.to_proto()),
+        identity: Some(proto::Identity { seed: 1, step: 1, by_default: false, next: 0 }),
+        ..Default::default()
+    };
+    proto::Table {
+        schema: "public".into(),
+        name,
+        columns: vec![column],
+        dist_style: proto::DistStyle::Even.into(),
+        ..Default::default()
+    }
+}

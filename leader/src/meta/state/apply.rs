@@ -1,0 +1,264 @@
+//! Applying a record: all of its operations or none.
+
+use super::{AppliedRecord, ClusterInfo, FIRST_OBJECT_ID, NodeInfo, PUBLIC_SCHEMA_ID, SchemaState, State, User};
+use slipher_common::catalog::{ADMIN_USER, PUBLIC_SCHEMA};
+use slipher_common::error::did_you_mean;
+use slipher_common::ids::{ClusterId, NodeId, TableId, TransactionId, Version};
+use slipher_common::placement::Placement;
+use slipher_common::{Error, ErrorKind, Result};
+use slipher_proto::meta as proto;
+use slipher_proto::meta::operation::Kind;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What `table_id` 0 stands for in operations after a CREATE TABLE of the same record.
+pub(super) enum LastCreated {
+    /// The record has not created a table yet.
+    None,
+    /// This table.
+    Table(TableId),
+    /// IF NOT EXISTS found one: what refers to it does nothing.
+    Skipped,
+}
+
+/// A record on its way: the state it would make.
+pub(super) struct Draft {
+    pub(super) state: State,
+    pub(super) version: Version,
+    pub(super) last_created: LastCreated,
+    pub(super) created_table: Option<TableId>,
+    pub(super) notices: Vec<String>,
+    dropped_users: BTreeSet<String>,
+}
+
+/// 40001: what the record was built on is no longer so.
+pub(super) fn conflict(what: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::SerializationFailure, format!("conflict with concurrent transaction: {what}"))
+        .with_hint("run the transaction again")
+}
+
+impl State {
+    /// Applies the record at a Raft index. An error leaves the state as it was.
+    pub fn apply(&mut self, index: u64, record: &proto::Record) -> Result<AppliedRecord> {
+        let transaction = TransactionId::from_bytes(&record.transaction_id)?;
+        if index <= self.version.0 {
+            return Err(Error::internal(format!("applying record {index} to version {}: it is not newer", self.version)));
+        }
+        if let Some(version) = self.recent.version_of(transaction) {
+            return Ok(AppliedRecord { version, created_table: self.last_created_at(version), notices: Vec::new() });
+        }
+        if record.base_version >= index {
+            return Err(Error::internal(format!("applying record {index}: its base version {} is newer", record.base_version)));
+        }
+        let mut draft = Draft {
+            state: self.clone(),
+            version: Version(index),
+            last_created: LastCreated::None,
+            created_table: None,
+            notices: Vec::new(),
+            dropped_users: BTreeSet::new(),
+        };
+        for operation in &record.operations {
+            draft.apply(operation)?;
+        }
+        draft.check_dropped_users()?;
+        draft.state.version = draft.version;
+        draft.state.recent.insert(transaction, draft.version);
+        *self = draft.state;
+        Ok(AppliedRecord { version: self.version, created_table: draft.created_table, notices: draft.notices })
+    }
+
+    /// The last table that a version created, if it is still there. Ids grow in the order of creation.
+    fn last_created_at(&self, version: Version) -> Option<TableId> {
+        self.tables.iter().rev().find(|(_, table)| table.created_version == version).map(|(id, _)| *id)
+    }
+}
+
+impl Draft {
+    fn apply(&mut self, operation: &proto::Operation) -> Result<()> {
+        let Some(kind) = &operation.kind else {
+            return Err(Error::internal("applying a record: an operation is of a kind that this release does not know"));
+        };
+        if !matches!(kind, Kind::InitCluster(_)) {
+            self.state.require_cluster()?;
+        }
+        match kind {
+            Kind::InitCluster(operation) => self.init_cluster(operation),
+            Kind::RegisterNode(operation) => self.register_node(operation),
+            Kind::SetPlacement(operation) => self.set_placement(operation),
+            Kind::CreateSchema(operation) => self.create_schema(operation),
+            Kind::DropSchema(operation) => self.drop_schema(operation),
+            Kind::CreateTable(operation) => self.create_table(operation),
+            Kind::DropTable(operation) => self.drop_table(operation),
+            Kind::ReplaceSegments(operation) => self.replace_segments(operation),
+            Kind::PutUser(operation) => self.put_user(operation),
+            Kind::DropUser(operation) => self.drop_user(operation),
+            Kind::AdvanceIdentity(operation) => self.advance_identity(operation),
+        }
+    }
+
+    fn init_cluster(&mut self, operation: &proto::InitCluster) -> Result<()> {
+        if let Some(cluster) = &self.state.cluster {
+            let message = format!("the cluster is initialized already, with id {}", cluster.id);
+            return Err(Error::new(ErrorKind::DuplicateObject, message));
+        }
+        let cluster = cluster_from_proto(operation)?;
+        self.state.cluster = Some(cluster);
+        let public = SchemaState {
+            id: PUBLIC_SCHEMA_ID,
+            name: PUBLIC_SCHEMA.to_owned(),
+            owner: ADMIN_USER.to_owned(),
+            tables: BTreeMap::new(),
+        };
+        Arc::make_mut(&mut self.state.schemas).insert(PUBLIC_SCHEMA.to_owned(), Arc::new(public));
+        Ok(())
+    }
+
+    fn register_node(&mut self, operation: &proto::RegisterNode) -> Result<()> {
+        let node = node_from_proto(operation)?;
+        Arc::make_mut(&mut self.state.nodes).insert(node.id, node);
+        Ok(())
+    }
+
+    fn set_placement(&mut self, operation: &proto::SetPlacement) -> Result<()> {
+        let placement = Placement::from_proto(&operation.slices)?;
+        let slice_count = self.state.require_cluster()?.slice_count as usize;
+        if placement.slices.len() != slice_count {
+            let message = format!("setting the placement: it has {} slices, the cluster {slice_count}", placement.slices.len());
+            return Err(Error::internal(message));
+        }
+        for (slice, placed) in placement.slices.iter().enumerate() {
+            let mut copies = BTreeSet::new();
+            for node in std::iter::once(&placed.owner).chain(&placed.replicas) {
+                if !self.state.nodes.contains_key(node) {
+                    return Err(Error::internal(format!("setting the placement of slice {slice}: unknown node {node}")));
+                }
+                if !copies.insert(*node) {
+                    return Err(Error::internal(format!("setting the placement of slice {slice}: node {node} stands twice")));
+                }
+            }
+            let Some(current) = self.state.placement.slices.get(slice) else {
+                continue;
+            };
+            // Without a newer epoch, receipts of the old owner would pass.
+            let lowest = current.epoch + u64::from(current.owner != placed.owner);
+            if placed.epoch < lowest {
+                let what = format!("slice {slice} has placement epoch {}, the new placement {}", current.epoch, placed.epoch);
+                return Err(conflict(what));
+            }
+        }
+        self.state.placement = Arc::new(placement);
+        Ok(())
+    }
+
+    fn put_user(&mut self, operation: &proto::PutUser) -> Result<()> {
+        let Some(user) = &operation.user else {
+            return Err(Error::internal("creating a user: the record holds none"));
+        };
+        let user = user_from_proto(user)?;
+        if self.state.users.contains_key(&user.name) {
+            return Err(Error::new(ErrorKind::DuplicateObject, format!("user \"{}\" already exists", user.name)));
+        }
+        Arc::make_mut(&mut self.state.users).insert(user.name.clone(), user);
+        Ok(())
+    }
+
+    fn drop_user(&mut self, operation: &proto::DropUser) -> Result<()> {
+        let name = &operation.name;
+        if Arc::make_mut(&mut self.state.users).remove(name).is_none() {
+            return Err(Error::new(ErrorKind::UndefinedObject, format!("user \"{name}\" does not exist"))
+                .with_hint(did_you_mean(name, self.state.users.keys().map(String::as_str))));
+        }
+        self.dropped_users.insert(name.clone());
+        Ok(())
+    }
+
+    /// After the last operation, so that dropping a user and putting it again in one record is how a user is altered.
+    fn check_dropped_users(&self) -> Result<()> {
+        for name in self.dropped_users.iter().filter(|name| !self.state.users.contains_key(*name)) {
+            let schemas = self.state.schemas.values().filter(|schema| schema.owner == *name);
+            let tables = self.state.tables.values().filter(|table| table.table.owner == *name);
+            let owned = schemas
+                .map(|schema| format!("owner of schema {}", schema.name))
+                .chain(tables.map(|table| format!("owner of table {}", table.table)));
+            let owned = list_objects(owned);
+            if !owned.is_empty() {
+                let message = format!("user \"{name}\" cannot be dropped because the user owns some object");
+                return Err(Error::new(ErrorKind::DependentObjects, message).with_detail(owned));
+            }
+        }
+        Ok(())
+    }
+
+    /// The id of a new object: `wanted`, or the next one when that is 0.
+    pub(super) fn take_object_id(&mut self, wanted: u64) -> Result<u64> {
+        let id = if wanted == 0 { self.state.next_object_id } else { wanted };
+        if id < self.state.next_object_id {
+            return Err(Error::internal(format!(
+                "creating an object with id {id}: ids below {} are used",
+                self.state.next_object_id
+            )));
+        }
+        let next = id.checked_add(1).ok_or_else(|| Error::new(ErrorKind::ProgramLimit, "the cluster has no object ids left"))?;
+        self.state.next_object_id = next.max(FIRST_OBJECT_ID);
+        Ok(id)
+    }
+}
+
+/// One object per line, with a limit, as details of 2BP01.
+pub(super) fn list_objects(objects: impl Iterator<Item = String>) -> String {
+    const LISTED_OBJECTS_MAX: usize = 100;
+    let mut lines: Vec<String> = objects.collect();
+    let more = lines.len().saturating_sub(LISTED_OBJECTS_MAX);
+    if more > 0 {
+        lines.truncate(LISTED_OBJECTS_MAX);
+        lines.push(format!("and {more} other objects"));
+    }
+    lines.join("\n")
+}
+
+/// Checks a name that a record brings.
+pub(super) fn check_name(what: &str, name: &str) -> Result<()> {
+    if name.is_empty() {
+        return Err(Error::new(ErrorKind::InvalidName, format!("zero-length name of a {what}")));
+    }
+    Ok(())
+}
+
+pub(super) fn cluster_from_proto(stored: &proto::InitCluster) -> Result<ClusterInfo> {
+    let cluster = ClusterInfo {
+        id: ClusterId::from_bytes(&stored.cluster_id)?,
+        slice_count: stored.slice_count,
+        replication_factor: stored.replication_factor,
+        hash_version: stored.hash_version,
+    };
+    // u32::MAX stands for "every node" in the place of a slice.
+    if cluster.slice_count == 0 || cluster.slice_count == u32::MAX || cluster.replication_factor == 0 || cluster.hash_version == 0
+    {
+        return Err(Error::new(
+            ErrorKind::InvalidParameter,
+            format!(
+                "initializing the cluster with {} slices, replication factor {}, hash version {}: each must be at least 1",
+                cluster.slice_count, cluster.replication_factor, cluster.hash_version
+            ),
+        ));
+    }
+    Ok(cluster)
+}
+
+pub(super) fn node_from_proto(stored: &proto::RegisterNode) -> Result<NodeInfo> {
+    if stored.address.is_empty() {
+        return Err(Error::new(ErrorKind::InvalidParameter, format!("registering node \"{}\": it gave no address", stored.name)));
+    }
+    Ok(NodeInfo { id: NodeId::from_bytes(&stored.node_id)?, address: stored.address.clone(), name: stored.name.clone() })
+}
+
+pub(super) fn user_from_proto(stored: &proto::User) -> Result<User> {
+    check_name("user", &stored.name)?;
+    Ok(User {
+        name: stored.name.clone(),
+        superuser: stored.superuser,
+        scram_verifier: stored.scram_verifier.clone(),
+        can_create_database: stored.can_create_database,
+    })
+}

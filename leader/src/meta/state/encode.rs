@@ -1,0 +1,135 @@
+//! The whole state in its frozen form: the body of a Raft snapshot.
+
+use super::apply::{cluster_from_proto, node_from_proto, user_from_proto};
+use super::{FIRST_OBJECT_ID, SchemaState, State, TableState};
+use slipher_common::catalog::Table;
+use slipher_common::ids::{TransactionId, Version};
+use slipher_common::manifest::Segment;
+use slipher_common::placement::Placement;
+use slipher_common::{Error, ErrorKind, Result};
+use slipher_proto::meta as proto;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl State {
+    /// The frozen form; equal states give equal bytes.
+    pub fn to_proto(&self) -> proto::State {
+        proto::State {
+            version: self.version.0,
+            cluster: self.cluster.map(|cluster| proto::InitCluster {
+                cluster_id: cluster.id.to_vec(),
+                slice_count: cluster.slice_count,
+                replication_factor: cluster.replication_factor,
+                hash_version: cluster.hash_version,
+            }),
+            nodes: self
+                .nodes
+                .values()
+                .map(|node| proto::RegisterNode {
+                    node_id: node.id.to_vec(),
+                    address: node.address.clone(),
+                    name: node.name.clone(),
+                })
+                .collect(),
+            placement: self.placement.to_proto(),
+            schemas: self
+                .schemas
+                .values()
+                .map(|schema| proto::CreateSchema {
+                    schema_id: schema.id,
+                    name: schema.name.clone(),
+                    owner: schema.owner.clone(),
+                    if_not_exists: false,
+                })
+                .collect(),
+            tables: self.tables.values().map(|table| table_to_proto(table)).collect(),
+            users: self
+                .users
+                .values()
+                .map(|user| proto::User {
+                    name: user.name.clone(),
+                    superuser: user.superuser,
+                    scram_verifier: user.scram_verifier.clone(),
+                    can_create_database: user.can_create_database,
+                })
+                .collect(),
+            next_object_id: self.next_object_id,
+            recent_transactions: self
+                .recent
+                .in_order()
+                .into_iter()
+                .map(|(transaction, version)| proto::AppliedTransaction {
+                    transaction_id: transaction.to_vec(),
+                    version: version.0,
+                })
+                .collect(),
+        }
+    }
+
+    /// Reads the frozen form.
+    pub fn from_proto(stored: &proto::State) -> Result<Self> {
+        Self::read(stored).map_err(|error| {
+            Error::new(ErrorKind::DataCorrupted, format!("reading the metadata at version {}: {error}", stored.version))
+        })
+    }
+
+    fn read(stored: &proto::State) -> Result<Self> {
+        let mut state = Self {
+            version: Version(stored.version),
+            cluster: stored.cluster.as_ref().map(cluster_from_proto).transpose()?,
+            placement: Arc::new(Placement::from_proto(&stored.placement)?),
+            next_object_id: stored.next_object_id.max(FIRST_OBJECT_ID),
+            ..Self::default()
+        };
+        let nodes = Arc::make_mut(&mut state.nodes);
+        for node in &stored.nodes {
+            let node = node_from_proto(node)?;
+            nodes.insert(node.id, node);
+        }
+        let schemas = Arc::make_mut(&mut state.schemas);
+        for schema in &stored.schemas {
+            let (name, owner) = (schema.name.clone(), schema.owner.clone());
+            let read = SchemaState { id: schema.schema_id, name: name.clone(), owner, tables: BTreeMap::new() };
+            schemas.insert(name, Arc::new(read));
+        }
+        let users = Arc::make_mut(&mut state.users);
+        for user in &stored.users {
+            let user = user_from_proto(user)?;
+            users.insert(user.name.clone(), user);
+        }
+        for table in &stored.tables {
+            state.read_table(table)?;
+        }
+        for applied in &stored.recent_transactions {
+            state.recent.insert(TransactionId::from_bytes(&applied.transaction_id)?, Version(applied.version));
+        }
+        Ok(state)
+    }
+
+    fn read_table(&mut self, stored: &proto::TableState) -> Result<()> {
+        let definition = stored.table.as_ref().ok_or_else(|| Error::internal("a table has no definition"))?;
+        let mut segments = BTreeMap::new();
+        for segment in &stored.segments {
+            let segment = Segment::from_proto(segment)?;
+            if !self.live_segments.insert(segment.id) {
+                return Err(Error::internal(format!("segment {} stands twice", segment.id)));
+            }
+            segments.insert(segment.id, Arc::new(segment));
+        }
+        self.insert_table(TableState {
+            table: Arc::new(Table::from_proto(definition)?),
+            created_version: Version(stored.created_version),
+            changed_version: Version(stored.changed_version),
+            segments: Arc::new(segments),
+        })
+    }
+}
+
+fn table_to_proto(table: &TableState) -> proto::TableState {
+    proto::TableState {
+        table: Some(table.table.to_proto()),
+        created_version: table.created_version.0,
+        changed_version: table.changed_version.0,
+        segments: table.segments.values().map(|segment| segment.to_proto()).collect(),
+    }
+}

@@ -1,0 +1,218 @@
+//! The metadata state machine: a pure function of (state, record). No clock, no IO, no randomness; iteration is ordered.
+//!
+//! A [`State`] is a handful of `Arc`s, so a clone is cheap and a reader keeps the version it started with.
+
+mod apply;
+mod encode;
+mod recent;
+mod segment_index;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use self::recent::RecentTransactions;
+use self::segment_index::SegmentIndex;
+use slipher_common::catalog::Table;
+use slipher_common::error::did_you_mean;
+use slipher_common::ids::{ClusterId, NodeId, SegmentId, TableId, Version};
+use slipher_common::manifest::Segment;
+use slipher_common::placement::Placement;
+use slipher_common::{Error, ErrorKind, Result};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// The id of the schema that is there from the start, PostgreSQL's.
+pub const PUBLIC_SCHEMA_ID: u64 = 2200;
+/// Ids below are left to the objects that every database has.
+pub const FIRST_OBJECT_ID: u64 = 100_000;
+
+/// What was decided when the cluster was made, for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClusterInfo {
+    /// The cluster.
+    pub id: ClusterId,
+    /// Number of slices, S.
+    pub slice_count: u32,
+    /// Copies of each slice where there are enough nodes.
+    pub replication_factor: u32,
+    /// Version of the distribution hash.
+    pub hash_version: u32,
+}
+
+/// A compute node that registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeInfo {
+    /// The node.
+    pub id: NodeId,
+    /// `http://host:port` of its internal gRPC.
+    pub address: String,
+    /// What people call it.
+    pub name: String,
+}
+
+/// A schema and the names in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaState {
+    /// Never reused.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// The user who made it.
+    pub owner: String,
+    /// Its tables by name.
+    pub tables: BTreeMap<String, TableId>,
+}
+
+/// One table and its manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableState {
+    /// The definition.
+    pub table: Arc<Table>,
+    /// The version that created it.
+    pub created_version: Version,
+    /// The last version that changed its definition or its segments (handing out identity values is not a change).
+    pub changed_version: Version,
+    /// The live segments.
+    pub segments: Arc<BTreeMap<SegmentId, Arc<Segment>>>,
+}
+
+/// A database user.
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    /// The name.
+    pub name: String,
+    /// Checks do not apply.
+    pub superuser: bool,
+    /// SCRAM-SHA-256 verifier. Never logged.
+    pub scram_verifier: String,
+    /// May create databases.
+    pub can_create_database: bool,
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User").field("name", &self.name).field("superuser", &self.superuser).finish_non_exhaustive()
+    }
+}
+
+/// What applying a record did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppliedRecord {
+    /// The version the record made; the old one for a record that had been applied before.
+    pub version: Version,
+    /// The last table the record created.
+    pub created_table: Option<TableId>,
+    /// Messages for the client.
+    pub notices: Vec<String>,
+}
+
+/// Everything the cluster knows of itself at one version.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    version: Version,
+    cluster: Option<ClusterInfo>,
+    nodes: Arc<BTreeMap<NodeId, NodeInfo>>,
+    placement: Arc<Placement>,
+    schemas: Arc<BTreeMap<String, Arc<SchemaState>>>,
+    tables: Arc<BTreeMap<TableId, Arc<TableState>>>,
+    users: Arc<BTreeMap<String, User>>,
+    live_segments: SegmentIndex,
+    next_object_id: u64,
+    recent: RecentTransactions,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            version: Version(0),
+            cluster: None,
+            nodes: Arc::default(),
+            placement: Arc::default(),
+            schemas: Arc::default(),
+            tables: Arc::default(),
+            users: Arc::default(),
+            live_segments: SegmentIndex::default(),
+            next_object_id: FIRST_OBJECT_ID,
+            recent: RecentTransactions::default(),
+        }
+    }
+}
+
+impl State {
+    /// The Raft index of the last applied record.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The id that the next object gets; lower ones are taken.
+    pub fn next_object_id(&self) -> u64 {
+        self.next_object_id
+    }
+
+    /// What was decided when the cluster was made; `None` before that.
+    pub fn cluster(&self) -> Option<&ClusterInfo> {
+        self.cluster.as_ref()
+    }
+
+    /// The registered compute nodes.
+    pub fn nodes(&self) -> &BTreeMap<NodeId, NodeInfo> {
+        &self.nodes
+    }
+
+    /// Where each slice lives; empty until the slices are dealt.
+    pub fn placement(&self) -> &Arc<Placement> {
+        &self.placement
+    }
+
+    /// All schemas by name.
+    pub fn schemas(&self) -> &BTreeMap<String, Arc<SchemaState>> {
+        &self.schemas
+    }
+
+    /// All tables by id.
+    pub fn tables(&self) -> &BTreeMap<TableId, Arc<TableState>> {
+        &self.tables
+    }
+
+    /// All users by name.
+    pub fn users(&self) -> &BTreeMap<String, User> {
+        &self.users
+    }
+
+    /// The table of a name.
+    pub fn table(&self, schema: &str, name: &str) -> Option<&Arc<TableState>> {
+        let id = self.schemas.get(schema)?.tables.get(name)?;
+        self.tables.get(id)
+    }
+
+    /// The table of an id.
+    pub fn table_by_id(&self, id: TableId) -> Option<&Arc<TableState>> {
+        self.tables.get(&id)
+    }
+
+    /// The schema of a name, or 3F000 with the nearest name as a hint.
+    pub fn find_schema(&self, name: &str) -> Result<&Arc<SchemaState>> {
+        self.schemas.get(name).ok_or_else(|| {
+            Error::new(ErrorKind::UndefinedSchema, format!("schema \"{name}\" does not exist"))
+                .with_hint(did_you_mean(name, self.schemas.keys().map(String::as_str)))
+        })
+    }
+
+    /// The table of a name, or 3F000 or 42P01 with the nearest name as a hint.
+    pub fn find_table(&self, schema: &str, name: &str) -> Result<&Arc<TableState>> {
+        let names = &self.find_schema(schema)?.tables;
+        names.get(name).and_then(|id| self.tables.get(id)).ok_or_else(|| {
+            Error::new(ErrorKind::UndefinedTable, format!("relation \"{schema}.{name}\" does not exist"))
+                .with_hint(did_you_mean(name, names.keys().map(String::as_str)))
+        })
+    }
+
+    /// The cluster, or an error that says that there is none yet.
+    pub fn require_cluster(&self) -> Result<&ClusterInfo> {
+        self.cluster.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::CannotConnectNow, "the cluster has not been initialized yet")
+                .with_hint("try again when the leader has started")
+        })
+    }
+}

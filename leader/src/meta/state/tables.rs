@@ -1,0 +1,238 @@
+//! Operations on schemas, tables and their segments.
+
+use super::apply::{Draft, LastCreated, check_name, conflict, list_objects};
+use super::{SchemaState, State, TableState};
+use slipher_common::catalog::{Distribution, Table};
+use slipher_common::ids::{ColumnId, SegmentId, SliceId, TableId};
+use slipher_common::manifest::Segment;
+use slipher_common::{Error, ErrorKind, Result};
+use slipher_proto::meta as proto;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+impl Draft {
+    pub(super) fn create_schema(&mut self, operation: &proto::CreateSchema) -> Result<()> {
+        let name = &operation.name;
+        check_name("schema", name)?;
+        if self.state.schemas.contains_key(name) {
+            if operation.if_not_exists {
+                self.notices.push(format!("schema \"{name}\" already exists, skipping"));
+                return Ok(());
+            }
+            return Err(Error::new(ErrorKind::DuplicateSchema, format!("schema \"{name}\" already exists")));
+        }
+        let id = self.take_object_id(operation.schema_id)?;
+        let schema = SchemaState { id, name: name.clone(), owner: operation.owner.clone(), tables: BTreeMap::new() };
+        Arc::make_mut(&mut self.state.schemas).insert(name.clone(), Arc::new(schema));
+        Ok(())
+    }
+
+    pub(super) fn drop_schema(&mut self, operation: &proto::DropSchema) -> Result<()> {
+        let name = &operation.name;
+        if operation.if_exists && !self.state.schemas.contains_key(name) {
+            self.notices.push(format!("schema \"{name}\" does not exist, skipping"));
+            return Ok(());
+        }
+        let tables = self.state.find_schema(name)?.tables.clone();
+        if !operation.cascade && !tables.is_empty() {
+            let dependents = tables.keys().map(|table| format!("table {name}.{table} depends on schema {name}"));
+            let message = format!("cannot drop schema \"{name}\" because other objects depend on it");
+            return Err(Error::new(ErrorKind::DependentObjects, message)
+                .with_detail(list_objects(dependents))
+                .with_hint("use DROP SCHEMA ... CASCADE to drop the dependent objects too"));
+        }
+        match tables.keys().next() {
+            Some(table) if tables.len() == 1 => self.notices.push(format!("drop cascades to table {name}.{table}")),
+            Some(_) => self.notices.push(format!("drop cascades to {} tables", tables.len())),
+            None => {}
+        }
+        for id in tables.values() {
+            self.remove_table(*id);
+        }
+        Arc::make_mut(&mut self.state.schemas).remove(name);
+        Ok(())
+    }
+
+    pub(super) fn create_table(&mut self, operation: &proto::CreateTable) -> Result<()> {
+        let Some(definition) = &operation.table else {
+            return Err(Error::internal("creating a table: the record holds no definition"));
+        };
+        let mut table = Table::from_proto(definition)?;
+        check_name("table", &table.name)?;
+        check_columns(&table)?;
+        if self.state.find_schema(&table.schema)?.tables.contains_key(&table.name) {
+            if operation.if_not_exists {
+                self.notices.push(format!("relation \"{}\" already exists, skipping", table.name));
+                self.last_created = LastCreated::Skipped;
+                return Ok(());
+            }
+            return Err(Error::new(ErrorKind::DuplicateTable, format!("relation \"{}\" already exists", table.name)));
+        }
+        table.id = TableId(self.take_object_id(table.id.0)?);
+        self.last_created = LastCreated::Table(table.id);
+        self.created_table = Some(table.id);
+        let created = TableState {
+            table: Arc::new(table),
+            created_version: self.version,
+            changed_version: self.version,
+            segments: Arc::default(),
+        };
+        self.state.insert_table(created)
+    }
+
+    pub(super) fn drop_table(&mut self, operation: &proto::DropTable) -> Result<()> {
+        let id = TableId(operation.table_id);
+        if !self.state.tables.contains_key(&id) {
+            return Err(Error::new(ErrorKind::UndefinedTable, format!("table with id {id} does not exist"))
+                .with_detail("a concurrent transaction may have dropped it"));
+        }
+        self.remove_table(id);
+        Ok(())
+    }
+
+    fn remove_table(&mut self, id: TableId) {
+        let Some(removed) = Arc::make_mut(&mut self.state.tables).remove(&id) else {
+            return;
+        };
+        removed.segments.keys().for_each(|segment| self.state.live_segments.remove(*segment));
+        if let Some(schema) = Arc::make_mut(&mut self.state.schemas).get_mut(&removed.table.schema) {
+            Arc::make_mut(schema).tables.remove(&removed.table.name);
+        }
+    }
+
+    /// The table an operation names, 0 being the one that the record created; `None` when IF NOT EXISTS skipped that.
+    fn resolve_table(&self, id: u64) -> Result<Option<TableId>> {
+        match (id, &self.last_created) {
+            (0, LastCreated::Table(created)) => Ok(Some(*created)),
+            (0, LastCreated::Skipped) => Ok(None),
+            (0, LastCreated::None) => Err(Error::internal("applying a record: table id 0 before the record creates a table")),
+            _ => Ok(Some(TableId(id))),
+        }
+    }
+
+    pub(super) fn replace_segments(&mut self, operation: &proto::ReplaceSegments) -> Result<()> {
+        let Some(id) = self.resolve_table(operation.table_id)? else {
+            return Ok(());
+        };
+        let mut changed = match self.state.tables.get(&id) {
+            Some(current) => TableState::clone(current),
+            None => return Err(conflict(format_args!("table with id {id} was dropped"))),
+        };
+        let table = Arc::clone(&changed.table);
+        let segments = Arc::make_mut(&mut changed.segments);
+        let mut removed = BTreeSet::new();
+        for bytes in &operation.remove {
+            let segment = SegmentId::from_bytes(bytes)?;
+            if segments.remove(&segment).is_none() {
+                return Err(conflict(format_args!("segment {segment} of table \"{table}\" was replaced")));
+            }
+            self.state.live_segments.remove(segment);
+            removed.insert(segment);
+        }
+        for receipt in &operation.add {
+            let mut segment = Segment::from_proto(receipt)?;
+            if operation.table_id == 0 && segment.table == TableId(0) {
+                segment.table = id;
+            }
+            self.state.check_receipt(&table, &segment)?;
+            if removed.contains(&segment.id) || !self.state.live_segments.insert(segment.id) {
+                return Err(Error::internal(format!("adding segment {} to table \"{table}\": its id was used", segment.id)));
+            }
+            segments.insert(segment.id, Arc::new(segment));
+        }
+        changed.changed_version = self.version;
+        Arc::make_mut(&mut self.state.tables).insert(id, Arc::new(changed));
+        Ok(())
+    }
+
+    pub(super) fn advance_identity(&mut self, operation: &proto::AdvanceIdentity) -> Result<()> {
+        let Some(id) = self.resolve_table(operation.table_id)? else {
+            return Ok(());
+        };
+        let mut changed = match self.state.tables.get(&id) {
+            Some(current) => TableState::clone(current),
+            None => return Err(conflict(format_args!("table with id {id} was dropped"))),
+        };
+        let mut table = Table::clone(&changed.table);
+        let wanted = ColumnId(operation.column_id);
+        let column = table.columns.iter_mut().find(|column| column.id == wanted);
+        let Some(identity) = column.and_then(|column| column.identity.as_mut()) else {
+            let message = format!("advancing an identity: column {wanted} of table \"{}\" has none", changed.table);
+            return Err(Error::internal(message));
+        };
+        if identity.next != operation.expected_next {
+            let what =
+                format_args!("identity values of column {wanted} of table \"{}\" were handed out", changed.table).to_string();
+            return Err(conflict(what));
+        }
+        identity.next = identity.next.checked_add(operation.count).ok_or_else(|| {
+            Error::new(ErrorKind::NumericOutOfRange, format!("table \"{}\" has no identity values left", changed.table))
+        })?;
+        changed.table = Arc::new(table);
+        Arc::make_mut(&mut self.state.tables).insert(id, Arc::new(changed));
+        Ok(())
+    }
+}
+
+impl State {
+    /// Puts a table under its id and its name; both must be free and the schema there.
+    pub(super) fn insert_table(&mut self, table: TableState) -> Result<()> {
+        let (schema, name, id) = (&table.table.schema, &table.table.name, table.table.id);
+        let Some(schema) = Arc::make_mut(&mut self.schemas).get_mut(schema) else {
+            return Err(Error::internal(format!("adding table \"{}\": its schema is not there", table.table)));
+        };
+        let named_before = Arc::make_mut(schema).tables.insert(name.clone(), id);
+        let known_before = Arc::make_mut(&mut self.tables).insert(id, Arc::new(table));
+        if named_before.is_some() || known_before.is_some() {
+            return Err(Error::internal(format!("adding table {id}: its id or its name is there already")));
+        }
+        Ok(())
+    }
+
+    /// Whether a receipt is for this table and from the present owner of its slice.
+    fn check_receipt(&self, table: &Table, segment: &Segment) -> Result<()> {
+        let adding = || format!("adding segment {} to table \"{table}\"", segment.id);
+        if segment.table != table.id {
+            return Err(Error::internal(format!("{}: its receipt is for table {}", adding(), segment.table)));
+        }
+        // A copy of an ALL table in one slice, or a slice's rows on every node, would give wrong rows.
+        if (segment.slice == SliceId::ALL) != (table.distribution == Distribution::All) {
+            return Err(Error::internal(format!("{}: slice {} does not fit its distribution", adding(), segment.slice)));
+        }
+        if segment.slice == SliceId::ALL {
+            return Ok(());
+        }
+        let Some(placed) = self.placement.slices.get(segment.slice.0 as usize) else {
+            return Err(Error::internal(format!("{}: slice {} has no placement", adding(), segment.slice)));
+        };
+        if placed.epoch != segment.placement_epoch {
+            return Err(conflict(format_args!("slice {} moved while table \"{table}\" was written", segment.slice))
+                .with_detail(format!("placement epoch is {}, the receipt's {}", placed.epoch, segment.placement_epoch)));
+        }
+        Ok(())
+    }
+}
+
+/// What a definition says of its columns must hang together.
+fn check_columns(table: &Table) -> Result<()> {
+    let (mut names, mut ids) = (BTreeSet::new(), BTreeSet::new());
+    for column in &table.columns {
+        check_name("column", &column.name)?;
+        if !names.insert(column.name.as_str()) {
+            let message = format!("column \"{}\" specified more than once", column.name);
+            return Err(Error::new(ErrorKind::DuplicateColumn, message));
+        }
+        if !ids.insert(column.id) {
+            return Err(Error::internal(format!("creating table \"{table}\": column id {} stands twice", column.id)));
+        }
+    }
+    let dist_key = match table.distribution {
+        Distribution::Key(id) => Some(id),
+        Distribution::Even | Distribution::All => None,
+    };
+    let constrained = table.constraints.iter().flat_map(|constraint| &constraint.columns);
+    match dist_key.iter().chain(&table.sort_key).chain(constrained).find(|id| !ids.contains(id)) {
+        Some(id) => Err(Error::internal(format!("creating table \"{table}\": a key names column id {id}, which it has not"))),
+        None => Ok(()),
+    }
+}

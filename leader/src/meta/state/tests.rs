@@ -1,0 +1,297 @@
+//! Records against the state machine, without IO.
+
+use super::*;
+use slipher_common::ids::{ColumnId, SliceId, TransactionId};
+use slipher_proto::meta as proto;
+use slipher_proto::meta::operation::Kind;
+use uuid::Uuid;
+
+fn id(number: u128) -> Vec<u8> {
+    Uuid::from_u128(number).as_bytes().to_vec()
+}
+
+fn record(transaction: u128, operations: impl IntoIterator<Item = Kind>) -> proto::Record {
+    proto::Record {
+        transaction_id: id(transaction),
+        operations: operations.into_iter().map(|kind| proto::Operation { kind: Some(kind) }).collect(),
+        ..Default::default()
+    }
+}
+
+fn create_schema(name: &str, if_not_exists: bool) -> Kind {
+    Kind::CreateSchema(proto::CreateSchema { name: name.into(), owner: "admin".into(), if_not_exists, ..Default::default() })
+}
+
+fn create_table(schema: &str, name: &str, if_not_exists: bool) -> Kind {
+    let column = |column_id, name: &str, identity| proto::Column {
+        column_id,
+        name: name.into(),
+        r#type: Some(slipher_common::SqlType::BigInt.to_proto()),
+        identity,
+        ..Default::default()
+    };
+    let identity = proto::Identity { seed: 1, step: 1, by_default: false, next: 0 };
+    let table = proto::Table {
+        schema: schema.into(),
+        name: name.into(),
+        owner: "admin".into(),
+        columns: vec![column(1, "k", None), column(2, "n", Some(identity))],
+        dist_style: proto::DistStyle::Key.into(),
+        dist_key: Some(1),
+        ..Default::default()
+    };
+    Kind::CreateTable(proto::CreateTable { table: Some(table), if_not_exists })
+}
+
+fn receipt(segment: u128, table: u64, slice: u32, epoch: u64) -> proto::Segment {
+    proto::Segment { segment_id: id(segment), table_id: table, slice, placement_epoch: epoch, rows: 1, ..Default::default() }
+}
+
+fn replace(table_id: u64, add: Vec<proto::Segment>, remove: &[u128]) -> Kind {
+    let remove = remove.iter().map(|segment| id(*segment)).collect();
+    Kind::ReplaceSegments(proto::ReplaceSegments { table_id, add, remove })
+}
+
+fn place(epochs: [u64; 2], owners: [u128; 2]) -> Kind {
+    let slices = (0..2).map(|slice| proto::SlicePlacement {
+        slice: slice as u32,
+        owner: id(owners[slice]),
+        replicas: Vec::new(),
+        epoch: epochs[slice],
+    });
+    Kind::SetPlacement(proto::SetPlacement { slices: slices.collect() })
+}
+
+/// A state with its next index and transaction.
+struct Machine {
+    state: State,
+    next: u64,
+}
+
+impl Machine {
+    /// Two nodes, two slices.
+    fn new() -> Self {
+        let mut machine = Self { state: State::default(), next: 1 };
+        let init = proto::InitCluster { cluster_id: id(7), slice_count: 2, replication_factor: 1, hash_version: 1 };
+        let node = |number| {
+            let address = format!("http://127.0.0.1:{number}");
+            Kind::RegisterNode(proto::RegisterNode { node_id: id(number), address, name: format!("n{number}") })
+        };
+        machine.run([Kind::InitCluster(init), node(101), node(102), place([1, 1], [101, 102])]).unwrap();
+        machine
+    }
+
+    fn run(&mut self, operations: impl IntoIterator<Item = Kind>) -> Result<AppliedRecord> {
+        let record = record(u128::from(self.next) + 1_000_000, operations);
+        self.next += 1;
+        self.state.apply(self.next - 1, &record)
+    }
+
+    fn fails(&mut self, kind: ErrorKind, text: &str, operations: impl IntoIterator<Item = Kind>) -> Error {
+        let before = self.state.clone();
+        let error = self.run(operations).unwrap_err();
+        assert_eq!(error.kind, kind, "{error:?}");
+        assert!(error.message.contains(text), "{error:?}");
+        assert_eq!(self.state, before, "a refused record changed the state");
+        error
+    }
+
+    fn table(&mut self, name: &str) -> u64 {
+        self.run([create_table("public", name, false)]).unwrap().created_table.unwrap().0
+    }
+}
+
+#[test]
+fn all_operations_of_a_record_apply_or_none() {
+    let mut machine = Machine::new();
+    machine.fails(ErrorKind::DuplicateSchema, "schema \"a\"", [create_schema("a", false), create_schema("a", false)]);
+    assert!(machine.state.find_schema("a").is_err());
+    let applied = machine.run([create_schema("a", false), create_table("a", "t", false)]).unwrap();
+    assert_eq!(applied.version, machine.state.version());
+    let table = machine.state.find_table("a", "t").unwrap();
+    assert_eq!(Some(table.table.id), applied.created_table);
+    assert_eq!(table.created_version, applied.version);
+}
+
+#[test]
+fn schemas_and_tables_answer_as_postgresql_does() {
+    let mut machine = Machine::new();
+    machine.table("orders");
+    let error = machine.state.find_table("public", "order").unwrap_err();
+    assert_eq!((error.kind, error.hint.as_deref()), (ErrorKind::UndefinedTable, Some("did you mean \"orders\"?")));
+    let error = machine.fails(ErrorKind::UndefinedSchema, "\"pubic\"", [create_table("pubic", "t", false)]);
+    assert_eq!(error.hint.as_deref(), Some("did you mean \"public\"?"));
+    machine.fails(ErrorKind::DuplicateTable, "relation \"orders\" already exists", [create_table("public", "orders", false)]);
+    let applied = machine.run([create_table("public", "orders", true), create_schema("public", true)]).unwrap();
+    let expected = ["relation \"orders\" already exists, skipping", "schema \"public\" already exists, skipping"];
+    assert_eq!(applied.notices, expected);
+    assert_eq!(applied.created_table, None);
+    machine.fails(ErrorKind::UndefinedTable, "4711", [Kind::DropTable(proto::DropTable { table_id: 4711 })]);
+
+    let drop = |cascade, if_exists, name: &str| Kind::DropSchema(proto::DropSchema { name: name.into(), cascade, if_exists });
+    let error = machine.fails(ErrorKind::DependentObjects, "other objects depend on it", [drop(false, false, "public")]);
+    assert_eq!(error.detail.as_deref(), Some("table public.orders depends on schema public"));
+    machine.fails(ErrorKind::UndefinedSchema, "\"x\" does not exist", [drop(false, false, "x")]);
+    assert_eq!(machine.run([drop(false, true, "x")]).unwrap().notices, ["schema \"x\" does not exist, skipping"]);
+    assert_eq!(machine.run([drop(true, false, "public")]).unwrap().notices, ["drop cascades to table public.orders"]);
+    assert!(machine.state.tables().is_empty() && machine.state.schemas().is_empty());
+    // Ids are not used again.
+    machine.run([create_schema("public", false)]).unwrap();
+    assert!(machine.table("orders") > FIRST_OBJECT_ID + 1);
+}
+
+#[test]
+fn a_definition_must_hang_together() {
+    let mut machine = Machine::new();
+    let with = |change: fn(&mut proto::Table)| match create_table("public", "t", false) {
+        Kind::CreateTable(mut operation) => {
+            operation.table.iter_mut().for_each(change);
+            Kind::CreateTable(operation)
+        }
+        other => other,
+    };
+    machine.fails(ErrorKind::DuplicateColumn, "\"k\"", [with(|table| table.columns[1].name = "k".into())]);
+    machine.fails(ErrorKind::Internal, "column id 1 stands twice", [with(|table| table.columns[1].column_id = 1)]);
+    machine.fails(ErrorKind::Internal, "column id 9", [with(|table| table.dist_key = Some(9))]);
+    machine.fails(ErrorKind::Internal, "column id 9", [with(|table| table.sort_key = vec![1, 9])]);
+    machine.fails(ErrorKind::InvalidName, "zero-length", [with(|table| table.name.clear())]);
+}
+
+#[test]
+fn segments_are_swapped_once() {
+    let mut machine = Machine::new();
+    let table = machine.table("t");
+    let conflict = "conflict with concurrent transaction";
+    machine.run([replace(table, vec![receipt(1, table, 0, 1), receipt(2, table, 1, 1)], &[])]).unwrap();
+    // The loser of two that rewrite the same segment.
+    machine.run([replace(table, vec![receipt(3, table, 0, 1)], &[1])]).unwrap();
+    machine.fails(ErrorKind::SerializationFailure, conflict, [replace(table, vec![receipt(4, table, 0, 1)], &[1])]);
+    machine.fails(ErrorKind::SerializationFailure, conflict, [replace(4711, vec![], &[])]);
+    // Ids are never used twice, in no table.
+    let other = machine.table("other");
+    machine.fails(ErrorKind::Internal, "its id was used", [replace(other, vec![receipt(3, other, 0, 1)], &[])]);
+    machine.fails(ErrorKind::Internal, "its id was used", [replace(table, vec![receipt(3, table, 0, 1)], &[3])]);
+    machine.fails(ErrorKind::Internal, "is for table", [replace(table, vec![receipt(5, other, 0, 1)], &[])]);
+    machine.fails(ErrorKind::Internal, "no placement", [replace(table, vec![receipt(5, table, 2, 1)], &[])]);
+    machine.fails(ErrorKind::Internal, "distribution", [replace(table, vec![receipt(5, table, SliceId::ALL.0, 0)], &[])]);
+    let live: Vec<SegmentId> = machine.state.table("public", "t").unwrap().segments.keys().copied().collect();
+    assert_eq!(live, [SegmentId(Uuid::from_u128(2)), SegmentId(Uuid::from_u128(3))]);
+    assert!(machine.state.table("public", "t").unwrap().changed_version < machine.state.version());
+}
+
+#[test]
+fn a_deposed_owners_receipt_is_refused() {
+    let mut machine = Machine::new();
+    let table = machine.table("t");
+    machine.fails(ErrorKind::SerializationFailure, "placement epoch 1", [place([1, 1], [102, 102])]);
+    machine.fails(ErrorKind::Internal, "unknown node", [place([2, 1], [103, 102])]);
+    machine.run([place([2, 1], [102, 102])]).unwrap();
+    let text = "conflict with concurrent transaction: slice 0 moved";
+    machine.fails(ErrorKind::SerializationFailure, text, [replace(table, vec![receipt(1, table, 0, 1)], &[])]);
+    machine.run([replace(table, vec![receipt(1, table, 0, 2), receipt(2, table, 1, 1)], &[])]).unwrap();
+}
+
+#[test]
+fn create_table_as_fills_the_table_it_creates_or_none() {
+    let mut machine = Machine::new();
+    let ctas = |segment| [create_table("public", "t", true), replace(0, vec![receipt(segment, 0, 0, 1)], &[])];
+    let id = machine.run(ctas(1)).unwrap().created_table.unwrap();
+    let segments = Arc::clone(&machine.state.table_by_id(id).unwrap().segments);
+    assert_eq!(segments.values().map(|segment| segment.table).collect::<Vec<_>>(), [id]);
+    // The table is there: its rows stay as they are.
+    assert_eq!(machine.run(ctas(2)).unwrap().created_table, None);
+    assert_eq!(machine.state.table_by_id(id).unwrap().segments, segments);
+    machine.fails(ErrorKind::Internal, "table id 0", [replace(0, vec![], &[])]);
+}
+
+#[test]
+fn a_record_that_arrives_twice_applies_once() {
+    let mut machine = Machine::new();
+    let ctas = record(5, [create_table("public", "t", false)]);
+    let first = machine.state.apply(10, &ctas).unwrap();
+    machine.state.apply(11, &record(6, [create_schema("s", false)])).unwrap();
+    let second = machine.state.apply(12, &ctas).unwrap();
+    assert_eq!(first, second);
+    assert_eq!(machine.state.version(), Version(11));
+    // A refused one is not remembered: it is judged anew.
+    let drop = record(7, [Kind::DropSchema(proto::DropSchema { name: "s".into(), cascade: false, if_exists: false })]);
+    machine.state.apply(13, &drop).unwrap();
+    let again = record(8, [create_table("s", "t", false)]);
+    machine.state.apply(14, &again).unwrap_err();
+    machine.state.apply(15, &record(9, [create_schema("s", false)])).unwrap();
+    machine.state.apply(16, &again).unwrap();
+    assert!(machine.state.apply(16, &record(10, [])).is_err(), "an index that is not newer");
+}
+
+#[test]
+fn identity_values_are_handed_out_once() {
+    let mut machine = Machine::new();
+    let table_id = machine.table("t");
+    let advance = |column_id, expected_next, count| {
+        Kind::AdvanceIdentity(proto::AdvanceIdentity { table_id, column_id, expected_next, count })
+    };
+    machine.run([advance(2, 0, 100)]).unwrap();
+    machine.fails(ErrorKind::SerializationFailure, "conflict with concurrent transaction", [advance(2, 0, 1)]);
+    machine.fails(ErrorKind::NumericOutOfRange, "identity", [advance(2, 100, u64::MAX)]);
+    machine.fails(ErrorKind::Internal, "has none", [advance(1, 0, 1)]);
+    let table = machine.state.table("public", "t").unwrap();
+    assert_eq!(table.table.columns[1].identity.as_ref().unwrap().next, 100);
+    assert_eq!(table.table.columns[1].id, ColumnId(2));
+}
+
+#[test]
+fn users_are_made_altered_and_dropped() {
+    let mut machine = Machine::new();
+    let put = |name: &str, verifier: &str| {
+        let user = proto::User { name: name.into(), scram_verifier: verifier.into(), ..Default::default() };
+        Kind::PutUser(proto::PutUser { user: Some(user) })
+    };
+    let drop = |name: &str| Kind::DropUser(proto::DropUser { name: name.into() });
+    machine.run([put("admin", "one")]).unwrap();
+    machine.fails(ErrorKind::DuplicateObject, "user \"admin\" already exists", [put("admin", "two")]);
+    let error = machine.fails(ErrorKind::UndefinedObject, "user \"admn\"", [drop("admn")]);
+    assert_eq!(error.hint.as_deref(), Some("did you mean \"admin\"?"));
+    let error = machine.fails(ErrorKind::DependentObjects, "owns some object", [drop("admin")]);
+    assert_eq!(error.detail.as_deref(), Some("owner of schema public"));
+    machine.run([drop("admin"), put("admin", "two")]).unwrap();
+    assert_eq!(machine.state.users()["admin"].scram_verifier, "two");
+    assert!(!format!("{:?}", machine.state).contains("two"), "a verifier in a log");
+}
+
+#[test]
+fn nothing_is_done_before_the_cluster_is_initialized_and_that_once() {
+    let mut state = State::default();
+    let early = state.apply(1, &record(1, [create_schema("s", false)])).unwrap_err();
+    assert_eq!(early.kind, ErrorKind::CannotConnectNow);
+    let mut machine = Machine::new();
+    let init = proto::InitCluster { cluster_id: id(8), slice_count: 2, replication_factor: 1, hash_version: 1 };
+    machine.fails(ErrorKind::DuplicateObject, "initialized already", [Kind::InitCluster(init)]);
+    machine.fails(
+        ErrorKind::Internal,
+        "16",
+        [Kind::RegisterNode(proto::RegisterNode { address: "a".into(), ..Default::default() })],
+    );
+    let unknown =
+        proto::Record { transaction_id: id(3), operations: vec![proto::Operation { kind: None }], ..Default::default() };
+    assert!(machine.state.apply(50, &unknown).is_err());
+    let stale = proto::Record { base_version: 60, ..record(4, []) };
+    assert!(machine.state.apply(51, &stale).is_err());
+}
+
+#[test]
+fn a_snapshot_is_the_whole_state() {
+    let mut machine = Machine::new();
+    let table = machine.table("t");
+    machine.run([replace(table, vec![receipt(1, table, 0, 1)], &[]), create_schema("s", false)]).unwrap();
+    let mut restored = State::from_proto(&machine.state.to_proto()).unwrap();
+    assert_eq!(restored, machine.state);
+    // It goes on as the original does.
+    let next = record(99, [create_table("s", "u", false), replace(0, vec![receipt(2, 0, 1, 1)], &[])]);
+    assert_eq!(restored.apply(40, &next), machine.state.apply(40, &next));
+    assert_eq!(restored, machine.state);
+    assert_eq!(restored.recent.version_of(TransactionId(Uuid::from_u128(99))), Some(Version(40)));
+
+    let mut damaged = machine.state.to_proto();
+    damaged.schemas.clear();
+    assert_eq!(State::from_proto(&damaged).unwrap_err().kind, ErrorKind::DataCorrupted);
+}

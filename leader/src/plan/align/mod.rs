@@ -1,0 +1,322 @@
+//! `align`: places the network boundaries of a finished physical plan, bottom-up, so that every answer is right on any placement.
+//!
+//! Each subtree is in one of three states ([`Spread`]):
+//! - `Single`: it runs once; its rows are all in one task;
+//! - `Replicated`: every task has all of its rows (a DISTSTYLE ALL table, and what is joined from such tables alone);
+//! - `Partitioned`: each row is in exactly one task.
+//!
+//! Rows of a KEY table lie by the slice of their key, and every hash shuffle is rewritten to bucket tokens, which send a row to the
+//! (task, lane) that owns the slice of its key. So any two inputs that are hash-partitioned on equal keys are co-located, wherever
+//! they come from. After a node got its new children, what it requires of them is checked against what they really deliver, and a
+//! shuffle or sort is put in where they do not: the state and the partitioning together are the proof of the plan.
+
+mod joins;
+mod sinks;
+
+use crate::plan::context::QueryContext;
+use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::config::ConfigOptions;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::physical_expr::expressions::Literal;
+use datafusion::physical_expr::{Distribution, Partitioning, PhysicalExpr, ScalarFunctionExpr};
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode};
+use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use datafusion::physical_plan::union::{InterleaveExec, UnionExec};
+use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions};
+use datafusion_distributed::{BroadcastExec, NetworkBroadcastExec, NetworkCoalesceExec, NetworkShuffleExec};
+use slipher_common::distribution::{BUCKET_TOKEN_FUNCTION, bucket_token_udf};
+use slipher_common::plan::{FileScanExec, OnlyTask0Exec, SliceScanExec, SliceSinkExec, TpchScanExec};
+use slipher_common::{Error, ErrorKind};
+use std::sync::Arc;
+
+/// A physical plan.
+pub(super) type Plan = Arc<dyn ExecutionPlan>;
+
+/// Where the rows of a subtree are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spread {
+    /// All in one task.
+    Single,
+    /// All in every task.
+    Replicated,
+    /// Each in one task.
+    Partitioned,
+}
+
+/// A subtree with its boundaries placed.
+#[derive(Clone, Debug)]
+pub(super) struct Aligned {
+    pub(super) plan: Plan,
+    pub(super) spread: Spread,
+}
+
+/// Places the boundaries of `plan`; the result has one partition and runs on the leader.
+pub(crate) fn align(plan: Plan, query: &QueryContext, options: &Arc<ConfigOptions>) -> Result<Plan> {
+    let aligner = Aligner { query, options };
+    let aligned = aligner.walk(plan)?;
+    let gathered = aligner.gather(aligned)?;
+    Ok(match gathered.output_partitioning().partition_count() {
+        1 => gathered,
+        _ => Arc::new(CoalescePartitionsExec::new(gathered)),
+    })
+}
+
+pub(super) struct Aligner<'a> {
+    query: &'a QueryContext,
+    options: &'a Arc<ConfigOptions>,
+}
+
+impl Aligner<'_> {
+    pub(super) fn tasks(&self) -> usize {
+        self.query.layout.tasks()
+    }
+
+    pub(super) fn lanes(&self) -> usize {
+        self.query.layout.lanes
+    }
+
+    fn walk(&self, plan: Plan) -> Result<Aligned> {
+        if let Some(scan) = plan.downcast_ref::<SliceScanExec>() {
+            let spread = if scan.source().replicated { Spread::Replicated } else { Spread::Partitioned };
+            return Ok(Aligned { plan, spread });
+        }
+        if plan.is::<FileScanExec>() || plan.is::<TpchScanExec>() {
+            return Ok(Aligned { plan, spread: Spread::Partitioned });
+        }
+        if plan.is::<RecursiveQueryExec>() {
+            return recursive(plan);
+        }
+        if plan.is::<RepartitionExec>() {
+            return self.repartition(plan);
+        }
+        if plan.is::<CoalescePartitionsExec>() || plan.is::<SortPreservingMergeExec>() {
+            let child = self.walk(only_child(&plan)?)?;
+            let gathered = self.gather(child)?;
+            return Ok(Aligned { plan: with_children(plan, vec![gathered])?, spread: Spread::Single });
+        }
+        if plan.is::<HashJoinExec>() {
+            return self.hash_join(plan);
+        }
+        if plan.is::<NestedLoopJoinExec>() || plan.is::<CrossJoinExec>() {
+            return self.collect_join(plan);
+        }
+        if plan.is::<UnionExec>() || plan.is::<InterleaveExec>() {
+            return self.union(plan);
+        }
+        if plan.is::<SliceSinkExec>() {
+            return self.sink(plan);
+        }
+        match plan.children().len() {
+            // Constants, generated series and the leader's own tables.
+            0 => Ok(Aligned { plan, spread: Spread::Single }),
+            1 => self.unary(plan),
+            _ => self.unknown_join(plan),
+        }
+    }
+
+    /// A node with one child that keeps rows where they are.
+    fn unary(&self, plan: Plan) -> Result<Aligned> {
+        let mut child = self.walk(only_child(&plan)?)?;
+        if child.spread == Spread::Replicated && has_volatile_expression(&plan)? {
+            // Copies of a random() would differ between tasks.
+            child = Aligned { plan: Arc::new(OnlyTask0Exec::new(child.plan)), spread: Spread::Partitioned };
+        }
+        let requirements = plan.input_distribution_requirements();
+        let child = match requirements.child_distribution(0) {
+            Some(required) => self.deliver(child, required)?,
+            None => child,
+        };
+        let spread = child.spread;
+        let sorted = self.sorted_for(&plan, 0, child.plan)?;
+        Ok(Aligned { plan: with_children(plan, vec![sorted])?, spread })
+    }
+
+    /// Makes `child` deliver `required`.
+    fn deliver(&self, child: Aligned, required: &Distribution) -> Result<Aligned> {
+        match required {
+            Distribution::UnspecifiedDistribution => Ok(child),
+            Distribution::SinglePartition => {
+                let gathered = self.gather(child)?;
+                let plan = match gathered.output_partitioning().partition_count() {
+                    1 => gathered,
+                    _ => Arc::new(CoalescePartitionsExec::new(gathered)),
+                };
+                Ok(Aligned { plan, spread: Spread::Single })
+            }
+            #[expect(deprecated, reason = "still accepted beside KeyPartitioned")]
+            Distribution::KeyPartitioned(keys) | Distribution::HashPartitioned(keys) => {
+                let delivered = unmasked(child.plan.output_partitioning());
+                let satisfied = delivered.satisfaction(required, child.plan.equivalence_properties(), true).is_satisfied();
+                match (child.spread, satisfied) {
+                    (Spread::Single | Spread::Partitioned, true) => Ok(child),
+                    (Spread::Single, false) => {
+                        let partitioning = Partitioning::Hash(keys.clone(), self.lanes());
+                        let plan = Arc::new(RepartitionExec::try_new(child.plan, partitioning)?);
+                        Ok(Aligned { plan, spread: Spread::Single })
+                    }
+                    _ => self.shuffle(child, keys),
+                }
+            }
+        }
+    }
+
+    /// `child` with a sort on top where `parent` requires an order that a moved child no longer has.
+    fn sorted_for(&self, parent: &Plan, index: usize, child: Plan) -> Result<Plan> {
+        let Some(Some(required)) = parent.required_input_ordering().into_iter().nth(index) else {
+            return Ok(child);
+        };
+        let required = required.into_single();
+        if child.equivalence_properties().ordering_satisfy_requirement(required.clone())? {
+            return Ok(child);
+        }
+        let sort = SortExec::new(required.into(), child).with_preserve_partitioning(true);
+        Ok(Arc::new(sort))
+    }
+
+    fn repartition(&self, plan: Plan) -> Result<Aligned> {
+        let Some(repartition) = plan.downcast_ref::<RepartitionExec>() else {
+            return Err(defect("a repartition is none"));
+        };
+        let child = self.walk(Arc::clone(repartition.input()))?;
+        match (repartition.partitioning(), child.spread) {
+            (_, Spread::Single) => {
+                Ok(Aligned { plan: with_children(Arc::clone(&plan), vec![child.plan])?, spread: Spread::Single })
+            }
+            (Partitioning::Hash(keys, _), _) => self.shuffle(child, keys),
+            // Spreading over the cores of one process: the lanes do that already.
+            _ => Ok(child),
+        }
+    }
+
+    fn union(&self, plan: Plan) -> Result<Aligned> {
+        let mut children = Vec::new();
+        for child in plan.children() {
+            children.push(self.walk(Arc::clone(child))?);
+        }
+        let first = children.first().map(|child| child.spread).ok_or_else(|| defect("a union has no input"))?;
+        let spread = match children.iter().all(|child| child.spread == first) {
+            true => first,
+            false if children.iter().any(|child| child.spread == Spread::Single) => Spread::Single,
+            false => Spread::Partitioned,
+        };
+        let mut inputs = Vec::new();
+        for child in children {
+            inputs.push(match (spread, child.spread) {
+                (Spread::Single, _) => self.gather(child)?,
+                (Spread::Partitioned, Spread::Replicated) => Arc::new(OnlyTask0Exec::new(child.plan)),
+                _ => child.plan,
+            });
+        }
+        // An interleave wants equal partitionings, which storage and shuffles name differently; who relies on it asks `deliver`.
+        Ok(Aligned { plan: UnionExec::try_new(inputs)?, spread })
+    }
+
+    /// Joins that the planner is not configured to choose.
+    fn unknown_join(&self, plan: Plan) -> Result<Aligned> {
+        let mut inputs = Vec::new();
+        for child in plan.children() {
+            let child = self.walk(Arc::clone(child))?;
+            if child.spread != Spread::Single {
+                return Err(defect(&format!("{} over distributed tables cannot be proven right", plan.name())));
+            }
+            inputs.push(child.plan);
+        }
+        Ok(Aligned { plan: with_children(plan, inputs)?, spread: Spread::Single })
+    }
+
+    /// All rows in the one task above: a network coalesce unless they are there already.
+    pub(super) fn gather(&self, child: Aligned) -> Result<Plan> {
+        let plan = match child.spread {
+            Spread::Single => return Ok(child.plan),
+            Spread::Replicated => Arc::new(OnlyTask0Exec::new(child.plan)),
+            Spread::Partitioned => child.plan,
+        };
+        Ok(Arc::new(NetworkCoalesceExec::try_new(plan, self.tasks(), 1)?))
+    }
+
+    /// Every row to every task.
+    pub(super) fn broadcast(&self, child: Aligned) -> Result<Plan> {
+        let producers = match child.spread {
+            Spread::Replicated => return Ok(child.plan),
+            Spread::Single => 1,
+            Spread::Partitioned => self.tasks(),
+        };
+        Ok(Arc::new(NetworkBroadcastExec::try_new(Arc::new(BroadcastExec::new(child.plan, 1)), producers)?))
+    }
+
+    /// Each row to the (task, lane) that owns the slice of `keys`.
+    pub(super) fn shuffle(&self, child: Aligned, keys: &[Arc<dyn PhysicalExpr>]) -> Result<Aligned> {
+        let (plan, producers): (Plan, usize) = match child.spread {
+            Spread::Single => (child.plan, 1),
+            Spread::Replicated => (Arc::new(OnlyTask0Exec::new(child.plan)), self.tasks()),
+            Spread::Partitioned => (child.plan, self.tasks()),
+        };
+        let tokens: Arc<dyn PhysicalExpr> = Arc::new(Literal::new(ScalarValue::Binary(Some(self.query.tokens.to_bytes()))));
+        let arguments = std::iter::once(tokens).chain(keys.iter().cloned()).collect();
+        let token = ScalarFunctionExpr::try_new(bucket_token_udf(), arguments, &plan.schema(), Arc::clone(self.options))?;
+        let partitioning = Partitioning::Hash(vec![Arc::new(token)], self.lanes());
+        let repartition: Plan = Arc::new(RepartitionExec::try_new(plan, partitioning)?);
+        if producers > 1 && repartition.output_ordering().is_some() {
+            return Err(defect("a shuffle from several tasks claims an order it does not keep"));
+        }
+        let plan = Arc::new(NetworkShuffleExec::try_new(repartition, producers)?);
+        Ok(Aligned { plan, spread: Spread::Partitioned })
+    }
+}
+
+/// A partitioning with the bucket tokens taken off: `Hash([bucket_token(t, a, b)])` is `Hash([a, b])` on the same placement that
+/// storage declares.
+pub(super) fn unmasked(partitioning: &Partitioning) -> Partitioning {
+    if let Partitioning::Hash(keys, lanes) = partitioning
+        && let [key] = keys.as_slice()
+        && let Some(token) = key.downcast_ref::<ScalarFunctionExpr>()
+        && token.name() == BUCKET_TOKEN_FUNCTION
+    {
+        return Partitioning::Hash(token.args()[1..].to_vec(), *lanes);
+    }
+    partitioning.clone()
+}
+
+/// `plan` over other children; what follows from them is computed anew.
+pub(super) fn with_children(plan: Plan, children: Vec<Plan>) -> Result<Plan> {
+    plan.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+}
+
+pub(super) fn only_child(plan: &Plan) -> Result<Plan> {
+    match plan.children().as_slice() {
+        [child] => Ok(Arc::clone(child)),
+        children => Err(defect(&format!("{} has {} children instead of one", plan.name(), children.len()))),
+    }
+}
+
+pub(super) fn defect(what: &str) -> DataFusionError {
+    Error::internal(format!("distributing the plan: {what}")).into()
+}
+
+fn has_volatile_expression(plan: &Plan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_expressions(&mut |expression| {
+        found |= datafusion::physical_expr_common::physical_expr::is_volatile(expression);
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}
+
+fn recursive(plan: Plan) -> Result<Aligned> {
+    if plan.exists(|node| Ok(node.is::<SliceScanExec>()))? {
+        let error = Error::new(ErrorKind::NotSupported, "WITH RECURSIVE over a distributed table is not supported")
+            .with_hint("copy the rows it walks into a VALUES list or unroll the recursion into joins");
+        return Err(error.into());
+    }
+    Ok(Aligned { plan, spread: Spread::Single })
+}
+
+/// Whether a hash join runs partition by partition.
+pub(super) fn is_partitioned(join: &HashJoinExec) -> bool {
+    matches!(join.partition_mode(), PartitionMode::Partitioned)
+}

@@ -1,0 +1,35 @@
+//! What planning and running one query share: the layout of tasks and lanes, and where they are.
+
+use datafusion_distributed::{RouteTasksEvent, RouteTasksEventResponse};
+use slipher_common::Result;
+use slipher_common::distribution::TokenTable;
+use slipher_common::placement::Layout;
+use std::sync::Arc;
+use url::Url;
+
+/// One query's layout, addresses and id. A session extension of its plan and its run.
+#[derive(Clone, Debug)]
+pub(crate) struct QueryContext {
+    /// Names the query in logs, cancellation and memory pools.
+    pub(crate) query_id: String,
+    /// Tasks, lanes and the slot of every slice.
+    pub(crate) layout: Arc<Layout>,
+    /// Internal address of each task's node.
+    pub(crate) addresses: Vec<Url>,
+    /// Token of each slice.
+    pub(crate) tokens: TokenTable,
+}
+
+impl QueryContext {
+    /// Finds the tokens of `layout`.
+    pub(crate) fn new(query_id: String, layout: Arc<Layout>, addresses: Vec<Url>) -> Result<Self> {
+        let tokens = TokenTable::new(&layout.slot_of_slices(), layout.tasks() * layout.lanes)?;
+        Ok(Self { query_id, layout, addresses, tokens })
+    }
+
+    /// Task i of a stage of T tasks goes to the node that serves it; a stage of one task goes to the first node.
+    pub(crate) fn route(&self, event: &RouteTasksEvent<'_>) -> Option<datafusion::error::Result<RouteTasksEventResponse>> {
+        let urls = self.addresses.iter().take(event.task_count).cloned().collect::<Vec<_>>();
+        (urls.len() == event.task_count).then(|| Ok(RouteTasksEventResponse::new(urls)))
+    }
+}

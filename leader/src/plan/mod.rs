@@ -1,0 +1,9 @@
+//! Planning: tables, distribution, explain.
+
+pub(crate) mod align;
+mod all_tables;
+pub(crate) mod context;
+pub(crate) mod explain;
+pub(crate) mod planner;
+pub(crate) mod scalar_subquery;
+pub(crate) mod table;

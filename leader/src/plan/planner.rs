@@ -1,0 +1,116 @@
+//! The engine's planner with Slipher's passes: physical plan, then `align`, then the boundaries are numbered and shipped.
+
+use crate::plan::align::align;
+use crate::plan::all_tables::JoinAllTablesLocally;
+use crate::plan::context::QueryContext;
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::error::Result;
+use datafusion::execution::context::QueryPlanner;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use datafusion::prelude::SessionConfig;
+use datafusion_distributed::{
+    DistributedExt, DistributedLeafExec, RouteTasksEvent, ScaleUpLeafNodeEvent, ScaleUpLeafNodeEventResponse,
+    SessionStateBuilderExt, WorkerResolver,
+};
+use slipher_common::channels::NodeChannels;
+use slipher_common::plan::{QUERY_ID_HEADER, SliceScanExec, SlipherCodec};
+use std::sync::Arc;
+use tonic::codegen::http::{HeaderMap, HeaderName, HeaderValue};
+use url::Url;
+
+/// Plans with [`QueryContext`] from the session's extensions.
+#[derive(Debug)]
+struct SlicePlanner;
+
+#[async_trait]
+impl QueryPlanner for SlicePlanner {
+    async fn create_physical_plan(&self, logical: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
+        let plan = DefaultPhysicalPlanner::default().create_physical_plan(logical, session).await?;
+        match session.config().get_extension::<QueryContext>() {
+            Some(query) => align(plan, &query, session.config().options()),
+            None => Ok(plan),
+        }
+    }
+}
+
+struct TaskUrls(Vec<Url>);
+
+impl WorkerResolver for TaskUrls {
+    fn get_urls(&self) -> Result<Vec<Url>> {
+        Ok(self.0.clone())
+    }
+}
+
+/// The settings that distributed plans need to be right; engine-notes A1 and A7 give the reason of each.
+pub(crate) fn engine_config(lanes: usize) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_target_partitions(lanes)
+        .with_information_schema(false)
+        .with_create_default_catalog_and_schema(false)
+        .with_default_catalog_and_schema(slipher_common::catalog::DATABASE, slipher_common::catalog::PUBLIC_SCHEMA);
+    let options = config.options_mut();
+    slipher_common::plan::apply_engine_options(options);
+    options.sql_parser.dialect = datafusion::common::config::Dialect::Redshift;
+    config
+}
+
+/// A session for statements that touch no slices: expressions and the leader's own tables.
+pub(crate) fn local_state(lanes: usize, runtime: Arc<RuntimeEnv>) -> SessionStateBuilder {
+    SessionStateBuilder::new().with_config(engine_config(lanes)).with_runtime_env(runtime).with_default_features()
+}
+
+/// A session for one query over `query`'s layout.
+pub(crate) fn query_state(
+    query: Arc<QueryContext>,
+    channels: NodeChannels,
+    runtime: Arc<RuntimeEnv>,
+    collect_metrics: bool,
+) -> Result<SessionState> {
+    let tasks = query.layout.tasks();
+    let config = engine_config(query.layout.lanes).with_extension(Arc::clone(&query));
+    let mut rules = PhysicalOptimizer::default().rules;
+    let after_selection = rules.iter().position(|rule| rule.name() == "join_selection").map_or(rules.len(), |index| index + 1);
+    rules.insert(after_selection, Arc::new(JoinAllTablesLocally));
+    let routing = Arc::clone(&query);
+    let builder = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_physical_optimizer_rules(rules)
+        .with_query_planner(Arc::new(SlicePlanner))
+        .with_distributed_planner()
+        .with_distributed_user_codec(SlipherCodec)
+        .with_distributed_channel_resolver(channels)
+        .with_distributed_passthrough_headers(query_headers(&query)?)?
+        .with_distributed_worker_resolver(TaskUrls(query.addresses.clone()))
+        .with_distributed_scale_up_leaf_node_handler(one_scan_per_task)
+        .with_distributed_route_tasks_handler(move |event: RouteTasksEvent<'_>| routing.route(&event))
+        .with_distributed_compression(None)?
+        .with_distributed_children_isolator_unions(false)?
+        .with_distributed_broadcast_joins(false)?
+        .with_distributed_dynamic_task_count(false)?
+        .with_distributed_max_tasks_per_stage(tasks)?
+        .with_distributed_metrics_collection(collect_metrics)?;
+    Ok(builder.build())
+}
+
+/// A scan of slices becomes one scan per task, each with its own segments.
+fn one_scan_per_task(event: ScaleUpLeafNodeEvent<'_>) -> Option<Result<ScaleUpLeafNodeEventResponse>> {
+    let scan = event.plan.downcast_ref::<SliceScanExec>()?;
+    let variants = (0..event.task_count).map(|task| Arc::new(scan.for_task(task)) as Arc<dyn ExecutionPlan>);
+    let leaf = DistributedLeafExec::try_new(Arc::clone(event.plan), variants);
+    Some(leaf.map(|leaf| ScaleUpLeafNodeEventResponse::new(Arc::new(leaf))))
+}
+
+/// The query's name, for its tasks on compute nodes.
+fn query_headers(query: &QueryContext) -> Result<HeaderMap> {
+    let value = HeaderValue::from_str(&query.query_id)
+        .map_err(|error| slipher_common::Error::internal(format!("query id \"{}\": {error}", query.query_id)))?;
+    Ok(HeaderMap::from_iter([(HeaderName::from_static(QUERY_ID_HEADER), value)]))
+}

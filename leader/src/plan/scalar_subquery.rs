@@ -1,0 +1,31 @@
+//! A scalar subquery that could yield several rows is wrapped so that it fails when it does.
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Subquery};
+use slipher_common::single_value::single_value_udaf;
+use std::sync::Arc;
+
+/// `(SELECT x FROM t)` becomes `(SELECT single_value(x) FROM t)` unless it yields at most one row by its form.
+pub(crate) fn check_scalar_subqueries(plan: LogicalPlan) -> Result<LogicalPlan> {
+    plan.transform_up_with_subqueries(|node| node.map_expressions(|expression| expression.transform_up(checked)))
+        .map(|transformed| transformed.data)
+}
+
+fn checked(expression: Expr) -> Result<Transformed<Expr>> {
+    let Expr::ScalarSubquery(subquery) = expression else {
+        return Ok(Transformed::no(expression));
+    };
+    if subquery.subquery.max_rows().is_some_and(|rows| rows <= 1) {
+        return Ok(Transformed::no(Expr::ScalarSubquery(subquery)));
+    }
+    let inner = subquery.subquery.as_ref().clone();
+    let (qualifier, field) = inner.schema().qualified_field(0);
+    let column = Expr::Column((qualifier, field).into());
+    let name = field.name().clone();
+    let call = AggregateFunction::new_udf(single_value_udaf(), vec![column], false, None, Vec::new(), None);
+    let no_groups: Vec<Expr> = Vec::new();
+    let plan = LogicalPlanBuilder::from(inner).aggregate(no_groups, vec![Expr::AggregateFunction(call).alias(name)])?.build()?;
+    Ok(Transformed::yes(Expr::ScalarSubquery(Subquery { subquery: Arc::new(plan), ..subquery })))
+}

@@ -1,0 +1,259 @@
+//! Tables as the engine sees them: a scan of slices with explicit segments, and a sink.
+
+use crate::plan::context::QueryContext;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::stats::Precision;
+use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
+use datafusion::error::Result;
+use datafusion::logical_expr::dml::InsertOp;
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use slipher_common::catalog::{Distribution, Table};
+use slipher_common::ids::{NodeId, SegmentId, SliceId, TransactionId};
+use slipher_common::manifest::Segment;
+use slipher_common::placement::Placement;
+use slipher_common::plan::{AssignExec, IdentityFill, ScanSource, SegmentRef, SinkSlice, SinkTarget, SliceScanExec, SliceSinkExec};
+use slipher_common::statistics::{DistinctSketch, decode_bound};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a query knows of where things are.
+#[derive(Clone, Debug)]
+pub(crate) struct ClusterView {
+    /// The placement.
+    pub(crate) placement: Arc<Placement>,
+    /// Internal addresses of all registered nodes (`http://host:port`).
+    pub(crate) addresses: Arc<BTreeMap<NodeId, String>>,
+    /// The nodes that answer.
+    pub(crate) alive: Arc<Vec<NodeId>>,
+}
+
+/// One table at one version.
+#[derive(Clone, Debug)]
+pub(crate) struct SliceTable {
+    table: Arc<Table>,
+    schema: SchemaRef,
+    segments: Arc<BTreeMap<SegmentId, Arc<Segment>>>,
+    statistics: Arc<Statistics>,
+    query: Arc<QueryContext>,
+    cluster: ClusterView,
+    /// The load that an insert into this table belongs to.
+    transaction_id: TransactionId,
+    /// IDENTITY columns that the load does not name.
+    identities: Vec<IdentityFill>,
+}
+
+impl SliceTable {
+    pub(crate) fn new(
+        table: Arc<Table>,
+        segments: Arc<BTreeMap<SegmentId, Arc<Segment>>>,
+        query: Arc<QueryContext>,
+        cluster: ClusterView,
+        transaction_id: TransactionId,
+    ) -> slipher_common::Result<Self> {
+        let statistics = Arc::new(table_statistics(&table, segments.values().map(Arc::as_ref))?);
+        let schema = table.arrow_schema();
+        Ok(Self { table, schema, segments, statistics, query, cluster, transaction_id, identities: Vec::new() })
+    }
+
+    /// The same table, with IDENTITY columns that a load into it fills.
+    pub(crate) fn with_identities(mut self, identities: Vec<IdentityFill>) -> Self {
+        self.identities = identities;
+        self
+    }
+
+    pub(crate) fn definition(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    /// The segments by task and lane. A copy of an ALL table is read in lane 0 of every task.
+    fn segments_by_lane(&self) -> Vec<Vec<Vec<SegmentRef>>> {
+        let layout = &self.query.layout;
+        let mut tasks = vec![vec![Vec::new(); layout.lanes]; layout.tasks()];
+        for segment in self.segments.values() {
+            if segment.slice == SliceId::ALL {
+                for (task, lanes) in tasks.iter_mut().enumerate() {
+                    lanes[0].push(self.segment_ref(segment, layout.nodes[task]));
+                }
+            } else if let Some((task, lane)) = layout.slots.get(segment.slice.0 as usize) {
+                tasks[*task][*lane].push(self.segment_ref(segment, layout.nodes[*task]));
+            }
+        }
+        tasks
+    }
+
+    fn segment_ref(&self, segment: &Segment, node: NodeId) -> SegmentRef {
+        let others = segment.nodes.iter().filter(|other| **other != node);
+        SegmentRef {
+            id: segment.id,
+            slice: segment.slice,
+            rows: segment.rows,
+            bytes: segment.bytes,
+            checksum: segment.checksum,
+            other_copies: others.filter_map(|other| self.cluster.addresses.get(other).cloned()).collect(),
+        }
+    }
+
+    fn sink_target(&self) -> SinkTarget {
+        let layout = &self.query.layout;
+        let lane_of = |task: usize, lane: usize| -> Vec<SinkSlice> {
+            if self.table.distribution == Distribution::All {
+                return vec![self.copy_on_every_node(layout.nodes[task])];
+            }
+            layout.slices_of(task, lane).map(|slice| self.sink_slice(slice, layout.nodes[task])).collect()
+        };
+        let tasks = (0..layout.tasks()).map(|task| (0..layout.lanes).map(|lane| lane_of(task, lane)).collect()).collect();
+        SinkTarget {
+            table: Arc::clone(&self.table),
+            slice_count: self.cluster.placement.slices.len() as u32,
+            transaction_id: self.transaction_id,
+            tasks,
+        }
+    }
+
+    fn copy_on_every_node(&self, node: NodeId) -> SinkSlice {
+        let others = self.cluster.addresses.iter().filter(|(other, _)| **other != node && self.cluster.alive.contains(other));
+        SinkSlice { slice: SliceId::ALL, epoch: 0, replica_addresses: others.map(|(_, address)| address.clone()).collect() }
+    }
+
+    fn sink_slice(&self, slice: SliceId, node: NodeId) -> SinkSlice {
+        let placed = &self.cluster.placement.slices[slice.0 as usize];
+        let others = std::iter::once(&placed.owner).chain(&placed.replicas).filter(|other| **other != node);
+        let alive = others.filter(|other| self.cluster.alive.contains(other));
+        SinkSlice {
+            slice,
+            epoch: placed.epoch,
+            replica_addresses: alive.filter_map(|other| self.cluster.addresses.get(other).cloned()).collect(),
+        }
+    }
+}
+
+#[async_trait]
+impl TableProvider for SliceTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn statistics(&self) -> Option<Statistics> {
+        Some(self.statistics.as_ref().clone())
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let source = ScanSource {
+            table_id: self.table.id,
+            table_name: self.table.to_string(),
+            schema: Arc::clone(&self.schema),
+            hash_column: self.table.dist_key_index(),
+            replicated: self.table.distribution == Distribution::All,
+            tasks: self.segments_by_lane(),
+            statistics: Arc::clone(&self.statistics),
+        };
+        let projection = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+        let lanes = self.query.layout.lanes;
+        Ok(Arc::new(SliceScanExec::try_new(Arc::new(source), lanes, projection, Vec::new(), limit, None)?))
+    }
+
+    async fn insert_into(
+        &self,
+        _state: &dyn Session,
+        input: Arc<dyn ExecutionPlan>,
+        _operation: InsertOp,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let assigned = AssignExec::try_new(input, Arc::clone(&self.table), false, self.identities.clone())?;
+        Ok(Arc::new(SliceSinkExec::new(Arc::new(assigned), Arc::new(self.sink_target()))))
+    }
+}
+
+/// Statistics of a table from those of its segments.
+fn table_statistics<'a>(table: &Table, segments: impl Iterator<Item = &'a Segment>) -> slipher_common::Result<Statistics> {
+    let mut rows = 0usize;
+    let mut bytes = 0usize;
+    let mut columns: Vec<ColumnTotal> = table.columns.iter().map(|_| ColumnTotal::default()).collect();
+    for segment in segments {
+        rows += segment.rows as usize;
+        bytes += segment.bytes as usize;
+        for (column, total) in table.columns.iter().zip(&mut columns) {
+            match segment.columns.iter().find(|known| known.column == column.id) {
+                Some(known) => total.add(known, segment.rows, column.sql_type)?,
+                None => total.unknown = true,
+            }
+        }
+    }
+    Ok(Statistics {
+        num_rows: Precision::Exact(rows),
+        total_byte_size: Precision::Inexact(bytes),
+        column_statistics: columns.into_iter().map(|total| total.finish(rows)).collect(),
+    })
+}
+
+#[derive(Default)]
+struct ColumnTotal {
+    nulls: u64,
+    min: Option<(ScalarValue, bool)>,
+    max: Option<(ScalarValue, bool)>,
+    bounds_missing: bool,
+    sketch: Option<DistinctSketch>,
+    unknown: bool,
+}
+
+impl ColumnTotal {
+    fn add(
+        &mut self,
+        known: &slipher_common::manifest::ColumnStatistics,
+        rows: u64,
+        sql_type: slipher_common::SqlType,
+    ) -> slipher_common::Result<()> {
+        self.nulls += known.nulls;
+        if known.nulls < rows {
+            match (decode_bound(&known.min, sql_type)?, decode_bound(&known.max, sql_type)?) {
+                (Some(min), Some(max)) => {
+                    self.min = Some(pick(self.min.take(), min, std::cmp::Ordering::Less));
+                    self.max = Some(pick(self.max.take(), max, std::cmp::Ordering::Greater));
+                }
+                _ => self.bounds_missing = true,
+            }
+        }
+        match DistinctSketch::from_bytes(&known.distinct_sketch) {
+            Some(sketch) => self.sketch.get_or_insert_default().merge(&sketch),
+            None => self.unknown = true,
+        }
+        Ok(())
+    }
+
+    fn finish(self, rows: usize) -> ColumnStatistics {
+        let bound = |bound: Option<(ScalarValue, bool)>| match bound {
+            Some((value, true)) if !self.bounds_missing && !self.unknown => Precision::Exact(value),
+            Some((value, false)) if !self.bounds_missing && !self.unknown => Precision::Inexact(value),
+            _ => Precision::Absent,
+        };
+        let mut statistics = ColumnStatistics::new_unknown();
+        if !self.unknown {
+            statistics.null_count = Precision::Exact(self.nulls as usize);
+            if let Some(sketch) = &self.sketch {
+                statistics.distinct_count = Precision::Inexact((sketch.estimate() as usize).min(rows));
+            }
+        }
+        statistics.min_value = bound(self.min);
+        statistics.max_value = bound(self.max);
+        statistics
+    }
+}
+
+fn pick(old: Option<(ScalarValue, bool)>, new: (ScalarValue, bool), wanted: std::cmp::Ordering) -> (ScalarValue, bool) {
+    match old {
+        Some(old) if new.0.partial_cmp(&old.0) != Some(wanted) => old,
+        _ => new,
+    }
+}

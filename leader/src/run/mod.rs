@@ -1,0 +1,135 @@
+//! Running statements: from a logical plan to a stream of rows, with cancellation, retry after a node's death, and errors that say
+//! what happened.
+
+mod stream;
+
+pub(crate) use stream::{canceled, guarded};
+
+use crate::catalog::{SEARCH_PATH_SCHEMA, Snapshot, SnapshotCatalog, TpchFunction};
+use crate::cluster::{Cluster, task_addresses};
+use crate::meta::State;
+use crate::plan::context::QueryContext;
+use crate::plan::planner::{local_state, query_state};
+use crate::plan::scalar_subquery::check_scalar_subqueries;
+use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList};
+use datafusion::common::ParamValues;
+use datafusion::execution::SessionState;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
+use datafusion::sql::parser::Statement as EngineStatement;
+use datafusion::sql::sqlparser::ast;
+use slipher_common::catalog::DATABASE;
+use slipher_common::ids::TransactionId;
+use slipher_common::placement::Layout;
+use slipher_common::{Error, Result};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What statements run with.
+#[derive(Clone, Debug)]
+pub(crate) struct Runner {
+    /// The cluster.
+    pub(crate) cluster: Arc<Cluster>,
+    /// Lanes of every task.
+    pub(crate) lanes: usize,
+    /// The leader's own memory for queries.
+    pub(crate) runtime: Arc<RuntimeEnv>,
+}
+
+/// One attempt at a statement: a version of the catalog, a layout of live nodes, and the engine's session over both.
+#[derive(Clone, Debug)]
+pub(crate) struct Attempt {
+    /// Names the attempt.
+    pub(crate) query_id: String,
+    /// The catalog.
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// The engine's session.
+    pub(crate) session: SessionState,
+}
+
+impl Runner {
+    /// Pins a version and a layout. `collect_metrics` for EXPLAIN ANALYZE.
+    pub(crate) fn attempt(
+        &self,
+        search_path: &Arc<Vec<String>>,
+        transaction_id: TransactionId,
+        collect_metrics: bool,
+    ) -> Result<Attempt> {
+        let state = self.cluster.meta().state();
+        let cluster = self.cluster.view(&state);
+        let query_id = Uuid::now_v7().to_string();
+        let query = self.layout(&state, &query_id);
+        let snapshot = Arc::new(Snapshot { state, search_path: Arc::clone(search_path), query, cluster, transaction_id });
+        let session = self.session(&snapshot, collect_metrics)?;
+        Ok(Attempt { query_id, snapshot, session })
+    }
+
+    fn layout(&self, state: &State, query_id: &str) -> Result<Arc<QueryContext>> {
+        let view = self.cluster.view(state);
+        let layout = Layout::new(&view.placement, &view.alive, self.lanes)?;
+        let addresses = task_addresses(&layout.nodes, &view.addresses)?;
+        Ok(Arc::new(QueryContext::new(query_id.to_owned(), Arc::new(layout), addresses)?))
+    }
+
+    fn session(&self, snapshot: &Arc<Snapshot>, collect_metrics: bool) -> Result<SessionState> {
+        let runtime = Arc::clone(&self.runtime);
+        let mut session = match &snapshot.query {
+            Ok(query) => query_state(Arc::clone(query), self.cluster.channels().clone(), runtime, collect_metrics)?,
+            Err(_) => local_state(self.lanes, runtime).build(),
+        };
+        let catalogs = MemoryCatalogProviderList::new();
+        catalogs.register_catalog(DATABASE.to_owned(), Arc::new(SnapshotCatalog(Arc::clone(snapshot))));
+        session.register_catalog_list(Arc::new(catalogs));
+        let options = session.config_mut().options_mut();
+        options.catalog.default_catalog = DATABASE.to_owned();
+        options.catalog.default_schema = SEARCH_PATH_SCHEMA.to_owned();
+        slipher_common::functions::register(&mut session)?;
+        session.register_udtf("tpchgen", Arc::new(TpchFunction(snapshot.query.clone())));
+        Ok(session)
+    }
+
+    /// Runs a physical plan. The stream's errors name a node that died instead of its symptom.
+    pub(crate) fn start(&self, attempt: &Attempt, plan: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream> {
+        Ok(execute_stream(plan, attempt.session.task_ctx())?)
+    }
+
+    /// What an error of a run means: when a node of the layout does not answer any more, that is the error.
+    pub(crate) async fn explain_failure(&self, attempt: &Attempt, error: Error) -> Error {
+        if error.kind != slipher_common::ErrorKind::Internal && error.kind != slipher_common::ErrorKind::NodeUnavailable {
+            return error;
+        }
+        self.cluster.recheck().await;
+        let Ok(query) = &attempt.snapshot.query else {
+            return error;
+        };
+        match query.layout.nodes.iter().find(|node| !self.cluster.is_alive(**node)) {
+            Some(node) => {
+                let address = attempt.snapshot.cluster.addresses.get(node).cloned().unwrap_or_default();
+                let message = format!("running the query: compute node {node} at {address} does not answer");
+                Error::new(slipher_common::ErrorKind::NodeUnavailable, message)
+                    .with_detail(error.message)
+                    .with_hint("run the statement again: its slices are served by their replicas where there are any")
+            }
+            None => error,
+        }
+    }
+}
+
+impl Attempt {
+    /// The logical plan of a query.
+    pub(crate) async fn plan_query(&self, statement: &ast::Statement, parameters: Option<ParamValues>) -> Result<LogicalPlan> {
+        let statement = EngineStatement::Statement(Box::new(statement.clone()));
+        let plan = self.session.statement_to_plan(statement).await?;
+        let plan = match parameters {
+            Some(parameters) => plan.with_param_values(parameters)?,
+            None => plan,
+        };
+        Ok(check_scalar_subqueries(plan)?)
+    }
+
+    /// The physical plan, with its boundaries placed.
+    pub(crate) async fn plan_physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self.session.create_physical_plan(plan).await?)
+    }
+}

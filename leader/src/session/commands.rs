@@ -1,0 +1,371 @@
+//! One function per kind of statement.
+
+use super::Outcome;
+use super::leader_session::{Block, LeaderSession};
+use crate::load;
+use crate::plan::explain;
+use crate::run::{Attempt, guarded};
+use crate::sql::{Parsed, Password, UserSpec};
+use crate::users::new_verifier;
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::error::DataFusionError;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
+use datafusion::sql::sqlparser::ast;
+use futures::StreamExt;
+use slipher_common::catalog::ADMIN_USER;
+use slipher_common::ids::TransactionId;
+use slipher_common::{Error, ErrorKind, Result, SqlType};
+use slipher_proto::meta::{self as proto, operation::Kind};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// A read-only statement is tried so often when compute nodes die before its first row.
+const READ_ATTEMPTS_MAX: usize = 3;
+
+/// Runs `parsed`.
+pub(super) async fn run(
+    session: &LeaderSession,
+    parsed: &Parsed,
+    parameters: Vec<ScalarValue>,
+    token: &CancellationToken,
+) -> Result<Outcome> {
+    let parameters = (!parameters.is_empty()).then(|| ParamValues::from(parameters));
+    match parsed {
+        Parsed::Query(query) => select(session, query, parameters, token).await,
+        Parsed::Explain { analyze, verbose, inner } => explain_statement(session, *analyze, *verbose, inner, parameters).await,
+        Parsed::Insert(spec) => {
+            let rows = load::insert(&session.shared, &session.search_path(), spec, parameters).await?;
+            Ok(Outcome::Done { tag: format!("INSERT 0 {rows}"), rows: Some(rows), notices: session.note_write() })
+        }
+        Parsed::Copy(spec) => {
+            let rows = load::copy(&session.shared, &session.search_path(), spec).await?;
+            let mut notices = spec.notices.clone();
+            notices.push(format!("Load into table '{}' completed, {rows} record(s) loaded successfully.", spec.table.name));
+            notices.extend(session.note_write());
+            Ok(Outcome::Done { tag: format!("COPY {rows}"), rows: Some(rows), notices })
+        }
+        Parsed::CreateTableAs { spec, query } => {
+            let (rows, mut notices) =
+                load::create_table_as(&session.shared, &session.search_path(), &session.user, spec, query, parameters).await?;
+            notices.extend(session.note_write());
+            Ok(Outcome::Done { tag: format!("SELECT {rows}"), rows: Some(rows), notices })
+        }
+        Parsed::CreateSchema { .. }
+        | Parsed::DropSchema { .. }
+        | Parsed::CreateTable(_)
+        | Parsed::DropTable { .. }
+        | Parsed::CreateUser(_)
+        | Parsed::AlterUser(_)
+        | Parsed::DropUser { .. }
+        | Parsed::Truncate { .. } => define(session, parsed).await,
+        _ => control(session, parsed),
+    }
+}
+
+fn attempt(session: &LeaderSession, collect_metrics: bool) -> Result<Attempt> {
+    session.shared.runner.attempt(&session.search_path(), TransactionId(Uuid::nil()), collect_metrics)
+}
+
+async fn select(
+    session: &LeaderSession,
+    query: &ast::Statement,
+    parameters: Option<ParamValues>,
+    token: &CancellationToken,
+) -> Result<Outcome> {
+    let runner = &session.shared.runner;
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let attempt = attempt(session, false)?;
+        let logical = attempt.plan_query(query, parameters.clone()).await?;
+        let physical = attempt.plan_physical(&logical).await?;
+        let rows = runner.start(&attempt, physical)?;
+        let mut rows = guarded(rows, Arc::clone(&session.shared.cluster), attempt.query_id.clone(), token.clone());
+        match rows.next().await {
+            Some(Err(error)) => {
+                let error = runner.explain_failure(&attempt, error.into()).await;
+                // No row has left for the client: a fresh layout may answer from replicas.
+                if error.kind == ErrorKind::NodeUnavailable && attempts < READ_ATTEMPTS_MAX {
+                    tracing::warn!(query = attempt.query_id, reason = error.message, "running the query again");
+                    continue;
+                }
+                return Err(error);
+            }
+            first => {
+                let schema = output_schema(query, &rows.schema());
+                return Ok(rows_outcome(session, attempt, schema, first.transpose()?, rows));
+            }
+        }
+    }
+}
+
+/// The schema of a query's rows as a client sees it: an expression is named after what it is, not after its text.
+pub(super) fn output_schema(query: &ast::Statement, schema: &SchemaRef) -> SchemaRef {
+    let names = crate::sql::output::names(query, schema.fields().len());
+    let fields = schema.fields().iter().enumerate().map(|(index, field)| match names.get(index) {
+        Some(Some(name)) => Arc::new(field.as_ref().clone().with_name(name)),
+        _ => Arc::clone(field),
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn rows_outcome(
+    session: &LeaderSession,
+    attempt: Attempt,
+    schema: SchemaRef,
+    first: Option<RecordBatch>,
+    rows: SendableRecordBatchStream,
+) -> Outcome {
+    let runner = session.shared.runner.clone();
+    let attempt = Arc::new(attempt);
+    let rest = rows.then(move |batch| {
+        let (runner, attempt) = (runner.clone(), Arc::clone(&attempt));
+        async move {
+            match batch {
+                Ok(batch) => Ok(batch),
+                Err(error) => Err(DataFusionError::from(runner.explain_failure(&attempt, error.into()).await)),
+            }
+        }
+    });
+    let named = Arc::clone(&schema);
+    let stream = futures::stream::iter(first.map(Ok)).chain(rest).map(move |batch| {
+        let batch: RecordBatch = batch?;
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&named), batch.columns().to_vec(), &options)?)
+    });
+    Outcome::Rows { schema: Arc::clone(&schema), stream: Box::pin(RecordBatchStreamAdapter::new(schema, stream)), tag: "SELECT" }
+}
+
+async fn explain_statement(
+    session: &LeaderSession,
+    analyze: bool,
+    verbose: bool,
+    inner: &Parsed,
+    parameters: Option<ParamValues>,
+) -> Result<Outcome> {
+    let attempt = attempt(session, analyze)?;
+    let physical: Arc<dyn ExecutionPlan> = match inner {
+        Parsed::Query(query) => {
+            let logical = attempt.plan_query(query, parameters).await?;
+            attempt.plan_physical(&logical).await?
+        }
+        Parsed::Insert(spec) if !analyze => load::plan_insert(&attempt, spec, parameters).await?,
+        _ => {
+            return Err(Error::not_supported("EXPLAIN of this statement", "explain the query that it runs"));
+        }
+    };
+    let lines = if analyze {
+        explain::analyze(&session.shared.runner, &attempt, physical).await?
+    } else {
+        explain::explain(&physical, verbose)?
+    };
+    Ok(text_rows("QUERY PLAN", lines, "EXPLAIN"))
+}
+
+/// One column of text.
+fn text_rows(column: &str, lines: Vec<String>, tag: &'static str) -> Outcome {
+    table_of_text(&[column], vec![lines], tag)
+}
+
+fn table_of_text(names: &[&str], columns: Vec<Vec<String>>, tag: &'static str) -> Outcome {
+    let fields: Vec<Field> = names.iter().map(|name| Field::new(*name, DataType::Utf8, false)).collect();
+    let schema: SchemaRef = Arc::new(Schema::new(fields));
+    let arrays = columns.into_iter().map(|values| Arc::new(StringArray::from(values)) as ArrayRef).collect();
+    let batch = RecordBatch::try_new(Arc::clone(&schema), arrays).map_err(DataFusionError::from);
+    let stream = futures::stream::iter(std::iter::once(batch));
+    Outcome::Rows { schema: Arc::clone(&schema), stream: Box::pin(RecordBatchStreamAdapter::new(schema, stream)), tag }
+}
+
+fn done(tag: &str, notices: Vec<String>) -> Outcome {
+    Outcome::Done { tag: tag.to_owned(), rows: None, notices }
+}
+
+/// Catalog changes: each is one record.
+async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
+    let state = session.shared.cluster.meta().state();
+    let attempt = attempt(session, false)?;
+    let snapshot = &attempt.snapshot;
+    let (tag, kinds): (&str, Vec<Kind>) = match parsed {
+        Parsed::CreateSchema { name, if_not_exists, owner } => {
+            let owner = owner.as_ref().map_or_else(|| session.user.clone(), |owner| owner.value.clone());
+            let schema = proto::CreateSchema { schema_id: 0, name: name.value.clone(), owner, if_not_exists: *if_not_exists };
+            ("CREATE SCHEMA", vec![Kind::CreateSchema(schema)])
+        }
+        Parsed::DropSchema { names, if_exists, cascade } => {
+            let drops = names.iter().map(|name| {
+                Kind::DropSchema(proto::DropSchema { name: name.value.clone(), cascade: *cascade, if_exists: *if_exists })
+            });
+            ("DROP SCHEMA", drops.collect())
+        }
+        Parsed::CreateTable(spec) => {
+            let schema = snapshot.creation_schema(spec.name.schema.as_ref().map(|schema| schema.value.as_str()))?;
+            let table = spec.to_table(&schema, &session.user, |like| {
+                let found = snapshot.resolve(like.schema.as_ref().map(|schema| schema.value.as_str()), &like.name.value)?;
+                Ok(found.table.as_ref().clone())
+            })?;
+            let create = proto::CreateTable { table: Some(table.to_proto()), if_not_exists: spec.if_not_exists };
+            ("CREATE TABLE", vec![Kind::CreateTable(create)])
+        }
+        Parsed::DropTable { tables, if_exists, cascade: _ } => {
+            let mut drops = Vec::new();
+            let mut notices = Vec::new();
+            for name in tables {
+                match snapshot.resolve(name.schema.as_ref().map(|schema| schema.value.as_str()), &name.name.value) {
+                    Ok(found) => drops.push(Kind::DropTable(proto::DropTable { table_id: found.table.id.0 })),
+                    Err(error) if *if_exists && matches!(error.kind, ErrorKind::UndefinedTable | ErrorKind::UndefinedSchema) => {
+                        notices.push(format!("table \"{}\" does not exist, skipping", name.name));
+                    }
+                    Err(error) => return Err(error.at(name.name.position)),
+                }
+            }
+            if drops.is_empty() {
+                return Ok(done("DROP TABLE", notices));
+            }
+            ("DROP TABLE", drops)
+        }
+        Parsed::Truncate { table } => {
+            let found = snapshot.resolve(table.schema.as_ref().map(|schema| schema.value.as_str()), &table.name.value)?;
+            let remove = found.segments.keys().map(|id| id.to_vec()).collect();
+            let replace = proto::ReplaceSegments { table_id: found.table.id.0, add: Vec::new(), remove };
+            ("TRUNCATE TABLE", vec![Kind::ReplaceSegments(replace)])
+        }
+        Parsed::CreateUser(spec) => ("CREATE USER", vec![put_user(session, spec, true)?]),
+        Parsed::AlterUser(spec) => {
+            let drop = Kind::DropUser(proto::DropUser { name: spec.name.value.clone() });
+            ("ALTER USER", vec![drop, put_user(session, spec, false)?])
+        }
+        Parsed::DropUser { names, if_exists } => {
+            require_superuser(session, "drop users")?;
+            let known = |name: &str| state.users().contains_key(name);
+            let there = names.iter().filter(|name| !*if_exists || known(&name.value));
+            let drops = there.map(|name| Kind::DropUser(proto::DropUser { name: name.value.clone() })).collect();
+            ("DROP USER", drops)
+        }
+        _ => return Err(Error::internal("a definition of an unknown kind")),
+    };
+    if matches!(parsed, Parsed::DropUser { names, .. } if names.iter().any(|name| name.value == ADMIN_USER)) {
+        return Err(Error::new(
+            ErrorKind::DependentObjects,
+            format!("user \"{ADMIN_USER}\" cannot be dropped: the cluster needs it"),
+        ));
+    }
+    let applied = session.shared.cluster.meta().propose(crate::cluster::record(kinds, &state)).await?;
+    let mut notices = applied.notices;
+    notices.extend(session.note_write());
+    Ok(done(tag, notices))
+}
+
+fn require_superuser(session: &LeaderSession, what: &str) -> Result<()> {
+    let state = session.shared.cluster.meta().state();
+    if state.users().get(&session.user).is_some_and(|user| user.superuser) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InsufficientPrivilege, format!("must be superuser to {what}")))
+}
+
+fn put_user(session: &LeaderSession, spec: &UserSpec, create: bool) -> Result<Kind> {
+    let own_password = !create && spec.name.value == session.user && spec.superuser.is_none();
+    if !own_password {
+        require_superuser(session, if create { "create users" } else { "alter users" })?;
+    }
+    let state = session.shared.cluster.meta().state();
+    let name = &spec.name.value;
+    let known = state.users().get(name);
+    match (known, create) {
+        (Some(_), true) => {
+            return Err(Error::new(ErrorKind::DuplicateObject, format!("user \"{name}\" already exists")).at(spec.name.position));
+        }
+        (None, false) => {
+            return Err(Error::new(ErrorKind::UndefinedObject, format!("user \"{name}\" does not exist")).at(spec.name.position));
+        }
+        _ => {}
+    }
+    let scram_verifier = match &spec.password {
+        Some(Password::Plain(password)) => new_verifier(password),
+        Some(Password::Disabled) => String::new(),
+        None => known.map(|user| user.scram_verifier.clone()).unwrap_or_default(),
+    };
+    Ok(Kind::PutUser(proto::PutUser {
+        user: Some(proto::User {
+            name: name.clone(),
+            superuser: spec.superuser.unwrap_or_else(|| known.is_some_and(|user| user.superuser)),
+            scram_verifier,
+            can_create_database: spec.can_create_database.unwrap_or_else(|| known.is_some_and(|user| user.can_create_database)),
+        }),
+    }))
+}
+
+/// Statements about the session itself.
+fn control(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
+    match parsed {
+        Parsed::Set { name, value, local: _ } => {
+            session.settings.lock().set(name, value)?;
+            Ok(done("SET", Vec::new()))
+        }
+        Parsed::Reset { name } => {
+            session.settings.lock().reset(name.as_deref())?;
+            Ok(done("RESET", Vec::new()))
+        }
+        Parsed::Show { name } => show(session, name),
+        Parsed::Begin { .. } => {
+            let mut block = session.block.lock();
+            if *block == Block::None {
+                *block = Block::Open { wrote: false };
+                return Ok(done("BEGIN", Vec::new()));
+            }
+            Ok(done("BEGIN", vec!["there is already a transaction in progress".to_owned()]))
+        }
+        Parsed::Commit => {
+            let ended = std::mem::replace(&mut *session.block.lock(), Block::None);
+            Ok(match ended {
+                Block::None => done("COMMIT", vec!["there is no transaction in progress".to_owned()]),
+                Block::Open { .. } => done("COMMIT", Vec::new()),
+                Block::Failed { .. } => done("ROLLBACK", Vec::new()),
+            })
+        }
+        Parsed::Rollback => roll_back(session),
+        Parsed::Analyze { .. } => {
+            Ok(done("ANALYZE", vec!["statistics are kept by every load; nothing was left to do".to_owned()]))
+        }
+        Parsed::Deallocate { .. } => Ok(done("DEALLOCATE", Vec::new())),
+        Parsed::Discard => {
+            session.settings.lock().reset(None)?;
+            Ok(done("DISCARD ALL", Vec::new()))
+        }
+        Parsed::Vacuum { .. } => {
+            Err(Error::not_supported("VACUUM", "loads sort their rows; there are no deleted rows to reclaim yet"))
+        }
+        Parsed::Refused(error) => Err(error.as_ref().clone()),
+        _ => Err(Error::internal("a statement of an unknown kind")),
+    }
+}
+
+fn roll_back(session: &LeaderSession) -> Result<Outcome> {
+    let ended = std::mem::replace(&mut *session.block.lock(), Block::None);
+    match ended {
+        Block::None => Ok(done("ROLLBACK", vec!["there is no transaction in progress".to_owned()])),
+        Block::Open { wrote: false } | Block::Failed { wrote: false } => Ok(done("ROLLBACK", Vec::new())),
+        Block::Open { wrote: true } | Block::Failed { wrote: true } => Err(Error::not_supported(
+            "rolling back changes",
+            "each statement was committed when it ran: undo it with another statement",
+        )),
+    }
+}
+
+fn show(session: &LeaderSession, name: &str) -> Result<Outcome> {
+    if name == "all" {
+        let (names, values) = session.settings.lock().all().into_iter().unzip();
+        return Ok(table_of_text(&["name", "setting"], vec![names, values], "SHOW"));
+    }
+    match session.settings.lock().get(name) {
+        Some(value) => Ok(text_rows(name, vec![value], "SHOW")),
+        None => Err(Error::new(ErrorKind::UndefinedObject, format!("unrecognized configuration parameter \"{name}\""))),
+    }
+}
+
+/// The SQL type a parameter gets when nothing says what it is.
+pub(super) const UNKNOWN_PARAMETER_TYPE: SqlType = SqlType::VarChar(slipher_common::sql_type::VARCHAR_LENGTH_MAX_BYTES);

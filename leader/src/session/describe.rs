@@ -1,0 +1,123 @@
+//! What is known of a statement before it runs.
+
+use super::commands::{UNKNOWN_PARAMETER_TYPE, output_schema};
+use super::leader_session::LeaderSession;
+use super::{Description, Statement};
+use crate::sql::{InsertSource, InsertSpec, Parsed};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::sqlparser::ast;
+use slipher_common::ids::TransactionId;
+use slipher_common::{Result, SqlType};
+use std::collections::HashMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+impl LeaderSession {
+    pub(super) async fn description(&self, statement: &Statement, declared: &[Option<SqlType>]) -> Result<Description> {
+        let text = |names: &[&str]| -> SchemaRef {
+            Arc::new(Schema::new(names.iter().map(|name| Field::new(*name, DataType::Utf8, false)).collect::<Vec<_>>()))
+        };
+        Ok(match statement.parsed.as_ref() {
+            Parsed::Query(query) => {
+                let plan = self.logical(query).await?;
+                let parameters = parameter_types(&plan, declared)?;
+                let schema = output_schema(query, &self.row_schema(&plan).await?);
+                Description { parameters, rows: Some(schema) }
+            }
+            Parsed::Insert(spec) => Description { parameters: self.insert_parameters(spec, declared).await?, rows: None },
+            Parsed::CreateTableAs { query, .. } => {
+                let plan = self.logical(query).await?;
+                Description { parameters: parameter_types(&plan, declared)?, rows: None }
+            }
+            Parsed::Explain { .. } => Description { parameters: given(declared), rows: Some(text(&["QUERY PLAN"])) },
+            Parsed::Show { name } if name == "all" => {
+                Description { parameters: Vec::new(), rows: Some(text(&["name", "setting"])) }
+            }
+            Parsed::Show { name } => Description { parameters: Vec::new(), rows: Some(text(&[name])) },
+            _ => Description { parameters: Vec::new(), rows: None },
+        })
+    }
+
+    async fn logical(&self, query: &ast::Statement) -> Result<LogicalPlan> {
+        let attempt = self.shared.runner.attempt(&self.search_path(), TransactionId(Uuid::nil()), false)?;
+        attempt.plan_query(query, None).await
+    }
+
+    /// The schema of the rows as they will come: types are settled by the optimizer.
+    async fn row_schema(&self, plan: &LogicalPlan) -> Result<SchemaRef> {
+        let attempt = self.shared.runner.attempt(&self.search_path(), TransactionId(Uuid::nil()), false)?;
+        match attempt.session.optimize(plan) {
+            Ok(optimized) => Ok(Arc::clone(optimized.schema().inner())),
+            // A parameter whose type only its value will tell.
+            Err(_) => Ok(Arc::clone(plan.schema().inner())),
+        }
+    }
+
+    /// `VALUES ($1, ...)` takes the types of the columns it fills.
+    async fn insert_parameters(&self, spec: &InsertSpec, declared: &[Option<SqlType>]) -> Result<Vec<SqlType>> {
+        let attempt = self.shared.runner.attempt(&self.search_path(), TransactionId(Uuid::nil()), false)?;
+        let schema = spec.table.schema.as_ref().map(|schema| schema.value.as_str());
+        let table = Arc::clone(&attempt.snapshot.resolve(schema, &spec.table.name.value)?.table);
+        let InsertSource::Query(query) = &spec.source else {
+            return Ok(given(declared));
+        };
+        let plan = attempt.plan_query(query, None).await?;
+        let mut known: HashMap<usize, SqlType> = HashMap::new();
+        if let ast::Statement::Query(query) = query.as_ref()
+            && let ast::SetExpr::Values(values) = query.body.as_ref()
+        {
+            for row in &values.rows {
+                for (index, value) in row.iter().enumerate() {
+                    let column = match spec.columns.get(index) {
+                        Some(name) => table.column(&name.value),
+                        None => table.columns.get(index),
+                    };
+                    if let (Some(number), Some(column)) = (placeholder(value), column) {
+                        known.insert(number, column.sql_type);
+                    }
+                }
+            }
+        }
+        let mut types = parameter_types(&plan, declared)?;
+        for (number, sql_type) in known {
+            if let Some(slot) = number.checked_sub(1).and_then(|index| types.get_mut(index))
+                && declared.get(number - 1).is_none_or(Option::is_none)
+            {
+                *slot = sql_type;
+            }
+        }
+        Ok(types)
+    }
+}
+
+fn placeholder(value: &ast::Expr) -> Option<usize> {
+    match value {
+        ast::Expr::Value(value) => match &value.value {
+            ast::Value::Placeholder(name) => name.strip_prefix('$')?.parse().ok(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn given(declared: &[Option<SqlType>]) -> Vec<SqlType> {
+    declared.iter().map(|known| known.unwrap_or(UNKNOWN_PARAMETER_TYPE)).collect()
+}
+
+/// Declared types first, then what the plan says, then text.
+fn parameter_types(plan: &LogicalPlan, declared: &[Option<SqlType>]) -> Result<Vec<SqlType>> {
+    let inferred = plan.get_parameter_types()?;
+    let numbers = inferred.keys().filter_map(|name| name.strip_prefix('$')?.parse::<usize>().ok());
+    let count = numbers.max().unwrap_or(0).max(declared.len());
+    let mut types = Vec::with_capacity(count);
+    for index in 0..count {
+        let from_plan = inferred.get(&format!("${}", index + 1)).cloned().flatten();
+        types.push(match (declared.get(index).copied().flatten(), from_plan) {
+            (Some(known), _) => known,
+            (None, Some(data_type)) => SqlType::from_arrow(&data_type).unwrap_or(UNKNOWN_PARAMETER_TYPE),
+            (None, None) => UNKNOWN_PARAMETER_TYPE,
+        });
+    }
+    Ok(types)
+}

@@ -1,0 +1,197 @@
+//! The session behind every endpoint.
+
+use super::commands;
+use super::settings::Settings;
+use super::{CatalogListing, Description, Outcome, Session, Statement, TableKind, TableListing};
+use crate::engine::Shared;
+use crate::load;
+use crate::run::canceled;
+use crate::sql::{self, Parsed};
+use async_trait::async_trait;
+use datafusion::common::ScalarValue;
+use datafusion::physical_plan::SendableRecordBatchStream;
+use parking_lot::Mutex;
+use slipher_common::{Error, ErrorKind, Result, SqlType};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Where a session is with respect to BEGIN and COMMIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Block {
+    /// Each statement for itself.
+    None,
+    /// After BEGIN. `wrote`: a statement in it changed something, which is committed already.
+    Open { wrote: bool },
+    /// After an error in a block.
+    Failed { wrote: bool },
+}
+
+/// One client's session.
+pub(crate) struct LeaderSession {
+    pub(super) shared: Arc<Shared>,
+    pub(super) user: String,
+    pub(super) settings: Mutex<Settings>,
+    pub(super) block: Mutex<Block>,
+    running: Mutex<Option<CancellationToken>>,
+    one_at_a_time: tokio::sync::Mutex<()>,
+}
+
+impl fmt::Debug for LeaderSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LeaderSession").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+impl LeaderSession {
+    pub(crate) fn new(shared: Arc<Shared>, user: &str, application_name: &str) -> Self {
+        let mut settings = Settings::default();
+        // The name is free text: setting it cannot fail.
+        drop(settings.set("application_name", application_name));
+        Self {
+            shared,
+            user: user.to_owned(),
+            settings: Mutex::new(settings),
+            block: Mutex::new(Block::None),
+            running: Mutex::new(None),
+            one_at_a_time: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// The schemas of unqualified names.
+    pub(super) fn search_path(&self) -> Arc<Vec<String>> {
+        Arc::new(self.settings.lock().search_path(&self.user))
+    }
+
+    fn start_statement(&self) -> CancellationToken {
+        let token = CancellationToken::new();
+        *self.running.lock() = Some(token.clone());
+        if let Some(limit_ms) = self.settings.lock().statement_timeout_ms() {
+            let timed = token.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = tokio::time::sleep(Duration::from_millis(limit_ms)) => timed.cancel(),
+                    () = timed.cancelled() => {}
+                }
+            });
+        }
+        token
+    }
+
+    /// Errors of a failed block, before anything runs in it.
+    fn check_block(&self, parsed: &Parsed) -> Result<()> {
+        let ends = matches!(parsed, Parsed::Commit | Parsed::Rollback);
+        if matches!(*self.block.lock(), Block::Failed { .. }) && !ends {
+            let message = "current transaction is aborted, commands ignored until end of transaction block";
+            return Err(Error::new(ErrorKind::FailedTransaction, message));
+        }
+        Ok(())
+    }
+
+    fn fail_block(&self) {
+        let mut block = self.block.lock();
+        if let Block::Open { wrote } = *block {
+            *block = Block::Failed { wrote };
+        }
+    }
+
+    /// Notes a change inside a block; answers a notice for the client.
+    pub(super) fn note_write(&self) -> Vec<String> {
+        let mut block = self.block.lock();
+        match *block {
+            Block::None => Vec::new(),
+            _ => {
+                *block = Block::Open { wrote: true };
+                vec!["this statement is committed: transaction blocks do not hold changes back yet".to_owned()]
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Session for LeaderSession {
+    fn parse(&self, sql: &str) -> Result<Vec<Statement>> {
+        sql::parse::parse(sql)
+    }
+
+    async fn describe(&self, statement: &Statement, declared: &[Option<SqlType>]) -> Result<Description> {
+        let described = self.description(statement, declared).await;
+        described.map_err(|error| sql::position::locate(&statement.text, error))
+    }
+
+    async fn execute(&self, statement: &Statement, parameters: Vec<ScalarValue>) -> Result<Outcome> {
+        let _turn = self.one_at_a_time.lock().await;
+        self.check_block(&statement.parsed)?;
+        let token = self.start_statement();
+        let result = tokio::select! {
+            biased;
+            () = token.cancelled() => Err(canceled()),
+            result = commands::run(self, &statement.parsed, parameters, &token) => result,
+        };
+        result.map_err(|error| {
+            self.fail_block();
+            sql::position::locate(&statement.text, error)
+        })
+    }
+
+    async fn ingest(&self, schema: Option<&str>, table: &str, rows: SendableRecordBatchStream) -> Result<u64> {
+        let _turn = self.one_at_a_time.lock().await;
+        let token = self.start_statement();
+        let search_path = self.search_path();
+        let result = tokio::select! {
+            biased;
+            () = token.cancelled() => Err(canceled()),
+            result = load::ingest(&self.shared, &search_path, schema, table, rows) => result,
+        };
+        self.note_write();
+        result
+    }
+
+    async fn catalog(&self) -> Result<CatalogListing> {
+        let state = self.shared.cluster.meta().state();
+        let tables = state.tables().values().map(|known| TableListing {
+            schema: known.table.schema.clone(),
+            name: known.table.name.clone(),
+            kind: TableKind::Table,
+            columns: known.table.arrow_schema(),
+            table: Some(Arc::clone(&known.table)),
+        });
+        Ok(CatalogListing { schemas: state.schemas().keys().cloned().collect(), tables: tables.collect() })
+    }
+
+    fn cancel(&self) {
+        if let Some(token) = self.running.lock().as_ref() {
+            token.cancel();
+        }
+    }
+
+    fn setting(&self, name: &str) -> Option<String> {
+        match name {
+            "session_authorization" => return Some(self.user.clone()),
+            "is_superuser" => {
+                let state = self.shared.cluster.meta().state();
+                let superuser = state.users().get(&self.user).is_some_and(|user| user.superuser);
+                return Some(if superuser { "on" } else { "off" }.to_owned());
+            }
+            _ => {}
+        }
+        self.settings.lock().get(name)
+    }
+
+    fn set_setting(&self, name: &str, value: &str) -> Result<()> {
+        self.settings.lock().set(name, value)
+    }
+
+    fn user(&self) -> &str {
+        &self.user
+    }
+
+    fn transaction_status(&self) -> u8 {
+        match *self.block.lock() {
+            Block::None => b'I',
+            Block::Open { .. } => b'T',
+            Block::Failed { .. } => b'E',
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Session settings: SET, SHOW, RESET.
+
+use slipher_common::error::did_you_mean;
+use slipher_common::{Error, ErrorKind, Result};
+use std::collections::BTreeMap;
+
+/// Name and default of every setting. Those that only clients read are kept as they set them.
+const SETTINGS: &[(&str, &str)] = &[
+    ("application_name", ""),
+    ("client_encoding", "UTF8"),
+    ("client_min_messages", "notice"),
+    ("datestyle", "ISO, MDY"),
+    ("enable_result_cache_for_session", "on"),
+    ("extra_float_digits", "0"),
+    ("intervalstyle", "postgres"),
+    ("query_group", "default"),
+    ("search_path", "$user, public"),
+    ("standard_conforming_strings", crate::sql::STANDARD_CONFORMING_STRINGS),
+    ("statement_timeout", "0"),
+    ("timezone", "UTC"),
+    ("transaction_isolation", "snapshot"),
+];
+
+/// The settings of one session.
+#[derive(Debug, Default)]
+pub(super) struct Settings {
+    changed: BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// The value, `None` for an unknown name.
+    pub(super) fn get(&self, name: &str) -> Option<String> {
+        let name = name.to_lowercase();
+        let default = SETTINGS.iter().find(|(known, _)| *known == name)?.1;
+        Some(self.changed.get(&name).cloned().unwrap_or_else(|| default.to_owned()))
+    }
+
+    /// Changes a setting.
+    pub(super) fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        let name = name.to_lowercase();
+        if !SETTINGS.iter().any(|(known, _)| *known == name) {
+            return Err(unknown(&name));
+        }
+        check(&name, value)?;
+        self.changed.insert(name, value.to_owned());
+        Ok(())
+    }
+
+    /// Back to the default; of all settings without a name.
+    pub(super) fn reset(&mut self, name: Option<&str>) -> Result<()> {
+        match name.map(str::to_lowercase) {
+            None => self.changed.clear(),
+            Some(name) if SETTINGS.iter().any(|(known, _)| *known == name) => {
+                self.changed.remove(&name);
+            }
+            Some(name) => return Err(unknown(&name)),
+        }
+        Ok(())
+    }
+
+    /// Every name and value.
+    pub(super) fn all(&self) -> Vec<(String, String)> {
+        SETTINGS.iter().map(|(name, _)| ((*name).to_owned(), self.get(name).unwrap_or_default())).collect()
+    }
+
+    /// The schemas of unqualified names.
+    pub(super) fn search_path(&self, user: &str) -> Vec<String> {
+        let text = self.get("search_path").unwrap_or_default();
+        text.split(',')
+            .map(|part| part.trim().trim_matches(['"', '\'']))
+            .filter(|part| !part.is_empty())
+            .map(|part| if part == "$user" { user.to_owned() } else { part.to_owned() })
+            .collect()
+    }
+
+    /// How long a statement may run, in milliseconds; `None`: for ever.
+    pub(super) fn statement_timeout_ms(&self) -> Option<u64> {
+        self.get("statement_timeout").and_then(|text| milliseconds(&text)).filter(|ms| *ms > 0)
+    }
+}
+
+fn unknown(name: &str) -> Error {
+    let hint = did_you_mean(name, SETTINGS.iter().map(|(known, _)| *known));
+    Error::new(ErrorKind::UndefinedObject, format!("unrecognized configuration parameter \"{name}\"")).with_hint(hint)
+}
+
+/// A number of milliseconds, or one with a unit.
+fn milliseconds(text: &str) -> Option<u64> {
+    let text = text.trim().to_lowercase();
+    let digits = text.trim_end_matches(|c: char| c.is_alphabetic()).trim_end();
+    let number: u64 = digits.parse().ok()?;
+    let factor = match text[digits.len()..].trim() {
+        "" | "ms" => 1,
+        "s" => 1_000,
+        "min" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    number.checked_mul(factor)
+}
+
+fn check(name: &str, value: &str) -> Result<()> {
+    let lower = value.to_lowercase();
+    let valid = match name {
+        "statement_timeout" => milliseconds(value).is_some(),
+        "timezone" => matches!(lower.as_str(), "utc" | "gmt" | "etc/utc" | "z" | "default"),
+        "client_encoding" => matches!(lower.replace(['-', '_'], "").as_str(), "utf8" | "unicode"),
+        "standard_conforming_strings" => lower == crate::sql::STANDARD_CONFORMING_STRINGS,
+        "datestyle" => lower.starts_with("iso"),
+        _ => true,
+    };
+    if valid {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InvalidParameter, format!("invalid value for parameter \"{name}\": \"{value}\"")).with_hint(
+        match name {
+            "timezone" => "sessions run in UTC",
+            "client_encoding" => "sessions speak UTF8",
+            "statement_timeout" => "give milliseconds, or a number with ms, s, min or h",
+            _ => "",
+        },
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_checked_and_reset() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.search_path("ann"), ["ann", "public"]);
+        settings.set("Search_Path", "analytics, \"Public\"").unwrap();
+        assert_eq!(settings.search_path("ann"), ["analytics", "Public"]);
+        settings.set("statement_timeout", "2min").unwrap();
+        assert_eq!(settings.statement_timeout_ms(), Some(120_000));
+        assert_eq!(settings.set("statment_timeout", "1").unwrap_err().hint.unwrap(), "did you mean \"statement_timeout\"?");
+        assert!(settings.set("timezone", "Mars").is_err());
+        settings.reset(None).unwrap();
+        assert_eq!(settings.statement_timeout_ms(), None);
+    }
+}

@@ -1,0 +1,238 @@
+//! Queries between GetFlightInfo and the end of their stream: tickets, running, cancelling.
+
+use super::client::{Active, Client};
+use super::output::Output;
+use super::registry::Registry;
+use super::status::to_status;
+use crate::session::{Outcome, Statement};
+use arrow::record_batch::RecordBatch;
+use arrow_flight::error::FlightError;
+use datafusion::common::ScalarValue;
+use datafusion::physical_plan::SendableRecordBatchStream;
+use futures::{Stream, StreamExt as _, stream};
+use parking_lot::Mutex;
+use slipher_common::{Error, ErrorKind, Result};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Queries that have a ticket, at once.
+const QUERIES_MAX_COUNT: usize = 10_000;
+/// Queries of one session that have a ticket, at once.
+const QUERIES_PER_SESSION_MAX_COUNT: usize = 100;
+/// How long a ticket waits to be fetched.
+const TICKET_MAX_SECONDS: u64 = 600;
+
+/// Values for `$1`, `$2`, ... of each run of a statement.
+pub(super) type ParameterRows = VecDeque<Vec<ScalarValue>>;
+
+/// One query that has a ticket.
+pub(super) struct Query {
+    client: Arc<Client>,
+    output: Output,
+    cancel: CancellationToken,
+    /// Taken by the one DoGet that runs it.
+    work: Mutex<Option<Work>>,
+}
+
+/// What is left to do for a query.
+pub(super) struct Work {
+    /// The statement.
+    pub(super) statement: Statement,
+    /// It runs once for each row.
+    pub(super) parameters: ParameterRows,
+    /// Rows of a run that has started.
+    pub(super) started: Option<SendableRecordBatchStream>,
+}
+
+/// All queries that have a ticket.
+#[derive(Debug)]
+pub(super) struct Queries {
+    by_handle: Registry<Arc<Query>>,
+    shutdown: CancellationToken,
+}
+
+/// What became of a request to cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cancelled {
+    /// It had not started and will not.
+    Before,
+    /// It was told to stop.
+    Running,
+    /// There is no such query, or it has ended.
+    Unknown,
+}
+
+impl Queries {
+    pub(super) fn new(shutdown: CancellationToken) -> Self {
+        let idle_max = Duration::from_secs(TICKET_MAX_SECONDS);
+        Self { by_handle: Registry::new("query", QUERIES_MAX_COUNT, idle_max), shutdown }
+    }
+
+    /// Keeps a query until its ticket is redeemed; answers the ticket's handle.
+    pub(super) fn register(&self, client: Arc<Client>, output: Output, work: Work) -> Result<String> {
+        let cancel = self.shutdown.child_token();
+        let query = Arc::new(Query { client: client.clone(), output, cancel, work: Mutex::new(Some(work)) });
+        self.by_handle.insert(query, QUERIES_PER_SESSION_MAX_COUNT, |other| Arc::ptr_eq(&other.client, &client))
+    }
+
+    /// Runs the query of a ticket. A ticket is good for one run, by the user who got it.
+    pub(super) async fn redeem(self: &Arc<Self>, user: &str, handle: &str) -> Result<(Output, Rows)> {
+        let unknown = || {
+            Error::new(ErrorKind::InvalidCursorName, "the ticket is unknown, was used already or has expired")
+                .with_hint("ask for a new one with GetFlightInfo")
+        };
+        let query = self.by_handle.get(handle).filter(|query| query.client.session.user() == user).ok_or_else(unknown)?;
+        let work = query.work.lock().take().ok_or_else(unknown)?;
+        let ticket = RedeemedTicket { queries: self.clone(), handle: handle.to_owned() };
+        let mut rows = Rows {
+            client: query.client.clone(),
+            output: query.output.clone(),
+            cancel: query.cancel.clone(),
+            work,
+            shutdown: self.shutdown.clone(),
+            ended: false,
+            _active: query.client.enter(),
+            _ticket: ticket,
+        };
+        // The first run starts here, so that an error of planning is the call's own.
+        if rows.work.started.is_none() {
+            rows.start_next().await?;
+        }
+        Ok((query.output.clone(), rows))
+    }
+
+    /// Stops the query of a ticket.
+    pub(super) fn cancel(&self, user: &str, handle: &str) -> Cancelled {
+        let Some(query) = self.by_handle.get(handle).filter(|query| query.client.session.user() == user) else {
+            return Cancelled::Unknown;
+        };
+        query.cancel.cancel();
+        if query.work.lock().take().is_some() {
+            self.by_handle.remove(handle);
+            return Cancelled::Before;
+        }
+        Cancelled::Running
+    }
+
+    /// Drops tickets that nobody redeemed and those of sessions that ended.
+    pub(super) fn sweep(&self) {
+        self.by_handle.sweep(|query| query.work.lock().is_none(), |query| query.client.is_closed());
+    }
+}
+
+/// Forgets the ticket when its stream ends.
+struct RedeemedTicket {
+    queries: Arc<Queries>,
+    handle: String,
+}
+
+impl Drop for RedeemedTicket {
+    fn drop(&mut self) {
+        self.queries.by_handle.remove(&self.handle);
+    }
+}
+
+/// The rows of a query as they come; the next run starts when the one before it has ended.
+pub(super) struct Rows {
+    client: Arc<Client>,
+    output: Output,
+    cancel: CancellationToken,
+    shutdown: CancellationToken,
+    work: Work,
+    ended: bool,
+    _active: Active,
+    _ticket: RedeemedTicket,
+}
+
+impl Rows {
+    /// As a stream that yields one error at most, as its end. Dropping it drops the query's own stream, which stops its nodes.
+    pub(super) fn into_stream(self) -> impl Stream<Item = Result<RecordBatch, FlightError>> + Send + 'static {
+        stream::unfold(self, |mut rows| async move {
+            let item = rows.next().await.transpose()?;
+            rows.ended = item.is_err();
+            Some((item.map_err(|error| FlightError::Tonic(Box::new(to_status(error)))), rows))
+        })
+    }
+
+    async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        while !self.ended {
+            if let Some(stream) = self.work.started.as_mut() {
+                let item = tokio::select! {
+                    biased;
+                    () = self.cancel.cancelled() => return Err(stopped(&self.shutdown)),
+                    item = stream.next() => item,
+                };
+                match item {
+                    Some(batch) => return self.output.convert(&batch?).map(Some),
+                    None => self.work.started = None,
+                }
+            } else if !self.start_next().await? {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Starts the run for the next row of parameters, if there is one.
+    async fn start_next(&mut self) -> Result<bool> {
+        let Some(parameters) = self.work.parameters.pop_front() else { return Ok(false) };
+        let outcome = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => return Err(stopped(&self.shutdown)),
+            outcome = run(&self.client, &self.work.statement, parameters) => outcome?,
+        };
+        if let Outcome::Rows { stream, .. } = outcome {
+            self.work.started = Some(stream);
+        }
+        Ok(true)
+    }
+}
+
+fn stopped(shutdown: &CancellationToken) -> Error {
+    match shutdown.is_cancelled() {
+        true => Error::new(ErrorKind::AdminShutdown, "the query was ended because the leader is shutting down"),
+        false => Error::new(ErrorKind::QueryCanceled, "the query was cancelled on the client's request"),
+    }
+}
+
+/// Runs a statement.
+pub(super) async fn run(client: &Arc<Client>, statement: &Statement, parameters: Vec<ScalarValue>) -> Result<Outcome> {
+    let (session, statement) = (client.session.clone(), statement.clone());
+    detached(client, async move { session.execute(&statement, parameters).await.map_err(|error| in_text(error, &statement)) })
+        .await
+}
+
+/// Does `work` in a task of its own: when the caller goes away, the session is told to stop and the work still comes to an
+/// orderly end, instead of being dropped at whatever it was waiting for.
+pub(super) async fn detached<T: Send + 'static>(
+    client: &Arc<Client>,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let mut guard = CancelOnDrop(Some(client.clone()));
+    let active = client.enter();
+    let joined = tokio::spawn(async move {
+        let _active = active;
+        work.await
+    })
+    .await;
+    guard.0 = None;
+    joined.map_err(|error| Error::internal(format!("running a statement: {error}")))?
+}
+
+/// Positions count within the statement; the client knows the text it sent.
+pub(super) fn in_text(mut error: Error, statement: &Statement) -> Error {
+    error.position = error.position.map(|position| position + statement.offset);
+    error
+}
+
+struct CancelOnDrop(Option<Arc<Client>>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        if let Some(client) = &self.0 {
+            client.session.cancel();
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! The extended protocol: prepared statements and portals.
+
+use super::connection::{Connection, send_done, send_rows_tag};
+use super::error::Failure;
+use super::message::{Bind, Target};
+use super::oid;
+use super::parameters::{self, ParameterType};
+use super::rows::{RowCursor, RowShape};
+use crate::session::{Description, Outcome, Statement};
+use arrow::datatypes::SchemaRef;
+use datafusion::common::ScalarValue;
+use pgwire::messages::data::{NoData, ParameterDescription};
+use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
+use pgwire::messages::response::EmptyQueryResponse;
+use slipher_common::sql_type::VARCHAR_LENGTH_MAX_BYTES;
+use slipher_common::{Error, ErrorKind, Result, SqlType};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Prepared statements of one connection.
+pub const PREPARED_STATEMENTS_MAX: usize = 10_000;
+/// Open portals of one connection.
+pub const PORTALS_MAX: usize = 1_000;
+
+const IN_TRANSACTION: u8 = b'T';
+
+/// Prepared statements and portals of a connection, by name; the empty name is the unnamed one.
+#[derive(Default)]
+pub(super) struct Extended {
+    statements: HashMap<String, Arc<Prepared>>,
+    portals: HashMap<String, Portal>,
+    /// Counts Syncs: what was described since the last one is still true.
+    cycle: u64,
+}
+
+struct Prepared {
+    /// `None`: an empty string was prepared.
+    statement: Option<Statement>,
+    /// OIDs as the client declared them.
+    declared: Vec<Option<SqlType>>,
+    parameters: Vec<ParameterType>,
+    /// How many parameters the statement has; the client may declare more.
+    used: usize,
+    rows: Option<SchemaRef>,
+    described_in: u64,
+}
+
+struct Portal {
+    prepared: Arc<Prepared>,
+    formats: Vec<i16>,
+    state: PortalState,
+}
+
+enum PortalState {
+    Bound(Vec<ScalarValue>),
+    Rows {
+        cursor: Box<RowCursor>,
+        tag: &'static str,
+    },
+    /// All sent; the tag of a portal that had rows.
+    Ended(Option<&'static str>),
+}
+
+impl Extended {
+    /// A simple query replaces the unnamed statement and portal.
+    pub fn forget_unnamed(&mut self) {
+        self.statements.remove("");
+        self.portals.remove("");
+    }
+
+    /// Portals live as long as their transaction.
+    pub fn end_transaction_unless_open(&mut self, status: u8) {
+        if status != IN_TRANSACTION {
+            self.portals.clear();
+        }
+    }
+
+    /// A statement may have ended the transaction it ran in.
+    pub fn statement_ended(&mut self, status_before: u8, status: u8) {
+        if status_before == IN_TRANSACTION {
+            self.end_transaction_unless_open(status);
+        }
+    }
+
+    /// Sync: outside of a transaction it ends the implicit one.
+    pub fn end_cycle(&mut self, status: u8) {
+        self.cycle += 1;
+        self.end_transaction_unless_open(status);
+    }
+
+    fn prepared(&self, name: &str) -> Result<Arc<Prepared>> {
+        self.statements.get(name).cloned().ok_or_else(|| {
+            let message = match name {
+                "" => "unnamed prepared statement does not exist".to_owned(),
+                name => format!("prepared statement \"{name}\" does not exist"),
+            };
+            Error::new(ErrorKind::InvalidStatementName, message)
+        })
+    }
+}
+
+fn no_portal(name: &str) -> Error {
+    Error::new(ErrorKind::InvalidCursorName, format!("portal \"{name}\" does not exist"))
+}
+
+/// The types of a statement's parameters: declared ones as declared, the others as the statement wants them.
+fn parameter_types(oids: &[u32], declared: &[Option<SqlType>], described: &[SqlType]) -> Vec<ParameterType> {
+    let open = SqlType::VarChar(VARCHAR_LENGTH_MAX_BYTES);
+    (0..declared.len().max(described.len()))
+        .map(|index| match declared.get(index).copied().flatten() {
+            Some(sql_type) => ParameterType { oid: oids[index], sql_type },
+            None => {
+                let sql_type = described.get(index).copied().unwrap_or(open);
+                ParameterType { oid: oid::of_sql_type(sql_type), sql_type }
+            }
+        })
+        .collect()
+}
+
+impl Connection {
+    /// Parse: the statement's errors show here already, not only when it runs.
+    pub(super) async fn parse(&mut self, name: String, sql: &str, oids: Vec<u32>) -> Result<(), Failure> {
+        if name.is_empty() {
+            self.extended.statements.remove("");
+        } else if self.extended.statements.contains_key(&name) {
+            return Err(Error::new(ErrorKind::DuplicateObject, format!("prepared statement \"{name}\" already exists")).into());
+        } else if self.extended.statements.len() >= PREPARED_STATEMENTS_MAX {
+            return Err(Error::new(ErrorKind::ProgramLimit, "preparing a statement: too many are prepared")
+                .with_detail(format!("a connection can have {PREPARED_STATEMENTS_MAX}"))
+                .with_hint("close statements that are no longer used")
+                .into());
+        }
+        let declared = oids.iter().map(|oid| oid::to_sql_type(*oid)).collect::<Result<Vec<_>>>()?;
+        let mut statements = self.session.parse(sql)?.into_iter();
+        let statement = statements.next();
+        if statements.next().is_some() {
+            return Err(Error::new(ErrorKind::Syntax, "cannot insert multiple commands into a prepared statement")
+                .with_hint("prepare each command, or send all as a simple query")
+                .into());
+        }
+        let description = match &statement {
+            Some(statement) => self.describe_statement(statement, &declared).await?,
+            None => Description { parameters: Vec::new(), rows: None },
+        };
+        let prepared = Prepared {
+            statement,
+            parameters: parameter_types(&oids, &declared, &description.parameters),
+            declared,
+            used: description.parameters.len(),
+            rows: description.rows,
+            described_in: self.extended.cycle,
+        };
+        self.extended.statements.insert(name, Arc::new(prepared));
+        Ok(self.socket.send(&ParseComplete::new())?)
+    }
+
+    async fn describe_statement(&mut self, statement: &Statement, types: &[Option<SqlType>]) -> Result<Description, Failure> {
+        let described = self.socket.during(self.session.describe(statement, types)).await?;
+        described.map_err(|error| Failure::Statement(error).in_statement(statement))
+    }
+
+    /// Bind: values are decoded here, so that a wrong one is refused before anything runs.
+    pub(super) fn bind(&mut self, bind: Bind) -> Result<(), Failure> {
+        let prepared = self.extended.prepared(&bind.statement)?;
+        if bind.portal.is_empty() {
+            self.extended.portals.remove("");
+        } else if self.extended.portals.contains_key(&bind.portal) {
+            return Err(Error::new(ErrorKind::DuplicateObject, format!("portal \"{}\" already exists", bind.portal)).into());
+        } else if self.extended.portals.len() >= PORTALS_MAX {
+            return Err(Error::new(ErrorKind::ProgramLimit, "binding: too many portals are open")
+                .with_detail(format!("a connection can have {PORTALS_MAX}"))
+                .into());
+        }
+        if bind.values.len() != prepared.parameters.len() {
+            let (supplied, wanted) = (bind.values.len(), prepared.parameters.len());
+            let message = format!(
+                "bind message supplies {supplied} parameters, but prepared statement \"{}\" requires {wanted}",
+                bind.statement
+            );
+            return Err(Error::new(ErrorKind::ProtocolViolation, message).into());
+        }
+        let mut values = parameters::decode_all(&prepared.parameters, &bind.formats, &bind.values)?;
+        values.truncate(prepared.used);
+        let portal = Portal { prepared, formats: bind.result_formats, state: PortalState::Bound(values) };
+        self.extended.portals.insert(bind.portal, portal);
+        Ok(self.socket.send(&BindComplete::new())?)
+    }
+
+    pub(super) async fn describe(&mut self, target: Target, name: &str) -> Result<(), Failure> {
+        match target {
+            Target::Statement => self.describe_prepared(name).await,
+            Target::Portal => self.describe_portal(name).await,
+        }
+    }
+
+    async fn describe_prepared(&mut self, name: &str) -> Result<(), Failure> {
+        let prepared = self.extended.prepared(name)?;
+        let types = prepared.parameters.iter().map(|parameter| parameter.oid).collect();
+        let rows = self.rows_of(&prepared, &prepared.declared).await?;
+        self.socket.send(&ParameterDescription::new(types))?;
+        self.send_shape(rows, &[])
+    }
+
+    async fn describe_portal(&mut self, name: &str) -> Result<(), Failure> {
+        let portal = self.extended.portals.get(name).ok_or_else(|| no_portal(name))?;
+        let prepared = Arc::clone(&portal.prepared);
+        let formats = portal.formats.clone();
+        let rows = match &portal.state {
+            PortalState::Rows { cursor, .. } => return Ok(self.socket.send(&cursor.shape().description())?),
+            PortalState::Ended(_) => prepared.rows.clone(),
+            PortalState::Bound(values) => {
+                let types = bound_types(&prepared, values);
+                self.rows_of(&prepared, &types).await?
+            }
+        };
+        self.send_shape(rows, &formats)
+    }
+
+    /// The schema of a statement's rows with parameters of `types`. What Parse found holds until the next Sync, unless a
+    /// bound value has another type than Parse took its parameter for.
+    async fn rows_of(&mut self, prepared: &Prepared, types: &[Option<SqlType>]) -> Result<Option<SchemaRef>, Failure> {
+        let same = |(given, known): (&Option<SqlType>, &ParameterType)| given.is_none_or(|given| given == known.sql_type);
+        match &prepared.statement {
+            None => Ok(None),
+            Some(_) if prepared.described_in == self.extended.cycle && types.iter().zip(&prepared.parameters).all(same) => {
+                Ok(prepared.rows.clone())
+            }
+            Some(statement) => Ok(self.describe_statement(statement, types).await?.rows),
+        }
+    }
+
+    fn send_shape(&mut self, rows: Option<SchemaRef>, formats: &[i16]) -> Result<(), Failure> {
+        Ok(match rows {
+            Some(schema) => self.socket.send(&RowShape::new(&schema, formats)?.description())?,
+            None => self.socket.send(&NoData::new())?,
+        })
+    }
+
+    /// Execute: a portal that failed is gone.
+    pub(super) async fn execute(&mut self, name: &str, row_limit: usize) -> Result<(), Failure> {
+        let mut portal = self.extended.portals.remove(name).ok_or_else(|| no_portal(name))?;
+        let Some(statement) = portal.prepared.statement.clone() else {
+            self.extended.portals.insert(name.to_owned(), portal);
+            return Ok(self.socket.send(&EmptyQueryResponse::new())?);
+        };
+        let was = self.session.transaction_status();
+        self.run_portal(name, &mut portal, &statement, row_limit).await.map_err(|failure| failure.in_statement(&statement))?;
+        self.extended.portals.insert(name.to_owned(), portal);
+        self.extended.statement_ended(was, self.session.transaction_status());
+        self.socket.flush_if_full().await
+    }
+
+    async fn run_portal(&mut self, name: &str, portal: &mut Portal, statement: &Statement, limit: usize) -> Result<(), Failure> {
+        if let PortalState::Bound(values) = &mut portal.state {
+            let values = std::mem::take(values);
+            match self.socket.during(self.session.execute(statement, values)).await?? {
+                Outcome::Done { tag, notices, .. } => {
+                    portal.state = PortalState::Ended(None);
+                    return Ok(send_done(&mut self.socket, tag, &notices)?);
+                }
+                Outcome::Rows { schema, stream, tag } => {
+                    check_unchanged(portal.prepared.rows.as_ref(), &schema)?;
+                    let cursor = Box::new(RowCursor::new(RowShape::new(&schema, &portal.formats)?, stream));
+                    portal.state = PortalState::Rows { cursor, tag };
+                }
+            }
+        }
+        match &mut portal.state {
+            PortalState::Rows { cursor, tag } => {
+                let (count, suspended) = cursor.send(&mut self.socket, limit).await?;
+                if suspended {
+                    return Ok(self.socket.send(&PortalSuspended::new())?);
+                }
+                let tag = *tag;
+                portal.state = PortalState::Ended(Some(tag));
+                Ok(send_rows_tag(&mut self.socket, tag, count)?)
+            }
+            PortalState::Ended(Some(tag)) => Ok(send_rows_tag(&mut self.socket, tag, 0)?),
+            PortalState::Ended(None) | PortalState::Bound(_) => {
+                let message = format!("portal \"{name}\" cannot be run again");
+                Err(Error::new(ErrorKind::InvalidCursorName, message).with_hint("bind the statement again").into())
+            }
+        }
+    }
+
+    /// Close: a name that is not there is no error.
+    pub(super) fn close(&mut self, target: Target, name: &str) -> Result<(), Failure> {
+        match target {
+            Target::Portal => {
+                self.extended.portals.remove(name);
+            }
+            Target::Statement => {
+                if let Some(closed) = self.extended.statements.remove(name) {
+                    self.extended.portals.retain(|_, portal| !Arc::ptr_eq(&portal.prepared, &closed));
+                }
+            }
+        }
+        Ok(self.socket.send(&CloseComplete::new())?)
+    }
+}
+
+/// Clients read rows by the description they once got: rows of another shape would be misread.
+fn check_unchanged(described: Option<&SchemaRef>, schema: &SchemaRef) -> Result<()> {
+    if described.is_some_and(|described| described.fields().len() == schema.fields().len()) {
+        return Ok(());
+    }
+    let described = described.map_or(0, |described| described.fields().len());
+    Err(Error::new(ErrorKind::NotSupported, "a prepared statement must not change the columns of its result")
+        .with_detail(format!("{described} columns when it was prepared, {} now", schema.fields().len()))
+        .with_hint("prepare the statement again"))
+}
+
+/// The types of bound values: a decimal has the precision and scale it was written with.
+fn bound_types(prepared: &Prepared, values: &[ScalarValue]) -> Vec<Option<SqlType>> {
+    let of_value = |(parameter, value): (&ParameterType, &ScalarValue)| match value {
+        ScalarValue::Decimal128(_, precision, scale) => {
+            Some(SqlType::Decimal { precision: *precision, scale: scale.unsigned_abs() })
+        }
+        _ => Some(parameter.sql_type),
+    };
+    prepared.parameters.iter().zip(values).map(of_value).collect()
+}

@@ -1,0 +1,177 @@
+//! The command line: what each command takes, from flags, SLIPHER_* variables and the configuration file, in this order.
+
+use crate::config::FileConfig;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Slipher: a data warehouse that speaks Amazon Redshift's SQL.
+///
+/// A leader plans statements, compute nodes hold the data and do the work. `slipher demo` shows all of it in one process;
+/// `slipher local` is a small warehouse for one machine; `slipher leader` and `slipher compute` make a cluster of several.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 120)]
+pub struct Cli {
+    /// A TOML file with the same names as the flags, with underscores: `data_dir = "..."`.
+    #[arg(long, global = true, env = "SLIPHER_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Starts an embedded cluster, loads TPC-H, runs its queries and shows their plans; then waits for clients.
+    Demo(DemoOptions),
+    /// Runs a leader and compute nodes in one process: a warehouse for one machine.
+    Local(LocalOptions),
+    /// Runs a leader: clients connect to it, compute nodes join it.
+    Leader(LeaderOptions),
+    /// Runs a compute node that joins a leader.
+    Compute(ComputeOptions),
+    /// Runs SQL on a warehouse, from the command line, a file or standard input.
+    Sql(slipher::sql_client::SqlArgs),
+}
+
+macro_rules! merge {
+    ($options:ident, $file:ident, $($field:ident),*) => {
+        $(if $options.$field.is_none() { $options.$field = $file.$field.clone(); })*
+    };
+}
+
+/// Options of `slipher demo`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct DemoOptions {
+    /// TPC-H scale factor: 1 is 6 million rows of lineitem.
+    #[arg(long, default_value_t = 0.1)]
+    pub scale: f64,
+    /// Ends after the queries instead of waiting for clients.
+    #[arg(long)]
+    pub exit: bool,
+    /// The embedded warehouse.
+    #[command(flatten)]
+    pub local: LocalOptions,
+}
+
+impl DemoOptions {
+    /// With what the file says where neither flag nor variable did.
+    pub fn merged(mut self, file: &FileConfig) -> Self {
+        self.local = self.local.merged(file);
+        self
+    }
+}
+
+/// Options of `slipher local`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct LocalOptions {
+    /// Compute nodes in this process [default: 2].
+    #[arg(long, env = "SLIPHER_COMPUTE_NODES", value_name = "N")]
+    pub compute_nodes: Option<usize>,
+    /// The leader's options.
+    #[command(flatten)]
+    pub leader: LeaderOptions,
+    /// Memory each query may use on each compute node, in MiB [default: 1024].
+    #[arg(long, env = "SLIPHER_QUERY_MEMORY_MIB", value_name = "MIB")]
+    pub query_memory_mib: Option<usize>,
+}
+
+impl LocalOptions {
+    /// With what the file says where neither flag nor variable did.
+    pub fn merged(mut self, file: &FileConfig) -> Self {
+        merge!(self, file, compute_nodes, query_memory_mib);
+        self.leader = self.leader.merged(file);
+        self
+    }
+}
+
+/// Options of `slipher leader`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct LeaderOptions {
+    /// Where the data is kept [default: slipher-data].
+    #[arg(long, env = "SLIPHER_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The address to listen on [default: 127.0.0.1].
+    #[arg(long, env = "SLIPHER_HOST", value_name = "ADDRESS")]
+    pub host: Option<String>,
+    /// Port for PostgreSQL clients; 0 picks one [default: 5439].
+    #[arg(long, env = "SLIPHER_PG_PORT", value_name = "PORT")]
+    pub pg_port: Option<u16>,
+    /// Port for Flight SQL clients; 0 picks one [default: 5440].
+    #[arg(long, env = "SLIPHER_FLIGHT_PORT", value_name = "PORT")]
+    pub flight_port: Option<u16>,
+    /// Port for compute nodes; 0 picks one [default: 5441].
+    #[arg(long, env = "SLIPHER_INTERNAL_PORT", value_name = "PORT")]
+    pub internal_port: Option<u16>,
+    /// Password of the superuser `admin`; without it one is generated and kept in the data directory.
+    #[arg(long, env = "SLIPHER_ADMIN_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
+    pub admin_password: Option<String>,
+    /// Slices of a new cluster: the units of distribution [default: 8].
+    #[arg(long, env = "SLIPHER_SLICES", value_name = "S")]
+    pub slices: Option<u32>,
+    /// Copies of each slice in a new cluster, where there are enough nodes [default: 2].
+    #[arg(long, env = "SLIPHER_REPLICATION_FACTOR", value_name = "COPIES")]
+    pub replication_factor: Option<u32>,
+    /// Partitions of a query on each compute node [default: cores, shared among the nodes of this process; at least 2].
+    #[arg(long, env = "SLIPHER_LANES", value_name = "P")]
+    pub lanes: Option<usize>,
+    /// COPY reads files below this directory; without it COPY from files is refused.
+    #[arg(long, env = "SLIPHER_LOAD_DIR", value_name = "DIR")]
+    pub load_dir: Option<PathBuf>,
+    /// Memory of all queries on the leader, in MiB [default: 1024].
+    #[arg(long, env = "SLIPHER_LEADER_MEMORY_MIB", value_name = "MIB")]
+    pub leader_memory_mib: Option<usize>,
+}
+
+impl LeaderOptions {
+    /// With what the file says where neither flag nor variable did.
+    pub fn merged(mut self, file: &FileConfig) -> Self {
+        merge!(
+            self,
+            file,
+            data_dir,
+            host,
+            pg_port,
+            flight_port,
+            internal_port,
+            admin_password,
+            slices,
+            replication_factor,
+            lanes,
+            load_dir,
+            leader_memory_mib
+        );
+        self
+    }
+}
+
+/// Options of `slipher compute`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ComputeOptions {
+    /// The leader's host and internal port [default: 127.0.0.1:5441].
+    #[arg(long, env = "SLIPHER_LEADER", value_name = "HOST:PORT")]
+    pub leader: Option<String>,
+    /// Where the data is kept [default: slipher-compute-data].
+    #[arg(long, env = "SLIPHER_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The address to listen on; port 0 picks one [default: 127.0.0.1:5451].
+    #[arg(long, env = "SLIPHER_LISTEN", value_name = "ADDRESS:PORT")]
+    pub listen: Option<String>,
+    /// Host and port under which the leader and other nodes reach this node [default: the listening address].
+    #[arg(long, env = "SLIPHER_ADVERTISE", value_name = "HOST:PORT")]
+    pub advertise: Option<String>,
+    /// A name for people [default: the advertised address].
+    #[arg(long, env = "SLIPHER_NAME")]
+    pub name: Option<String>,
+    /// Memory each query may use on this node, in MiB [default: 1024].
+    #[arg(long, env = "SLIPHER_QUERY_MEMORY_MIB", value_name = "MIB")]
+    pub query_memory_mib: Option<usize>,
+}
+
+impl ComputeOptions {
+    /// With what the file says where neither flag nor variable did.
+    pub fn merged(mut self, file: &FileConfig) -> Self {
+        merge!(self, file, leader, data_dir, listen, advertise, name, query_memory_mib);
+        self
+    }
+}

@@ -1,0 +1,3 @@
+//! What the binary and its tests share.
+
+pub mod sql_client;

@@ -1,0 +1,187 @@
+//! Servers: a leader, a compute node, or a leader with compute nodes in one process.
+
+use crate::cli::{ComputeOptions, LeaderOptions, LocalOptions};
+use slipher_common::{Error, ErrorKind, Result};
+use slipher_compute::{ComputeConfig, ComputeNode, NodeOptions};
+use slipher_leader::{Leader, LeaderConfig, generated_password};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use tokio_util::sync::CancellationToken;
+
+const PG_PORT_DEFAULT: u16 = 5439;
+const FLIGHT_PORT_DEFAULT: u16 = 5440;
+const INTERNAL_PORT_DEFAULT: u16 = 5441;
+const SLICES_DEFAULT: u32 = 8;
+const SLICES_MAX: u32 = 4096;
+const REPLICATION_FACTOR_DEFAULT: u32 = 2;
+const COMPUTE_NODES_DEFAULT: usize = 2;
+const MEMORY_MIB_DEFAULT: usize = 1024;
+const LANES_MAX: usize = 256;
+
+/// A leader with its compute nodes in this process.
+pub struct LocalCluster {
+    leader: Leader,
+    nodes: Vec<ComputeNode>,
+    password: String,
+}
+
+impl LocalCluster {
+    /// Starts everything; answers when the nodes have joined.
+    pub async fn start(options: &LocalOptions, shutdown: CancellationToken) -> Result<Self> {
+        let node_count = options.compute_nodes.unwrap_or(COMPUTE_NODES_DEFAULT);
+        if node_count == 0 {
+            return Err(Error::new(ErrorKind::Config, "--compute-nodes is 0: a warehouse needs at least one"));
+        }
+        let data_dir = data_dir(options.leader.data_dir.as_deref(), "slipher-data")?;
+        let mut config = leader_config(&options.leader, data_dir.clone(), node_count)?;
+        config.internal_listen.set_port(options.leader.internal_port.unwrap_or(0));
+        let leader = Leader::start(config, shutdown.clone()).await?;
+        let mut nodes = Vec::new();
+        for number in 1..=node_count {
+            let config = ComputeConfig {
+                data_dir: make_dir(data_dir.join(format!("node-{number}")))?,
+                listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+                advertise: None,
+                leader: format!("http://{}", loopback(leader.addresses().internal)),
+                name: format!("node-{number}"),
+                options: node_options(options.query_memory_mib),
+            };
+            nodes.push(ComputeNode::start(config, shutdown.clone()).await?);
+        }
+        let password = options.leader.admin_password.clone().or_else(|| generated_password(&data_dir)).unwrap_or_default();
+        Ok(Self { leader, nodes, password })
+    }
+
+    /// The leader.
+    pub fn leader(&self) -> &Leader {
+        &self.leader
+    }
+
+    /// The compute nodes.
+    pub fn nodes(&self) -> &[ComputeNode] {
+        &self.nodes
+    }
+
+    /// Lines that tell a person how to connect.
+    pub fn how_to_connect(&self) -> String {
+        how_to_connect(&self.leader, &self.password)
+    }
+
+    /// Waits until everything has ended after a shutdown.
+    pub async fn join(self) -> Result<()> {
+        let mut result = Ok(());
+        for node in self.nodes {
+            result = result.and(node.join().await);
+        }
+        self.leader.join().await.and(result)
+    }
+}
+
+fn how_to_connect(leader: &Leader, password: &str) -> String {
+    let addresses = leader.addresses();
+    let (pg, flight) = (loopback(addresses.pg), loopback(addresses.flight));
+    let secret = if password.is_empty() { String::new() } else { format!(":{password}") };
+    format!(
+        "PostgreSQL:  psql 'postgresql://admin{secret}@{pg}/dev'\nFlight SQL:  slipher sql --url 'grpc://admin{secret}@{flight}'"
+    )
+}
+
+/// An address clients on this machine can use.
+fn loopback(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() { SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port()) } else { address }
+}
+
+fn node_options(query_memory_mib: Option<usize>) -> NodeOptions {
+    NodeOptions { query_memory_bytes: query_memory_mib.unwrap_or(MEMORY_MIB_DEFAULT) << 20, ..NodeOptions::default() }
+}
+
+fn make_dir(path: PathBuf) -> Result<PathBuf> {
+    std::fs::create_dir_all(&path)
+        .map_err(|error| Error::io(format_args!("making the directory \"{}\"", path.display()), &error))?;
+    Ok(path)
+}
+
+fn data_dir(given: Option<&Path>, default: &str) -> Result<PathBuf> {
+    make_dir(given.map_or_else(|| PathBuf::from(default), Path::to_owned))
+}
+
+fn leader_config(options: &LeaderOptions, data_dir: PathBuf, nodes_in_process: usize) -> Result<LeaderConfig> {
+    let host = options.host.as_deref().unwrap_or("127.0.0.1");
+    let host: IpAddr = host.parse().map_err(|_| {
+        Error::new(ErrorKind::Config, format!("--host \"{host}\" is not an IP address")).with_hint("0.0.0.0 listens everywhere")
+    })?;
+    let slice_count = options.slices.unwrap_or(SLICES_DEFAULT);
+    if !(1..=SLICES_MAX).contains(&slice_count) {
+        return Err(Error::new(ErrorKind::Config, format!("--slices is {slice_count}: it must be 1 to {SLICES_MAX}")));
+    }
+    let replication_factor = options.replication_factor.unwrap_or(REPLICATION_FACTOR_DEFAULT);
+    if replication_factor == 0 {
+        return Err(Error::new(ErrorKind::Config, "--replication-factor is 0: one copy is the least"));
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let lanes = options.lanes.unwrap_or(cores.div_ceil(nodes_in_process));
+    if !(1..=LANES_MAX).contains(&lanes) {
+        return Err(Error::new(ErrorKind::Config, format!("--lanes is {lanes}: it must be 1 to {LANES_MAX}")));
+    }
+    Ok(LeaderConfig {
+        data_dir,
+        pg_listen: SocketAddr::new(host, options.pg_port.unwrap_or(PG_PORT_DEFAULT)),
+        flight_listen: SocketAddr::new(host, options.flight_port.unwrap_or(FLIGHT_PORT_DEFAULT)),
+        internal_listen: SocketAddr::new(host, options.internal_port.unwrap_or(INTERNAL_PORT_DEFAULT)),
+        admin_password: options.admin_password.clone(),
+        slice_count,
+        replication_factor,
+        lanes,
+        load_dir: options.load_dir.clone(),
+        memory_bytes: options.leader_memory_mib.unwrap_or(MEMORY_MIB_DEFAULT) << 20,
+    })
+}
+
+/// `slipher local`.
+pub async fn run(options: LocalOptions, shutdown: CancellationToken) -> Result<()> {
+    let cluster = LocalCluster::start(&options, shutdown.clone()).await?;
+    println!("{}", cluster.how_to_connect());
+    tracing::info!(nodes = cluster.nodes().len(), "ready");
+    shutdown.cancelled().await;
+    cluster.join().await
+}
+
+/// `slipher leader`.
+pub async fn run_leader(options: LeaderOptions, shutdown: CancellationToken) -> Result<()> {
+    let data_dir = data_dir(options.data_dir.as_deref(), "slipher-data")?;
+    let leader = Leader::start(leader_config(&options, data_dir.clone(), 1)?, shutdown.clone()).await?;
+    let password = options.admin_password.clone().or_else(|| generated_password(&data_dir)).unwrap_or_default();
+    println!("{}", how_to_connect(&leader, &password));
+    println!("Compute nodes join with: slipher compute --leader {}", leader.addresses().internal);
+    tracing::info!(internal = %leader.addresses().internal, "ready");
+    shutdown.cancelled().await;
+    leader.join().await
+}
+
+/// `slipher compute`.
+pub async fn run_compute(options: ComputeOptions, shutdown: CancellationToken) -> Result<()> {
+    let listen = options.listen.as_deref().unwrap_or("127.0.0.1:5451");
+    let listen: SocketAddr = listen.parse().map_err(|_| {
+        Error::new(ErrorKind::Config, format!("--listen \"{listen}\" is not an address with a port"))
+            .with_hint("for example 0.0.0.0:5451, with --advertise HOST:5451 as others reach it")
+    })?;
+    if listen.ip().is_unspecified() && options.advertise.is_none() {
+        return Err(Error::new(
+            ErrorKind::Config,
+            format!("--listen {listen} listens everywhere, but others need one address to reach it"),
+        )
+        .with_hint("give it with --advertise HOST:PORT"));
+    }
+    let config = ComputeConfig {
+        data_dir: data_dir(options.data_dir.as_deref(), "slipher-compute-data")?,
+        listen,
+        advertise: options.advertise.as_ref().map(|address| format!("http://{address}")),
+        leader: format!("http://{}", options.leader.as_deref().unwrap_or("127.0.0.1:5441")),
+        name: options.name.clone().or_else(|| options.advertise.clone()).unwrap_or_else(|| listen.to_string()),
+        options: node_options(options.query_memory_mib),
+    };
+    let node = ComputeNode::start(config, shutdown.clone()).await?;
+    println!("compute node listens on {}", node.address());
+    shutdown.cancelled().await;
+    node.join().await
+}

@@ -1,0 +1,229 @@
+//! The connection: URL to session, statement to rows.
+
+use super::report::{Failure, sql_failure};
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow_flight::decode::FlightRecordBatchStream;
+use arrow_flight::flight_service_client::FlightServiceClient;
+use arrow_flight::sql::client::FlightSqlServiceClient;
+use arrow_flight::{Action, CancelFlightInfoRequest, FlightClient, FlightInfo, HandshakeRequest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::metadata::AsciiMetadataValue;
+use tonic::transport::{Channel, Endpoint};
+use url::Url;
+
+/// Port of Flight SQL when the URL names none.
+const PORT_DEFAULT: u16 = 5440;
+/// How long connecting may take.
+const CONNECT_TIMEOUT_SECONDS: u64 = 10;
+/// How long cancelling and saying good-bye may take.
+const GOODBYE_TIMEOUT_SECONDS: u64 = 3;
+/// Longest message accepted, in bytes.
+const MESSAGE_MAX_BYTES: usize = 256 << 20;
+
+/// Where to connect, and as who.
+#[derive(PartialEq, Eq)]
+pub(super) struct Target {
+    address: String,
+    user: String,
+    password: String,
+    database: Option<String>,
+}
+
+impl Target {
+    /// Reads `grpc://user:password@host:port/database`.
+    pub(super) fn parse(text: &str, password: Option<&str>) -> Result<Self, Failure> {
+        // The URL may hold a password: it is not repeated.
+        let wrong = |why: &str| Failure::Usage(format!("the URL of the server is not usable: {why}"));
+        let url = Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
+        match url.scheme() {
+            "grpc" | "grpc+tcp" => {}
+            "grpc+tls" | "grpcs" => return Err(wrong("TLS is not supported yet; use grpc://")),
+            other => return Err(wrong(&format!("its scheme is \"{other}\"; use grpc://"))),
+        }
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| wrong("it names no host"))?;
+        let decoded = |text: &str| percent_decoded(text).ok_or_else(|| wrong("a percent escape is not UTF-8"));
+        let user = decoded(url.username())?;
+        if user.is_empty() {
+            return Err(wrong("it names no user"));
+        }
+        let password = match (url.password(), password) {
+            (Some(password), _) => decoded(password)?,
+            (None, Some(password)) => password.to_owned(),
+            (None, None) => {
+                let message = format!("no password for user \"{user}\": put it into the URL or set SLIPHER_PASSWORD");
+                return Err(Failure::Usage(message));
+            }
+        };
+        let database = Some(decoded(url.path().trim_start_matches('/'))?).filter(|name| !name.is_empty());
+        Ok(Self { address: format!("http://{host}:{}", url.port().unwrap_or(PORT_DEFAULT)), user, password, database })
+    }
+}
+
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let escape = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        match escape.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) if *first == b'%' => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// What a statement yields.
+pub(super) enum Reply {
+    /// No rows.
+    Done {
+        /// The command tag.
+        tag: String,
+        /// Messages beside it.
+        notices: Vec<String>,
+    },
+    /// Rows.
+    Rows {
+        /// Their schema.
+        schema: SchemaRef,
+        /// The rows as they come.
+        rows: Box<FlightRecordBatchStream>,
+        /// What to cancel.
+        info: Box<FlightInfo>,
+    },
+}
+
+/// What the server tells of a statement without rows.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Summary {
+    tag: String,
+    notices: Vec<String>,
+}
+
+/// One session with the server.
+pub(super) struct Connection {
+    client: FlightSqlServiceClient<Channel>,
+    /// The database, for the prompt.
+    pub(super) database: String,
+}
+
+impl Connection {
+    /// Connects and says who it is.
+    pub(super) async fn open(target: &Target) -> Result<Self, Failure> {
+        let cannot = |why: String| Failure::Connection(format!("cannot connect to {}: {why}", target.address));
+        let endpoint = Endpoint::from_shared(target.address.clone()).map_err(|error| cannot(error.to_string()))?;
+        let endpoint = endpoint.connect_timeout(Duration::from_secs(CONNECT_TIMEOUT_SECONDS)).tcp_nodelay(true);
+        let endpoint = endpoint.user_agent("slipher-sql").map_err(|error| cannot(error.to_string()))?;
+        let channel = endpoint.connect().await.map_err(|error| cannot(chain(&error)))?;
+        let flight = FlightServiceClient::new(channel).max_decoding_message_size(MESSAGE_MAX_BYTES);
+        let mut client = FlightSqlServiceClient::new_from_inner(flight);
+        if let Some(database) = &target.database {
+            client.set_header("database", database);
+        }
+        // Not the client's own handshake, which turns the server's status into text.
+        let token = handshake(&mut client, target).await?;
+        client.set_token(token);
+        Ok(Self { client, database: target.database.clone().unwrap_or_else(|| "dev".to_owned()) })
+    }
+
+    /// Runs one statement.
+    pub(super) async fn execute(&mut self, sql: &str) -> Result<Reply, Failure> {
+        let failed = |error| sql_failure(error, sql);
+        let info = self.client.execute(sql.to_owned(), None).await.map_err(failed)?;
+        let schema = info.clone().try_decode_schema().map_err(|error| failed(error.into()))?;
+        let ticket = info.endpoint.first().and_then(|endpoint| endpoint.ticket.clone());
+        let Some(ticket) = ticket.filter(|_| !is_empty(&schema)) else {
+            let Summary { tag, notices } = serde_json::from_slice(&info.app_metadata).unwrap_or_default();
+            return Ok(Reply::Done { tag, notices });
+        };
+        let rows = self.client.do_get(ticket).await.map_err(failed)?;
+        Ok(Reply::Rows { schema: Arc::new(schema), rows: Box::new(rows), info: Box::new(info) })
+    }
+
+    /// Cancels a query whose rows are being read.
+    pub(super) async fn cancel(&mut self, info: Box<FlightInfo>) {
+        if let Some(mut flight) = self.flight() {
+            let asked = flight.cancel_flight_info(CancelFlightInfoRequest::new(*info));
+            // Dropping the stream, which comes next, cancels as well.
+            drop(tokio::time::timeout(Duration::from_secs(GOODBYE_TIMEOUT_SECONDS), asked).await);
+        }
+    }
+
+    /// Ends the session. An idle session would expire by itself, so that a failure is no matter.
+    pub(super) async fn close(&mut self) {
+        if let Some(mut flight) = self.flight() {
+            let asked = flight.do_action(Action::new("CloseSession", ""));
+            drop(tokio::time::timeout(Duration::from_secs(GOODBYE_TIMEOUT_SECONDS), asked).await);
+        }
+    }
+
+    fn flight(&self) -> Option<FlightClient> {
+        let mut flight = FlightClient::new_from_inner(self.client.inner().clone());
+        flight.add_header("authorization", &format!("Bearer {}", self.client.token()?)).ok()?;
+        Some(flight)
+    }
+}
+
+fn is_empty(schema: &Schema) -> bool {
+    schema.fields().is_empty()
+}
+
+/// Says user and password; answers the session's token.
+async fn handshake(client: &mut FlightSqlServiceClient<Channel>, target: &Target) -> Result<String, Failure> {
+    let credentials = STANDARD.encode(format!("{}:{}", target.user, target.password));
+    let not_a_header = |_| Failure::Usage("the URL's user, password or database is not usable".to_owned());
+    let mut request = tonic::Request::new(futures::stream::iter([HandshakeRequest::default()]));
+    let mut header: AsciiMetadataValue = format!("Basic {credentials}").parse().map_err(not_a_header)?;
+    header.set_sensitive(true);
+    request.metadata_mut().insert("authorization", header);
+    if let Some(database) = &target.database {
+        request.metadata_mut().insert("database", database.parse().map_err(not_a_header)?);
+    }
+    let refused = |status: tonic::Status| Failure::refused(&status);
+    let response = client.inner_mut().handshake(request).await.map_err(refused)?;
+    let header = response.metadata().get("authorization").and_then(|value| value.to_str().ok());
+    let token = header.and_then(|value| value.strip_prefix("Bearer ")).map(str::to_owned);
+    token.ok_or_else(|| Failure::Connection("the server answered the handshake without a token".to_owned()))
+}
+
+/// An error with its causes, which transport errors keep to themselves.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_name_user_host_and_database() {
+        let target = Target::parse("grpc://ada:p%40s%3as@[::1]:99/dev", None).ok().unwrap();
+        assert_eq!((target.address.as_str(), target.user.as_str()), ("http://[::1]:99", "ada"));
+        assert_eq!((target.password.as_str(), target.database.as_deref()), ("p@s:s", Some("dev")));
+        let target = Target::parse("grpc://ada@db", Some("secret")).ok().unwrap();
+        assert_eq!((target.address.as_str(), target.password.as_str()), ("http://db:5440", "secret"));
+        for wrong in ["grpc://ada@db", "grpc://db", "http://a:b@db", "grpcs://a:b@db", "db:5440", ""] {
+            assert!(matches!(Target::parse(wrong, None), Err(Failure::Usage(_))), "{wrong}");
+        }
+    }
+}

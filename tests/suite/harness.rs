@@ -1,0 +1,227 @@
+//! Clusters of real processes on loopback, on ports nobody else has.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tokio_postgres::{Client, NoTls};
+
+/// Password of `admin` in every test cluster.
+pub const PASSWORD: &str = "test-password";
+/// How long a process may take until it says that it is ready.
+const READY_MAX_SECONDS: u64 = 60;
+/// How long a process may take to end after SIGTERM.
+const STOP_MAX_SECONDS: u64 = 20;
+
+/// One `slipher` process; killed when dropped.
+pub struct Process {
+    child: Child,
+    /// What it has printed so far.
+    pub lines: Vec<String>,
+}
+
+impl Process {
+    /// Starts `slipher` with `arguments` and waits for a line that contains `ready`.
+    pub fn start(arguments: &[String], ready: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_slipher"))
+            .args(arguments)
+            .env("SLIPHER_LOG", std::env::var("SLIPHER_LOG").unwrap_or_else(|_| "warn".to_owned()))
+            .stdout(Stdio::piped())
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("starting slipher");
+        let stdout = child.stdout.take().expect("its output");
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                // The receiver is gone once the process is ready.
+                drop(sender.send(line));
+            }
+        });
+        let mut lines = Vec::new();
+        let deadline = Instant::now() + Duration::from_secs(READY_MAX_SECONDS);
+        while !lines.iter().any(|line: &String| line.contains(ready)) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match receiver.recv_timeout(left) {
+                Ok(line) => lines.push(line),
+                Err(error) => panic!("slipher {arguments:?} did not print \"{ready}\": {error}; it printed {lines:?}"),
+            }
+        }
+        Self { child, lines }
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("killing a process");
+        self.child.wait().expect("waiting for a killed process");
+    }
+
+    /// SIGTERM; panics when the process does not end in order.
+    pub fn stop(&mut self) {
+        let pid = self.child.id().to_string();
+        Command::new("kill").args(["-TERM", &pid]).status().expect("sending SIGTERM");
+        let deadline = Instant::now() + Duration::from_secs(STOP_MAX_SECONDS);
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().expect("asking for its end") {
+                assert!(status.success(), "slipher ended with {status} after SIGTERM");
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("slipher did not end within {STOP_MAX_SECONDS} s of SIGTERM");
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A leader and its compute nodes, each a process of its own.
+pub struct Cluster {
+    pub leader: Process,
+    pub nodes: Vec<Process>,
+    pub pg_port: u16,
+    pub flight_port: u16,
+    internal_port: u16,
+    node_ports: Vec<u16>,
+    dir: tempfile::TempDir,
+    leader_options: Vec<String>,
+}
+
+impl Cluster {
+    /// A new cluster with `node_count` compute nodes and 8 slices.
+    pub fn start(node_count: usize) -> Self {
+        Self::start_with(node_count, &[])
+    }
+
+    /// The same with more options for the leader.
+    pub fn start_with(node_count: usize, leader_options: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir_all(dir.path().join("load")).expect("the load directory");
+        let ports = free_ports(3 + node_count);
+        let leader_options: Vec<String> = leader_options.iter().map(|option| (*option).to_owned()).collect();
+        let leader = start_leader(dir.path(), &ports, &leader_options);
+        let mut cluster = Self {
+            leader,
+            nodes: Vec::new(),
+            pg_port: ports[0],
+            flight_port: ports[1],
+            internal_port: ports[2],
+            node_ports: ports[3..].to_vec(),
+            dir,
+            leader_options,
+        };
+        for index in 0..node_count {
+            let node = cluster.start_node(index);
+            cluster.nodes.push(node);
+        }
+        cluster
+    }
+
+    fn start_node(&self, index: usize) -> Process {
+        let arguments = [
+            "compute".to_owned(),
+            "--leader".to_owned(),
+            format!("127.0.0.1:{}", self.internal_port),
+            "--listen".to_owned(),
+            format!("127.0.0.1:{}", self.node_ports[index]),
+            "--data-dir".to_owned(),
+            self.node_dir(index).to_string_lossy().into_owned(),
+        ];
+        Process::start(&arguments, "compute node listens")
+    }
+
+    /// Starts a compute node again after it was killed.
+    pub fn restart_node(&mut self, index: usize) {
+        self.nodes[index] = self.start_node(index);
+    }
+
+    /// Starts the leader again after it was killed.
+    pub fn restart_leader(&mut self) {
+        let ports = [self.pg_port, self.flight_port, self.internal_port];
+        self.leader = start_leader(self.dir.path(), &ports, &self.leader_options);
+    }
+
+    /// Where compute node `index` keeps its data.
+    pub fn node_dir(&self, index: usize) -> PathBuf {
+        self.dir.path().join(format!("node-{index}"))
+    }
+
+    /// Where COPY may read.
+    pub fn load_dir(&self) -> PathBuf {
+        self.dir.path().join("load")
+    }
+
+    /// A PostgreSQL connection as `admin`.
+    pub async fn connect(&self) -> Client {
+        connect(self.pg_port).await
+    }
+}
+
+fn start_leader(dir: &Path, ports: &[u16], options: &[String]) -> Process {
+    let mut arguments = vec![
+        "leader".to_owned(),
+        "--data-dir".to_owned(),
+        dir.join("leader").to_string_lossy().into_owned(),
+        "--load-dir".to_owned(),
+        dir.join("load").to_string_lossy().into_owned(),
+        "--admin-password".to_owned(),
+        PASSWORD.to_owned(),
+    ];
+    for (flag, port) in ["--pg-port", "--flight-port", "--internal-port"].iter().zip(ports) {
+        arguments.extend([(*flag).to_owned(), port.to_string()]);
+    }
+    arguments.extend(options.iter().cloned());
+    Process::start(&arguments, "Compute nodes join with")
+}
+
+/// A PostgreSQL connection as `admin` to a port of this machine.
+pub async fn connect(port: u16) -> Client {
+    let parameters = format!("host=127.0.0.1 port={port} user=admin password={PASSWORD} dbname=dev connect_timeout=10");
+    let (client, connection) = tokio_postgres::connect(&parameters, NoTls).await.expect("connecting");
+    tokio::spawn(async move {
+        // A test that kills its server sees the error at its statement.
+        drop(connection.await);
+    });
+    client
+}
+
+/// Ports that were free a moment ago.
+pub fn free_ports(count: usize) -> Vec<u16> {
+    let listeners: Vec<_> = (0..count).map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+    listeners.iter().map(|listener| listener.local_addr().expect("its address").port()).collect()
+}
+
+/// The rows of a simple query as text, NULL as `NULL`.
+pub async fn rows(client: &Client, sql: &str) -> Result<Vec<Vec<String>>, tokio_postgres::Error> {
+    let messages = client.simple_query(sql).await?;
+    Ok(messages
+        .into_iter()
+        .filter_map(|message| match message {
+            tokio_postgres::SimpleQueryMessage::Row(row) => {
+                Some((0..row.len()).map(|column| row.get(column).unwrap_or("NULL").to_owned()).collect())
+            }
+            _ => None,
+        })
+        .collect())
+}
+
+#[tokio::test]
+async fn a_cluster_of_processes_answers_and_stops_in_order() {
+    let mut cluster = Cluster::start(3);
+    let client = cluster.connect().await;
+    client.batch_execute("CREATE TABLE t (k int, v varchar(10)) DISTKEY(k)").await.expect("create");
+    client.batch_execute("INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, NULL)").await.expect("insert");
+    assert_eq!(rows(&client, "SELECT k, v FROM t ORDER BY k").await.expect("select"), [["1", "a"], ["2", "b"], ["3", "NULL"]]);
+    cluster.leader.stop();
+    cluster.nodes.iter_mut().for_each(Process::stop);
+}
