@@ -62,12 +62,6 @@ pub(super) fn rewrite(expression: &mut Expr, position_of: PositionOf<'_>) -> Res
             *expression = now();
         }
         Expr::Substring { expr, .. } => make_text(expr.as_mut()),
-<<<<<<< HEAD
-        Expr::Extract { field, expr, .. } => rewrite_extract(field, expr, position_of)?,
-        Expr::Ceil { field: CeilFloorKind::DateTimeField(_), .. }
-        | Expr::Floor { field: CeilFloorKind::DateTimeField(_), .. } => {}
-=======
->>>>>>> sql
         _ => {}
     }
     Ok(())
@@ -217,18 +211,6 @@ fn with_part(name: &str, arguments: &mut Vec<Expr>, position: usize, position_of
 fn not_a_part(name: &str, position: usize) -> Error {
     Error::not_supported(format_args!("a computed date part in {name}"), "write it as a word: year, month, day, hour, ...")
         .at(position)
-<<<<<<< HEAD
-}
-
-fn rewrite_extract(field: &mut DateTimeField, expression: &mut Expr, position_of: PositionOf<'_>) -> Result<()> {
-    let _ = expression;
-    if let DateTimeField::Custom(ident) = field {
-        let part = DatePart::parse(&ident.value).map_err(|error| error.at(position_of(ident.span)))?;
-        *ident = Ident { span: ident.span, ..Ident::new(part.name()) };
-    }
-    Ok(())
-=======
->>>>>>> sql
 }
 
 /// The expression as text, unless it is a string already.
