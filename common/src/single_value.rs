@@ -38,12 +38,12 @@ impl AggregateUDFImpl for SingleValue {
         arguments.first().cloned().ok_or_else(|| Error::internal("single_value takes one argument").into())
     }
 
-    fn accumulator(&self, arguments: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+    fn accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
         let value = ScalarValue::try_from(arguments.return_field.data_type())?;
         Ok(Box::new(SingleValueAccumulator { value, rows: 0 }))
     }
 
-    fn state_fields(&self, arguments: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+    fn state_fields(&self, arguments: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
         let value = Field::new(format!("{}[value]", arguments.name), arguments.return_field.data_type().clone(), true);
         let rows = Field::new(format!("{}[rows]", arguments.name), DataType::UInt64, false);
         Ok(vec![Arc::new(value), Arc::new(rows)])

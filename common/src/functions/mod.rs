@@ -19,9 +19,9 @@ mod calendar;
 mod date_part;
 mod format;
 mod numbers;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub use date_part::DatePart;
 

@@ -56,6 +56,8 @@ pub(crate) fn engine_config(lanes: usize) -> SessionConfig {
         .with_default_catalog_and_schema(slipher_common::catalog::DATABASE, slipher_common::catalog::PUBLIC_SCHEMA);
     let options = config.options_mut();
     slipher_common::plan::apply_engine_options(options);
+    // 1.5 is a NUMERIC, as in Redshift; a float would lose digits beside DECIMAL columns.
+    options.sql_parser.parse_float_as_decimal = true;
     options.sql_parser.dialect = datafusion::common::config::Dialect::Redshift;
     config
 }

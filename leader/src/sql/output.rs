@@ -7,60 +7,76 @@ use datafusion::sql::sqlparser::ast::{
     DataType, Expr, Ident, Query, Select, SelectItem, SetExpr, Statement, TableFactor, TableWithJoins, Value,
 };
 use slipher_common::functions::{ROUND_TO_WHOLE, TO_TEXT, TRUNC};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The name of a column that has none.
 const UNNAMED: &str = "?column?";
+/// Ends the part of an alias that is the column's name. The engine wants different names for all columns of a result,
+/// SQL does not: what follows this invisible character makes them different.
+const NAME_END: char = '\u{2063}';
 
-/// Says the names of a query's columns as aliases where that is possible, in WITH clauses and derived tables too.
+/// Says the names of a query's columns as aliases, in WITH clauses and derived tables too. In the result itself every
+/// column gets a name of its own, which [`names`] makes the right one again.
 pub(super) fn name_columns(query: &mut Query) {
+    name_parts(query, true);
+}
+
+fn name_parts(query: &mut Query, is_result: bool) {
     if let Some(with) = &mut query.with {
         for table in &mut with.cte_tables {
-            name_columns(&mut table.query);
+            name_parts(&mut table.query, false);
         }
     }
     let mut pending = vec![query.body.as_mut()];
     while let Some(body) = pending.pop() {
         match body {
-            SetExpr::Select(select) => name_select(select),
-            SetExpr::Query(inner) => name_columns(inner),
+            SetExpr::Select(select) => name_select(select, is_result),
+            SetExpr::Query(inner) => name_parts(inner, is_result),
             SetExpr::SetOperation { left, right, .. } => pending.extend([left.as_mut(), right.as_mut()]),
             _ => {}
         }
     }
 }
 
-fn name_select(select: &mut Select) {
+fn name_select(select: &mut Select, is_result: bool) {
     for table in &mut select.from {
         name_derived(table);
     }
-    let wildcard = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
-    if select.projection.iter().any(wildcard) {
-        // Its columns may have any name.
-        return;
-    }
+    // Columns of a wildcard may have any name.
+    let any_wildcard = select.projection.iter().any(is_wildcard);
     let mut uses: HashMap<String, usize> = HashMap::new();
     for item in &select.projection {
         *uses.entry(item_name(item)).or_default() += 1;
     }
-    for item in &mut select.projection {
+    let mut seen = HashSet::new();
+    for (index, item) in select.projection.iter_mut().enumerate() {
         let name = item_name(item);
-        let free = uses.get(&name) == Some(&1) && name != UNNAMED;
-        if let SelectItem::UnnamedExpr(expression) = item
-            && free
-            && !matches!(expression, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
-        {
-            let expr = std::mem::replace(expression, Expr::value(Value::Null));
-            *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
+        let free = !any_wildcard && uses.get(&name) == Some(&1) && name != UNNAMED;
+        let first = seen.insert(item.to_string());
+        let alias = if free { name.clone() } else { format!("{name}{NAME_END}{index}") };
+        match item {
+            SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_)) if first || !is_result => {}
+            SelectItem::UnnamedExpr(expression) if free || is_result => {
+                let expr = std::mem::replace(expression, Expr::value(Value::Null));
+                *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', alias) };
+            }
+            SelectItem::ExprWithAlias { alias: own, .. } if !free && is_result && !any_wildcard => {
+                *own = Ident::with_quote('"', alias);
+            }
+            _ => {}
         }
     }
+}
+
+fn is_wildcard(item: &SelectItem) -> bool {
+    matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))
 }
 
 fn name_derived(table: &mut TableWithJoins) {
     let joined = table.joins.iter_mut().map(|join| &mut join.relation);
     for relation in std::iter::once(&mut table.relation).chain(joined) {
         match relation {
-            TableFactor::Derived { subquery, .. } => name_columns(subquery),
+            TableFactor::Derived { subquery, .. } => name_parts(subquery, false),
             TableFactor::NestedJoin { table_with_joins, .. } => name_derived(table_with_joins),
             _ => {}
         }
@@ -73,7 +89,6 @@ pub(crate) fn names(statement: &Statement, count: usize) -> Vec<Option<String>> 
     let mut answer = vec![None; count];
     let Statement::Query(query) = statement else { return answer };
     let Some(select) = first_select(query) else { return answer };
-    let is_wildcard = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
     let before = select.projection.iter().take_while(|item| !is_wildcard(item)).count();
     for (slot, item) in answer.iter_mut().zip(&select.projection[..before]) {
         *slot = Some(item_name(item));
@@ -85,6 +100,11 @@ pub(crate) fn names(statement: &Statement, count: usize) -> Vec<Option<String>> 
         }
     }
     answer
+}
+
+/// The name of a column of a rewritten query's plan without what only tells it from others.
+pub(crate) fn plain_name(name: &str) -> &str {
+    name.split_once(NAME_END).map_or(name, |(own, _)| own)
 }
 
 fn first_select(query: &Query) -> Option<&Select> {
@@ -105,7 +125,7 @@ fn folded(ident: &Ident) -> String {
 
 fn item_name(item: &SelectItem) -> String {
     match item {
-        SelectItem::ExprWithAlias { alias, .. } => folded(alias),
+        SelectItem::ExprWithAlias { alias, .. } => plain_name(&folded(alias)).to_owned(),
         SelectItem::UnnamedExpr(expression) => name_of(expression).unwrap_or_else(|| UNNAMED.to_owned()),
         _ => UNNAMED.to_owned(),
     }
@@ -169,7 +189,9 @@ fn type_name(data_type: &DataType) -> String {
         DataType::Char(_) | DataType::Character(_) => "bpchar",
         DataType::Varchar(_) | DataType::CharacterVarying(_) | DataType::Nvarchar(_) | DataType::CharVarying(_) => "varchar",
         DataType::Text => "text",
-        DataType::Timestamp(_, zone) if zone.to_string().to_lowercase().contains("with time") || zone.to_string() == "TZ" => "timestamptz",
+        DataType::Timestamp(_, zone) if zone.to_string().to_lowercase().contains("with time") || zone.to_string() == "TZ" => {
+            "timestamptz"
+        }
         DataType::Timestamp(..) => "timestamp",
         DataType::Date => "date",
         DataType::Time(..) => "time",

@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use slipher_common::{Error, Result};
 use std::ops::ControlFlow;
 
+mod balance;
 mod build;
 mod functions;
 #[cfg(test)]
@@ -85,6 +86,11 @@ impl VisitorMut for Rewriter<'_> {
         flow(check_table(table, self.position_of))
     }
 
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
+        balance::balance(expression);
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
         flow(functions::rewrite(expression, self.position_of).and_then(|()| types::rewrite(expression)))
     }
@@ -92,9 +98,13 @@ impl VisitorMut for Rewriter<'_> {
 
 fn rewrite_query(query: &mut Query) -> Result<()> {
     if !query.locks.is_empty() {
-        return Err(Error::not_supported("SELECT ... FOR UPDATE or FOR SHARE", "leave it out; a query sees one version of all tables"));
+        return Err(Error::not_supported(
+            "SELECT ... FOR UPDATE or FOR SHARE",
+            "leave it out; a query sees one version of all tables",
+        ));
     }
-    if query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some() || !query.pipe_operators.is_empty() {
+    if query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some() || !query.pipe_operators.is_empty()
+    {
         return Err(Error::not_supported("this clause behind a query", "write plain SELECT ... ORDER BY ... LIMIT"));
     }
     if let Some(fetch) = query.fetch.take() {

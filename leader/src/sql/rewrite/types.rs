@@ -46,7 +46,8 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
 
 fn cast_to(inner: Expr, target: Target, kind: CastKind) -> Result<Expr> {
     let is_try = matches!(kind, CastKind::TryCast | CastKind::SafeCast);
-    let with_kind = |expr: Expr, data_type: DataType| Expr::Cast { kind, expr: Box::new(expr), data_type, array: false, format: None };
+    let with_kind =
+        |expr: Expr, data_type: DataType| Expr::Cast { kind, expr: Box::new(expr), data_type, array: false, format: None };
     Ok(match target {
         Target::Plain(data_type) => with_kind(inner, data_type),
         Target::Whole(data_type) if is_whole_literal(&inner) => with_kind(inner, data_type),
@@ -54,13 +55,16 @@ fn cast_to(inner: Expr, target: Target, kind: CastKind) -> Result<Expr> {
         Target::Text(_) if is_try => {
             return Err(Error::not_supported("TRY_CAST to a string", "CAST to a string never fails; use it"));
         }
-        // A bare parameter has no type but that of its cast.
-        Target::Text(None) if matches!(&inner, Expr::Value(value) if matches!(value.value, Value::Placeholder(_))) => {
-            cast(inner, DataType::Varchar(None))
+        Target::Text(length) => {
+            // A bare parameter has no type but that of its cast.
+            let inner = if is_parameter(&inner) { cast(inner, DataType::Varchar(None)) } else { inner };
+            call(TO_TEXT, std::iter::once(inner).chain(length.map(number)).collect())
         }
-        Target::Text(None) => call(TO_TEXT, vec![inner]),
-        Target::Text(Some(bytes)) => call(TO_TEXT, vec![inner, number(bytes)]),
     })
+}
+
+fn is_parameter(expression: &Expr) -> bool {
+    matches!(expression, Expr::Value(value) if matches!(value.value, Value::Placeholder(_)))
 }
 
 fn is_whole_literal(expression: &Expr) -> bool {
@@ -115,10 +119,9 @@ fn bytes(length: &Option<CharacterLength>, most: u32) -> Result<Option<u64>> {
         None => Ok(None),
         Some(CharacterLength::Max) => Ok(Some(u64::from(most))),
         Some(CharacterLength::IntegerLength { length, .. }) if (1..=u64::from(most)).contains(length) => Ok(Some(*length)),
-        Some(CharacterLength::IntegerLength { length, .. }) => Err(Error::new(
-            ErrorKind::InvalidParameter,
-            format!("length {length} of a string type must be between 1 and {most}"),
-        )),
+        Some(CharacterLength::IntegerLength { length, .. }) => {
+            Err(Error::new(ErrorKind::InvalidParameter, format!("length {length} of a string type must be between 1 and {most}")))
+        }
     }
 }
 
