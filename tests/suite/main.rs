@@ -1,5 +1,7 @@
 //! The system as its users meet it: real processes, real clients, text files of SQL. One binary, as linking it is slow.
 
+mod explain;
 mod harness;
 mod joins;
 mod oracle;
+mod tpch;

@@ -29,18 +29,16 @@ pub struct Answer {
 impl Oracle {
     /// Without tables. One partition: the plainest plans there are.
     pub fn new() -> Self {
-        Self { context: SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1)) }
+        let mut config = SessionConfig::new().with_target_partitions(1);
+        // As Slipher reads them.
+        config.options_mut().sql_parser.parse_float_as_decimal = true;
+        Self { context: SessionContext::new_with_config(config) }
     }
 
     /// Adds a table.
     pub fn add(&self, name: &str, schema: SchemaRef, batches: Vec<RecordBatch>) {
         let table = MemTable::try_new(schema, vec![batches]).expect("a table in memory");
         self.context.register_table(name, Arc::new(table)).expect("registering a table");
-    }
-
-    /// Runs a statement for its effect (CREATE VIEW, DROP VIEW).
-    pub async fn run(&self, sql: &str) {
-        self.context.sql(sql).await.expect("planning").collect().await.expect("running");
     }
 
     /// The answer of a query.
