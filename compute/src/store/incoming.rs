@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::Xxh3;
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
 
 /// A segment file that is being written. Dropped before [`publish`](Self::publish), it leaves nothing behind.
+#[derive(Debug)]
 pub struct IncomingSegment {
     store: Arc<Store>,
     table: TableId,
