@@ -21,6 +21,8 @@ pub struct FileConfig {
     pub lanes: Option<usize>,
     pub load_dir: Option<PathBuf>,
     pub leader_memory_mib: Option<usize>,
+    pub broadcast_rows_max: Option<usize>,
+    pub sweep_seconds: Option<u64>,
     pub leader: Option<String>,
     pub listen: Option<String>,
     pub advertise: Option<String>,

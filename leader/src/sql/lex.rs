@@ -1,13 +1,13 @@
 //! Tokens with positions, and a cursor over them for the statements we parse ourselves.
 
+use super::dialect::SlipherDialect;
 use super::names::{Name, QualifiedName, check_length, fold};
-use datafusion::sql::sqlparser::dialect::RedshiftSqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace};
 use slipher_common::functions::DatePart;
 use slipher_common::{Error, ErrorKind, Result};
 
 /// The dialect of all parsing.
-pub(crate) static DIALECT: RedshiftSqlDialect = RedshiftSqlDialect {};
+pub(crate) static DIALECT: SlipherDialect = SlipherDialect;
 
 /// One token that is not blank, and where it stands.
 #[derive(Clone, Debug)]

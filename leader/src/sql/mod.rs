@@ -10,6 +10,7 @@
 pub(crate) mod copy;
 mod copy_options;
 pub(crate) mod create_table;
+mod dialect;
 mod insert;
 pub(crate) mod lex;
 pub(crate) mod names;
