@@ -15,7 +15,6 @@ use xxhash_rust::xxh3::Xxh3;
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
 
 /// A segment file that is being written. Dropped before [`publish`](Self::publish), it leaves nothing behind.
-#[derive(Debug)]
 pub struct IncomingSegment {
     store: Arc<Store>,
     table: TableId,
@@ -45,6 +44,12 @@ pub struct FinishedFile {
     pub bytes: u64,
     /// XXH3-64 of all of them.
     pub checksum: u64,
+}
+
+impl std::fmt::Debug for IncomingSegment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IncomingSegment").field("table", &self.table).finish_non_exhaustive()
+    }
 }
 
 impl IncomingSegment {

@@ -304,5 +304,5 @@ fn estimated_rows(plan: &Plan) -> f64 {
 
 fn total_rows(plan: &Plan) -> f64 {
     let plan = leaf(plan);
-    estimated_rows(plan) + inputs(plan).iter().map(|input| total_rows(input)).sum::<f64>()
+    estimated_rows(plan) + inputs(plan).iter().map(total_rows).sum::<f64>()
 }
