@@ -165,6 +165,8 @@ fn planning(criterion: &mut Criterion) {
         lanes: 2,
         load_dir: None,
         memory_bytes: 1 << 30,
+        broadcast_rows_max: usize::MAX,
+        sweep_interval: std::time::Duration::from_secs(60),
     };
     let (leader, _node) = runtime.block_on(async {
         let leader = Leader::start(config, shutdown.clone()).await.unwrap();

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 /// Every key a file may have; the same names as the flags.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each is documented at its flag")]
 pub struct FileConfig {
     pub compute_nodes: Option<usize>,
     pub query_memory_mib: Option<usize>,

@@ -109,7 +109,7 @@ fn decimal(info: &ExactNumberInfo) -> ExactNumberInfo {
     match info {
         ExactNumberInfo::None => ExactNumberInfo::PrecisionAndScale(18, 0),
         ExactNumberInfo::Precision(precision) => ExactNumberInfo::PrecisionAndScale(*precision, 0),
-        both @ ExactNumberInfo::PrecisionAndScale(..) => both.clone(),
+        both @ ExactNumberInfo::PrecisionAndScale(..) => *both,
     }
 }
 
