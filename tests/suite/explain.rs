@@ -31,7 +31,8 @@ async fn warehouse() -> (Cluster, Client) {
     (cluster, client)
 }
 
-const LINES_OF_ORDERS: &str = "SELECT o_orderdate, sum(l_quantity) FROM lineitem JOIN orders ON l_orderkey = o_orderkey GROUP BY o_orderdate";
+const LINES_OF_ORDERS: &str =
+    "SELECT o_orderdate, sum(l_quantity) FROM lineitem JOIN orders ON l_orderkey = o_orderkey GROUP BY o_orderdate";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn explain_names_what_each_join_moved() {
@@ -42,7 +43,11 @@ async fn explain_names_what_each_join_moved() {
         ("SELECT count(*) FROM lineitem LEFT JOIN orders ON l_orderkey = o_orderkey", "DS_DIST_NONE", 0),
         ("SELECT count(*) FROM lineitem FULL JOIN orders ON l_orderkey = o_orderkey", "DS_DIST_NONE", 0),
         ("SELECT count(*) FROM orders WHERE EXISTS (SELECT 1 FROM lineitem WHERE l_orderkey = o_orderkey)", "DS_DIST_NONE", 0),
-        ("SELECT count(*) FROM orders WHERE NOT EXISTS (SELECT 1 FROM lineitem WHERE l_orderkey = o_orderkey)", "DS_DIST_NONE", 0),
+        (
+            "SELECT count(*) FROM orders WHERE NOT EXISTS (SELECT 1 FROM lineitem WHERE l_orderkey = o_orderkey)",
+            "DS_DIST_NONE",
+            0,
+        ),
         // Orders move to where their customers are.
         ("SELECT count(*) FROM orders JOIN customer ON o_custkey = c_custkey", "DS_DIST_OUTER", 1),
         // Of two sides, the smaller one is the inner one: it moves to the orders.

@@ -5,7 +5,7 @@ mod stream;
 
 pub(crate) use stream::{canceled, guarded};
 
-use crate::catalog::{SEARCH_PATH_SCHEMA, Snapshot, SnapshotCatalog, TpchFunction};
+use crate::catalog::{SEARCH_PATH_SCHEMA, Snapshot, SnapshotCatalog, TPCH_FUNCTION, TpchFunction};
 use crate::cluster::{Cluster, task_addresses};
 use crate::meta::State;
 use crate::plan::context::QueryContext;
@@ -92,7 +92,7 @@ impl Runner {
         options.optimizer.hash_join_single_partition_threshold = self.broadcast_rows_max.saturating_mul(BROADCAST_ROW_BYTES);
         options.catalog.default_schema = SEARCH_PATH_SCHEMA.to_owned();
         slipher_common::functions::register(&mut session)?;
-        session.register_udtf("tpchgen", Arc::new(TpchFunction(snapshot.query.clone())));
+        session.register_udtf(TPCH_FUNCTION, Arc::new(TpchFunction(snapshot.query.clone())));
         Ok(session)
     }
 

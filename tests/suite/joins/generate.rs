@@ -123,11 +123,7 @@ impl<'a> Generator<'a> {
         let alias = self.alias();
         let columns = COLUMNS
             .iter()
-            .map(|(name, kind)| Column {
-                expression: format!("{alias}.{name}"),
-                kind: *kind,
-                is_key: table.key == Some(*name),
-            })
+            .map(|(name, kind)| Column { expression: format!("{alias}.{name}"), kind: *kind, is_key: table.key == Some(*name) })
             .collect();
         Relation { from: format!("{} AS {alias}", table.name), columns, rows: table.rows as f64 }
     }
@@ -402,7 +398,8 @@ impl<'a> Generator<'a> {
             }
             4..=7 => {
                 let column = self.pick(&outer.columns).clone();
-                let like: Vec<Column> = inner.columns.iter().filter(|other| column.kind.joins_with(other.kind)).cloned().collect();
+                let like: Vec<Column> =
+                    inner.columns.iter().filter(|other| column.kind.joins_with(other.kind)).cloned().collect();
                 if like.is_empty() {
                     return "1 = 1".to_owned();
                 }
@@ -579,11 +576,9 @@ impl<'a> Generator<'a> {
                 all_rows_certain: true,
             },
             2..=3 => Query { sql: format!("{select} ORDER BY c0"), ordered_columns: 1, all_rows_certain: true },
-            4..=5 => Query {
-                sql: format!("{select} ORDER BY c0 LIMIT {count}{offset}"),
-                ordered_columns: 1,
-                all_rows_certain: false,
-            },
+            4..=5 => {
+                Query { sql: format!("{select} ORDER BY c0 LIMIT {count}{offset}"), ordered_columns: 1, all_rows_certain: false }
+            }
             _ => Query {
                 sql: format!("{select} ORDER BY {} LIMIT {count}{offset}", order.join(", ")),
                 ordered_columns: 3,
@@ -610,7 +605,9 @@ impl<'a> Generator<'a> {
         } else {
             format!("WITH x AS (SELECT {}, 1 AS n FROM {}{filter})", Self::named(&columns), source.from)
         };
-        format!("{with} SELECT a.c0 AS k, count(*) AS rows, sum(a.n) AS l, sum(b.n) AS r, min(b.c1) AS m FROM x AS a {kind} x AS b ON a.c0 = b.c0 GROUP BY a.c0")
+        format!(
+            "{with} SELECT a.c0 AS k, count(*) AS rows, sum(a.n) AS l, sum(b.n) AS r, min(b.c1) AS m FROM x AS a {kind} x AS b ON a.c0 = b.c0 GROUP BY a.c0"
+        )
     }
 
     fn distinct_query(&mut self) -> String {

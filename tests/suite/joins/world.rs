@@ -52,7 +52,8 @@ pub fn tables() -> Vec<TableSpec> {
 }
 
 /// Its columns: every table has all of them.
-pub const DDL_COLUMNS: &str = "id int, i2 smallint, i4 int, i8 bigint, d decimal(12,2), s varchar(20), dt date, f double precision, v int";
+pub const DDL_COLUMNS: &str =
+    "id int, i2 smallint, i4 int, i8 bigint, d decimal(12,2), s varchar(20), dt date, f double precision, v int";
 
 #[derive(Clone, Debug)]
 struct Row {

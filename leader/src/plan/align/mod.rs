@@ -142,9 +142,7 @@ impl Aligner<'_> {
     fn deliver(&self, child: Aligned, required: &Distribution) -> Result<Aligned> {
         match required {
             Distribution::UnspecifiedDistribution => Ok(child),
-            Distribution::SinglePartition => {
-                Ok(Aligned { plan: self.gather_into_one(child)?, spread: Spread::Single })
-            }
+            Distribution::SinglePartition => Ok(Aligned { plan: self.gather_into_one(child)?, spread: Spread::Single }),
             #[expect(deprecated, reason = "still accepted beside KeyPartitioned")]
             Distribution::KeyPartitioned(keys) | Distribution::HashPartitioned(keys) => {
                 let delivered = unmasked(child.plan.output_partitioning());

@@ -6,9 +6,9 @@
 use super::{Aligned, Plan};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
+use datafusion::physical_plan::ExecutionPlanProperties;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
-use datafusion::physical_plan::ExecutionPlanProperties;
 use datafusion_distributed::NetworkBoundaryExt;
 use std::sync::Arc;
 
