@@ -7,3 +7,4 @@ pub(crate) mod explain;
 pub(crate) mod planner;
 pub(crate) mod scalar_subquery;
 pub(crate) mod table;
+mod yielding;

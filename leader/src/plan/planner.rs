@@ -3,6 +3,7 @@
 use crate::plan::align::align;
 use crate::plan::all_tables::JoinAllTablesLocally;
 use crate::plan::context::QueryContext;
+use crate::plan::yielding::JoinsYield;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::error::Result;
@@ -79,6 +80,7 @@ pub(crate) fn query_state(
     let mut rules = PhysicalOptimizer::default().rules;
     let after_selection = rules.iter().position(|rule| rule.name() == "join_selection").map_or(rules.len(), |index| index + 1);
     rules.insert(after_selection, Arc::new(JoinAllTablesLocally));
+    rules.push(Arc::new(JoinsYield));
     let routing = Arc::clone(&query);
     let builder = SessionStateBuilder::new()
         .with_config(config)
