@@ -121,6 +121,12 @@ pub struct LeaderOptions {
     /// Memory of all queries on the leader, in MiB [default: 1024].
     #[arg(long, env = "SLIPHER_LEADER_MEMORY_MIB", value_name = "MIB")]
     pub leader_memory_mib: Option<usize>,
+    /// A join's side of at most so many estimated rows is copied to every node rather than shuffled [default: 131072].
+    #[arg(long, env = "SLIPHER_BROADCAST_ROWS_MAX", value_name = "ROWS")]
+    pub broadcast_rows_max: Option<usize>,
+    /// How often files of failed loads are looked for, and how old they must be, in seconds [default: 60].
+    #[arg(long, env = "SLIPHER_SWEEP_SECONDS", value_name = "SECONDS")]
+    pub sweep_seconds: Option<u64>,
 }
 
 impl LeaderOptions {
@@ -139,7 +145,9 @@ impl LeaderOptions {
             replication_factor,
             lanes,
             load_dir,
-            leader_memory_mib
+            leader_memory_mib,
+            broadcast_rows_max,
+            sweep_seconds
         );
         self
     }

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 /// Every key a file may have; the same names as the flags.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each is documented at its flag")]
 pub struct FileConfig {
     pub compute_nodes: Option<usize>,
     pub query_memory_mib: Option<usize>,
@@ -22,6 +21,8 @@ pub struct FileConfig {
     pub lanes: Option<usize>,
     pub load_dir: Option<PathBuf>,
     pub leader_memory_mib: Option<usize>,
+    pub broadcast_rows_max: Option<usize>,
+    pub sweep_seconds: Option<u64>,
     pub leader: Option<String>,
     pub listen: Option<String>,
     pub advertise: Option<String>,

@@ -6,6 +6,7 @@ use slipher_compute::{ComputeConfig, ComputeNode, NodeOptions};
 use slipher_leader::{Leader, LeaderConfig, generated_password};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 const PG_PORT_DEFAULT: u16 = 5439;
@@ -17,6 +18,8 @@ const REPLICATION_FACTOR_DEFAULT: u32 = 2;
 const COMPUTE_NODES_DEFAULT: usize = 2;
 const MEMORY_MIB_DEFAULT: usize = 1024;
 const LANES_MAX: usize = 256;
+const BROADCAST_ROWS_MAX_DEFAULT: usize = 128 << 10;
+const SWEEP_SECONDS_DEFAULT: u64 = 60;
 
 /// A leader with its compute nodes in this process.
 pub struct LocalCluster {
@@ -123,6 +126,10 @@ fn leader_config(options: &LeaderOptions, data_dir: PathBuf, nodes_in_process: u
     if !(1..=LANES_MAX).contains(&lanes) {
         return Err(Error::new(ErrorKind::Config, format!("--lanes is {lanes}: it must be 1 to {LANES_MAX}")));
     }
+    let sweep_seconds = options.sweep_seconds.unwrap_or(SWEEP_SECONDS_DEFAULT);
+    if sweep_seconds == 0 {
+        return Err(Error::new(ErrorKind::Config, "--sweep-seconds is 0: files of running loads would be swept"));
+    }
     Ok(LeaderConfig {
         data_dir,
         pg_listen: SocketAddr::new(host, options.pg_port.unwrap_or(PG_PORT_DEFAULT)),
@@ -134,6 +141,8 @@ fn leader_config(options: &LeaderOptions, data_dir: PathBuf, nodes_in_process: u
         lanes,
         load_dir: options.load_dir.clone(),
         memory_bytes: options.leader_memory_mib.unwrap_or(MEMORY_MIB_DEFAULT) << 20,
+        broadcast_rows_max: options.broadcast_rows_max.unwrap_or(BROADCAST_ROWS_MAX_DEFAULT),
+        sweep_interval: Duration::from_secs(sweep_seconds),
     })
 }
 

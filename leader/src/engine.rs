@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -51,6 +52,10 @@ pub struct LeaderConfig {
     pub load_dir: Option<PathBuf>,
     /// Bytes the operators of all queries may hold on the leader.
     pub memory_bytes: usize,
+    /// A join's side of at most so many estimated rows is copied to every node rather than shuffled.
+    pub broadcast_rows_max: usize,
+    /// How often files that no table needs are looked for, and how old they must be.
+    pub sweep_interval: Duration,
 }
 
 /// A running leader.
@@ -106,13 +111,13 @@ impl Leader {
         let cluster = Arc::new(Cluster::new(meta));
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(config.memory_bytes))).build_arc()?;
         let lanes = config.lanes.max(slipher_common::placement::LANES_MIN);
-        let runner = Runner { cluster: Arc::clone(&cluster), lanes, runtime };
+        let runner = Runner { cluster: Arc::clone(&cluster), lanes, broadcast_rows_max: config.broadcast_rows_max, runtime };
         let load_dir = config.load_dir.clone();
         let shared = Arc::new(Shared { cluster: Arc::clone(&cluster), runner, load_dir, next_table_id: AtomicU64::new(0) });
         let engine: Arc<dyn Engine> = Arc::new(LeaderEngine { shared: Arc::clone(&shared) });
         let mut tasks = JoinSet::new();
         tasks.spawn(serve_internal(internal, Arc::clone(&cluster), shutdown.clone()));
-        tasks.spawn(watch(cluster, shutdown.clone()));
+        tasks.spawn(watch(cluster, config.sweep_interval, shutdown.clone()));
         tasks.spawn(postgres::serve(pg, Arc::clone(&engine), PostgresOptions::default(), shutdown.clone()));
         let options = FlightOptions { transactions: false, ..FlightOptions::default() };
         tasks.spawn(flight_sql::serve(flight, engine, options, shutdown));
@@ -157,8 +162,8 @@ fn local_address(listener: &TcpListener) -> Result<SocketAddr> {
     listener.local_addr().map_err(|error| Error::io("asking for a listening address", &error))
 }
 
-async fn watch(cluster: Arc<Cluster>, shutdown: CancellationToken) -> Result<()> {
-    cluster.watch(shutdown).await;
+async fn watch(cluster: Arc<Cluster>, sweep_interval: Duration, shutdown: CancellationToken) -> Result<()> {
+    cluster.watch(sweep_interval, shutdown).await;
     Ok(())
 }
 

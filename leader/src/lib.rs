@@ -13,3 +13,4 @@ pub mod users;
 pub mod wire;
 
 pub use engine::{Leader, LeaderAddresses, LeaderConfig, generated_password};
+pub use plan::table::table_statistics;

@@ -18,7 +18,7 @@ pub fn convert(array: &ArrayRef, target: SqlType, on_fault: OnFault<'_>) -> Resu
             array.as_primitive(),
             target,
             |days| i64::from(days).checked_mul(DAY_MICROS),
-            |out, days| write_date(out, days),
+            write_date,
             on_fault,
         )?,
         (DataType::Timestamp(TimeUnit::Microsecond, _), SqlType::Timestamp | SqlType::TimestampTz) => {

@@ -167,6 +167,43 @@ mod tests {
         hash_columns(&[Arc::new(array)], 1).map(|hashes| hashes[0]).unwrap_or_default()
     }
 
+    /// Computed with the reference implementation of XXH3 (Python's xxhash package) from the canonical bytes above.
+    #[test]
+    fn golden_vectors_of_version_1() {
+        assert_eq!(HASH_VERSION, 1, "a new version needs vectors of its own beside these");
+        let integers: [(i64, u64); 6] = [
+            (0, 0xc77b_3abb_6f87_acd9),
+            (1, 0x2fbc_5935_64db_792e),
+            (-1, 0x5111_c7e4_7d78_4413),
+            (7, 0x8167_1e58_d6b5_96af),
+            (i64::MAX, 0xa233_cf37_6558_df46),
+            (i64::MIN, 0x828f_2476_789a_0e5f),
+        ];
+        for (value, hash) in integers {
+            assert_eq!(one(Int64Array::from(vec![value])), hash, "{value}");
+        }
+        let strings = [
+            ("", 0x2d06_8005_38d3_94c2),
+            ("a", 0xe6c6_32b6_1e96_4e1f),
+            ("Slipher", 0x3790_9a23_fc67_b0ab),
+            ("Zürich   ", 0x0ba4_4fcc_12cc_a74e),
+        ];
+        for (value, hash) in strings {
+            assert_eq!(one(StringViewArray::from(vec![value])), hash, "{value}");
+        }
+        let floats = [(0.0, 0xc77b_3abb_6f87_acd9), (1.5, 0x2561_a488_9ff6_3458), (-2.25, 0xff86_175a_8390_a37a)];
+        for (value, hash) in floats {
+            assert_eq!(one(Float64Array::from(vec![value])), hash, "{value}");
+        }
+        assert_eq!(one(Float64Array::from(vec![f64::NAN])), 0x0aa6_1dcf_a381_c167);
+        let decimal = |value, scale| one(Decimal128Array::from(vec![value]).with_precision_and_scale(38, scale).unwrap());
+        assert_eq!(decimal(1_500, 3), 0x65f0_e0fa_ac5a_c00f);
+        assert_eq!(decimal(10i128.pow(38) - 1, 2), 0x3185_4cb2_4fea_b4d3);
+        assert_eq!(NULL_HASH, 0x9e37_79b9_7f4a_7c15);
+        let columns: [ArrayRef; 2] = [Arc::new(Int32Array::from(vec![7])), Arc::new(StringArray::from(vec!["a"]))];
+        assert_eq!(hash_columns(&columns, 1).unwrap(), [0x71c9_e0d9_0a24_181b]);
+    }
+
     #[test]
     fn equal_values_of_different_types_have_one_hash() {
         let seven = one(Int64Array::from(vec![7]));

@@ -4,7 +4,8 @@ use super::{DatePart, Function, MICROSECOND, downcast, is_text, no_such_call};
 use crate::{Error, ErrorKind, Result};
 use arrow::array::timezone::Tz;
 use arrow::array::{
-    Array, ArrayRef, AsArray, Date32Array, Float64Array, Int64Array, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, Date32Array, Float64Array, Int64Array, StringArray, Time64MicrosecondArray,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use chrono::{DateTime, Datelike, Days, Duration, LocalResult, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Weekday};
@@ -315,7 +316,9 @@ fn next_day(arguments: &[ArrayRef]) -> Result<ArrayRef> {
         let wanted = weekday(name)?;
         let date = to_civil(micros)?.date();
         let ahead = (wanted.num_days_from_monday() + 6 - date.weekday().num_days_from_monday()) % 7 + 1;
-        date.checked_add_days(Days::new(u64::from(ahead))).map(|date| Some(to_date32(date))).ok_or_else(|| out_of_range("next_day"))
+        date.checked_add_days(Days::new(u64::from(ahead)))
+            .map(|date| Some(to_date32(date)))
+            .ok_or_else(|| out_of_range("next_day"))
     });
     Ok(Arc::new(Date32Array::from(values.collect::<Result<Vec<_>>>()?)))
 }

@@ -9,9 +9,8 @@ use std::iter::Peekable;
 use std::str::Chars;
 use std::sync::Arc;
 
-const MONTHS: [&str; 12] = [
-    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december",
-];
+const MONTHS: [&str; 12] =
+    ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"];
 const DAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
 /// Names of months and days are padded to this many characters.
 const NAME_WIDTH: usize = 9;
@@ -86,8 +85,8 @@ struct Pattern(Vec<(Item, bool)>);
 
 /// Codes, longest first where one begins another; matched in any case.
 const CODES: &[&str] = &[
-    "HH24", "HH12", "YYYY", "IYYY", "MONTH", "A.M.", "P.M.", "YYY", "DDD", "MON", "DAY", "YY", "MM", "DD", "DY", "HH", "MI", "SS",
-    "MS", "US", "WW", "IW", "AM", "PM", "TZ", "Y", "Q", "D",
+    "HH24", "HH12", "YYYY", "IYYY", "MONTH", "A.M.", "P.M.", "YYY", "DDD", "MON", "DAY", "YY", "MM", "DD", "DY", "HH", "MI",
+    "SS", "MS", "US", "WW", "IW", "AM", "PM", "TZ", "Y", "Q", "D",
 ];
 
 impl Pattern {
@@ -113,8 +112,11 @@ impl Pattern {
                 items.push((item_of(code, &rest[..code.len()]), std::mem::take(&mut trimmed)));
                 rest = &rest[code.len()..];
             } else if first.is_alphabetic() {
-                return Err(Error::new(ErrorKind::InvalidParameter, format!("date pattern \"{text}\": \"{first}\" has no meaning"))
-                    .with_hint("write letters that stand for themselves in double quotes inside the pattern"));
+                return Err(Error::new(
+                    ErrorKind::InvalidParameter,
+                    format!("date pattern \"{text}\": \"{first}\" has no meaning"),
+                )
+                .with_hint("write letters that stand for themselves in double quotes inside the pattern"));
             } else {
                 items.push((Item::Literal(first.to_string()), false));
                 rest = &rest[first.len_utf8()..];
@@ -305,7 +307,11 @@ fn read(pattern: &Pattern, text: &str) -> Result<NaiveDateTime> {
             Item::Literal(literal) => skip_literal(&mut rest, literal),
             Item::Year(width) => {
                 let (value, count) = digits(*width as usize)?;
-                fields.year = Some(if *width <= 2 && count <= 2 { value as i32 + if value < 70 { 2000 } else { 1900 } } else { value as i32 });
+                fields.year = Some(if *width <= 2 && count <= 2 {
+                    value as i32 + if value < 70 { 2000 } else { 1900 }
+                } else {
+                    value as i32
+                });
             }
             Item::Month => fields.month = Some(digits(2)?.0),
             Item::Day => fields.day = Some(digits(2)?.0),
@@ -341,7 +347,9 @@ fn read(pattern: &Pattern, text: &str) -> Result<NaiveDateTime> {
     if rest.next().is_some() {
         return Err(wrong("there is more text than pattern"));
     }
-    fields.moment().ok_or_else(|| Error::new(ErrorKind::DatetimeOutOfRange, format!("\"{text}\" is not a date and time that exists")))
+    fields
+        .moment()
+        .ok_or_else(|| Error::new(ErrorKind::DatetimeOutOfRange, format!("\"{text}\" is not a date and time that exists")))
 }
 
 impl Fields {

@@ -177,6 +177,6 @@ fn sql_name(data_type: &DataType) -> String {
 }
 
 /// The array as one of type `T`; an unexpected one is a defect of the coercion above.
-fn downcast<'a, T: Any>(array: &'a ArrayRef) -> Result<&'a T> {
+fn downcast<T: Any>(array: &ArrayRef) -> Result<&T> {
     array.as_any().downcast_ref::<T>().ok_or_else(|| Error::internal(format!("a function got a column of {}", array.data_type())))
 }

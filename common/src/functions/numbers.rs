@@ -106,7 +106,8 @@ fn trunc(arguments: &[ArrayRef]) -> Result<ArrayRef> {
         None => None,
     };
     // Beyond these, cutting changes nothing or leaves nothing.
-    let at = |row: usize| digits.map_or(Some(0), |digits| digits.is_valid(row).then(|| digits.value(row).clamp(-400, 400) as i32));
+    let at =
+        |row: usize| digits.map_or(Some(0), |digits| digits.is_valid(row).then(|| digits.value(row).clamp(-400, 400) as i32));
     Ok(match array.data_type() {
         DataType::Float64 => {
             let values = downcast::<Float64Array>(array)?.iter().enumerate();

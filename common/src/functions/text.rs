@@ -2,7 +2,10 @@
 
 use super::{Function, TO_TEXT, downcast, is_text, no_such_call};
 use crate::{Error, ErrorKind, Result, SqlType};
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float32Array, Float64Array, Int64Array, StringArray, StringViewArray, StringViewBuilder};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float32Array, Float64Array, Int64Array, StringArray, StringViewArray,
+    StringViewBuilder,
+};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef, TimeUnit, TimestampMicrosecondType};
 use chrono::DateTime;
@@ -88,9 +91,7 @@ fn collect(rows: impl Iterator<Item = Option<String>>) -> ArrayRef {
 fn as_text(array: &ArrayRef) -> Result<ArrayRef> {
     Ok(match array.data_type() {
         DataType::Utf8View => Arc::clone(array),
-        DataType::Boolean => {
-            collect(downcast::<BooleanArray>(array)?.iter().map(|value| value.map(|value| value.to_string())))
-        }
+        DataType::Boolean => collect(downcast::<BooleanArray>(array)?.iter().map(|value| value.map(|value| value.to_string()))),
         DataType::Float32 => {
             let digits = |value: f32| float_text(f64::from(value), REAL_DIGITS);
             collect(downcast::<Float32Array>(array)?.iter().map(|value| value.map(digits)))
@@ -146,7 +147,9 @@ fn float_text(value: f64, digits: usize) -> String {
 
 fn strtol_coerce(types: &[DataType]) -> Result<Vec<DataType>> {
     match types {
-        [text, base] if (is_text(text) || *text == DataType::Null) && base.is_integer() => Ok(vec![DataType::Utf8, DataType::Int64]),
+        [text, base] if (is_text(text) || *text == DataType::Null) && base.is_integer() => {
+            Ok(vec![DataType::Utf8, DataType::Int64])
+        }
         _ => Err(no_such_call("strtol", types, "strtol('ff', 16)")),
     }
 }
@@ -162,9 +165,10 @@ fn strtol(arguments: &[ArrayRef]) -> Result<ArrayRef> {
 }
 
 fn read_number(text: &str, base: i64) -> Result<i64> {
-    let radix = u32::try_from(base).ok().filter(|radix| (2..=36).contains(radix)).ok_or_else(|| {
-        Error::new(ErrorKind::InvalidParameter, format!("strtol: base {base} must be between 2 and 36"))
-    })?;
+    let radix = u32::try_from(base)
+        .ok()
+        .filter(|radix| (2..=36).contains(radix))
+        .ok_or_else(|| Error::new(ErrorKind::InvalidParameter, format!("strtol: base {base} must be between 2 and 36")))?;
     let trimmed = text.trim();
     let (sign, digits) = match trimmed.strip_prefix('-') {
         Some(rest) => ("-", rest),

@@ -4,8 +4,8 @@ use crate::catalog::Table;
 use crate::error::{Error, ErrorKind};
 use crate::ids::{SegmentId, SliceId, TableId, TransactionId};
 use crate::plan::{
-    AssignExec, FileFormat, FileRef, FileScanExec, IdentityFill, OnlyTask0Exec, ScanSource, SegmentRef, SinkSlice, SinkTarget, SliceScanExec,
-    SliceSinkExec, TpchScanExec,
+    AssignExec, FileFormat, FileRef, FileScanExec, IdentityFill, OnlyTask0Exec, ScanSource, SegmentRef, SinkSlice, SinkTarget,
+    SliceScanExec, SliceSinkExec, TpchScanExec,
 };
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::Statistics;

@@ -10,7 +10,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{ColumnStatistics, Statistics};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::expressions::{Column, DynamicFilterTracking};
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
@@ -133,7 +133,7 @@ impl SliceScanExec {
     /// `filter` over this scan's output, rewritten over the table's schema; `None` when it must stay above the scan.
     fn over_table_schema(&self, filter: &Arc<dyn PhysicalExpr>) -> Option<Arc<dyn PhysicalExpr>> {
         let is_static = !datafusion::physical_expr_common::physical_expr::is_volatile(filter)
-            && !datafusion::physical_expr_common::physical_expr::is_dynamic_physical_expr(filter);
+            && !DynamicFilterTracking::classify(filter).contains_dynamic_filter();
         let in_reach = collect_columns(filter).iter().all(|column| column.index() < self.projection.len());
         if !is_static || !in_reach {
             return None;

@@ -139,3 +139,31 @@ async fn rows_are_sorted_and_statistics_describe_them() {
     assert_eq!(bound(&segment.columns[1].max, SqlType::VarChar(20)), Some("w99".into()));
     assert_eq!(bound(&segment.columns[2].max, SqlType::DoublePrecision), None, "no bound above a NaN");
 }
+
+/// The file of release 0.1: later releases must read it. `UPDATE_GOLDEN=1` writes it only where it is missing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn segments_of_released_versions_stay_readable() {
+    const GOLDEN_ROWS: usize = 300;
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/segment-v1.vortex");
+    let (types, columns): (Vec<_>, Vec<_>) = every_type()
+        .into_iter()
+        // The second half holds the extremes; its longest string would make up most of the file.
+        .filter(|(sql_type, _)| *sql_type != SqlType::VarChar(65_535))
+        .map(|(sql_type, values)| (sql_type, values.slice(ROWS - GOLDEN_ROWS, GOLDEN_ROWS)))
+        .map(|(sql_type, values)| ((sql_type, values.null_count() == 0), values))
+        .unzip();
+    let table = table(&types, Distribution::Even, &[]);
+    let expected = batch(&table, columns);
+    let node = TestNode::new();
+    let mut segment = node.write(&table, vec![expected.clone()], vec![]).await.unwrap().remove(0);
+    let path = node.runtime.store().segment_path(table.id, segment.id);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() && !std::path::Path::new(golden).exists() {
+        std::fs::copy(&path, golden).unwrap();
+    }
+    let bytes = std::fs::read(golden).unwrap();
+    std::fs::write(&path, &bytes).unwrap();
+    segment.bytes = bytes.len() as u64;
+    segment.checksum = xxhash_rust::xxh3::xxh3_64(&bytes);
+    let read = node.scan(scan_of(&table, &[segment])).await.unwrap();
+    assert!(read == expected, "the golden segment holds other rows than it was written from");
+}

@@ -46,6 +46,12 @@ pub struct FinishedFile {
     pub checksum: u64,
 }
 
+impl std::fmt::Debug for IncomingSegment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IncomingSegment").field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
 impl IncomingSegment {
     pub(super) async fn create(
         store: Arc<Store>,

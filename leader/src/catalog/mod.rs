@@ -2,7 +2,7 @@
 
 mod tpch_function;
 
-pub(crate) use tpch_function::TpchFunction;
+pub(crate) use tpch_function::{TPCH_FUNCTION, TpchFunction};
 
 use crate::meta::{State, TableState};
 use crate::plan::context::QueryContext;
@@ -95,7 +95,11 @@ impl SchemaProvider for SnapshotSchema {
     }
 
     async fn table(&self, name: &str) -> EngineResult<Option<Arc<dyn TableProvider>>> {
-        let found = self.snapshot.resolve(Some(&self.name), name).map_err(DataFusionError::from)?;
+        let found = match self.snapshot.resolve(Some(&self.name), name) {
+            // The engine asks for the names of table functions too.
+            Err(_) if self.name == SEARCH_PATH_SCHEMA && name == TPCH_FUNCTION => return Ok(None),
+            found => found.map_err(DataFusionError::from)?,
+        };
         let provider = self.snapshot.provider(found).map_err(DataFusionError::from)?;
         Ok(Some(Arc::new(provider)))
     }

@@ -16,6 +16,9 @@ use std::sync::Arc;
 /// Largest scale factor that is generated.
 const SCALE_MAX: f64 = 100_000.0;
 
+/// Its name.
+pub(crate) const TPCH_FUNCTION: &str = "tpchgen";
+
 /// The table function of one query.
 #[derive(Debug)]
 pub(crate) struct TpchFunction(pub(crate) slipher_common::Result<Arc<QueryContext>>);

@@ -1,6 +1,6 @@
 //! Who answers: every node is pinged, and what it says decides whether queries are sent to it.
 
-use super::{Cluster, SWEEP_MINIMUM_AGE_MS};
+use super::Cluster;
 use slipher_common::ids::NodeId;
 use slipher_proto::compute::PingRequest;
 use std::collections::BTreeMap;
@@ -14,21 +14,20 @@ const PING_INTERVAL_MS: u64 = 1_000;
 const PING_TIMEOUT_MS: u64 = 1_500;
 /// So many missed pings in a row make a node dead.
 const MISSED_PINGS_MAX: u32 = 2;
-/// How often files that nobody needs are looked for.
-const SWEEP_INTERVAL_MS: u64 = 60_000;
 
 impl Cluster {
-    /// Watches the nodes and sweeps their files until `shutdown`.
-    pub async fn watch(self: Arc<Self>, shutdown: CancellationToken) {
+    /// Watches the nodes, and sweeps their files at `sweep_interval`, until `shutdown`. Files younger than that are left alone: the
+    /// load that wrote them may be about to be proposed.
+    pub async fn watch(self: Arc<Self>, sweep_interval: Duration, shutdown: CancellationToken) {
         let mut missed: BTreeMap<NodeId, u32> = BTreeMap::new();
         let mut ping = tokio::time::interval(Duration::from_millis(PING_INTERVAL_MS));
-        let mut sweep = tokio::time::interval(Duration::from_millis(SWEEP_INTERVAL_MS));
+        let mut sweep = tokio::time::interval(sweep_interval);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 _ = ping.tick() => self.ping_all(&mut missed).await,
                 _ = sweep.tick() => {
-                    let removed = self.sweep(SWEEP_MINIMUM_AGE_MS).await;
+                    let removed = self.sweep(sweep_interval.as_millis() as u64).await;
                     if removed > 0 {
                         tracing::info!(files = removed, "swept files that no table needs");
                     }

@@ -25,8 +25,6 @@ use uuid::Uuid;
 const CANCEL_TIMEOUT_MS: u64 = 1_000;
 /// How long a node may take to remove files nobody needs.
 const SWEEP_TIMEOUT_MS: u64 = 30_000;
-/// Files younger than this are never swept: a load may be about to be proposed.
-pub const SWEEP_MINIMUM_AGE_MS: u64 = 60_000;
 
 /// The cluster as the leader sees it.
 #[derive(Debug)]

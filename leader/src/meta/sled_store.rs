@@ -59,6 +59,9 @@ pub(super) struct SledStore {
     last_index: u64,
 }
 
+/// A key with its new value; `None` removes it.
+type Change = (Vec<u8>, Option<Vec<u8>>);
+
 impl std::fmt::Debug for SledStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SledStore").field("directory", &self.directory).finish_non_exhaustive()
@@ -144,7 +147,7 @@ impl SledStore {
     }
 
     /// Removals of all chunks of one kind with an index in `range`.
-    fn removals(&self, prefix: u8, range: std::ops::RangeInclusive<u64>) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>> {
+    fn removals(&self, prefix: u8, range: std::ops::RangeInclusive<u64>) -> Result<Vec<Change>> {
         let keys = self.tree.range(chunk_key(prefix, *range.start(), 0)..=chunk_key(prefix, *range.end(), u32::MAX)).keys();
         keys.map(|key| Ok((key.map_err(|error| store_error("reading the metadata log", &error))?.to_vec(), None))).collect()
     }

@@ -148,8 +148,7 @@ impl Storage for Window {
         if index == 0 || index < request_index {
             return Err(StorageError::SnapshotTemporarilyUnavailable.into());
         }
-        let mut snapshot = Snapshot::default();
-        snapshot.data = self.state.to_proto().encode_to_vec().into();
+        let mut snapshot = Snapshot { data: self.state.to_proto().encode_to_vec().into(), ..Snapshot::default() };
         let metadata = snapshot.mut_metadata();
         metadata.index = index;
         metadata.term = term;
@@ -164,11 +163,7 @@ pub(super) fn hard_state_to_stored(hard_state: &HardState) -> StoredHardState {
 }
 
 fn hard_state_to_raft(stored: &StoredHardState) -> HardState {
-    let mut hard_state = HardState::default();
-    hard_state.term = stored.term;
-    hard_state.vote = stored.vote;
-    hard_state.commit = stored.commit;
-    hard_state
+    HardState { term: stored.term, vote: stored.vote, commit: stored.commit, ..HardState::default() }
 }
 
 /// The stored form of one of raft's entries.
@@ -184,9 +179,7 @@ pub(super) fn entry_to_stored(entry: &Entry) -> LogEntry {
 
 /// raft's form of a stored entry; `None` for a kind that it does not know.
 pub(super) fn entry_to_raft(stored: LogEntry) -> Option<Entry> {
-    let mut entry = Entry::default();
-    entry.index = stored.index;
-    entry.term = stored.term;
+    let mut entry = Entry { index: stored.index, term: stored.term, ..Entry::default() };
     entry.set_entry_type(match stored.kind {
         0 => EntryType::EntryNormal,
         1 => EntryType::EntryConfChange,

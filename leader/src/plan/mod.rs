@@ -8,3 +8,4 @@ pub(crate) mod planner;
 pub(crate) mod scalar_subquery;
 pub(crate) mod semantics;
 pub(crate) mod table;
+mod yielding;

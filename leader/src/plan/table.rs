@@ -14,7 +14,9 @@ use slipher_common::catalog::{Distribution, Table};
 use slipher_common::ids::{NodeId, SegmentId, SliceId, TransactionId};
 use slipher_common::manifest::Segment;
 use slipher_common::placement::Placement;
-use slipher_common::plan::{AssignExec, IdentityFill, ScanSource, SegmentRef, SinkSlice, SinkTarget, SliceScanExec, SliceSinkExec};
+use slipher_common::plan::{
+    AssignExec, IdentityFill, ScanSource, SegmentRef, SinkSlice, SinkTarget, SliceScanExec, SliceSinkExec,
+};
 use slipher_common::statistics::{DistinctSketch, decode_bound};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -176,8 +178,8 @@ impl TableProvider for SliceTable {
     }
 }
 
-/// Statistics of a table from those of its segments.
-fn table_statistics<'a>(table: &Table, segments: impl Iterator<Item = &'a Segment>) -> slipher_common::Result<Statistics> {
+/// Statistics of a table from those of its segments: exact while segments are never changed.
+pub fn table_statistics<'a>(table: &Table, segments: impl Iterator<Item = &'a Segment>) -> slipher_common::Result<Statistics> {
     let mut rows = 0usize;
     let mut bytes = 0usize;
     let mut columns: Vec<ColumnTotal> = table.columns.iter().map(|_| ColumnTotal::default()).collect();

@@ -5,7 +5,7 @@ mod stream;
 
 pub(crate) use stream::{canceled, guarded};
 
-use crate::catalog::{SEARCH_PATH_SCHEMA, Snapshot, SnapshotCatalog, TpchFunction};
+use crate::catalog::{SEARCH_PATH_SCHEMA, Snapshot, SnapshotCatalog, TPCH_FUNCTION, TpchFunction};
 use crate::cluster::{Cluster, task_addresses};
 use crate::meta::State;
 use crate::plan::context::QueryContext;
@@ -26,6 +26,9 @@ use slipher_common::{Error, Result};
 use std::sync::Arc;
 use uuid::Uuid;
 
+/// What a row of a join's side weighs where its size is known better than its rows.
+const BROADCAST_ROW_BYTES: usize = 8;
+
 /// What statements run with.
 #[derive(Clone, Debug)]
 pub(crate) struct Runner {
@@ -33,6 +36,8 @@ pub(crate) struct Runner {
     pub(crate) cluster: Arc<Cluster>,
     /// Lanes of every task.
     pub(crate) lanes: usize,
+    /// A join's side of at most so many estimated rows is copied to every node.
+    pub(crate) broadcast_rows_max: usize,
     /// The leader's own memory for queries.
     pub(crate) runtime: Arc<RuntimeEnv>,
 }
@@ -83,12 +88,14 @@ impl Runner {
         session.register_catalog_list(Arc::new(catalogs));
         let options = session.config_mut().options_mut();
         options.catalog.default_catalog = DATABASE.to_owned();
+        options.optimizer.hash_join_single_partition_threshold_rows = self.broadcast_rows_max;
+        options.optimizer.hash_join_single_partition_threshold = self.broadcast_rows_max.saturating_mul(BROADCAST_ROW_BYTES);
         options.catalog.default_schema = SEARCH_PATH_SCHEMA.to_owned();
         slipher_common::functions::register(&mut session)?;
         crate::plan::semantics::register(&mut session)?;
         // The time that now() answers.
         session.mark_start_execution();
-        session.register_udtf("tpchgen", Arc::new(TpchFunction(snapshot.query.clone())));
+        session.register_udtf(TPCH_FUNCTION, Arc::new(TpchFunction(snapshot.query.clone())));
         Ok(session)
     }
 

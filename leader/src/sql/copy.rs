@@ -71,7 +71,7 @@ const OTHER_SOURCES: &[(&str, &str)] = &[
 pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     let start = cursor.position();
     cursor.expect(&["COPY"])?;
-    if cursor.looking_at(&["JOB"]) && !cursor.peek_at(1).is_some_and(|lexeme| lexeme.keyword().as_deref() == Some("FROM")) {
+    if cursor.looking_at(&["JOB"]) && cursor.peek_at(1).is_none_or(|lexeme| lexeme.keyword().as_deref() != Some("FROM")) {
         return Err(Error::not_supported("COPY JOB", "run COPY when there are new files").at(start));
     }
     let table = cursor.qualified_name("a table")?;

@@ -3,6 +3,7 @@
 use super::Parsed;
 use super::lex::Cursor;
 use super::names::{Name, QualifiedName};
+use super::output::plain_name;
 use super::parse::query_to_end;
 use super::table_attributes::{TableAttributes, find};
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
@@ -366,7 +367,8 @@ impl CreateTableAsSpec {
         Ok(())
     }
 
-    /// The table this describes, its id still 0. `columns` are names and types of the query's columns.
+    /// The table this describes, its id still 0. `columns` are names and types of the columns of the
+    /// query's plan.
     pub fn to_table(&self, schema: &str, owner: &str, columns: &[(String, SqlType)]) -> Result<Table> {
         if let Some(extra) = self.columns.get(columns.len()) {
             return Err(Error::new(ErrorKind::Syntax, "CREATE TABLE AS specifies too many column names")
@@ -380,7 +382,7 @@ impl CreateTableAsSpec {
             positions.push(given.map_or(self.name.position(), |name| name.position));
             table.columns.push(Column {
                 id: next_id(&table),
-                name: given.map_or(name, |name| &name.value).clone(),
+                name: given.map_or_else(|| plain_name(name).to_owned(), |name| name.value.clone()),
                 sql_type: *sql_type,
                 not_null: false,
                 default_expression: None,

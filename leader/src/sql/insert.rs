@@ -175,6 +175,13 @@ fn literal_text(expression: &Expr) -> Option<String> {
     match expression {
         Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => match plain_value(expr) {
             Some(ast::Value::Number(digits, _)) => Some(format!("-{digits}")),
+            // A float.
+            None => literal_text(expr).map(|digits| format!("-{digits}")),
+            _ => None,
+        },
+        // What the rewrite makes of 1e300.
+        Expr::Cast { expr, data_type: ast::DataType::DoublePrecision, .. } => match plain_value(expr)? {
+            ast::Value::SingleQuotedString(text) => Some(text.clone()),
             _ => None,
         },
         _ => match plain_value(expression)? {

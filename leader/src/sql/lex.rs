@@ -1,12 +1,13 @@
 //! Tokens with positions, and a cursor over them for the statements we parse ourselves.
 
-use super::dialect::Redshift;
+use super::dialect::SlipherDialect;
 use super::names::{Name, QualifiedName, check_length, fold};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace};
+use slipher_common::functions::DatePart;
 use slipher_common::{Error, ErrorKind, Result};
 
 /// The dialect of all parsing.
-pub(crate) static DIALECT: Redshift = Redshift;
+pub(crate) static DIALECT: SlipherDialect = SlipherDialect;
 
 /// One token that is not blank, and where it stands.
 #[derive(Clone, Debug)]
@@ -56,12 +57,7 @@ impl<'a> Lexed<'a> {
             let rest: String = text[byte..].chars().take(20).collect();
             Error::new(ErrorKind::Syntax, format!("{} at or near \"{rest}\"", lower_first(&error.message))).at(start + 1)
         })?;
-        for token in &mut all {
-            // The tokenizer has resolved the escapes of E'...'; the parser would refuse the form.
-            if let Token::EscapedStringLiteral(value) = &mut token.token {
-                token.token = Token::SingleQuotedString(std::mem::take(value));
-            }
-        }
+        adapt_tokens(&mut all);
         let mut walk = Walk::new(text);
         let mut lexemes = Vec::with_capacity(all.len() / 2 + 1);
         for (index, token) in all.iter().enumerate() {
@@ -87,6 +83,30 @@ impl<'a> Lexed<'a> {
             matches!(token, Token::Whitespace(Whitespace::Space | Whitespace::Tab | Whitespace::Newline) | Token::EOF)
         };
         self.all.iter().find(|token| !blank(&token.token)).map(|token| token.span.start)
+    }
+}
+
+/// Two things that sqlparser's Redshift dialect does not read: E'...', and abbreviated parts in EXTRACT.
+fn adapt_tokens(all: &mut [TokenWithSpan]) {
+    let word = |token: &Token, wanted: &str| matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted));
+    // The last tokens that are not blank, newest first.
+    let mut before: [Option<usize>; 2] = [None, None];
+    for index in 0..all.len() {
+        if matches!(all[index].token, Token::Whitespace(_)) {
+            continue;
+        }
+        if let Token::EscapedStringLiteral(text) = &mut all[index].token {
+            all[index].token = Token::SingleQuotedString(std::mem::take(text));
+        }
+        if let [Some(parenthesis), Some(function)] = before
+            && all[parenthesis].token == Token::LParen
+            && word(&all[function].token, "extract")
+            && let Token::Word(part) = &all[index].token
+            && let Ok(known) = DatePart::parse(&part.value)
+        {
+            all[index].token = Token::make_word(known.name(), None);
+        }
+        before = [Some(index), before[0]];
     }
 }
 

@@ -7,97 +7,76 @@ use datafusion::sql::sqlparser::ast::{
     DataType, Expr, Ident, Query, Select, SelectItem, SetExpr, Statement, TableFactor, TableWithJoins, Value,
 };
 use slipher_common::functions::{ROUND_TO_WHOLE, TO_TEXT, TRUNC};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The name of a column that has none.
 const UNNAMED: &str = "?column?";
-/// The engine wants names that differ: from this character on, a name is only there to differ.
-const MARK: char = '\u{1f}';
+/// Ends the part of an alias that is the column's name. The engine wants different names for all columns of a result,
+/// SQL does not: what follows this invisible character makes them different.
+const NAME_END: char = '\u{2063}';
 
-/// A name of the engine's without what makes it differ from its like.
-pub(crate) fn plain_name(name: &str) -> &str {
-    name.split_once(MARK).map_or(name, |(plain, _)| plain)
-}
-
-/// Says the names of a query's columns as aliases where that is possible, in WITH clauses and derived tables too.
+/// Says the names of a query's columns as aliases, in WITH clauses and derived tables too. In the result itself every
+/// column gets a name of its own, which [`names`] makes the right one again.
 pub(super) fn name_columns(query: &mut Query) {
-    name_columns_of(query, false);
+    name_parts(query, true);
 }
 
-fn name_columns_of(query: &mut Query, is_derived: bool) {
+fn name_parts(query: &mut Query, is_result: bool) {
     if let Some(with) = &mut query.with {
         for table in &mut with.cte_tables {
-            name_columns_of(&mut table.query, true);
+            name_parts(&mut table.query, false);
         }
     }
     let mut pending = vec![query.body.as_mut()];
     while let Some(body) = pending.pop() {
         match body {
-            SetExpr::Select(select) => name_select(select, is_derived),
-            SetExpr::Query(inner) => name_columns_of(inner, is_derived),
+            SetExpr::Select(select) => name_select(select, is_result),
+            SetExpr::Query(inner) => name_parts(inner, is_result),
             SetExpr::SetOperation { left, right, .. } => pending.extend([left.as_mut(), right.as_mut()]),
             _ => {}
         }
     }
 }
 
-fn name_select(select: &mut Select, is_derived: bool) {
+fn name_select(select: &mut Select, is_result: bool) {
     for table in &mut select.from {
         name_derived(table);
     }
-    // The columns of a wildcard may have any name.
-    let wildcard = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
-    let any_wildcard = select.projection.iter().any(wildcard);
+    // Columns of a wildcard may have any name.
+    let any_wildcard = select.projection.iter().any(is_wildcard);
     let mut uses: HashMap<String, usize> = HashMap::new();
     for item in &select.projection {
         *uses.entry(item_name(item)).or_default() += 1;
     }
-    let mut before: HashMap<String, Vec<Option<Expr>>> = HashMap::new();
+    let mut seen = HashSet::new();
     for (index, item) in select.projection.iter_mut().enumerate() {
         let name = item_name(item);
-        let alone = uses.get(&name) == Some(&1);
-        let earlier = before.entry(name.clone()).or_default();
-        let column = match item {
-            SelectItem::UnnamedExpr(column @ (Expr::Identifier(_) | Expr::CompoundIdentifier(_))) => Some(column.clone()),
-            _ => None,
-        };
-        let alias = match item {
-            SelectItem::UnnamedExpr(_) if column.is_some() => {
-                let clashes = earlier.iter().any(|other| clashes(column.as_ref(), other.as_ref(), is_derived));
-                clashes.then(|| format!("{name}{MARK}{index}"))
+        let free = !any_wildcard && uses.get(&name) == Some(&1) && name != UNNAMED;
+        let first = seen.insert(item.to_string());
+        let alias = if free { name.clone() } else { format!("{name}{NAME_END}{index}") };
+        match item {
+            SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_)) if first || !is_result => {}
+            SelectItem::UnnamedExpr(expression) if free || is_result => {
+                let expr = std::mem::replace(expression, Expr::value(Value::Null));
+                *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', alias) };
             }
-            SelectItem::UnnamedExpr(_) if alone && name == UNNAMED => None,
-            SelectItem::UnnamedExpr(_) if alone && !any_wildcard => Some(name),
-            SelectItem::UnnamedExpr(_) => Some(format!("{name}{MARK}{index}")),
-            SelectItem::ExprWithAlias { .. } if !earlier.is_empty() => Some(format!("{name}{MARK}{index}")),
-            _ => None,
-        };
-        earlier.push(column);
-        if let Some(alias) = alias
-            && let SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. } = item
-        {
-            let expr = std::mem::replace(expression, Expr::value(Value::Null));
-            *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', alias) };
+            SelectItem::ExprWithAlias { alias: own, .. } if !free && is_result && !any_wildcard => {
+                *own = Ident::with_quote('"', alias);
+            }
+            _ => {}
         }
     }
 }
 
-/// Whether the engine refuses a column beside an earlier item of the same name. It tells columns of different tables
-/// apart, except where they become columns of one derived table.
-fn clashes(column: Option<&Expr>, earlier: Option<&Expr>, is_derived: bool) -> bool {
-    match (column, earlier) {
-        (Some(Expr::CompoundIdentifier(one)), Some(Expr::CompoundIdentifier(other))) => {
-            is_derived || one.len() != other.len() || one.iter().zip(other).all(|(a, b)| folded(a) == folded(b))
-        }
-        _ => true,
-    }
+fn is_wildcard(item: &SelectItem) -> bool {
+    matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))
 }
 
 fn name_derived(table: &mut TableWithJoins) {
     let joined = table.joins.iter_mut().map(|join| &mut join.relation);
     for relation in std::iter::once(&mut table.relation).chain(joined) {
         match relation {
-            TableFactor::Derived { subquery, .. } => name_columns_of(subquery, true),
+            TableFactor::Derived { subquery, .. } => name_parts(subquery, false),
             TableFactor::NestedJoin { table_with_joins, .. } => name_derived(table_with_joins),
             _ => {}
         }
@@ -110,7 +89,6 @@ pub(crate) fn names(statement: &Statement, count: usize) -> Vec<Option<String>> 
     let mut answer = vec![None; count];
     let Statement::Query(query) = statement else { return answer };
     let Some(select) = first_select(query) else { return answer };
-    let is_wildcard = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
     let before = select.projection.iter().take_while(|item| !is_wildcard(item)).count();
     for (slot, item) in answer.iter_mut().zip(&select.projection[..before]) {
         *slot = Some(item_name(item));
@@ -122,6 +100,11 @@ pub(crate) fn names(statement: &Statement, count: usize) -> Vec<Option<String>> 
         }
     }
     answer
+}
+
+/// The name of a column of a rewritten query's plan without what only tells it from others.
+pub(crate) fn plain_name(name: &str) -> &str {
+    name.split_once(NAME_END).map_or(name, |(own, _)| own)
 }
 
 fn first_select(query: &Query) -> Option<&Select> {

@@ -14,7 +14,11 @@ pub(crate) const TEXT_LENGTH_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// How deep expressions and subqueries may nest, in calls of the parser.
 const NESTING_MAX_CALLS: usize = 160;
 /// Operators that one expression may chain; a chain is a tree of that depth.
-const OPERATORS_IN_CHAIN_MAX: usize = 4_000;
+const OPERATORS_IN_CHAIN_MAX: usize = 400;
+/// Conditions that AND and OR may chain; they are balanced after parsing.
+const CONDITIONS_IN_CHAIN_MAX: usize = 2_000;
+/// Joins and set operations that one query may chain.
+const BRANCHES_MAX: usize = 300;
 
 /// Splits `sql` at semicolons and parses each statement. Fails for syntax only, with the position in `sql`; whatever
 /// else is wrong with a statement comes to light when it is executed ([`Parsed::Refused`]).
@@ -104,18 +108,17 @@ pub(super) fn parse_cursor(cursor: &mut Cursor<'_>) -> Result<Parsed> {
 
 fn parse_query_statement(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     let position = cursor.position();
-    let lexed = cursor.lexed;
-    let mut query = unrewritten_query_to_end(cursor)?;
+    let mut query = read_query(cursor)?;
     let into = take_into(&mut query);
-    rewrite::rewrite_statement(&mut query, &|span| position_of(lexed, span))?;
-    if let Some(into) = into {
-        if into.temporary || into.unlogged {
-            return Err(create_table::temporary_table(position));
+    rewrite::rewrite_statement(&mut query, &|span| position_of(cursor.lexed, span))?;
+    match into {
+        None => Ok(Parsed::Query(query)),
+        Some(into) if into.temporary || into.unlogged => Err(create_table::temporary_table(position)),
+        Some(into) => {
+            let spec = create_table::CreateTableAsSpec::into_table(&into.name, |ident| position_of(cursor.lexed, ident.span))?;
+            Ok(Parsed::CreateTableAs { spec: Box::new(spec), query })
         }
-        let spec = create_table::CreateTableAsSpec::into_table(&into.name, |ident| position_of(cursor.lexed, ident.span))?;
-        return Ok(Parsed::CreateTableAs { spec: Box::new(spec), query });
     }
-    Ok(Parsed::Query(query))
 }
 
 /// The target of SELECT ... INTO, taken out of the query.
@@ -133,15 +136,15 @@ fn take_into(statement: &mut ast::Statement) -> Option<ast::SelectInto> {
 
 /// Parses and rewrites the query that reaches from the cursor to the end.
 pub(super) fn query_to_end(cursor: &mut Cursor<'_>) -> Result<Box<ast::Statement>> {
-    let mut statement = unrewritten_query_to_end(cursor)?;
+    let mut statement = read_query(cursor)?;
     rewrite::rewrite_statement(&mut statement, &|span| position_of(cursor.lexed, span))?;
     Ok(statement)
 }
 
-fn unrewritten_query_to_end(cursor: &mut Cursor<'_>) -> Result<Box<ast::Statement>> {
+fn read_query(cursor: &mut Cursor<'_>) -> Result<Box<ast::Statement>> {
     let query = with_sqlparser(cursor, |parser| parser.parse_query())?;
     if !cursor.at_end() {
-        return Err(explain_syntax(cursor.lexed, cursor.next));
+        return Err(explain_syntax(cursor.lexed, cursor.next).with_detail("expected the end of the statement"));
     }
     Ok(Box::new(ast::Statement::Query(query)))
 }
@@ -262,13 +265,14 @@ fn from_parser_error(lexed: &Lexed<'_>, error: &ParserError, reached: usize) -> 
         }
         Some(_) => lexed.lexemes.len(),
         None if text.ends_with("found: EOF") => lexed.lexemes.len(),
-        // Without a place it may be the last token read that was not expected.
-        None => {
-            let read = reached.checked_sub(1).and_then(|last| lexed.lexemes.get(last));
-            let is_read = read.is_some_and(|lexeme| text.ends_with(&format!("found: {}", lexed.text_of(lexeme))));
-            reached.min(lexed.lexemes.len()) - usize::from(is_read)
-        }
+        None => reached.min(lexed.lexemes.len()),
     };
+    // Some messages give the place of the token behind the one they name.
+    let names = |index: usize| {
+        let found = text.rsplit_once("found: ").map(|(_, found)| found.trim());
+        found.is_some() && found == lexed.lexemes.get(index).map(|lexeme| lexed.text_of(lexeme))
+    };
+    let index = if index > 0 && !names(index) && names(index - 1) { index - 1 } else { index };
     let mut error = explain_syntax(lexed, index);
     let expected = text.strip_prefix("Expected").map(|rest| rest.trim_start_matches(':').trim_start());
     let expected = expected.map(|rest| rest.rsplit_once(", found: ").map_or(rest, |(what, _)| what));
@@ -341,53 +345,68 @@ pub(super) fn position_of(lexed: &Lexed<'_>, span: Span) -> usize {
     if span.start.line == 0 { 1 } else { offset_of(lexed.text, span.start).0 + 1 }
 }
 
-/// Refuses chains of operators so long that walking their tree could exhaust the stack.
+/// How many of each kind the innermost open parenthesis has chained so far.
+#[derive(Default)]
+struct Chains {
+    operators: usize,
+    conditions: usize,
+    branches: usize,
+}
+
+/// Words that end one expression and begin another.
+const CLAUSES: &[&str] =
+    &["select", "from", "where", "group", "order", "having", "on", "when", "then", "else", "end", "values", "limit", "set", "by"];
+
+/// Refuses chains so long that walking their tree could exhaust the stack.
 fn check_chains(lexed: &Lexed<'_>) -> Result<()> {
-    let mut levels = vec![0_usize];
+    let mut levels = vec![Chains::default()];
     for lexeme in &lexed.lexemes {
-        match &lexeme.token {
-            Token::LParen | Token::LBracket => levels.push(0),
-            Token::RParen | Token::RBracket => {
-                levels.pop();
-                if levels.is_empty() {
-                    levels.push(0);
-                }
-            }
-            Token::Comma | Token::SemiColon => {
-                if let Some(level) = levels.last_mut() {
-                    *level = 0;
-                }
-            }
-            token if is_chained(token) => {
-                if let Some(level) = levels.last_mut() {
-                    *level += 1;
-                    if *level > OPERATORS_IN_CHAIN_MAX {
-                        return Err(Error::new(
-                            ErrorKind::ProgramLimit,
-                            format!("an expression chains more than {OPERATORS_IN_CHAIN_MAX} operators"),
-                        )
-                        .with_hint("use IN (...) or a join with a table of values in place of many conditions")
-                        .at(lexeme.start + 1));
-                    }
-                }
-            }
-            _ => {}
+        if matches!(lexeme.token, Token::LParen | Token::LBracket) {
+            levels.push(Chains::default());
+        } else if matches!(lexeme.token, Token::RParen | Token::RBracket) && levels.len() > 1 {
+            levels.pop();
+        } else if let Some(level) = levels.last_mut()
+            && let Some((what, most)) = level.count(&lexeme.token)
+        {
+            return Err(Error::new(ErrorKind::ProgramLimit, format!("a statement chains more than {most} {what}"))
+                .with_hint("use IN (...), a join with a table of values, or steps in a WITH clause")
+                .at(lexeme.start + 1));
         }
     }
     Ok(())
 }
 
-fn is_chained(token: &Token) -> bool {
-    match token {
-        Token::Word(word) => {
-            word.quote_style.is_none()
-                && ["and", "or", "not", "union", "except", "intersect", "minus", "is", "collate", "like", "when"]
-                    .iter()
-                    .any(|keyword| word.value.eq_ignore_ascii_case(keyword))
+impl Chains {
+    /// Counts a token; answers what there are too many of, and how many may be.
+    fn count(&mut self, token: &Token) -> Option<(&'static str, usize)> {
+        let word = match token {
+            Token::Word(word) if word.quote_style.is_none() => word.value.as_str(),
+            Token::Word(_) | Token::Number(..) | Token::Period | Token::Placeholder(_) => return None,
+            Token::SingleQuotedString(_) | Token::DollarQuotedString(_) | Token::NationalStringLiteral(_) => return None,
+            Token::Comma | Token::SemiColon => ",",
+            _ => "+",
+        };
+        let is_one_of = |words: &[&str]| words.iter().any(|candidate| word.eq_ignore_ascii_case(candidate));
+        if word == "," || is_one_of(CLAUSES) {
+            (self.operators, self.conditions) = (0, 0);
+        } else if is_one_of(&["and", "or"]) {
+            self.operators = 0;
+            self.conditions += 1;
+        } else if is_one_of(&["union", "except", "intersect", "minus", "join"]) {
+            (self.operators, self.conditions) = (0, 0);
+            self.branches += 1;
+        } else if is_one_of(&["+", "not", "is", "like", "ilike", "between", "in", "collate"]) {
+            self.operators += 1;
         }
-        Token::Number(..) | Token::SingleQuotedString(_) | Token::Period | Token::Placeholder(_) => false,
-        Token::DollarQuotedString(_) | Token::EscapedStringLiteral(_) | Token::NationalStringLiteral(_) => false,
-        _ => true,
+        if self.operators > OPERATORS_IN_CHAIN_MAX {
+            Some(("operators", OPERATORS_IN_CHAIN_MAX))
+        } else if self.conditions > CONDITIONS_IN_CHAIN_MAX {
+            Some(("conditions", CONDITIONS_IN_CHAIN_MAX))
+        } else if self.branches > BRANCHES_MAX {
+            Some(("joins and set operations", BRANCHES_MAX))
+        } else {
+            None
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use slipher_common::{Error, Result};
 use std::ops::ControlFlow;
 
+mod balance;
 mod build;
 mod functions;
 mod patterns;
@@ -89,6 +90,11 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Self::Break> {
         flow(check_table(table, self.position_of))
+    }
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
+        balance::balance(expression);
+        ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {

@@ -154,7 +154,7 @@ fn float(cursor: &mut Cursor<'_>) -> Result<SqlType> {
     cursor.expect_token(&Token::RParen)?;
     match bits {
         1..=REAL_PRECISION_MAX_BITS => Ok(SqlType::Real),
-        1..=DOUBLE_PRECISION_MAX_BITS => Ok(SqlType::DoublePrecision),
+        _ if (1..=DOUBLE_PRECISION_MAX_BITS).contains(&bits) => Ok(SqlType::DoublePrecision),
         _ => Err(Error::new(
             ErrorKind::InvalidParameter,
             format!("precision {bits} of FLOAT must be between 1 and {DOUBLE_PRECISION_MAX_BITS} bits"),

@@ -266,7 +266,7 @@ impl World {
         let state = replica.state();
         let trace = [self.summary.trace, at as u64, replica.term(), replica.applied_index(), self.network.len() as u64];
         self.summary.trace = xxh3_64(&trace.map(u64::to_le_bytes).concat());
-        if self.summary.trace % 4 == 0 || !self.states.contains_key(&state.version()) {
+        if self.summary.trace.is_multiple_of(4) || !self.states.contains_key(&state.version()) {
             let hash = xxh3_64(&state.to_proto().encode_to_vec());
             let known = *self.states.entry(state.version()).or_insert(hash);
             if known != hash {

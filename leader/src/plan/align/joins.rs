@@ -1,6 +1,6 @@
 //! Joins: which side moves, if any.
 
-use super::{Aligned, Aligner, Plan, Spread, defect, is_partitioned, unmasked, with_children};
+use super::{Aligned, Aligner, Plan, Spread, defect, has_volatile_expression, is_partitioned, unmasked, with_children};
 use datafusion::common::JoinType;
 use datafusion::error::Result;
 use datafusion::physical_expr::{Partitioning, PhysicalExpr};
@@ -8,6 +8,7 @@ use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode};
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use slipher_common::plan::OnlyTask0Exec;
 use std::sync::Arc;
 
 /// Whether a build row's fate depends on all probe rows: it is emitted unmatched, once, or with a mark.
@@ -32,6 +33,7 @@ impl Aligner<'_> {
         }
         let build = self.walk_collected(join.left())?;
         let probe = self.walk(Arc::clone(join.right()))?;
+        let probe = once_if_volatile(&plan, &build, probe)?;
         // One limit over several tasks would count in each of them.
         let single_limit = join.fetch().is_some() && plan.output_partitioning().partition_count() == 1;
         if join.null_aware || single_limit {
@@ -56,6 +58,7 @@ impl Aligner<'_> {
         };
         let build = self.walk_collected(left)?;
         let probe = self.walk(Arc::clone(right))?;
+        let probe = once_if_volatile(&plan, &build, probe)?;
         match self.collected(&plan, join_type, &build, &probe)? {
             Some(aligned) => Ok(aligned),
             None => self.join_on_head(&plan, build, probe),
@@ -108,12 +111,22 @@ impl Aligner<'_> {
         let build = self.walk(Arc::clone(join.left()))?;
         let probe = self.walk(Arc::clone(join.right()))?;
         if (build.spread, probe.spread) == (Spread::Single, Spread::Single) {
-            let children = vec![build.plan, probe.plan];
+            let (left, right) = keys_of(join);
+            let children = vec![self.hashed_in_place(build.plan, left)?, self.hashed_in_place(probe.plan, right)?];
             let joined =
                 join.builder().recompute_properties().with_new_children(children)?.recompute_properties().build_exec()?;
             return Ok(Aligned { plan: joined, spread: Spread::Single });
         }
         self.join_by_key(join, build, probe)
+    }
+
+    /// `plan`, all in one task, partitioned there by the engine's own hash: what it was partitioned by before, storage or shuffles,
+    /// need not hold on the other side of the join.
+    fn hashed_in_place(&self, plan: Plan, keys: Keys) -> Result<Plan> {
+        match plan.downcast_ref::<RepartitionExec>().map(RepartitionExec::partitioning) {
+            Some(Partitioning::Hash(_, lanes)) if *lanes == self.lanes() => Ok(plan),
+            _ => Ok(Arc::new(RepartitionExec::try_new(plan, Partitioning::Hash(keys, self.lanes()))?)),
+        }
     }
 
     fn by_keys(&self, child: Aligned, keys: &[Arc<dyn PhysicalExpr>]) -> Result<Aligned> {
@@ -152,6 +165,14 @@ impl Aligner<'_> {
         }
         self.join_in_place(plan, build, Aligned { plan: probe, spread: Spread::Single }, Spread::Single)
     }
+}
+
+/// Copies of random() in a join's filter would differ between tasks: with both sides everywhere, the probe side is read once.
+fn once_if_volatile(plan: &Plan, build: &Aligned, probe: Aligned) -> Result<Aligned> {
+    if (build.spread, probe.spread) == (Spread::Replicated, Spread::Replicated) && has_volatile_expression(plan)? {
+        return Ok(Aligned { plan: Arc::new(OnlyTask0Exec::new(probe.plan)), spread: Spread::Partitioned });
+    }
+    Ok(probe)
 }
 
 fn is_single(distribution: &datafusion::physical_expr::Distribution) -> bool {

@@ -11,6 +11,7 @@
 //! shuffle or sort is put in where they do not: the state and the partitioning together are the proof of the plan.
 
 mod joins;
+mod order;
 mod sinks;
 
 use crate::plan::context::QueryContext;
@@ -24,7 +25,6 @@ use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode};
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
-use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::union::{InterleaveExec, UnionExec};
 use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions};
@@ -59,11 +59,7 @@ pub(super) struct Aligned {
 pub(crate) fn align(plan: Plan, query: &QueryContext, options: &Arc<ConfigOptions>) -> Result<Plan> {
     let aligner = Aligner { query, options };
     let aligned = aligner.walk(plan)?;
-    let gathered = aligner.gather(aligned)?;
-    Ok(match gathered.output_partitioning().partition_count() {
-        1 => gathered,
-        _ => Arc::new(CoalescePartitionsExec::new(gathered)),
-    })
+    aligner.gather_into_one(aligned)
 }
 
 pub(super) struct Aligner<'a> {
@@ -81,6 +77,11 @@ impl Aligner<'_> {
     }
 
     fn walk(&self, plan: Plan) -> Result<Aligned> {
+        let aligned = self.place(Arc::clone(&plan))?;
+        order::restored(&plan, aligned)
+    }
+
+    fn place(&self, plan: Plan) -> Result<Aligned> {
         if let Some(scan) = plan.downcast_ref::<SliceScanExec>() {
             let spread = if scan.source().replicated { Spread::Replicated } else { Spread::Partitioned };
             return Ok(Aligned { plan, spread });
@@ -96,7 +97,8 @@ impl Aligner<'_> {
         }
         if plan.is::<CoalescePartitionsExec>() || plan.is::<SortPreservingMergeExec>() {
             let child = self.walk(only_child(&plan)?)?;
-            let gathered = self.gather(child)?;
+            let sorted = order::as_required(&plan, 0, child.plan)?;
+            let gathered = self.gather(Aligned { plan: sorted, spread: child.spread })?;
             return Ok(Aligned { plan: with_children(plan, vec![gathered])?, spread: Spread::Single });
         }
         if plan.is::<HashJoinExec>() {
@@ -132,7 +134,7 @@ impl Aligner<'_> {
             None => child,
         };
         let spread = child.spread;
-        let sorted = self.sorted_for(&plan, 0, child.plan)?;
+        let sorted = order::as_required(&plan, 0, child.plan)?;
         Ok(Aligned { plan: with_children(plan, vec![sorted])?, spread })
     }
 
@@ -140,14 +142,7 @@ impl Aligner<'_> {
     fn deliver(&self, child: Aligned, required: &Distribution) -> Result<Aligned> {
         match required {
             Distribution::UnspecifiedDistribution => Ok(child),
-            Distribution::SinglePartition => {
-                let gathered = self.gather(child)?;
-                let plan = match gathered.output_partitioning().partition_count() {
-                    1 => gathered,
-                    _ => Arc::new(CoalescePartitionsExec::new(gathered)),
-                };
-                Ok(Aligned { plan, spread: Spread::Single })
-            }
+            Distribution::SinglePartition => Ok(Aligned { plan: self.gather_into_one(child)?, spread: Spread::Single }),
             #[expect(deprecated, reason = "still accepted beside KeyPartitioned")]
             Distribution::KeyPartitioned(keys) | Distribution::HashPartitioned(keys) => {
                 let delivered = unmasked(child.plan.output_partitioning());
@@ -163,19 +158,6 @@ impl Aligner<'_> {
                 }
             }
         }
-    }
-
-    /// `child` with a sort on top where `parent` requires an order that a moved child no longer has.
-    fn sorted_for(&self, parent: &Plan, index: usize, child: Plan) -> Result<Plan> {
-        let Some(Some(required)) = parent.required_input_ordering().into_iter().nth(index) else {
-            return Ok(child);
-        };
-        let required = required.into_single();
-        if child.equivalence_properties().ordering_satisfy_requirement(required.clone())? {
-            return Ok(child);
-        }
-        let sort = SortExec::new(required.into(), child).with_preserve_partitioning(true);
-        Ok(Arc::new(sort))
     }
 
     fn repartition(&self, plan: Plan) -> Result<Aligned> {
@@ -239,6 +221,17 @@ impl Aligner<'_> {
         Ok(Arc::new(NetworkCoalesceExec::try_new(plan, self.tasks(), 1)?))
     }
 
+    /// All rows in one partition of the one task above, in the order of the partitions where they have one.
+    fn gather_into_one(&self, child: Aligned) -> Result<Plan> {
+        let order = child.plan.output_ordering().cloned();
+        let gathered = self.gather(child)?;
+        Ok(match (gathered.output_partitioning().partition_count(), order) {
+            (1, _) => gathered,
+            (_, Some(order)) => Arc::new(SortPreservingMergeExec::new(order, gathered)),
+            (_, None) => Arc::new(CoalescePartitionsExec::new(gathered)),
+        })
+    }
+
     /// Every row to every task.
     pub(super) fn broadcast(&self, child: Aligned) -> Result<Plan> {
         let producers = match child.spread {
@@ -251,6 +244,7 @@ impl Aligner<'_> {
 
     /// Each row to the (task, lane) that owns the slice of `keys`.
     pub(super) fn shuffle(&self, child: Aligned, keys: &[Arc<dyn PhysicalExpr>]) -> Result<Aligned> {
+        let child = order::without_useless_sort(child);
         let (plan, producers): (Plan, usize) = match child.spread {
             Spread::Single => (child.plan, 1),
             Spread::Replicated => (Arc::new(OnlyTask0Exec::new(child.plan)), self.tasks()),
@@ -298,7 +292,7 @@ pub(super) fn defect(what: &str) -> DataFusionError {
     Error::internal(format!("distributing the plan: {what}")).into()
 }
 
-fn has_volatile_expression(plan: &Plan) -> Result<bool> {
+pub(super) fn has_volatile_expression(plan: &Plan) -> Result<bool> {
     let mut found = false;
     plan.apply_expressions(&mut |expression| {
         found |= datafusion::physical_expr_common::physical_expr::is_volatile(expression);

@@ -78,8 +78,9 @@ fn deep_and_long_statements_are_refused_not_fatal() {
     assert!(parse(&nested).is_ok());
     let chain = |terms: usize| format!("select * from t where {}", vec!["a = 1"; terms].join(" or "));
     assert_eq!(parse(&chain(100_000)).unwrap_err().sqlstate(), "54000");
-    // Just inside the limit: parsing, rewriting and dropping must fit into a test's stack of 2 MiB.
     assert!(parse(&chain(1_990)).is_ok());
+    assert_eq!(parse(&format!("select 1{}", " + 1".repeat(401))).unwrap_err().sqlstate(), "54000");
+    assert_eq!(parse(&format!("select 1{}", " union select 1".repeat(301))).unwrap_err().sqlstate(), "54000");
     assert!(parse(&format!("insert into t values {}", vec!["(-1, 'x')"; 20_000].join(", "))).is_ok());
 }
 

@@ -58,7 +58,9 @@ pub(super) fn case(conditions: Vec<(Expr, Expr)>, otherwise: Option<Expr>) -> Ex
 /// `(expression)`, where an operator could pull it apart.
 pub(super) fn nested(expression: Expr) -> Expr {
     match expression {
-        simple @ (Expr::Value(_) | Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Function(_) | Expr::Nested(_)) => simple,
+        simple @ (Expr::Value(_) | Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Function(_) | Expr::Nested(_)) => {
+            simple
+        }
         other => Expr::Nested(Box::new(other)),
     }
 }

@@ -3,8 +3,8 @@
 use super::PositionOf;
 use super::build::{arguments_of, call, case, cast, nested, string};
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CeilFloorKind, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, Ident, ObjectName, TimezoneInfo, Value,
+    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident,
+    ObjectName, TimezoneInfo, Value,
 };
 use slipher_common::functions::{DatePart, TO_TEXT, TRUNC};
 use slipher_common::{Error, Result};
@@ -28,8 +28,26 @@ const RENAMED: &[(&str, &str)] = &[
 
 /// Functions whose first argument is made text, whatever it is.
 const TEXT_FIRST: &[&str] = &[
-    "left", "right", "substr", "substring", "len", "textlen", "length", "char_length", "character_length", "split_part", "upper",
-    "lower", "lpad", "rpad", "ltrim", "rtrim", "btrim", "replace", "strpos", "md5",
+    "left",
+    "right",
+    "substr",
+    "substring",
+    "len",
+    "textlen",
+    "length",
+    "char_length",
+    "character_length",
+    "split_part",
+    "upper",
+    "lower",
+    "lpad",
+    "rpad",
+    "ltrim",
+    "rtrim",
+    "btrim",
+    "replace",
+    "strpos",
+    "md5",
 ];
 
 /// Rewrites a call; leaves other expressions alone.
@@ -44,8 +62,6 @@ pub(super) fn rewrite(expression: &mut Expr, position_of: PositionOf<'_>) -> Res
             *expression = now();
         }
         Expr::Substring { expr, .. } => make_text(expr.as_mut()),
-        Expr::Extract { field, expr, .. } => rewrite_extract(field, expr, position_of)?,
-        Expr::Ceil { field: CeilFloorKind::DateTimeField(_), .. } | Expr::Floor { field: CeilFloorKind::DateTimeField(_), .. } => {}
         _ => {}
     }
     Ok(())
@@ -193,29 +209,23 @@ fn with_part(name: &str, arguments: &mut Vec<Expr>, position: usize, position_of
 }
 
 fn not_a_part(name: &str, position: usize) -> Error {
-    Error::not_supported(format_args!("a computed date part in {name}"), "write it as a word: year, month, day, hour, ...").at(position)
-}
-
-fn rewrite_extract(field: &mut DateTimeField, expression: &mut Expr, position_of: PositionOf<'_>) -> Result<()> {
-    let _ = expression;
-    if let DateTimeField::Custom(ident) = field {
-        let part = DatePart::parse(&ident.value).map_err(|error| error.at(position_of(ident.span)))?;
-        *ident = Ident { span: ident.span, ..Ident::new(part.name()) };
-    }
-    Ok(())
+    Error::not_supported(format_args!("a computed date part in {name}"), "write it as a word: year, month, day, hour, ...")
+        .at(position)
 }
 
 /// The expression as text, unless it is a string already.
 fn make_text(expression: &mut Expr) {
-    let is_text = match expression {
-        Expr::Value(value) => matches!(value.value, Value::SingleQuotedString(_) | Value::Null | Value::Placeholder(_)),
-        Expr::Function(function) => function.name.to_string() == TO_TEXT,
-        _ => false,
+    let wrap: fn(Expr) -> Expr = match expression {
+        Expr::Value(value) => match value.value {
+            Value::SingleQuotedString(_) | Value::Null => return,
+            // A parameter has no type but that of its cast.
+            Value::Placeholder(_) => |inner| cast(inner, DataType::Varchar(None)),
+            _ => |inner| call(TO_TEXT, vec![inner]),
+        },
+        Expr::Function(function) if function.name.to_string() == TO_TEXT => return,
+        _ => |inner| call(TO_TEXT, vec![inner]),
     };
-    if !is_text {
-        let inner = std::mem::replace(expression, string(""));
-        *expression = call(TO_TEXT, vec![inner]);
-    }
+    *expression = wrap(std::mem::replace(expression, string("")));
 }
 
 /// LISTAGG(x [, delimiter]) WITHIN GROUP (ORDER BY y) is string_agg(x, delimiter ORDER BY y).

@@ -2,6 +2,7 @@ use crate::sql::Parsed;
 use crate::sql::parse::parse;
 use arrow::array::RecordBatch;
 use arrow::util::display::array_value_to_string;
+use datafusion::common::ScalarValue;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as EngineStatement;
 use slipher_common::{Error, Result};
@@ -42,8 +43,7 @@ async fn rows(context: &SessionContext, sql: &str) -> String {
     let mut lines = Vec::new();
     for batch in &batches {
         for row in 0..batch.num_rows() {
-            let values: Vec<String> =
-                batch.columns().iter().map(|column| array_value_to_string(column, row).unwrap()).collect();
+            let values: Vec<String> = batch.columns().iter().map(|column| array_value_to_string(column, row).unwrap()).collect();
             lines.push(values.join("|"));
         }
     }
@@ -87,7 +87,8 @@ async fn functions_of_redshift_run() {
 #[tokio::test]
 async fn now_has_no_zone() {
     let context = context();
-    let types = "select arrow_typeof(getdate()), arrow_typeof(sysdate), getdate() <= sysdate, sysdate - getdate() < interval '1 second'";
+    let types =
+        "select arrow_typeof(getdate()), arrow_typeof(sysdate), getdate() <= sysdate, sysdate - getdate() < interval '1 second'";
     assert_eq!(rows(&context, types).await, "Timestamp(µs)|Timestamp(µs)|true|true");
 }
 
@@ -128,9 +129,51 @@ async fn queries_of_redshift_run() {
         ("with m as (select count(*) from t) select count + 1 from m", "4"),
         ("select upper(name) from t where id = 2 group by upper(name) order by upper(name)", "SOUTH"),
         ("select sum(id) from t group by name having sum(id) > 1 order by sum(id)", "2;3"),
+        ("select 1, 1, id, id, max(id), max(id), id as x, 2 as x from t where id = 1 group by id", "1|1|1|1|1|1|1|2"),
+        ("select *, 1, 1, count(*) over () from (select 5 a)", "5|1|1|1"),
+        ("select date '1998-12-01' - interval '90' day, substring('13-x' from 1 for 2), extract(year from ts) from t where id = 1",
+         "1998-09-02|13|2024"),
         ("select 'it''s', E'a\\tb', 'x\\'y'", "it's|a\tb|x'y"),
     ])
     .await;
+}
+
+#[tokio::test]
+async fn parameters_without_a_type_can_be_cast_and_cut() {
+    let context = context();
+    let sql = "select $1::int + 1, $2::varchar(3), $2::varchar, left($2, 2)";
+    let plan = context.state().statement_to_plan(EngineStatement::Statement(query(sql))).await.unwrap();
+    let values = vec![ScalarValue::from("41"), ScalarValue::from("abcd")];
+    let plan = plan.with_param_values(values).unwrap();
+    let batches = context.execute_logical_plan(plan).await.unwrap().collect().await.unwrap();
+    let answer: Vec<String> = batches[0].columns().iter().map(|column| array_value_to_string(column, 0).unwrap()).collect();
+    assert_eq!(answer, ["42", "abc", "abcd", "ab"]);
+}
+
+#[test]
+fn the_longest_chains_allowed_run_on_a_small_stack() {
+    let chain = |first: &str, terms: usize, each: &dyn Fn(usize) -> String| -> String {
+        std::iter::once(first.to_owned()).chain((0..terms).map(each)).collect::<Vec<_>>().join(" ")
+    };
+    let texts = [
+        chain("select count(*) from t where id = 1", 1_990, &|i| format!("or b > {i}")),
+        chain("select count(*) from t where id = 1", 1_990, &|i| format!("and b <> {}", i + 5)),
+        chain("select 1 from t where id", 1_990, &|i| format!("= 1 or id + {i}")) + " > 0",
+        chain("select 1 + length('a'", 390, &|_| "|| b".to_owned()) + ") - 390 - 1 from t",
+        chain("select sum(x) from (select 1 x", 290, &|_| "union all select 0".to_owned()) + ")",
+    ];
+    // The stack that tokio gives its workers.
+    let run = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let context = context();
+            context.sql("create table t as select 1 id, 2 b").await.unwrap().collect().await.unwrap();
+            for text in &texts {
+                assert_eq!(rows(&context, text).await, "1", "{}", &text[..60]);
+            }
+        });
+    };
+    std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn(run).unwrap().join().unwrap();
 }
 
 #[test]
@@ -160,6 +203,7 @@ fn result_columns_have_the_names_of_postgresql() {
     };
     let sql = "select count(*), max(a), max(b), a::int, 1, t.B, \"C\", extract(year from d), case when a then 1 end, len(x), (select max(z) from u) from t";
     assert_eq!(named(sql, 11), ["count", "max", "max", "a", "?column?", "b", "C", "date_part", "case", "len", "max"]);
+    assert_eq!(named("select 1, a as x, 2 as x, a, a from t", 5), ["?column?", "x", "x", "a", "a"]);
     assert_eq!(named("select 1, *, sum(a) from t", 5), ["?column?", "-", "-", "-", "sum"]);
     assert_eq!(named("values (1, 2)", 2), ["-", "-"]);
     assert_eq!(named("select getdate(), 'x'::varchar(3), now()::date union select 1, 2, 3", 3), ["getdate", "varchar", "now"]);

@@ -63,13 +63,16 @@ fn cast_to(inner: Expr, target: Target, kind: CastKind) -> Result<Expr> {
         Target::Text(_) if is_try => {
             return Err(Error::not_supported("TRY_CAST to a string", "CAST to a string never fails; use it"));
         }
-        // A bare parameter has no type but that of its cast.
-        Target::Text(None) if matches!(&inner, Expr::Value(value) if matches!(value.value, Value::Placeholder(_))) => {
-            cast(inner, DataType::Varchar(None))
+        Target::Text(length) => {
+            // A bare parameter has no type but that of its cast.
+            let inner = if is_parameter(&inner) { cast(inner, DataType::Varchar(None)) } else { inner };
+            call(TO_TEXT, std::iter::once(inner).chain(length.map(number)).collect())
         }
-        Target::Text(None) => call(TO_TEXT, vec![inner]),
-        Target::Text(Some(bytes)) => call(TO_TEXT, vec![inner, number(bytes)]),
     })
+}
+
+fn is_parameter(expression: &Expr) -> bool {
+    matches!(expression, Expr::Value(value) if matches!(value.value, Value::Placeholder(_)))
 }
 
 fn is_whole_literal(expression: &Expr) -> bool {
@@ -114,7 +117,7 @@ fn decimal(info: &ExactNumberInfo) -> ExactNumberInfo {
     match info {
         ExactNumberInfo::None => ExactNumberInfo::PrecisionAndScale(18, 0),
         ExactNumberInfo::Precision(precision) => ExactNumberInfo::PrecisionAndScale(*precision, 0),
-        both @ ExactNumberInfo::PrecisionAndScale(..) => both.clone(),
+        both @ ExactNumberInfo::PrecisionAndScale(..) => *both,
     }
 }
 

@@ -230,10 +230,11 @@ impl Connection {
     }
 
     fn send_shape(&mut self, rows: Option<SchemaRef>, formats: &[i16]) -> Result<(), Failure> {
-        Ok(match rows {
+        match rows {
             Some(schema) => self.socket.send(&RowShape::new(&schema, formats)?.description())?,
             None => self.socket.send(&NoData::new())?,
-        })
+        }
+        Ok(())
     }
 
     /// Execute: a portal that failed is gone.

@@ -1,0 +1,58 @@
+//! Order: what the planner relied on is still there after rows have moved.
+//!
+//! The planner leaves a sort out where its input is sorted already, and limits take the first rows of what they are given. Boundaries
+//! lose the order of rows, or at least the knowledge of it: a shipped plan knows of a boundary's rows only their types.
+
+use super::{Aligned, Plan};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::error::Result;
+use datafusion::physical_plan::ExecutionPlanProperties;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion_distributed::NetworkBoundaryExt;
+use std::sync::Arc;
+
+/// `aligned`, which took the place of `original`, with a sort on top where it lost the order of `original`.
+pub(super) fn restored(original: &Plan, aligned: Aligned) -> Result<Aligned> {
+    let Some(order) = original.output_ordering() else {
+        return Ok(aligned);
+    };
+    if as_shipped(&aligned.plan)?.equivalence_properties().ordering_satisfy(order.clone())? {
+        return Ok(aligned);
+    }
+    let sort = SortExec::new(order.clone(), aligned.plan).with_preserve_partitioning(true);
+    Ok(Aligned { plan: Arc::new(sort), spread: aligned.spread })
+}
+
+/// `child` with a sort on top where it lacks the order that `parent` requires of it.
+pub(super) fn as_required(parent: &Plan, index: usize, child: Plan) -> Result<Plan> {
+    let Some(Some(required)) = parent.required_input_ordering().into_iter().nth(index) else {
+        return Ok(child);
+    };
+    let required = required.into_single();
+    if as_shipped(&child)?.equivalence_properties().ordering_satisfy_requirement(required.clone())? {
+        return Ok(child);
+    }
+    Ok(Arc::new(SortExec::new(required.into(), child).with_preserve_partitioning(true)))
+}
+
+/// A sort below a shuffle is for nothing.
+pub(super) fn without_useless_sort(child: Aligned) -> Aligned {
+    match child.plan.downcast_ref::<SortExec>() {
+        Some(sort) if sort.fetch().is_none() => Aligned { plan: Arc::clone(sort.input()), spread: child.spread },
+        _ => child,
+    }
+}
+
+/// `plan` as it knows itself where it is run: without what the rows below its boundaries are known to be.
+fn as_shipped(plan: &Plan) -> Result<Plan> {
+    let shipped = Arc::clone(plan).transform_down(|node| {
+        if node.as_network_boundary().is_none() {
+            return Ok(Transformed::no(node));
+        }
+        let partitions = node.output_partitioning().partition_count();
+        let arrived: Plan = Arc::new(EmptyExec::new(node.schema()).with_partitions(partitions));
+        Ok(Transformed::new(arrived, true, TreeNodeRecursion::Jump))
+    })?;
+    Ok(shipped.data)
+}
