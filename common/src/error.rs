@@ -422,6 +422,12 @@ const KNOWN_MESSAGES: &[(&str, ErrorKind, &str, &str)] = &[
         "join with the subquery, or compute it in a WITH clause",
     ),
     (
+        "correlated scalar subquery can only be used in",
+        ErrorKind::NotSupported,
+        "a correlated subquery is not supported in this place",
+        "compute it in the select list and use its name",
+    ),
+    (
         "physical plan does not support logical expression outerreferencecolumn",
         ErrorKind::NotSupported,
         "a correlated subquery of this form is not supported",

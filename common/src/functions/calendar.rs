@@ -29,6 +29,7 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new("last_day", coerce_last_day, |_| Ok(DataType::Date32), last_day),
         Function::new("next_day", coerce_next_day, |_| Ok(DataType::Date32), next_day),
         Function::new("convert_timezone", coerce_convert_timezone, |_| Ok(MICROSECOND), convert_timezone),
+        Function::new("timezone", coerce_timezone, |types| Ok(timezone_type(&types[1])), timezone),
     ]
 }
 
@@ -111,6 +112,32 @@ fn coerce_convert_timezone(types: &[DataType]) -> Result<Vec<DataType>> {
     let mut coerced = vec![DataType::Utf8; zones.len()];
     coerced.push(timestamp_of(when).ok_or_else(wrong)?);
     Ok(coerced)
+}
+
+fn coerce_timezone(types: &[DataType]) -> Result<Vec<DataType>> {
+    match types {
+        [zone, when] if is_text(zone) => timestamp_of(when).map(|when| vec![DataType::Utf8, when]),
+        _ => None,
+    }
+    .ok_or_else(|| no_such_call("timezone", types, "a_timestamp AT TIME ZONE 'Asia/Seoul'"))
+}
+
+/// An instant becomes the zone's wall clock, a wall clock an instant.
+fn timezone_type(when: &DataType) -> DataType {
+    match when {
+        DataType::Timestamp(_, Some(_)) => MICROSECOND,
+        _ => DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC"))),
+    }
+}
+
+fn timezone(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    let [zone, when] = arguments else { return Err(Error::internal("timezone got too many arguments")) };
+    if matches!(when.data_type(), DataType::Timestamp(_, Some(_))) {
+        return convert_timezone(&[Arc::clone(zone), Arc::clone(when)]);
+    }
+    let utc: ArrayRef = Arc::new(StringArray::from(vec!["UTC"; when.len()]));
+    let instants = convert_timezone(&[Arc::clone(zone), utc, Arc::clone(when)])?;
+    Ok(Arc::new(instants.as_primitive::<TimestampMicrosecondType>().clone().with_timezone("UTC")))
 }
 
 fn out_of_range(doing: &str) -> Error {

@@ -12,6 +12,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, Operator, ScalarUDF};
 use slipher_common::functions::{
     self, CHECKED_ADD, CHECKED_DIVIDE, CHECKED_MODULO, CHECKED_MULTIPLY, CHECKED_NEGATE, CHECKED_SUBTRACT,
 };
+use slipher_common::sql_type::DECIMAL_PRECISION_MAX_DIGITS;
 use slipher_common::{Error, SqlType};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -40,6 +41,7 @@ impl FunctionRewrite for Semantics {
             Expr::Negative(inner) if whole(&inner, schema) => call(CHECKED_NEGATE, vec![*inner]),
             Expr::InList(list) => Ok(list_without_blanks(list, schema)),
             Expr::Cast(cast) => cast_as_loads_do(cast, schema),
+            Expr::ScalarFunction(function) if matches!(function.name(), "ceil" | "floor") => Ok(whole_number(function, schema)),
             other => Ok(Transformed::no(other)),
         }
     }
@@ -94,6 +96,18 @@ fn cast_as_loads_do(cast: Cast, schema: &DFSchema) -> Result<Transformed<Expr>> 
         return Ok(Transformed::no(Expr::Cast(cast)));
     }
     Ok(Transformed::yes(Expr::Cast(Cast::new(cast.expr, target))))
+}
+
+/// CEIL and FLOOR of a decimal have no digits behind the point.
+fn whole_number(function: ScalarFunction, schema: &DFSchema) -> Transformed<Expr> {
+    match function.args.first().and_then(|argument| type_of(argument, schema)) {
+        Some(DataType::Decimal128(precision, scale)) if scale > 0 => {
+            let digits = precision.saturating_sub(scale as u8).saturating_add(1).min(DECIMAL_PRECISION_MAX_DIGITS);
+            let rounded = Box::new(Expr::ScalarFunction(function));
+            Transformed::yes(Expr::Cast(Cast::new(rounded, DataType::Decimal128(digits, 0))))
+        }
+        _ => Transformed::no(Expr::ScalarFunction(function)),
+    }
 }
 
 fn type_of(expr: &Expr, schema: &DFSchema) -> Option<DataType> {

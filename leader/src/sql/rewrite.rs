@@ -15,6 +15,7 @@ use std::ops::ControlFlow;
 mod balance;
 mod build;
 mod functions;
+mod joins;
 mod patterns;
 #[cfg(test)]
 mod tests;
@@ -80,12 +81,13 @@ impl VisitorMut for Rewriter<'_> {
     type Break = Box<Error>;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
-        flow(rewrite_query(query))
+        flow(joins::rewrite_order_by(query).and_then(|()| rewrite_query(query)))
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
         let position = (self.position_of)(select.select_token.0.span);
-        flow(rewrite_select(select).map_err(|error| error.at(position)))
+        let rewritten = rewrite_select(select).and_then(|()| joins::rewrite_select(select));
+        flow(rewritten.map_err(|error| error.at(position)))
     }
 
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Self::Break> {
