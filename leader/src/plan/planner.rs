@@ -60,6 +60,8 @@ pub(crate) fn engine_config(lanes: usize) -> SessionConfig {
     // 1.5 is a NUMERIC, as in Redshift; a float would lose digits beside DECIMAL columns.
     options.sql_parser.parse_float_as_decimal = true;
     options.sql_parser.dialect = datafusion::common::config::Dialect::Redshift;
+    // 0.1 is an exact number: as a float, 0.06 + 0.01 would not be 0.07.
+    options.sql_parser.parse_float_as_decimal = true;
     config
 }
 
