@@ -315,7 +315,7 @@ fn from_engine(error: &DataFusionError) -> Error {
         DataFusionError::NotImplemented(message) => from_known_message(message, &message.to_lowercase())
             .unwrap_or_else(|| Error::new(ErrorKind::NotSupported, message.clone())),
         DataFusionError::ResourcesExhausted(message) => Error::new(ErrorKind::OutOfMemory, format!("out of memory: {message}"))
-            .with_hint("raise query_memory_bytes, or let the query touch fewer rows"),
+            .with_hint("start the compute nodes with a larger --query-memory-mib, or let the query touch fewer rows"),
         DataFusionError::IoError(io_error) => Error::io("running the query", io_error),
         other => from_message(strip_prefix(&other.strip_backtrace())),
     }

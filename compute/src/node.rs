@@ -26,6 +26,8 @@ use tonic::Code;
 
 /// How often a node that cannot reach the leader tries again.
 const REGISTER_RETRY_MS: u64 = 500;
+/// The memory of a query is enough to merge the spilled rows of so many sorts.
+const SORTS_OF_A_QUERY_MAX: usize = 16;
 /// How long a registration may take.
 const REGISTER_TIMEOUT_MS: u64 = 10_000;
 
@@ -127,7 +129,11 @@ fn fragment_session(
     }
     if let Some(config) = builder.config() {
         config.set_extension(Arc::new(node.handle()));
-        slipher_common::plan::apply_engine_options(config.options_mut());
+        let options = config.options_mut();
+        slipher_common::plan::apply_engine_options(options);
+        // Every sort of every lane sets so much aside for merging what it spilled: a part of the query's memory, never all of it.
+        let share = node.memory().limits().query_memory_bytes / SORTS_OF_A_QUERY_MAX;
+        options.execution.sort_spill_reservation_bytes = options.execution.sort_spill_reservation_bytes.min(share);
     }
     builder.scalar_functions().get_or_insert_default().extend(std::iter::once(bucket_token_udf()));
     builder.aggregate_functions().get_or_insert_default().push(single_value_udaf());

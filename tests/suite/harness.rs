@@ -16,8 +16,6 @@ const STOP_MAX_SECONDS: u64 = 20;
 /// One `slipher` process; killed when dropped.
 pub struct Process {
     child: Child,
-    /// What it has printed so far.
-    pub lines: Vec<String>,
 }
 
 impl Process {
@@ -47,7 +45,7 @@ impl Process {
                 Err(error) => panic!("slipher {arguments:?} did not print \"{ready}\": {error}; it printed {lines:?}"),
             }
         }
-        Self { child, lines }
+        Self { child }
     }
 
     /// kill -9.
@@ -58,8 +56,7 @@ impl Process {
 
     /// SIGTERM; panics when the process does not end in order.
     pub fn stop(&mut self) {
-        let pid = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &pid]).status().expect("sending SIGTERM");
+        self.signal("TERM");
         let deadline = Instant::now() + Duration::from_secs(STOP_MAX_SECONDS);
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().expect("asking for its end") {
@@ -69,6 +66,18 @@ impl Process {
             std::thread::sleep(Duration::from_millis(20));
         }
         panic!("slipher did not end within {STOP_MAX_SECONDS} s of SIGTERM");
+    }
+
+    /// Sends a signal: `STOP`, `CONT`, `TERM`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("sending a signal");
+        assert!(sent.success(), "sending SIG{name} to {pid}");
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("asking for its end").is_none()
     }
 
     /// Its process id.
@@ -122,6 +131,7 @@ pub struct Cluster {
     node_ports: Vec<u16>,
     dir: tempfile::TempDir,
     leader_options: Vec<String>,
+    node_options: Vec<String>,
 }
 
 impl Cluster {
@@ -132,6 +142,11 @@ impl Cluster {
 
     /// The same with more options for the leader.
     pub fn start_with(node_count: usize, leader_options: &[&str]) -> Self {
+        Self::start_with_all(node_count, leader_options, &[])
+    }
+
+    /// The same with more options for the compute nodes, too.
+    pub fn start_with_all(node_count: usize, leader_options: &[&str], node_options: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::create_dir_all(dir.path().join("load")).expect("the load directory");
         let ports = free_ports(3 + node_count);
@@ -146,6 +161,7 @@ impl Cluster {
             node_ports: ports[3..].to_vec(),
             dir,
             leader_options,
+            node_options: node_options.iter().map(|option| (*option).to_owned()).collect(),
         };
         for index in 0..node_count {
             let node = cluster.start_node(index);
@@ -155,7 +171,7 @@ impl Cluster {
     }
 
     fn start_node(&self, index: usize) -> Process {
-        let arguments = [
+        let mut arguments = vec![
             "compute".to_owned(),
             "--leader".to_owned(),
             format!("127.0.0.1:{}", self.internal_port),
@@ -164,6 +180,7 @@ impl Cluster {
             "--data-dir".to_owned(),
             self.node_dir(index).to_string_lossy().into_owned(),
         ];
+        arguments.extend(self.node_options.iter().cloned());
         Process::start(&arguments, "compute node listens")
     }
 

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod clients;
+mod crash;
 mod explain;
 mod harness;
 mod joins;

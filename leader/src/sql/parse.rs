@@ -293,11 +293,6 @@ fn read_location(place: &str) -> Option<Location> {
 const QUERY_KEYWORDS: &[&str] =
     &["SELECT", "FROM", "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "UNION", "JOIN", "LEFT", "INNER", "VALUES", "DISTINCT"];
 
-/// Whether a slip or two turn one word into the other. Names of columns come near a keyword, too (`length`, `LEFT`).
-fn is_misspelling(word: &str, keyword: &str) -> bool {
-    strsim::damerau_levenshtein(&word.to_uppercase(), keyword) <= if keyword.len() <= 4 { 1 } else { 2 }
-}
-
 /// A syntax error at a lexeme with the hint that helps most often.
 pub(super) fn explain_syntax(lexed: &Lexed<'_>, index: usize) -> Error {
     let error = syntax_error(lexed, index);
@@ -310,7 +305,7 @@ pub(super) fn explain_syntax(lexed: &Lexed<'_>, index: usize) -> Error {
             QUERY_KEYWORDS
                 .iter()
                 .copied()
-                .filter(|keyword| *keyword != word && word.len() >= 3 && is_misspelling(&word, keyword)),
+                .filter(|keyword| *keyword != word && word.len() >= 3 && word.len().abs_diff(keyword.len()) <= 2),
         );
         Some(hint).filter(|hint| !hint.is_empty() && !QUERY_KEYWORDS.contains(&word.as_str()))
     });
