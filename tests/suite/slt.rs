@@ -9,15 +9,25 @@
 //! you keep it. `SLT_FILTER=text` runs only files whose path contains the text.
 
 use super::harness::{Cluster, PASSWORD};
+use arrow::array::{
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray,
+    TimestampMillisecondArray,
+};
 use async_trait::async_trait;
+use datafusion::parquet::arrow::ArrowWriter;
+use datafusion::parquet::file::properties::WriterProperties;
 use sqllogictest::{AsyncDB, ColumnType, DBOutput, Normalizer, Runner, TestErrorKind};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 const VALUE_SEPARATOR: &str = "|";
+/// Rows of each Parquet file that COPY reads.
+const PARQUET_FILE_ROWS: i64 = 1000;
 
 /// One letter for a column's type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,9 +143,38 @@ fn slt_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slt")
 }
 
-/// What COPY reads: the files beside the tests, and Parquet files.
+/// What COPY reads: the files beside the tests, one of them compressed, and Parquet files.
 fn write_load_files(load_dir: &Path) {
-    let _ = load_dir;
+    let copied = Command::new("cp").arg("-r").arg(slt_dir().join("files/.")).arg(load_dir).status().expect("starting cp");
+    assert!(copied.success(), "copying tests/slt/files");
+    let compressed = Command::new("gzip").arg("-k").arg(load_dir.join("crlf.csv")).status().expect("starting gzip");
+    assert!(compressed.success(), "compressing a file");
+    std::fs::create_dir(load_dir.join("parquet")).expect("a directory");
+    for part in 0..3 {
+        let batch = parquet_rows(part * PARQUET_FILE_ROWS + 1);
+        let file = std::fs::File::create(load_dir.join(format!("parquet/part-{part}.parquet"))).expect("a file");
+        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(300)).build();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).expect("a writer");
+        writer.write(&batch).expect("writing rows");
+        writer.close().expect("closing the file");
+    }
+}
+
+/// Rows with ids from `first` on; every tenth is NULL but for its id.
+fn parquet_rows(first: i64) -> RecordBatch {
+    let ids: Vec<i64> = (first..first + PARQUET_FILE_ROWS).collect();
+    let some = |id: &i64| (id % 10 != 0).then_some(*id);
+    let amounts = ids.iter().map(|id| some(id).map(i128::from)).collect::<Decimal128Array>();
+    let columns: [(&str, ArrayRef); 7] = [
+        ("id", Arc::new(Int64Array::from(ids.clone()))),
+        ("name", Arc::new(ids.iter().map(|id| some(id).map(|id| format!("name {id}"))).collect::<StringArray>())),
+        ("amount", Arc::new(amounts.with_precision_and_scale(12, 2).expect("digits"))),
+        ("day", Arc::new(ids.iter().map(|id| some(id).map(|id| id as i32)).collect::<Date32Array>())),
+        ("moment", Arc::new(ids.iter().map(|id| some(id).map(|id| id * 1000)).collect::<TimestampMillisecondArray>())),
+        ("flag", Arc::new(ids.iter().map(|id| some(id).map(|id| id % 2 == 0)).collect::<BooleanArray>())),
+        ("ratio", Arc::new(ids.iter().map(|id| some(id).map(|id| id as f64 / 2.0)).collect::<Float64Array>())),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, name != "id"))).expect("a batch")
 }
 
 /// Every `.slt` file below `dir`, in order.
