@@ -91,6 +91,10 @@ pub enum ErrorKind {
     DuplicateSchema,
     /// 42P07: the table is there already.
     DuplicateTable,
+    /// 42P10: a number in ORDER BY or GROUP BY is no column of the list.
+    InvalidColumnReference,
+    /// 42712: a name stands for two things at once.
+    DuplicateAlias,
     /// 42P16: a table definition contradicts itself.
     InvalidTableDefinition,
     /// 53100: disk full.
@@ -164,6 +168,8 @@ impl ErrorKind {
             UndefinedParameter => "42P02",
             DuplicateSchema => "42P06",
             DuplicateTable => "42P07",
+            InvalidColumnReference => "42P10",
+            DuplicateAlias => "42712",
             InvalidTableDefinition => "42P16",
             DiskFull => "53100",
             OutOfMemory => "53200",
@@ -306,7 +312,8 @@ fn from_engine(error: &DataFusionError) -> Error {
         DataFusionError::SchemaError(schema_error, _) => from_schema_error(schema_error),
         DataFusionError::ArrowError(arrow_error, _) => from_arrow(arrow_error),
         DataFusionError::SQL(parser_error, _) => Error::new(ErrorKind::Syntax, format!("syntax error: {parser_error}")),
-        DataFusionError::NotImplemented(message) => Error::new(ErrorKind::NotSupported, message.clone()),
+        DataFusionError::NotImplemented(message) => from_known_message(message, &message.to_lowercase())
+            .unwrap_or_else(|| Error::new(ErrorKind::NotSupported, message.clone())),
         DataFusionError::ResourcesExhausted(message) => Error::new(ErrorKind::OutOfMemory, format!("out of memory: {message}"))
             .with_hint("start the compute nodes with a larger --query-memory-mib, or let the query touch fewer rows"),
         DataFusionError::IoError(io_error) => Error::io("running the query", io_error),
@@ -316,8 +323,17 @@ fn from_engine(error: &DataFusionError) -> Error {
 
 fn strip_prefix(message: &str) -> &str {
     let mut rest = message;
-    for prefix in ["Error during planning: ", "Execution error: ", "External error: ", "Arrow error: ", "Compute error: "] {
-        rest = rest.strip_prefix(prefix).unwrap_or(rest);
+    let prefixes = [
+        "Error during planning: ",
+        "Execution error: ",
+        "External error: ",
+        "Arrow error: ",
+        "Compute error: ",
+        "Invalid argument error: ",
+    ];
+    // They wrap each other in any order.
+    while let Some(inner) = prefixes.iter().find_map(|prefix| rest.strip_prefix(prefix)) {
+        rest = inner;
     }
     rest
 }
@@ -326,6 +342,13 @@ fn from_schema_error(error: &SchemaError) -> Error {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
             let wanted = field.name();
+            if let Some(table) = field.relation.as_ref().map(|relation| relation.table())
+                && !valid_fields.iter().any(|column| column.relation.as_ref().is_some_and(|known| known.table() == table))
+            {
+                let known = valid_fields.iter().filter_map(|column| column.relation.as_ref()).map(|relation| relation.table());
+                let message = format!("missing FROM-clause entry for table \"{table}\"");
+                return Error::new(ErrorKind::UndefinedTable, message).with_hint(did_you_mean(table, known));
+            }
             let names = valid_fields.iter().map(|column| column.name());
             Error::new(ErrorKind::UndefinedColumn, format!("column \"{wanted}\" does not exist"))
                 .with_hint(did_you_mean(wanted, names))
@@ -344,7 +367,7 @@ fn from_arrow(error: &arrow::error::ArrowError) -> Error {
     match error {
         DivideByZero => Error::new(ErrorKind::DivisionByZero, "division by zero"),
         ArithmeticOverflow(message) => Error::new(ErrorKind::NumericOutOfRange, format!("numeric value out of range: {message}")),
-        CastError(message) => Error::new(ErrorKind::InvalidText, message.clone()),
+        CastError(message) => from_message(message),
         ExternalError(inner) => match inner.downcast_ref::<DataFusionError>() {
             Some(inner) => from_engine(inner),
             None => from_message(&inner.to_string()),
@@ -353,12 +376,75 @@ fn from_arrow(error: &arrow::error::ArrowError) -> Error {
     }
 }
 
+/// What the engine says, in part and in lower case; what a client is told (nothing: the same); and what may help.
+const KNOWN_MESSAGES: &[(&str, ErrorKind, &str, &str)] = &[
+    ("divide by zero", ErrorKind::DivisionByZero, "division by zero", ""),
+    ("limit must be >= 0", ErrorKind::InvalidParameter, "LIMIT must not be negative", ""),
+    ("offset must be >=0", ErrorKind::InvalidParameter, "OFFSET must not be negative", ""),
+    ("order by column out of bounds", ErrorKind::InvalidColumnReference, "a number in ORDER BY is not in the select list", ""),
+    ("cannot find column with position", ErrorKind::InvalidColumnReference, "a number in GROUP BY is not in the select list", ""),
+    (
+        "aggregate functions are not allowed in the where clause",
+        ErrorKind::Grouping,
+        "aggregates are not allowed in WHERE",
+        "filter groups with HAVING",
+    ),
+    ("aggregate function calls cannot be nested", ErrorKind::Grouping, "aggregate function calls cannot be nested", ""),
+    (
+        "queries have different number of columns",
+        ErrorKind::Syntax,
+        "the queries of UNION, INTERSECT or EXCEPT must have the same number of columns",
+        "",
+    ),
+    ("too many columns! the subquery", ErrorKind::Syntax, "subquery must return only one column", ""),
+    ("subquery should only return one column", ErrorKind::Syntax, "subquery must return only one column", ""),
+    ("too large to store in a decimal", ErrorKind::NumericOutOfRange, "", ""),
+    ("too small to store in a decimal", ErrorKind::NumericOutOfRange, "", ""),
+    ("can't cast value", ErrorKind::NumericOutOfRange, "", ""),
+    ("square root of a negative number", ErrorKind::InvalidParameter, "cannot take square root of a negative number", ""),
+    ("non-boolean predicate", ErrorKind::DatatypeMismatch, "argument of WHERE must be type boolean", "compare it with a value"),
+    (
+        "does not support logical expression insubquery",
+        ErrorKind::NotSupported,
+        "IN with a subquery is not supported in this place",
+        "use it in WHERE, or join with the subquery",
+    ),
+    (
+        "does not support logical expression exists",
+        ErrorKind::NotSupported,
+        "EXISTS is not supported in this place",
+        "use it in WHERE, or join with the subquery",
+    ),
+    (
+        "does not support logical expression scalarsubquery",
+        ErrorKind::NotSupported,
+        "a scalar subquery is not supported in this place",
+        "join with the subquery, or compute it in a WITH clause",
+    ),
+    (
+        "physical plan does not support logical expression outerreferencecolumn",
+        ErrorKind::NotSupported,
+        "a correlated subquery of this form is not supported",
+        "join with the subquery, grouped by the column that it is correlated on",
+    ),
+];
+
+fn from_known_message(message: &str, lower: &str) -> Option<Error> {
+    if let Some(name) = lower.strip_prefix("with query name ").and_then(|rest| rest.strip_suffix(" specified more than once")) {
+        return Some(Error::new(ErrorKind::DuplicateAlias, format!("WITH query name {name} specified more than once")));
+    }
+    let (_, kind, text, hint) = KNOWN_MESSAGES.iter().find(|(part, ..)| lower.contains(part))?;
+    let text = if text.is_empty() { message } else { text };
+    Some(Error::new(*kind, text).with_hint(*hint))
+}
+
 /// For errors that the engine gives as text only.
 fn from_message(message: &str) -> Error {
     let lower = message.to_lowercase();
-    let kind = if lower.contains("divide by zero") {
-        return Error::new(ErrorKind::DivisionByZero, "division by zero");
-    } else if lower.contains("resources exhausted") || lower.contains("failed to allocate additional") {
+    if let Some(known) = from_known_message(message, &lower) {
+        return known;
+    }
+    let kind = if lower.contains("resources exhausted") || lower.contains("failed to allocate additional") {
         ErrorKind::OutOfMemory
     } else if lower.contains("overflow") {
         ErrorKind::NumericOutOfRange

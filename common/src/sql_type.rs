@@ -83,8 +83,8 @@ impl SqlType {
             DataType::Boolean => Self::Boolean,
             DataType::Int8 | DataType::Int16 | DataType::UInt8 => Self::SmallInt,
             DataType::Int32 | DataType::UInt16 => Self::Integer,
-            DataType::Int64 | DataType::UInt32 => Self::BigInt,
-            DataType::UInt64 => Self::Decimal { precision: 20, scale: 0 },
+            // The engine counts ranks in UInt64; they are BIGINT to users.
+            DataType::Int64 | DataType::UInt32 | DataType::UInt64 => Self::BigInt,
             DataType::Float16 | DataType::Float32 => Self::Real,
             DataType::Float64 => Self::DoublePrecision,
             DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) | DataType::Decimal256(p, s) => {

@@ -117,7 +117,7 @@ def check_connection(checks, target):
     connection = connect(target)
     checks.equal(connection.server_version, 80002, "server version")
     checks.equal(connection.encoding, "UTF8", "client encoding")
-    checks.equal(connection.get_parameter_status("standard_conforming_strings"), "on", "standard_conforming_strings")
+    checks.equal(connection.get_parameter_status("standard_conforming_strings"), "off", "standard_conforming_strings")
     checks.equal(connection.get_parameter_status("integer_datetimes"), "on", "integer_datetimes")
     checks.that(str(connection.get_parameter_status("DateStyle")).startswith("ISO"), "DateStyle is ISO")
     connection.close()

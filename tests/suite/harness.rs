@@ -16,8 +16,6 @@ const STOP_MAX_SECONDS: u64 = 20;
 /// One `slipher` process; killed when dropped.
 pub struct Process {
     child: Child,
-    /// What it has printed so far.
-    pub lines: Vec<String>,
 }
 
 impl Process {
@@ -47,7 +45,7 @@ impl Process {
                 Err(error) => panic!("slipher {arguments:?} did not print \"{ready}\": {error}; it printed {lines:?}"),
             }
         }
-        Self { child, lines }
+        Self { child }
     }
 
     /// kill -9.
@@ -94,6 +92,33 @@ impl Drop for Process {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Runs `slipher` with arguments that it must refuse; answers what it says on standard error.
+pub fn refused(arguments: &[String]) -> String {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_slipher"))
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("starting slipher");
+    let deadline = Instant::now() + Duration::from_secs(READY_MAX_SECONDS);
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("asking for its end") {
+            break status;
+        }
+        if Instant::now() > deadline {
+            drop(child.kill());
+            panic!("slipher {arguments:?} runs");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let mut said = String::new();
+    let mut stderr = child.stderr.take().expect("its errors");
+    std::io::Read::read_to_string(&mut stderr, &mut said).expect("reading its errors");
+    assert!(!status.success(), "slipher {arguments:?} ended with {status}:\n{said}");
+    said
 }
 
 /// A leader and its compute nodes, each a process of its own.
@@ -173,6 +198,16 @@ impl Cluster {
     /// Where compute node `index` keeps its data.
     pub fn node_dir(&self, index: usize) -> PathBuf {
         self.dir.path().join(format!("node-{index}"))
+    }
+
+    /// Where the leader keeps its data.
+    pub fn leader_dir(&self) -> PathBuf {
+        self.dir.path().join("leader")
+    }
+
+    /// The port compute nodes join at.
+    pub fn internal_port(&self) -> u16 {
+        self.internal_port
     }
 
     /// Where COPY may read.

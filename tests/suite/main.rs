@@ -1,9 +1,12 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 //! The system as its users meet it: real processes, real clients, text files of SQL. One binary, as linking it is slow.
 
+mod bad_input;
+mod clients;
 mod crash;
 mod explain;
 mod harness;
 mod joins;
 mod oracle;
+mod slt;
 mod tpch;

@@ -15,15 +15,19 @@ use std::any::Any;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+mod arithmetic;
 mod calendar;
 mod date_part;
 mod format;
 mod numbers;
+mod parse;
 #[cfg(test)]
 mod tests;
 mod text;
 
+pub use arithmetic::{CHECKED_ADD, CHECKED_DIVIDE, CHECKED_MODULO, CHECKED_MULTIPLY, CHECKED_NEGATE, CHECKED_SUBTRACT};
 pub use date_part::DatePart;
+pub use parse::text_parser;
 
 use crate::{Error, ErrorKind, Result};
 
@@ -36,11 +40,18 @@ pub const TRUNC: &str = "slipher_trunc";
 
 /// Every function of this module.
 pub fn all() -> Vec<Arc<ScalarUDF>> {
-    [calendar::functions(), format::functions(), numbers::functions(), text::functions()]
-        .into_iter()
-        .flatten()
-        .map(|function| Arc::new(ScalarUDF::new_from_impl(function)))
-        .collect()
+    [
+        arithmetic::functions(),
+        calendar::functions(),
+        format::functions(),
+        numbers::functions(),
+        parse::functions(),
+        text::functions(),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|function| Arc::new(ScalarUDF::new_from_impl(function)))
+    .collect()
 }
 
 /// Makes every function known, in place of the engine's own of the same name.

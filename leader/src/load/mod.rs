@@ -195,7 +195,7 @@ fn column_types(plan: &LogicalPlan) -> Result<Vec<(String, SqlType)>> {
                 SqlType::VarChar(_) if !known => SqlType::VarChar(VARCHAR_LENGTH_MAX_BYTES),
                 other => other,
             };
-            Ok((field.name().clone(), sql_type))
+            Ok((crate::sql::output::plain_name(field.name()).to_owned(), sql_type))
         })
         .collect()
 }

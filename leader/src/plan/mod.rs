@@ -6,4 +6,6 @@ pub(crate) mod context;
 pub(crate) mod explain;
 pub(crate) mod planner;
 pub(crate) mod scalar_subquery;
+pub(crate) mod semantics;
 pub(crate) mod table;
+mod yielding;

@@ -3,6 +3,7 @@
 use crate::plan::align::align;
 use crate::plan::all_tables::JoinAllTablesLocally;
 use crate::plan::context::QueryContext;
+use crate::plan::yielding::JoinsYield;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::error::Result;
@@ -59,6 +60,8 @@ pub(crate) fn engine_config(lanes: usize) -> SessionConfig {
     // 1.5 is a NUMERIC, as in Redshift; a float would lose digits beside DECIMAL columns.
     options.sql_parser.parse_float_as_decimal = true;
     options.sql_parser.dialect = datafusion::common::config::Dialect::Redshift;
+    // 0.1 is an exact number: as a float, 0.06 + 0.01 would not be 0.07.
+    options.sql_parser.parse_float_as_decimal = true;
     config
 }
 
@@ -79,6 +82,7 @@ pub(crate) fn query_state(
     let mut rules = PhysicalOptimizer::default().rules;
     let after_selection = rules.iter().position(|rule| rule.name() == "join_selection").map_or(rules.len(), |index| index + 1);
     rules.insert(after_selection, Arc::new(JoinAllTablesLocally));
+    rules.push(Arc::new(JoinsYield));
     let routing = Arc::clone(&query);
     let builder = SessionStateBuilder::new()
         .with_config(config)

@@ -13,7 +13,16 @@ pub(crate) fn check_scalar_subqueries(plan: LogicalPlan) -> Result<LogicalPlan> 
         .map(|transformed| transformed.data)
 }
 
+/// The subquery of ANY and ALL under a name of its own.
+const QUANTIFIED: &str = "__quantified";
+
 fn checked(expression: Expr) -> Result<Transformed<Expr>> {
+    if let Expr::SetComparison(mut comparison) = expression {
+        // The engine compares the outer column with the subquery's by name: they must not be the same table's.
+        let named = LogicalPlanBuilder::from(comparison.subquery.subquery.as_ref().clone()).alias(QUANTIFIED)?.build()?;
+        comparison.subquery.subquery = Arc::new(named);
+        return Ok(Transformed::yes(Expr::SetComparison(comparison)));
+    }
     let Expr::ScalarSubquery(subquery) = expression else {
         return Ok(Transformed::no(expression));
     };

@@ -92,6 +92,9 @@ impl Runner {
         options.optimizer.hash_join_single_partition_threshold = self.broadcast_rows_max.saturating_mul(BROADCAST_ROW_BYTES);
         options.catalog.default_schema = SEARCH_PATH_SCHEMA.to_owned();
         slipher_common::functions::register(&mut session)?;
+        crate::plan::semantics::register(&mut session)?;
+        // The time that now() answers.
+        session.mark_start_execution();
         session.register_udtf(TPCH_FUNCTION, Arc::new(TpchFunction(snapshot.query.clone())));
         Ok(session)
     }

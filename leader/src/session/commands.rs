@@ -108,7 +108,7 @@ pub(super) fn output_schema(query: &ast::Statement, schema: &SchemaRef) -> Schem
     let names = crate::sql::output::names(query, schema.fields().len());
     let fields = schema.fields().iter().enumerate().map(|(index, field)| match names.get(index) {
         Some(Some(name)) => Arc::new(field.as_ref().clone().with_name(name)),
-        _ => Arc::clone(field),
+        _ => Arc::new(field.as_ref().clone().with_name(crate::sql::output::plain_name(field.name()))),
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }

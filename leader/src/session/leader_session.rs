@@ -112,12 +112,15 @@ impl LeaderSession {
 #[async_trait]
 impl Session for LeaderSession {
     fn parse(&self, sql: &str) -> Result<Vec<Statement>> {
-        sql::parse::parse(sql)
+        sql::parse::parse(sql).inspect_err(|_| self.fail_block())
     }
 
     async fn describe(&self, statement: &Statement, declared: &[Option<SqlType>]) -> Result<Description> {
         let described = self.description(statement, declared).await;
-        described.map_err(|error| sql::position::locate(&statement.text, error))
+        described.map_err(|error| {
+            self.fail_block();
+            sql::position::locate(&statement.text, error)
+        })
     }
 
     async fn execute(&self, statement: &Statement, parameters: Vec<ScalarValue>) -> Result<Outcome> {

@@ -39,18 +39,14 @@ impl InsertSpec {
             InsertSource::DefaultValues => Ok(None),
             InsertSource::Query(query) => Ok(Some(query.as_ref().clone())),
             InsertSource::ValuesWithDefaults(rows) => {
-                let filled = rows
-                    .iter()
-                    .map(|row| {
-                        let values = row.iter().enumerate().map(|(i, value)| match value {
-                            Some(expression) => Ok(expression.clone()),
-                            None => default(i),
-                        });
-                        Ok(Parens::with_empty_span(values.collect::<Result<Vec<_>>>()?))
-                    })
-                    .collect::<Result<Vec<_>>>()?;
-                let values = Values { explicit_row: false, value_keyword: false, rows: filled };
-                Ok(Some(Statement::Query(Box::new(rewrite::query_of(SetExpr::Values(values))))))
+                let filled = rows.iter().map(|row| {
+                    let values = row.iter().enumerate().map(|(i, value)| match value {
+                        Some(expression) => Ok(expression.clone()),
+                        None => default(i),
+                    });
+                    values.collect::<Result<Vec<_>>>()
+                });
+                Ok(Some(values_query(filled.collect::<Result<Vec<_>>>()?)))
             }
         }
     }
@@ -128,9 +124,65 @@ fn values(cursor: &mut Cursor<'_>, columns: usize) -> Result<InsertSource> {
     if any_default {
         return Ok(InsertSource::ValuesWithDefaults(rows));
     }
-    let rows = rows.into_iter().map(|row| Parens::with_empty_span(row.into_iter().flatten().collect())).collect();
+    let rows = rows.into_iter().map(|row| row.into_iter().flatten().collect()).collect();
+    Ok(InsertSource::Query(Box::new(values_query(rows))))
+}
+
+/// VALUES as a query.
+fn values_query(mut rows: Vec<Vec<Expr>>) -> Statement {
+    for column in 0..rows.first().map_or(0, Vec::len) {
+        bring_to_text(&mut rows, column);
+    }
+    let rows = rows.into_iter().map(Parens::with_empty_span).collect();
     let values = Values { explicit_row: false, value_keyword: false, rows };
-    Ok(InsertSource::Query(Box::new(ast::Statement::Query(Box::new(rewrite::query_of(SetExpr::Values(values)))))))
+    Statement::Query(Box::new(rewrite::query_of(SetExpr::Values(values))))
+}
+
+/// A column where strings stand beside other values becomes text, as the engine knows no type of both; what the text is
+/// worth in the table's column is seen when it is written.
+fn bring_to_text(rows: &mut [Vec<Expr>], column: usize) {
+    let mut values = rows.iter().filter_map(|row| row.get(column));
+    let is_text = |value: &Expr| matches!(plain_value(value), Some(ast::Value::SingleQuotedString(_)));
+    let is_open = |value: &Expr| matches!(plain_value(value), Some(ast::Value::Null | ast::Value::Placeholder(_)));
+    let (mut texts, mut others) = (false, false);
+    values.by_ref().for_each(|value| {
+        texts |= is_text(value);
+        others |= !is_text(value) && !is_open(value);
+    });
+    if !(texts && others) {
+        return;
+    }
+    for value in rows.iter_mut().filter_map(|row| row.get_mut(column)) {
+        if is_text(value) || is_open(value) {
+            continue;
+        }
+        *value = match literal_text(value) {
+            Some(text) => Expr::value(ast::Value::SingleQuotedString(text)),
+            None => rewrite::as_text(std::mem::replace(value, Expr::value(ast::Value::Null))),
+        };
+    }
+}
+
+fn plain_value(expression: &Expr) -> Option<&ast::Value> {
+    match expression {
+        Expr::Value(value) => Some(&value.value),
+        _ => None,
+    }
+}
+
+/// A literal as it stands in the statement: it may have more digits than any type of the engine.
+fn literal_text(expression: &Expr) -> Option<String> {
+    match expression {
+        Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => match plain_value(expr) {
+            Some(ast::Value::Number(digits, _)) => Some(format!("-{digits}")),
+            _ => None,
+        },
+        _ => match plain_value(expression)? {
+            ast::Value::Number(digits, _) => Some(digits.clone()),
+            ast::Value::Boolean(value) => Some(value.to_string()),
+            _ => None,
+        },
+    }
 }
 
 /// One value; literals, the bulk of a long INSERT, without starting sqlparser.
@@ -155,7 +207,8 @@ fn cursor_value(cursor: &mut Cursor<'_>, row: &mut Vec<Option<Expr>>) -> Result<
 
 fn literal(token: &Token) -> Option<ast::Value> {
     match token {
-        Token::Number(digits, long) => Some(ast::Value::Number(digits.clone(), *long)),
+        // 1e300 is a float, which is for the rewrite to say.
+        Token::Number(digits, long) if !digits.contains(['e', 'E']) => Some(ast::Value::Number(digits.clone(), *long)),
         Token::SingleQuotedString(text) => Some(ast::Value::SingleQuotedString(text.clone())),
         Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("null") => Some(ast::Value::Null),
         _ => None,

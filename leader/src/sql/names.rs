@@ -134,7 +134,6 @@ impl QualifiedName {
     }
 
     /// From sqlparser's form; `position` where its first part has none.
-    #[allow(dead_code, reason = "sessions resolve the tables of queries with it")]
     pub fn from_object_name(name: &ObjectName, position: impl Fn(&Ident) -> usize) -> Result<Self> {
         let parts = name.0.iter().map(|part| match part {
             ObjectNamePart::Identifier(ident) => Ok(Name {

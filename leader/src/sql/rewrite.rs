@@ -15,6 +15,7 @@ use std::ops::ControlFlow;
 mod balance;
 mod build;
 mod functions;
+mod patterns;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -41,6 +42,11 @@ fn run<T: VisitMut>(node: &mut T, position_of: PositionOf<'_>) -> Result<()> {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(*error),
     }
+}
+
+/// The expression as Redshift writes it.
+pub(super) fn as_text(expression: Expr) -> Expr {
+    build::call(slipher_common::functions::TO_TEXT, vec![expression])
 }
 
 /// A query of nothing but a body.
@@ -92,7 +98,10 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
-        flow(functions::rewrite(expression, self.position_of).and_then(|()| types::rewrite(expression)))
+        let rewritten = functions::rewrite(expression, self.position_of)
+            .and_then(|()| types::rewrite(expression))
+            .and_then(|()| patterns::rewrite(expression));
+        flow(rewritten)
     }
 }
 
@@ -216,6 +225,7 @@ fn exclude_from_wildcard(select: &mut Select, exclude: ExcludeSelectItem) -> Res
 fn check_table(table: &TableFactor, position_of: PositionOf<'_>) -> Result<()> {
     match table {
         TableFactor::Table { name, with_hints, version, with_ordinality, partitions, json_path, sample, index_hints, .. } => {
+            super::names::QualifiedName::from_object_name(name, |ident| position_of(ident.span))?;
             let strange = !with_hints.is_empty() || version.is_some() || !partitions.is_empty() || !index_hints.is_empty();
             let what = if sample.is_some() {
                 "TABLESAMPLE"

@@ -86,6 +86,8 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["FETCH"], "fetch the rows of the query itself; they stream"),
     (&["CLOSE"], "fetch the rows of the query itself; they stream"),
     (&["COMMENT"], "keep descriptions outside the database"),
+    (&["SAVEPOINT"], "each statement is committed by itself; undo it with another statement"),
+    (&["RELEASE"], "each statement is committed by itself; undo it with another statement"),
     (&["LOCK"], "statements see one version of all tables without locks"),
     (&["REFRESH"], "create the table anew with CREATE TABLE ... AS"),
     (&["ATTACH"], "make separate tables for what not everybody may see"),

@@ -2,7 +2,7 @@
 
 use super::super::lex::Cursor;
 use super::super::names::Name;
-use super::super::parse::{position_of, with_sqlparser};
+use super::super::parse::{position_of, with_sqlparser_until};
 use super::super::table_attributes::SortKey;
 use super::super::{rewrite, types};
 use super::{ColumnSpec, ConstraintSpec, ConstraintSpecKind, CreateTableSpec, Element};
@@ -232,11 +232,24 @@ fn encoding_fits(encoding: &str, sql_type: SqlType) -> bool {
 }
 
 /// The text of the expression that comes next; it may not look at columns.
+/// Where the next NOT NULL starts, or the text ends: sqlparser would read `1 NOT NULL` as one expression.
+fn attribute_behind(cursor: &Cursor<'_>) -> usize {
+    let is_not_null = |at: usize| {
+        let keyword = |ahead: usize| cursor.peek_at(ahead).and_then(|lexeme| lexeme.keyword());
+        keyword(at).as_deref() == Some("NOT")
+            && keyword(at + 1).as_deref() == Some("NULL")
+            && keyword(at - 1).as_deref() != Some("IS")
+    };
+    let left = cursor.lexed.lexemes.len() - cursor.next;
+    cursor.next + (1..left).find(|at| is_not_null(*at)).unwrap_or(left)
+}
+
 fn default_expression(cursor: &mut Cursor<'_>) -> Result<String> {
     let from = cursor.peek().ok_or_else(|| cursor.error("expected an expression"))?;
     let position = from.start + 1;
     let lexed = cursor.lexed;
-    let mut expression = with_sqlparser(cursor, |parser| parser.parse_expr())?;
+    let until = attribute_behind(cursor);
+    let mut expression = with_sqlparser_until(cursor, until, |parser| parser.parse_expr())?;
     rewrite::rewrite_expression(&mut expression, &|span| position_of(lexed, span))?;
     let refused = visit_expressions(&expression, |inner| match inner {
         Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break("a column"),

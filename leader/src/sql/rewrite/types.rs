@@ -1,6 +1,6 @@
 //! Casts: Redshift's type names, and what its casts do that the engine's do not (rounding, lengths, formats).
 
-use super::build::{call, cast, number};
+use super::build::{call, cast, number, string};
 use datafusion::sql::sqlparser::ast::{
     CastKind, CharacterLength, DataType, ExactNumberInfo, Expr, ObjectName, TimezoneInfo, TypedString, Value,
 };
@@ -33,6 +33,14 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
             let target = target_of(data_type)?;
             let inner = std::mem::replace(expr.as_mut(), number(0));
             *expression = cast_to(inner, target, CastKind::Cast)?;
+        }
+        // A number with an exponent is a float; every other one is exact.
+        Expr::Value(value) => {
+            if let Value::Number(digits, _) = &value.value
+                && digits.contains(['e', 'E'])
+            {
+                *expression = cast(string(digits), DataType::DoublePrecision);
+            }
         }
         Expr::TypedString(TypedString { data_type, .. }) => {
             if let Target::Plain(plain) = target_of(data_type)? {

@@ -5,7 +5,9 @@ use super::registry::Registry;
 use crate::session::{Engine, Session};
 use arrow_flight::BasicAuth;
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use parking_lot::Mutex;
 use prost::Message as _;
 use slipher_common::catalog::DATABASE;
@@ -175,6 +177,12 @@ fn header<'a>(metadata: &'a MetadataMap, name: &str) -> Result<Option<&'a str>> 
     }
 }
 
+/// Clients differ in whether they pad (the ADBC driver does not).
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
 fn credentials(value: &str) -> Result<Credentials> {
     let Some((scheme, rest)) = value.trim().split_once(' ') else {
         return Err(no_credentials("the authorization header has no scheme"));
@@ -185,7 +193,7 @@ fn credentials(value: &str) -> Result<Credentials> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return Err(no_credentials("the authorization scheme is neither Basic nor Bearer"));
     }
-    let decoded = STANDARD.decode(rest.trim()).map_err(|_| no_credentials("the credentials are not base64"))?;
+    let decoded = BASE64.decode(rest.trim()).map_err(|_| no_credentials("the credentials are not base64"))?;
     let decoded = String::from_utf8(decoded).map_err(|_| no_credentials("the credentials are not UTF-8"))?;
     match decoded.split_once(':') {
         Some((user, password)) => Ok(Credentials::Basic { user: user.to_owned(), password: password.to_owned() }),

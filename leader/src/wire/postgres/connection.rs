@@ -54,7 +54,8 @@ fn parameters(session: &dyn Session, application_name: &str) -> Vec<(&'static st
         ("DateStyle", setting("datestyle", "ISO, MDY")),
         ("TimeZone", setting("timezone", "UTC")),
         ("integer_datetimes", "on".to_owned()),
-        ("standard_conforming_strings", "on".to_owned()),
+        // Clients escape backslashes by it: it must say how literals are read.
+        ("standard_conforming_strings", setting("standard_conforming_strings", "off")),
         ("is_superuser", setting("is_superuser", "off")),
         ("session_authorization", session.user().to_owned()),
         ("application_name", setting("application_name", application_name)),

@@ -1,0 +1,80 @@
+//! Text as other types, read as COPY and INSERT read it.
+
+use super::{Function, is_text, no_such_call};
+use crate::assign::{Fault, TextFormats, parse_column};
+use crate::{Error, Result, SqlType};
+use arrow::array::{ArrayRef, AsArray};
+use arrow::datatypes::DataType;
+
+/// The function that reads text as `target`, if there is one: what a cast of text becomes.
+pub fn text_parser(target: &DataType) -> Option<&'static str> {
+    TYPES.iter().find(|(_, sql_type, ..)| sql_type.to_arrow() == *target).map(|(name, ..)| *name)
+}
+
+type Compute = fn(&[ArrayRef]) -> Result<ArrayRef>;
+type Returns = fn(&[DataType]) -> Result<DataType>;
+
+/// A function has no state, so each type has its own.
+macro_rules! parsers {
+    ($($name:literal => $sql_type:ident),* $(,)?) => {
+        &[$((
+            $name,
+            SqlType::$sql_type,
+            (|_| Ok(SqlType::$sql_type.to_arrow())) as Returns,
+            (|arguments| parse(arguments, SqlType::$sql_type)) as Compute,
+        )),*]
+    };
+}
+
+/// Function, type, and how they work.
+const TYPES: &[(&str, SqlType, Returns, Compute)] = parsers! {
+    "slipher_parse_smallint" => SmallInt,
+    "slipher_parse_integer" => Integer,
+    "slipher_parse_bigint" => BigInt,
+    "slipher_parse_real" => Real,
+    "slipher_parse_double" => DoublePrecision,
+    "slipher_parse_boolean" => Boolean,
+    "slipher_parse_date" => Date,
+    "slipher_parse_time" => Time,
+    "slipher_parse_timestamp" => Timestamp,
+    "slipher_parse_timestamptz" => TimestampTz,
+};
+
+pub(super) fn functions() -> Vec<Function> {
+    TYPES.iter().map(|(name, _, returns, compute)| Function::new(name, one_text, *returns, *compute)).collect()
+}
+
+fn one_text(types: &[DataType]) -> Result<Vec<DataType>> {
+    match types {
+        [text] if is_text(text) || *text == DataType::Null => Ok(vec![DataType::Utf8View]),
+        _ => Err(no_such_call("slipher_parse", types, "CAST(a_text AS a_type)")),
+    }
+}
+
+fn parse(arguments: &[ArrayRef], target: SqlType) -> Result<ArrayRef> {
+    let mut refuse = |_: usize, fault: Fault| Err(Error::new(fault.kind, fault.message));
+    parse_column(arguments[0].as_string_view().iter(), target, &TextFormats::default(), &mut refuse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::StringViewArray;
+    use std::sync::Arc;
+
+    #[test]
+    fn casts_read_what_loads_read() {
+        let read = |text: &str, target: SqlType| {
+            let texts: ArrayRef = Arc::new(StringViewArray::from(vec![text]));
+            let name = text_parser(&target.to_arrow()).unwrap();
+            let function = functions().into_iter().find(|function| function.name == name).unwrap();
+            (function.compute)(&[texts]).map(|array| arrow::util::display::array_value_to_string(&array, 0).unwrap())
+        };
+        assert_eq!(read("January 31, 2024", SqlType::Date).unwrap(), "2024-01-31");
+        assert_eq!(read("yes", SqlType::Boolean).unwrap(), "true");
+        assert_eq!(read("40000", SqlType::SmallInt).unwrap_err().sqlstate(), "22003");
+        assert_eq!(read("4x", SqlType::Integer).unwrap_err().sqlstate(), "22P02");
+        assert_eq!(read("2024-02-30", SqlType::Date).unwrap_err().sqlstate(), "22008");
+        assert_eq!(text_parser(&DataType::Utf8), None);
+    }
+}

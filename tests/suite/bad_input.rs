@@ -1,0 +1,218 @@
+//! What bad input gets: errors that say what is wrong, where, and what to do; and never half a load.
+
+use super::harness::{Cluster, PASSWORD, Process, free_ports, refused, rows};
+use tokio_postgres::error::{DbError, ErrorPosition};
+use tokio_postgres::{AsyncMessage, Client, NoTls};
+
+async fn error_of(client: &Client, sql: &str) -> DbError {
+    match client.simple_query(sql).await {
+        Ok(_) => panic!("no error for {sql}"),
+        Err(error) => error.as_db_error().unwrap_or_else(|| panic!("{sql}: {error}")).clone(),
+    }
+}
+
+/// Runs `sql`, which marks with `^` before a character where the error must point to.
+async fn expect(client: &Client, sql: &str, state: &str, message: &str, hint: Option<&str>) {
+    let error = error_of(client, &sql.replace('^', "")).await;
+    assert_eq!((error.code().code(), error.message()), (state, message), "{sql}: {error:?}");
+    if let Some(hint) = hint {
+        assert_eq!(error.hint(), Some(hint), "{sql}");
+    }
+    if let Some(position) = sql.find('^') {
+        let expected = sql[..position].chars().count() as u32 + 1;
+        assert_eq!(error.position(), Some(&ErrorPosition::Original(expected)), "{sql}: {error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statements_are_refused_with_position_and_hint() {
+    let cluster = Cluster::start(2);
+    let client = cluster.connect().await;
+    let setup = "CREATE TABLE customers (account_length int NOT NULL, state varchar(2), churn boolean) DISTKEY(account_length);
+                 INSERT INTO customers VALUES (1, 'CA', true), (2, 'NY', false)";
+    client.batch_execute(setup).await.expect("a table");
+    names(&client).await;
+    loads(&client).await;
+    logins(&cluster).await;
+    notices(&cluster).await;
+}
+
+async fn names(client: &Client) {
+    let c = client;
+    let table = "relation \"custmers\" does not exist";
+    expect(c, "SELECT * FROM ^custmers", "42P01", table, Some("did you mean \"customers\"?")).await;
+    expect(c, "SELECT 'é', * FROM ^custmers", "42P01", table, Some("did you mean \"customers\"?")).await;
+    expect(c, "SELECT *\n  FROM customers c\n  JOIN ^custmers d ON true", "42P01", table, None).await;
+    expect(c, "INSERT INTO ^custmers VALUES (1)", "42P01", table, Some("did you mean \"customers\"?")).await;
+    let column = "column \"acount_length\" does not exist";
+    let meant = Some("did you mean \"account_length\"?");
+    expect(c, "SELECT ^acount_length FROM customers", "42703", column, meant).await;
+    expect(c, "SELECT 1 FROM customers WHERE churn AND ^acount_length > 1", "42703", column, meant).await;
+    expect(c, "SELECT 1 FROM customers GROUP BY ^acount_length", "42703", column, meant).await;
+    // What stands in double quotes is a name.
+    let quoted = "column \"Test\" does not exist";
+    expect(c, "SELECT * FROM customers WHERE state = ^\"Test\"", "42703", quoted, None).await;
+    let of_relation = "column \"stat\" of relation \"customers\" does not exist";
+    expect(
+        c,
+        "INSERT INTO customers (account_length, ^stat) VALUES (1, 'x')",
+        "42703",
+        of_relation,
+        Some("did you mean \"state\"?"),
+    )
+    .await;
+    let function = error_of(c, "SELECT uper(state) FROM customers").await;
+    assert_eq!(function.code().code(), "42883", "{function:?}");
+    assert!(function.message().contains("\"uper\""), "{function:?}");
+    assert!(function.hint().is_some_and(|hint| hint.contains("\"upper\"")), "{function:?}");
+    assert_eq!(function.position(), Some(&ErrorPosition::Original(8)));
+    // A missing comma reads as an alias; the next word then is one too many.
+    let comma = error_of(c, "SELECT account_length length state FROM customers").await;
+    assert_eq!(comma.code().code(), "42601");
+    assert!(comma.hint().is_some_and(|hint| hint.contains("comma")), "{comma:?}");
+    assert_eq!(comma.position(), Some(&ErrorPosition::Original(30)));
+    // The second statement's position counts from the start of the text.
+    expect(c, "SELECT 1; SELECT 2; SELECT ^nope FROM customers", "42703", "column \"nope\" does not exist", None).await;
+    let unsupported = error_of(c, "UPDATE customers SET state = 'x'").await;
+    assert_eq!(unsupported.code().code(), "0A000");
+    assert!(unsupported.hint().is_some_and(|hint| hint.contains("CREATE TABLE")), "{unsupported:?}");
+}
+
+/// Bad rows: the error names column and row, and the table is as it was.
+async fn loads(client: &Client) {
+    let before = rows(client, "SELECT * FROM customers ORDER BY 1").await.expect("rows");
+    let cases = [
+        ("VALUES (3, 'CA', true), (4, 'Cal', true)", "22001", "state", "row 2"),
+        ("VALUES (3, 'CA', true), (NULL, 'CA', true)", "23502", "account_length", "row 2"),
+        ("VALUES (2147483648, 'CA', true)", "22003", "account_length", "row 1"),
+        ("VALUES (3, 'CA', true), (4, 'CA', 'perhaps')", "22P02", "churn", "row 2"),
+        ("SELECT account_length, state || state, churn FROM customers", "22001", "state", "row"),
+        ("SELECT nullif(account_length, 2), state, churn FROM customers", "23502", "account_length", "row"),
+    ];
+    for (source, state, column, row) in cases {
+        let error = error_of(client, &format!("INSERT INTO customers {source}")).await;
+        assert_eq!(error.code().code(), state, "{source}: {error:?}");
+        let detail = error.detail().unwrap_or_default();
+        assert!(detail.contains(&format!("\"{column}\"")) && detail.contains(row), "{source}: {error:?}");
+        assert_eq!(rows(client, "SELECT * FROM customers ORDER BY 1").await.expect("rows"), before, "{source}");
+    }
+}
+
+async fn logins(cluster: &Cluster) {
+    let connect = async |user: &str, password: &str, database: &str| {
+        let parameters = format!("host=127.0.0.1 port={} user={user} password={password} dbname={database}", cluster.pg_port);
+        match tokio_postgres::connect(&parameters, NoTls).await {
+            Ok(_) => "connected".to_owned(),
+            Err(error) => error.as_db_error().map_or_else(|| error.to_string(), |error| error.code().code().to_owned()),
+        }
+    };
+    assert_eq!(connect("admin", PASSWORD, "dev").await, "connected");
+    assert_eq!(connect("admin", "wrong", "dev").await, "28P01");
+    assert_eq!(connect("nobody", PASSWORD, "dev").await, "28P01");
+    assert_eq!(connect("admin", PASSWORD, "prod").await, "3D000");
+    let client = cluster.connect().await;
+    client.batch_execute("CREATE USER ann PASSWORD 'Secret1'; CREATE USER bob PASSWORD DISABLE").await.expect("users");
+    assert_eq!(connect("ann", "Secret1", "dev").await, "connected");
+    assert_eq!(connect("bob", "''", "dev").await, "28P01");
+    client.batch_execute("ALTER USER ann PASSWORD 'Secret2'").await.expect("a new password");
+    assert_eq!(connect("ann", "Secret1", "dev").await, "28P01");
+    assert_eq!(connect("ann", "Secret2", "dev").await, "connected");
+    let parameters = format!("host=127.0.0.1 port={} user=ann password=Secret2 dbname=dev", cluster.pg_port);
+    let (ann, connection) = tokio_postgres::connect(&parameters, NoTls).await.expect("ann");
+    tokio::spawn(connection);
+    assert_eq!(error_of(&ann, "CREATE USER carl PASSWORD 'x'").await.code().code(), "42501");
+    assert_eq!(error_of(&ann, "ALTER USER admin PASSWORD 'x'").await.code().code(), "42501");
+    ann.batch_execute("ALTER USER ann PASSWORD 'Secret3'").await.expect("one's own password");
+    client.batch_execute("DROP USER ann, bob").await.expect("no users");
+    assert_eq!(connect("ann", "Secret3", "dev").await, "28P01");
+}
+
+/// A write inside a transaction block says that it is committed already.
+async fn notices(cluster: &Cluster) {
+    let parameters = format!("host=127.0.0.1 port={} user=admin password={PASSWORD} dbname=dev", cluster.pg_port);
+    let (client, mut connection) = tokio_postgres::connect(&parameters, NoTls).await.expect("connecting");
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+            if let AsyncMessage::Notice(notice) = message {
+                drop(sender.send(notice.message().to_owned()));
+            }
+        }
+    });
+    client.batch_execute("BEGIN; CREATE TABLE noted (a int); INSERT INTO noted VALUES (1)").await.expect("a block");
+    let error = error_of(&client, "ROLLBACK").await;
+    assert_eq!(error.code().code(), "0A000", "{error:?}");
+    client.batch_execute("COMMIT; DROP TABLE IF EXISTS not_there").await.expect("notices");
+    let mut texts = Vec::new();
+    while let Ok(text) = receiver.try_recv() {
+        texts.push(text);
+    }
+    let committed = "this statement is committed: transaction blocks do not hold changes back yet";
+    let expected = [committed, committed, "there is no transaction in progress", "table \"not_there\" does not exist, skipping"];
+    assert_eq!(texts, expected);
+    client.batch_execute("DROP TABLE noted").await.expect("cleaning up");
+}
+
+/// Servers that must not start say why, and end with a code other than zero.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_refuse_to_start_with_the_reason() {
+    let mut cluster = Cluster::start(1);
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+    let ports: Vec<String> = free_ports(4).iter().map(u16::to_string).collect();
+    let leader = |data_dir: &str, pg_port: &str| {
+        let fixed = ["--flight-port", &ports[1], "--internal-port", &ports[2], "--admin-password", "x"];
+        let own = ["leader", "--data-dir", data_dir, "--pg-port", pg_port];
+        own.iter().chain(&fixed).map(|text| (*text).to_owned()).collect::<Vec<_>>()
+    };
+    let compute = |data_dir: &str, listen: &str, leader: u16| {
+        let leader = format!("127.0.0.1:{leader}");
+        ["compute", "--data-dir", data_dir, "--listen", listen, "--leader", &leader].map(str::to_owned).to_vec()
+    };
+    let used_dir = cluster.leader_dir().to_string_lossy().into_owned();
+    let node_dir = cluster.node_dir(0).to_string_lossy().into_owned();
+    let free_listen = format!("127.0.0.1:{}", ports[3]);
+
+    // A directory that another process uses.
+    assert_reason(&leader(&used_dir, &ports[0]), &[&used_dir, "another process"]);
+    assert_reason(&compute(&node_dir, &free_listen, cluster.internal_port()), &[&node_dir, "another process"]);
+
+    // A port that another process uses.
+    let used_port = cluster.pg_port.to_string();
+    assert_reason(&leader(&path("a"), &used_port), &[&used_port, "--pg-port", "in use"]);
+    let used_listen = format!("127.0.0.1:{used_port}");
+    assert_reason(&compute(&path("b"), &used_listen, cluster.internal_port()), &[&used_listen, "--listen", "in use"]);
+
+    // A configuration with a key that does not exist, with a bad value, or that is not there.
+    let config = path("slipher.toml");
+    let with_config = |text: &str| {
+        std::fs::write(&config, text).expect("a configuration");
+        ["--config", &config, "leader", "--data-dir", &path("c")].map(str::to_owned)
+    };
+    assert_reason(&with_config("pg_port = 1\npg_prot = 2\n"), &["slipher.toml", "pg_prot"]);
+    assert_reason(&with_config("pg_port = \"many\"\n"), &["slipher.toml", "pg_port"]);
+    assert_reason(&with_config("slices = 0\n"), &["--slices"]);
+    let missing = path("missing.toml");
+    assert_reason(&["--config", &missing, "leader"].map(str::to_owned), &["missing.toml"]);
+    assert_reason(&["leader", "--no-such-flag"].map(str::to_owned), &["--no-such-flag"]);
+    assert_reason(&compute(&path("d"), "nowhere", cluster.internal_port()), &["nowhere", "--listen"]);
+
+    // A compute node's directory of another cluster.
+    cluster.nodes[0].stop();
+    let other = Process::start(&leader(&path("e"), &ports[0]), "Compute nodes join with");
+    let other_port = ports[2].parse().expect("a port");
+    assert_reason(&compute(&node_dir, &free_listen, other_port), &["another cluster"]);
+    drop(other);
+    // It still belongs to its own.
+    cluster.restart_node(0);
+    let client = cluster.connect().await;
+    client.batch_execute("CREATE TABLE t (a int); INSERT INTO t VALUES (1)").await.expect("the first cluster works");
+}
+
+/// `slipher` with `arguments` must fail and name each part on standard error.
+fn assert_reason(arguments: &[String], parts: &[&str]) {
+    let said = refused(arguments);
+    for part in parts {
+        assert!(said.contains(part), "slipher {arguments:?} does not say \"{part}\":\n{said}");
+    }
+}

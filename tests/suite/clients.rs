@@ -1,0 +1,58 @@
+//! Real clients: psycopg2 over the PostgreSQL protocol and the ADBC driver over Flight SQL, against three compute nodes.
+
+use super::harness::{Cluster, PASSWORD};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The clients, in versions that the scripts were written for.
+const PACKAGES: &[&str] =
+    &["psycopg2-binary==2.9.13", "adbc-driver-manager==1.13.0", "adbc-driver-flightsql==1.13.0", "pyarrow==26.0.1"];
+
+/// The Python of an environment that has [`PACKAGES`]; made once and kept in the target directory.
+fn python() -> &'static Path {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(|| {
+        let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients");
+        let (python, installed) = (environment.join("bin/python"), environment.join("installed"));
+        let wanted = PACKAGES.join("\n");
+        if std::fs::read_to_string(&installed).is_ok_and(|text| text == wanted) {
+            return python;
+        }
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment), "making a Python environment");
+        let mut pip = Command::new(&python);
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(PACKAGES);
+        run(&mut pip, "installing the clients with pip (this test needs a package index)");
+        std::fs::write(&installed, wanted).expect("noting what was installed");
+        python
+    })
+}
+
+/// Runs a command to its end; panics with everything it printed when it fails.
+fn run(command: &mut Command, doing: &str) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{doing}: starting {command:?}: {error}"));
+    let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{doing}: {command:?} ended with {}:\n{printed}", output.status);
+    printed
+}
+
+/// Runs `tests/clients/<script>` against `port` of a new cluster.
+async fn run_script(script: &str, port: fn(&Cluster) -> u16) {
+    let (python, path) = (python(), Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script));
+    let cluster = Cluster::start(3);
+    let mut command = Command::new(python);
+    command.arg(path).args(["127.0.0.1", &port(&cluster).to_string(), "admin", PASSWORD]);
+    let printed =
+        tokio::task::spawn_blocking(move || run(&mut command, "running the client")).await.expect("the client's thread");
+    assert!(printed.contains("passed, 0 failed"), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn psycopg2_works() {
+    run_script("postgres.py", |cluster| cluster.pg_port).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_adbc_driver_works() {
+    run_script("flight_sql.py", |cluster| cluster.flight_port).await;
+}

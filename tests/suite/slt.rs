@@ -1,0 +1,222 @@
+//! Runs `tests/slt/**/*.slt` against real processes, once with one compute node and once with three.
+//!
+//! A column is written with one letter of its type: I integer, N numeric, R floating point, B boolean, T text, D date,
+//! O time, P timestamp, Z with a time zone. Values of a row are separated by `|`; NULL is `NULL`, an empty string
+//! `(empty)`, and a value with blanks at an end stands in single quotes. An error is written as SQLSTATE and message, then
+//! DETAIL, HINT and POSITION on lines of their own where there are any.
+//!
+//! `UPDATE_SLT=1 cargo test --test suite slt::one` writes what the system answers into the files; read the difference before
+//! you keep it. `SLT_FILTER=text` runs only files whose path contains the text.
+
+use super::harness::{Cluster, PASSWORD};
+use async_trait::async_trait;
+use sqllogictest::{AsyncDB, ColumnType, DBOutput, Normalizer, Runner, TestErrorKind};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+const VALUE_SEPARATOR: &str = "|";
+
+/// One letter for a column's type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Letter(char);
+
+impl ColumnType for Letter {
+    fn from_char(value: char) -> Option<Self> {
+        "INRBTDOPZ?".contains(value).then_some(Self(value))
+    }
+
+    fn to_char(&self) -> char {
+        self.0
+    }
+}
+
+impl From<&Type> for Letter {
+    fn from(column_type: &Type) -> Self {
+        Self(match *column_type {
+            Type::INT2 | Type::INT4 | Type::INT8 => 'I',
+            Type::NUMERIC => 'N',
+            Type::FLOAT4 | Type::FLOAT8 => 'R',
+            Type::BOOL => 'B',
+            Type::VARCHAR | Type::BPCHAR | Type::TEXT | Type::NAME => 'T',
+            Type::DATE => 'D',
+            Type::TIME => 'O',
+            Type::TIMESTAMP => 'P',
+            Type::TIMETZ | Type::TIMESTAMPTZ => 'Z',
+            _ => '?',
+        })
+    }
+}
+
+/// An error as the files show it.
+#[derive(Debug)]
+struct SqlError(tokio_postgres::Error);
+
+impl fmt::Display for SqlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(error) = self.0.as_db_error() else { return write!(f, "{}", self.0) };
+        write!(f, "{}: {}", error.code().code(), error.message())?;
+        for (name, text) in [("DETAIL", error.detail()), ("HINT", error.hint())] {
+            if let Some(text) = text {
+                write!(f, "\n{name}: {text}")?;
+            }
+        }
+        match error.position() {
+            Some(tokio_postgres::error::ErrorPosition::Original(position)) => write!(f, "\nPOSITION: {position}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for SqlError {}
+
+/// One connection of a file.
+struct Connection(Client);
+
+impl Connection {
+    async fn open(port: u16) -> Result<Self, SqlError> {
+        let parameters = format!("host=127.0.0.1 port={port} user=admin password={PASSWORD} dbname=dev connect_timeout=10");
+        let (client, connection) = tokio_postgres::connect(&parameters, NoTls).await.map_err(SqlError)?;
+        tokio::spawn(connection);
+        Ok(Self(client))
+    }
+}
+
+#[async_trait]
+impl AsyncDB for Connection {
+    type Error = SqlError;
+    type ColumnType = Letter;
+
+    async fn run(&mut self, sql: &str) -> Result<DBOutput<Letter>, SqlError> {
+        // Preparing gives the types; the simple protocol gives every value as text.
+        let prepared = self.0.prepare(sql).await.map_err(SqlError)?;
+        let types: Vec<Letter> = prepared.columns().iter().map(|column| Letter::from(column.type_())).collect();
+        let messages = self.0.simple_query(sql).await.map_err(SqlError)?;
+        let (mut rows, mut complete) = (Vec::new(), 0);
+        for message in messages {
+            match message {
+                SimpleQueryMessage::Row(row) => rows.push((0..row.len()).map(|i| show(row.get(i))).collect()),
+                SimpleQueryMessage::CommandComplete(count) => complete = count,
+                _ => {}
+            }
+        }
+        Ok(if types.is_empty() { DBOutput::StatementComplete(complete) } else { DBOutput::Rows { types, rows } })
+    }
+
+    async fn shutdown(&mut self) {}
+
+    async fn sleep(duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}
+
+fn show(value: Option<&str>) -> String {
+    match value {
+        None => "NULL".to_owned(),
+        Some("") => "(empty)".to_owned(),
+        Some(text) if text.trim() != text => format!("'{text}'"),
+        Some(text) => text.replace('\n', "\\n"),
+    }
+}
+
+fn same_rows(_: Normalizer, actual: &[Vec<String>], expected: &[String]) -> bool {
+    actual.iter().map(|row| row.join(VALUE_SEPARATOR)).eq(expected.iter().cloned())
+}
+
+fn same_types(actual: &Vec<Letter>, expected: &Vec<Letter>) -> bool {
+    actual == expected
+}
+
+fn slt_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slt")
+}
+
+/// What COPY reads: the files beside the tests, and Parquet files.
+fn write_load_files(load_dir: &Path) {
+    let _ = load_dir;
+}
+
+/// Every `.slt` file below `dir`, in order.
+fn find_slt(dir: &Path, found: &mut Vec<PathBuf>) {
+    let mut entries: Vec<PathBuf> =
+        std::fs::read_dir(dir).expect("tests/slt").map(|entry| entry.expect("an entry").path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            find_slt(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "slt") {
+            found.push(path);
+        }
+    }
+}
+
+/// Runs one file to its end; answers what differs.
+async fn run_file(path: &Path, port: u16, update: bool) -> Vec<String> {
+    let mut runner = Runner::new(|| Connection::open(port));
+    runner.with_validator(same_rows);
+    runner.with_column_validator(same_types);
+    if update {
+        let updated = runner.update_test_file(path, VALUE_SEPARATOR, same_rows, |text| text.clone(), same_types).await;
+        return updated.err().map(|error| error.to_string()).into_iter().collect();
+    }
+    let records = match sqllogictest::parse_file::<Letter>(path) {
+        Ok(records) => records,
+        Err(error) => return vec![error.to_string()],
+    };
+    let mut differences = Vec::new();
+    for record in records {
+        if let Err(error) = runner.run_async(record).await {
+            differences.push(format!("{}\n{}", error.location(), explain(&error.kind())));
+        }
+    }
+    differences
+}
+
+fn explain(kind: &TestErrorKind) -> String {
+    match kind {
+        TestErrorKind::QueryResultMismatch { sql, expected, actual } => {
+            format!("{sql}\n--- expected\n{expected}\n--- actual\n{actual}")
+        }
+        TestErrorKind::QueryResultColumnsMismatch { sql, expected, actual } => {
+            format!("{sql}\ncolumn types: expected {expected}, actual {actual}")
+        }
+        TestErrorKind::ErrorMismatch { sql, err, expected_err, .. } => {
+            format!("{sql}\n--- expected error\n{expected_err}\n--- actual error\n{err}")
+        }
+        other => other.to_string(),
+    }
+}
+
+async fn run_all(node_count: usize) {
+    let update = std::env::var("UPDATE_SLT").is_ok_and(|value| value == "1");
+    if update && node_count > 1 {
+        eprintln!("UPDATE_SLT: the files are being written by the test with one node");
+        return;
+    }
+    let mut files = Vec::new();
+    find_slt(&slt_dir(), &mut files);
+    if let Ok(filter) = std::env::var("SLT_FILTER") {
+        files.retain(|path| path.to_string_lossy().contains(&filter));
+    }
+    assert!(!files.is_empty(), "no .slt file");
+    let cluster = Cluster::start(node_count);
+    write_load_files(&cluster.load_dir());
+    let mut report = String::new();
+    for path in &files {
+        let differences = run_file(path, cluster.pg_port, update).await;
+        differences.iter().for_each(|difference| report.push_str(&format!("\n{difference}\n")));
+    }
+    assert!(report.is_empty(), "with {node_count} compute node(s):\n{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_compute_node() {
+    run_all(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_compute_nodes() {
+    run_all(3).await;
+}
