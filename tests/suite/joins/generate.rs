@@ -309,7 +309,16 @@ impl<'a> Generator<'a> {
             return None;
         }
         let (a, b) = *self.pick(&pairs);
-        Some(format!("{} = {}", a.expression, b.expression))
+        let (left, right) = (&a.expression, &b.expression);
+        Some(match (a.kind, self.rng.random_range(0..20)) {
+            (Type::Number, 0) => format!("{left} + 1 = {right}"),
+            (Type::Number, 1) => format!("abs({left} - 30) = {right}"),
+            (Type::Number | Type::Decimal, 2) => format!("COALESCE({left}, 7) = COALESCE({right}, 7)"),
+            (Type::Text, 0) => format!("upper({left}) = upper({right})"),
+            (Type::Text, 1) => format!("COALESCE({left}, '') = {right}"),
+            (_, 3) => format!("CASE WHEN {left} IS NULL THEN {right} ELSE {left} END = {right}"),
+            _ => format!("{left} = {right}"),
+        })
     }
 
     fn comparison(&mut self, left: &Relation, right: &Relation) -> String {
@@ -385,7 +394,8 @@ impl<'a> Generator<'a> {
         let depth = if self.percent(20) { 1 } else { 0 };
         let inner = self.relation(depth);
         let not = ["", "NOT "][self.rng.random_range(0..2)];
-        match self.rng.random_range(0..10) {
+        match self.rng.random_range(0..11) {
+            10 => format!("{not}EXISTS (SELECT 1 FROM {} WHERE {})", inner.from, self.condition(&inner)),
             0..=3 => {
                 let Some(equality) = self.equality(outer, &inner) else { return "1 = 1".to_owned() };
                 let extra = match self.rng.random_range(0..5) {
@@ -456,6 +466,14 @@ impl<'a> Generator<'a> {
             let inner = self.base();
             items = format!("{items}, (SELECT max({}) FROM {}) AS top", inner.columns[8].expression, inner.from);
         }
+        if self.percent(10) {
+            let inner = self.leaf();
+            if let Some(equality) = self.equality(&source, &inner) {
+                let function = ["count", "max", "min"][self.rng.random_range(0..3)];
+                let of = self.pick(&inner.columns).expression.clone();
+                items = format!("{items}, (SELECT {function}({of}) FROM {} WHERE {equality}) AS of_it", inner.from);
+            }
+        }
         let filter = self.filter(&source);
         format!("SELECT {items} FROM {}{filter}", source.from)
     }
@@ -499,7 +517,14 @@ impl<'a> Generator<'a> {
             2 => format!("GROUPING SETS (({names}), ())"),
             _ => names,
         };
-        let having = if self.percent(20) { " HAVING count(*) > 1" } else { "" };
+        let having = match self.rng.random_range(0..10) {
+            0..=1 => " HAVING count(*) > 1".to_owned(),
+            2 => {
+                let inner = self.leaf();
+                format!(" HAVING count(*) > (SELECT count(*) FROM {} WHERE {})", inner.from, self.condition(&inner))
+            }
+            _ => String::new(),
+        };
         format!("SELECT {}, {aggregates} FROM {}{filter} GROUP BY {by}{having}", Self::named(&groups), source.from)
     }
 
@@ -516,7 +541,12 @@ impl<'a> Generator<'a> {
         let numbers: Vec<Column> = source.columns.iter().filter(|column| column.kind == Type::Number).cloned().collect();
         let value = if numbers.is_empty() { "1".to_owned() } else { self.pick(&numbers).expression.clone() };
         let (key, order) = (&columns[0].expression, &columns[1].expression);
-        let window = match self.rng.random_range(0..6) {
+        // Rows that are equal in everything that orders them may come in any order.
+        let total = format!("{order}, {}, {key}, {value}", columns[2].expression);
+        let window = match self.rng.random_range(0..9) {
+            6 => format!("lag({value}) OVER (PARTITION BY {key} ORDER BY {total})"),
+            7 => format!("sum({value}) OVER (PARTITION BY {key} ORDER BY {total} ROWS BETWEEN 2 PRECEDING AND CURRENT ROW)"),
+            8 => format!("first_value({value}) OVER (PARTITION BY {order} ORDER BY {total})"),
             0 => format!("sum({value}) OVER ()"),
             1 => format!("sum({value}) OVER (ORDER BY {order})"),
             2 => format!("rank() OVER (PARTITION BY {key} ORDER BY {order})"),
@@ -543,7 +573,8 @@ impl<'a> Generator<'a> {
                 None => self.pick(&like).clone(),
             });
         }
-        let operation = *self.pick(&["UNION ALL", "UNION", "INTERSECT", "EXCEPT"]);
+        let operations = ["UNION ALL", "UNION", "INTERSECT", "EXCEPT"];
+        let operation = *self.pick(&operations);
         let (left_filter, right_filter) = (self.filter(&left), self.filter(&right));
         let union = format!(
             "SELECT {} FROM {}{left_filter} {operation} SELECT {} FROM {}{right_filter}",
@@ -552,6 +583,10 @@ impl<'a> Generator<'a> {
             Self::named(&other),
             right.from
         );
+        let union = match self.percent(20) {
+            true => format!("({union}) {} SELECT {} FROM {}", self.pick(&operations), Self::named(&columns), left.from),
+            false => union,
+        };
         match self.rng.random_range(0..3) {
             0 => format!("SELECT c0, count(*) AS n, max(c1) AS m FROM ({union}) AS u GROUP BY c0"),
             1 => format!("SELECT count(*) AS n, min(c0) AS m FROM ({union}) AS u"),
