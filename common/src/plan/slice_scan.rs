@@ -4,7 +4,6 @@ use crate::error::Error;
 use crate::ids::TableId;
 use crate::plan::{LaneScan, RuntimeHandle, SegmentRef};
 use arrow::datatypes::SchemaRef;
-use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{ColumnStatistics, Statistics};
@@ -14,9 +13,6 @@ use datafusion::physical_expr::expressions::{Column, DynamicFilterTracking};
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
-use datafusion::physical_plan::filter_pushdown::{
-    ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation, PushedDown,
-};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -128,6 +124,25 @@ impl SliceScanExec {
 
     fn rebuilt(&self, projection: Vec<usize>, predicates: Vec<Arc<dyn PhysicalExpr>>) -> Result<Self> {
         Self::try_new(Arc::clone(&self.source), self.lanes, projection, predicates, self.limit, self.task)
+    }
+
+    /// The scan with those of `filters` (over its output) that it can evaluate, and the others. The engine's own way of offering filters
+    /// finds columns by name, which may be another column's: [`ExecutionPlan::handle_child_pushdown_result`] takes none.
+    pub fn with_filters(&self, filters: &[&Arc<dyn PhysicalExpr>]) -> Result<(Self, Vec<Arc<dyn PhysicalExpr>>)> {
+        let mut predicates = self.predicates.clone();
+        let mut refused = Vec::new();
+        for filter in filters {
+            match self.over_table_schema(filter) {
+                Some(predicate) => predicates.push(predicate),
+                None => refused.push(Arc::clone(filter)),
+            }
+        }
+        Ok((self.rebuilt(self.projection.clone(), predicates)?, refused))
+    }
+
+    /// The scan with some columns of its output, in this order.
+    pub fn with_columns(&self, columns: &[usize]) -> Result<Self> {
+        self.rebuilt(columns.iter().map(|index| self.projection[*index]).collect(), self.predicates.clone())
     }
 
     /// `filter` over this scan's output, rewritten over the table's schema; `None` when it must stay above the scan.
@@ -254,30 +269,5 @@ impl ExecutionPlan for SliceScanExec {
             }
         }
         Ok(Some(Arc::new(self.rebuilt(narrowed, self.predicates.clone())?)))
-    }
-
-    fn handle_child_pushdown_result(
-        &self,
-        phase: FilterPushdownPhase,
-        offered: ChildPushdownResult,
-        _config: &ConfigOptions,
-    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
-        // Dynamic filters of the Post phase would be filled on another node.
-        if !matches!(phase, FilterPushdownPhase::Pre) {
-            return Ok(FilterPushdownPropagation::all_unsupported(offered));
-        }
-        let mut predicates = self.predicates.clone();
-        let mut answers = Vec::with_capacity(offered.parent_filters.len());
-        for filter in &offered.parent_filters {
-            match self.over_table_schema(&filter.filter) {
-                Some(predicate) => {
-                    predicates.push(predicate);
-                    answers.push(PushedDown::Yes);
-                }
-                None => answers.push(PushedDown::No),
-            }
-        }
-        let updated: Arc<dyn ExecutionPlan> = Arc::new(self.rebuilt(self.projection.clone(), predicates)?);
-        Ok(FilterPushdownPropagation { filters: answers, updated_node: Some(updated) })
     }
 }

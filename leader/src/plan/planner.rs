@@ -3,6 +3,7 @@
 use crate::plan::align::align;
 use crate::plan::all_tables::JoinAllTablesLocally;
 use crate::plan::context::QueryContext;
+use crate::plan::scan_filters::with_filters_in_scans;
 use crate::plan::yielding::JoinsYield;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
@@ -77,7 +78,7 @@ pub(crate) fn query_state(
 ) -> Result<SessionState> {
     let tasks = query.layout.tasks();
     let config = engine_config(query.layout.lanes).with_extension(Arc::clone(&query));
-    let mut rules = PhysicalOptimizer::default().rules;
+    let mut rules = with_filters_in_scans(PhysicalOptimizer::default().rules);
     let after_selection = rules.iter().position(|rule| rule.name() == "join_selection").map_or(rules.len(), |index| index + 1);
     rules.insert(after_selection, Arc::new(JoinAllTablesLocally));
     rules.push(Arc::new(JoinsYield));

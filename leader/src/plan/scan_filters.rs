@@ -1,0 +1,92 @@
+//! Filters run inside the scans they stand on.
+
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::config::ConfigOptions;
+use datafusion::error::Result;
+use datafusion::physical_expr::{conjunction, split_conjunction};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
+use slipher_common::plan::SliceScanExec;
+use std::sync::Arc;
+
+/// The engine's rule of the same purpose.
+const ENGINE_RULE: &str = "FilterPushdown";
+
+/// Moves a filter into the scan directly below it. The logical optimizer has brought it there already.
+///
+/// It stands in for the engine's own rule, which takes filters through projections, joins and unions and finds their columns there
+/// *by name*: where two sides of an outer join have columns of one name, the filter may end on the wrong side (DataFusion 55.2).
+#[derive(Debug)]
+pub(crate) struct FilterInScans;
+
+/// `rules` with [`FilterInScans`] in the place of the engine's rule.
+pub(crate) fn with_filters_in_scans(
+    mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>,
+) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    for rule in &mut rules {
+        if rule.name() == ENGINE_RULE {
+            *rule = Arc::new(FilterInScans);
+        }
+    }
+    rules
+}
+
+impl PhysicalOptimizerRule for FilterInScans {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        plan.transform_up(|node| {
+            let moved = match node.downcast_ref::<FilterExec>() {
+                Some(filter) => moved_into_scan(filter)?,
+                None => None,
+            };
+            Ok(moved.map_or_else(|| Transformed::no(node), Transformed::yes))
+        })
+        .data()
+    }
+
+    fn name(&self) -> &str {
+        "filter_in_scans"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+fn moved_into_scan(filter: &FilterExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let Some(scan) = filter.input().downcast_ref::<SliceScanExec>() else {
+        return Ok(None);
+    };
+    // A limit counts the rows that pass.
+    if filter.fetch().is_some() || scan.limit().is_some() {
+        return Ok(None);
+    }
+    let (scan, left) = scan.with_filters(&split_conjunction(filter.predicate()))?;
+    let projection = filter.projection().as_ref().map(|columns| columns.to_vec());
+    if left.is_empty() {
+        let scan = match projection {
+            Some(columns) => scan.with_columns(&columns)?,
+            None => scan,
+        };
+        return Ok(Some(Arc::new(scan)));
+    }
+    let rest = FilterExecBuilder::new(conjunction(left), Arc::new(scan))
+        .with_default_selectivity(filter.default_selectivity())
+        .apply_projection(projection)?
+        .build()?;
+    Ok(Some(Arc::new(rest)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+
+    #[test]
+    fn the_rule_of_the_engine_is_replaced() {
+        let rules = with_filters_in_scans(PhysicalOptimizer::default().rules);
+        let names: Vec<&str> = rules.iter().map(|rule| rule.name()).collect();
+        assert_eq!(names.iter().filter(|name| **name == "filter_in_scans").count(), 1, "{names:?}");
+        assert!(!names.contains(&ENGINE_RULE), "{names:?}");
+    }
+}
