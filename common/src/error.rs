@@ -95,6 +95,8 @@ pub enum ErrorKind {
     InvalidColumnReference,
     /// 42712: a name stands for two things at once.
     DuplicateAlias,
+    /// 42P20: a window function where none may be.
+    Windowing,
     /// 42P16: a table definition contradicts itself.
     InvalidTableDefinition,
     /// 53100: disk full.
@@ -170,6 +172,7 @@ impl ErrorKind {
             DuplicateTable => "42P07",
             InvalidColumnReference => "42P10",
             DuplicateAlias => "42712",
+            Windowing => "42P20",
             InvalidTableDefinition => "42P16",
             DiskFull => "53100",
             OutOfMemory => "53200",
@@ -398,9 +401,14 @@ const KNOWN_MESSAGES: &[(&str, ErrorKind, &str, &str)] = &[
     ),
     ("too many columns! the subquery", ErrorKind::Syntax, "subquery must return only one column", ""),
     ("subquery should only return one column", ErrorKind::Syntax, "subquery must return only one column", ""),
-    ("too large to store in a decimal", ErrorKind::NumericOutOfRange, "", ""),
-    ("too small to store in a decimal", ErrorKind::NumericOutOfRange, "", ""),
-    ("can't cast value", ErrorKind::NumericOutOfRange, "", ""),
+    ("too large to store in a decimal", ErrorKind::NumericOutOfRange, "numeric field overflow", ""),
+    ("too small to store in a decimal", ErrorKind::NumericOutOfRange, "numeric field overflow", ""),
+    (
+        "does not support logical expression windowfunction",
+        ErrorKind::Windowing,
+        "window functions are not allowed in this place",
+        "compute it in a subquery, or filter with QUALIFY",
+    ),
     ("square root of a negative number", ErrorKind::InvalidParameter, "cannot take square root of a negative number", ""),
     ("non-boolean predicate", ErrorKind::DatatypeMismatch, "argument of WHERE must be type boolean", "compare it with a value"),
     (
@@ -439,9 +447,69 @@ fn from_known_message(message: &str, lower: &str) -> Option<Error> {
     if let Some(name) = lower.strip_prefix("with query name ").and_then(|rest| rest.strip_suffix(" specified more than once")) {
         return Some(Error::new(ErrorKind::DuplicateAlias, format!("WITH query name {name} specified more than once")));
     }
+    if let Some(known) = from_cast_message(message).or_else(|| from_call_message(message)) {
+        return Some(known);
+    }
     let (_, kind, text, hint) = KNOWN_MESSAGES.iter().find(|(part, ..)| lower.contains(part))?;
-    let text = if text.is_empty() { message } else { text };
-    Some(Error::new(*kind, text).with_hint(*hint))
+    Some(Error::new(*kind, *text).with_hint(*hint))
+}
+
+/// What the engine says of casts: `Can't cast value 7 to type Int16`, `Cannot cast string 'x' to value of Int32 type`.
+fn from_cast_message(message: &str) -> Option<Error> {
+    if let Some((value, engine_type)) = message.strip_prefix("Can't cast value ").and_then(|rest| rest.split_once(" to type ")) {
+        let error = Error::new(ErrorKind::NumericOutOfRange, format!("value out of range for {}", sql_name(engine_type)));
+        return Some(error.with_detail(format!("value \"{value}\"")));
+    }
+    let (value, rest) = message.strip_prefix("Cannot cast string '")?.rsplit_once("' to value of ")?;
+    let name = sql_name(rest.strip_suffix(" type")?);
+    let kind = match name.as_str() {
+        "date" | "time" | "timestamp" => ErrorKind::InvalidDatetime,
+        _ => ErrorKind::InvalidText,
+    };
+    Some(Error::new(kind, format!("invalid input syntax for type {name}: \"{value}\"")))
+}
+
+/// What the engine says of calls and operators that no types fit.
+fn from_call_message(message: &str) -> Option<Error> {
+    if let Some(operation) =
+        message.strip_prefix("Cannot coerce arithmetic expression ").and_then(|rest| rest.strip_suffix(" to valid types"))
+    {
+        let words: Vec<String> = operation.split(' ').map(sql_name).collect();
+        let error = Error::new(ErrorKind::DatatypeMismatch, format!("operator does not exist: {}", words.join(" ")));
+        return Some(error.with_hint("cast one side to the other's type"));
+    }
+    let rest = message.split_once("No function matches the given name and argument types '")?.1;
+    let (call, forms) = rest.split_once("'. ")?;
+    let forms: Vec<&str> = forms.lines().skip(1).map(str::trim).filter(|form| !form.is_empty()).collect();
+    let hint = if forms.is_empty() { String::new() } else { format!("its forms are: {}", forms.join(", ")) };
+    Some(Error::new(ErrorKind::UndefinedFunction, format!("function {call} does not exist")).with_hint(hint))
+}
+
+/// The SQL name of a type as the engine prints it; other words as they are.
+fn sql_name(engine_type: &str) -> String {
+    let name = match engine_type.split_once('(').map_or(engine_type, |(base, _)| base) {
+        "Int16" => "smallint",
+        "Int32" => "integer",
+        "Int64" => "bigint",
+        "Float32" => "real",
+        "Float64" => "double precision",
+        "Decimal128" | "Decimal256" => "numeric",
+        "Boolean" => "boolean",
+        "Utf8" | "LargeUtf8" | "Utf8View" => "character varying",
+        "Date32" => "date",
+        "Time64" => "time",
+        "Timestamp" => "timestamp",
+        "Interval" => "interval",
+        _ => engine_type,
+    };
+    name.to_owned()
+}
+
+/// `column "t.a" must appear in the GROUP BY clause`, as the engine says it in more words.
+fn from_grouping_message(message: &str) -> Option<Error> {
+    let name = message.split_once("column \"")?.1.split_once('"')?.0;
+    let text = format!("column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function");
+    Some(Error::new(ErrorKind::Grouping, text))
 }
 
 /// For errors that the engine gives as text only.
@@ -472,6 +540,11 @@ fn from_message(message: &str) -> Error {
     } else {
         ErrorKind::Internal
     };
+    if kind == ErrorKind::Grouping
+        && let Some(known) = from_grouping_message(message)
+    {
+        return known;
+    }
     Error::new(kind, message.to_owned())
 }
 
@@ -498,6 +571,26 @@ mod tests {
         let text = format!("status: {wrapped}, more");
         assert_eq!(Error::from_wire_text(&text), Some(error.clone()));
         assert_eq!(Error::from(wrapped), error);
+    }
+
+    #[test]
+    fn the_engines_words_become_those_of_sql() {
+        let of = |text: &str| from_message(text);
+        let error = of("Can't cast value 40000 to type Int16");
+        assert_eq!((error.sqlstate(), error.message.as_str()), ("22003", "value out of range for smallint"));
+        let error = of("Cannot cast string 'it's' to value of Decimal128(38, 10) type");
+        assert_eq!((error.sqlstate(), error.message.as_str()), ("22P02", "invalid input syntax for type numeric: \"it's\""));
+        let error = of("Cannot coerce arithmetic expression Date32 + Utf8View to valid types");
+        assert_eq!((error.sqlstate(), error.message.as_str()), ("42804", "operator does not exist: date + character varying"));
+        let error =
+            of("'substr' does not support zero arguments. No function matches the given name and argument types 'substr()'. \
+             You might need to add explicit type casts.\n\tCandidate functions:\n\tsubstr(str: String, start_pos: Int64)");
+        assert_eq!((error.sqlstate(), error.message.as_str()), ("42883", "function substr() does not exist"));
+        let error =
+            of("Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column \"t.a\" must \
+                        appear in the GROUP BY clause or must be part of an aggregate function");
+        assert_eq!(error.sqlstate(), "42803");
+        assert!(error.message.starts_with("column \"t.a\" must appear"), "{error}");
     }
 
     #[test]

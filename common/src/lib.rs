@@ -3,6 +3,7 @@
 pub mod assign;
 pub mod catalog;
 pub mod channels;
+pub mod checked_sum;
 pub mod distribution;
 pub mod error;
 pub mod functions;

@@ -7,6 +7,7 @@ use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion_distributed::{DistributedExt, Worker, WorkerQueryContext};
 use slipher_common::channels::{CONNECTION_WINDOW_BYTES, NodeChannels, STREAM_WINDOW_BYTES, endpoint};
+use slipher_common::checked_sum::checked_sum_udaf;
 use slipher_common::distribution::bucket_token_udf;
 use slipher_common::ids::ClusterId;
 use slipher_common::plan::{QUERY_ID_HEADER, SlipherCodec};
@@ -137,7 +138,7 @@ fn fragment_session(
         options.execution.sort_spill_reservation_bytes = options.execution.sort_spill_reservation_bytes.min(share);
     }
     builder.scalar_functions().get_or_insert_default().extend(std::iter::once(bucket_token_udf()));
-    builder.aggregate_functions().get_or_insert_default().push(single_value_udaf());
+    builder.aggregate_functions().get_or_insert_default().extend([single_value_udaf(), checked_sum_udaf()]);
     let mut state = builder.with_distributed_user_codec(SlipherCodec).with_distributed_channel_resolver(channels.clone()).build();
     slipher_common::functions::register(&mut state)?;
     Ok(state)

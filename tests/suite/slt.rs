@@ -62,15 +62,19 @@ impl From<&Type> for Letter {
 
 /// An error as the files show it.
 #[derive(Debug)]
-struct SqlError(tokio_postgres::Error);
+struct SqlError {
+    error: tokio_postgres::Error,
+    /// Shown as `LOAD_DIR`.
+    load_dir: String,
+}
 
 impl fmt::Display for SqlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(error) = self.0.as_db_error() else { return write!(f, "{}", self.0) };
-        write!(f, "{}: {}", error.code().code(), error.message())?;
+        let Some(error) = self.error.as_db_error() else { return write!(f, "{}", self.error) };
+        write!(f, "{}: {}", error.code().code(), self.stable(error.message()))?;
         for (name, text) in [("DETAIL", error.detail()), ("HINT", error.hint())] {
             if let Some(text) = text {
-                write!(f, "\n{name}: {text}")?;
+                write!(f, "\n{name}: {}", self.stable(text))?;
             }
         }
         match error.position() {
@@ -80,17 +84,42 @@ impl fmt::Display for SqlError {
     }
 }
 
+impl SqlError {
+    /// The text without what differs from run to run: where the load directory is, and which of the parts that run at
+    /// the same time met the bad row first.
+    fn stable(&self, text: &str) -> String {
+        let text = text.replace(&self.load_dir, "LOAD_DIR");
+        match (text.find("row "), text.find(" of the source")) {
+            (Some(from), Some(until)) if from < until && text[from..until].contains(" of part ") => {
+                format!("{}row N of part P{}", &text[..from], &text[until..])
+            }
+            _ => text,
+        }
+    }
+}
+
 impl std::error::Error for SqlError {}
 
 /// One connection of a file.
-struct Connection(Client);
+struct Connection {
+    client: Client,
+    load_dir: String,
+}
 
 impl Connection {
-    async fn open(port: u16) -> Result<Self, SqlError> {
+    async fn open(port: u16, load_dir: String) -> Result<Self, SqlError> {
         let parameters = format!("host=127.0.0.1 port={port} user=admin password={PASSWORD} dbname=dev connect_timeout=10");
-        let (client, connection) = tokio_postgres::connect(&parameters, NoTls).await.map_err(SqlError)?;
-        tokio::spawn(connection);
-        Ok(Self(client))
+        match tokio_postgres::connect(&parameters, NoTls).await {
+            Ok((client, connection)) => {
+                tokio::spawn(connection);
+                Ok(Self { client, load_dir })
+            }
+            Err(error) => Err(SqlError { error, load_dir }),
+        }
+    }
+
+    fn explain(&self, error: tokio_postgres::Error) -> SqlError {
+        SqlError { error, load_dir: self.load_dir.clone() }
     }
 }
 
@@ -101,9 +130,9 @@ impl AsyncDB for Connection {
 
     async fn run(&mut self, sql: &str) -> Result<DBOutput<Letter>, SqlError> {
         // Preparing gives the types; the simple protocol gives every value as text.
-        let prepared = self.0.prepare(sql).await.map_err(SqlError)?;
+        let prepared = self.client.prepare(sql).await.map_err(|error| self.explain(error))?;
         let types: Vec<Letter> = prepared.columns().iter().map(|column| Letter::from(column.type_())).collect();
-        let messages = self.0.simple_query(sql).await.map_err(SqlError)?;
+        let messages = self.client.simple_query(sql).await.map_err(|error| self.explain(error))?;
         let (mut rows, mut complete) = (Vec::new(), 0);
         for message in messages {
             match message {
@@ -192,8 +221,9 @@ fn find_slt(dir: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// Runs one file to its end; answers what differs.
-async fn run_file(path: &Path, port: u16, update: bool) -> Vec<String> {
-    let mut runner = Runner::new(|| Connection::open(port));
+async fn run_file(path: &Path, cluster: &Cluster, update: bool) -> Vec<String> {
+    let load_dir = cluster.load_dir().to_string_lossy().into_owned();
+    let mut runner = Runner::new(|| Connection::open(cluster.pg_port, load_dir.clone()));
     runner.with_validator(same_rows);
     runner.with_column_validator(same_types);
     if update {
@@ -244,7 +274,7 @@ async fn run_all(node_count: usize) {
     write_load_files(&cluster.load_dir());
     let mut report = String::new();
     for path in &files {
-        let differences = run_file(path, cluster.pg_port, update).await;
+        let differences = run_file(path, &cluster, update).await;
         differences.iter().for_each(|difference| report.push_str(&format!("\n{difference}\n")));
     }
     assert!(report.is_empty(), "with {node_count} compute node(s):\n{report}");

@@ -27,7 +27,21 @@ pub(super) fn functions() -> Vec<Function> {
         _ => None,
     });
     to_text.describe = Some(describe_to_text);
-    vec![to_text, Function::new("strtol", strtol_coerce, |_| Ok(DataType::Int64), strtol)]
+    vec![
+        to_text,
+        Function::new("strtol", strtol_coerce, |_| Ok(DataType::Int64), strtol),
+        Function::new("version", no_arguments, |_| Ok(DataType::Utf8View), version),
+    ]
+}
+
+fn no_arguments(types: &[DataType]) -> Result<Vec<DataType>> {
+    if types.is_empty() { Ok(Vec::new()) } else { Err(no_such_call("version", types, "version()")) }
+}
+
+/// Clients look for the number behind "PostgreSQL", which is Redshift's, and for the word "Redshift".
+fn version(_arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    let text = format!("PostgreSQL 8.0.2 on {}, Redshift 1.0, Slipher {}", std::env::consts::ARCH, crate::VERSION);
+    Ok(Arc::new(StringViewArray::from(vec![text])))
 }
 
 fn to_text_coerce(types: &[DataType]) -> Result<Vec<DataType>> {

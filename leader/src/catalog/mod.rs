@@ -40,11 +40,25 @@ impl Snapshot {
         }
         let found = self.search_path.iter().find_map(|schema| self.state.table(schema, name));
         found.ok_or_else(|| {
-            let names = self.state.tables().values().map(|table| table.table.name.as_str());
             Error::new(ErrorKind::UndefinedTable, format!("relation \"{name}\" does not exist"))
                 .with_detail(format!("search_path is {}", self.search_path.join(", ")))
-                .with_hint(did_you_mean(name, names))
+                .with_hint(self.near(name))
         })
+    }
+
+    /// The table whose name is like `name`; one outside of the search path with its schema.
+    fn near(&self, name: &str) -> String {
+        let on_path = |schema: &str| self.search_path.iter().any(|known| known == schema);
+        let (inside, outside): (Vec<_>, Vec<_>) = self.state.tables().values().partition(|table| on_path(&table.table.schema));
+        let hint = did_you_mean(name, inside.iter().map(|table| table.table.name.as_str()));
+        if !hint.is_empty() {
+            return hint;
+        }
+        let hint = did_you_mean(name, outside.iter().map(|table| table.table.name.as_str()));
+        match outside.iter().find(|table| hint.contains(&format!("\"{}\"", table.table.name))) {
+            Some(table) => format!("did you mean \"{}.{}\"?", table.table.schema, table.table.name),
+            None => String::new(),
+        }
     }
 
     /// The schema in which an unqualified name is created: the first of the search path that exists.

@@ -2,18 +2,19 @@
 
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
-use datafusion::logical_expr::expr::{BinaryExpr, Cast, InList, ScalarFunction};
+use datafusion::logical_expr::expr::{BinaryExpr, Cast, InList, ScalarFunction, WindowFunction};
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
-use datafusion::logical_expr::{Expr, ExprSchemable, Operator, ScalarUDF};
+use datafusion::logical_expr::{AggregateUDF, Expr, ExprSchemable, LogicalPlan, Operator, ScalarUDF, WindowFunctionDefinition};
+use slipher_common::checked_sum::checked_sum_udaf;
 use slipher_common::functions::{
     self, CHECKED_ADD, CHECKED_DIVIDE, CHECKED_MODULO, CHECKED_MULTIPLY, CHECKED_NEGATE, CHECKED_SUBTRACT,
 };
 use slipher_common::sql_type::DECIMAL_PRECISION_MAX_DIGITS;
-use slipher_common::{Error, SqlType};
+use slipher_common::{Error, ErrorKind, SqlType};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
@@ -24,6 +25,27 @@ static FUNCTIONS: LazyLock<HashMap<String, Arc<ScalarUDF>>> =
 /// Makes a session's expressions mean what Redshift's mean.
 pub(crate) fn register(session: &mut dyn FunctionRegistry) -> Result<()> {
     session.register_function_rewrite(Arc::new(Semantics))
+}
+
+/// 42804 where UNION would read numbers as dates or the other way round, as the engine does.
+pub(crate) fn check_unions(plan: &LogicalPlan) -> Result<()> {
+    plan.apply_with_subqueries(|node| {
+        let LogicalPlan::Union(union) = node else { return Ok(TreeNodeRecursion::Continue) };
+        let inputs = union.inputs.iter().map(|input| input.schema().fields());
+        for (first, second) in inputs.clone().zip(inputs.skip(1)) {
+            for (one, other) in first.iter().zip(second) {
+                let (one, other) = (one.data_type(), other.data_type());
+                let numbers = |a: &DataType, b: &DataType| (a.is_numeric() || *a == DataType::Boolean) && b.is_temporal();
+                if numbers(one, other) || numbers(other, one) {
+                    let name = |known| SqlType::from_arrow(known).map_or_else(|_| known.to_string(), |known| known.to_string());
+                    let message = format!("UNION types {} and {} cannot be matched", name(one), name(other));
+                    return Err(Error::new(ErrorKind::DatatypeMismatch, message).into());
+                }
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })
+    .map(|_| ())
 }
 
 #[derive(Debug)]
@@ -41,6 +63,11 @@ impl FunctionRewrite for Semantics {
             Expr::Negative(inner) if whole(&inner, schema) => call(CHECKED_NEGATE, vec![*inner]),
             Expr::InList(list) => Ok(list_without_blanks(list, schema)),
             Expr::Cast(cast) => cast_as_loads_do(cast, schema),
+            Expr::AggregateFunction(mut call) if is_sum(&call.func, call.params.distinct, &call.params.args, schema) => {
+                call.func = checked_sum_udaf();
+                Ok(Transformed::yes(Expr::AggregateFunction(call)))
+            }
+            Expr::WindowFunction(call) => Ok(checked_window(call, schema)),
             Expr::ScalarFunction(function) if matches!(function.name(), "ceil" | "floor") => Ok(whole_number(function, schema)),
             other => Ok(Transformed::no(other)),
         }
@@ -96,6 +123,23 @@ fn cast_as_loads_do(cast: Cast, schema: &DFSchema) -> Result<Transformed<Expr>> 
         return Ok(Transformed::no(Expr::Cast(cast)));
     }
     Ok(Transformed::yes(Expr::Cast(Cast::new(cast.expr, target))))
+}
+
+/// SUM of BIGINT.
+fn is_sum(function: &AggregateUDF, distinct: bool, arguments: &[Expr], schema: &DFSchema) -> bool {
+    let one = arguments.first().filter(|_| arguments.len() == 1);
+    function.name() == "sum" && !distinct && one.and_then(|argument| type_of(argument, schema)) == Some(DataType::Int64)
+}
+
+fn checked_window(mut call: Box<WindowFunction>, schema: &DFSchema) -> Transformed<Expr> {
+    let changed = match &call.fun {
+        WindowFunctionDefinition::AggregateUDF(function) => is_sum(function, call.params.distinct, &call.params.args, schema),
+        WindowFunctionDefinition::WindowUDF(_) => false,
+    };
+    if changed {
+        call.fun = WindowFunctionDefinition::AggregateUDF(checked_sum_udaf());
+    }
+    Transformed::new_transformed(Expr::WindowFunction(call), changed)
 }
 
 /// CEIL and FLOOR of a decimal have no digits behind the point.

@@ -11,6 +11,7 @@ use crate::meta::State;
 use crate::plan::context::QueryContext;
 use crate::plan::planner::{local_state, query_state};
 use crate::plan::scalar_subquery::check_scalar_subqueries;
+use crate::plan::semantics::check_unions;
 use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList};
 use datafusion::common::ParamValues;
 use datafusion::execution::SessionState;
@@ -135,6 +136,7 @@ impl Attempt {
             Some(parameters) => plan.with_param_values(parameters)?,
             None => plan,
         };
+        check_unions(&plan)?;
         Ok(check_scalar_subqueries(plan)?)
     }
 

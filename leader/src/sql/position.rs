@@ -57,7 +57,8 @@ fn in_words_of_sql(mut error: Error) -> Error {
         let message = format!("function \"{name}\" does not exist");
         error = Error { message, kind: ErrorKind::UndefinedFunction, ..error };
     } else if let Some(name) = error.message.strip_prefix("table '").and_then(|rest| rest.strip_suffix("' not found")) {
-        let message = format!("relation \"{name}\" does not exist");
+        let own = name.strip_prefix(slipher_common::catalog::DATABASE).and_then(|rest| rest.strip_prefix('.'));
+        let message = format!("relation \"{}\" does not exist", own.unwrap_or(name));
         error = Error { message, kind: ErrorKind::UndefinedTable, ..error };
     }
     error

@@ -92,7 +92,7 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["REFRESH"], "create the table anew with CREATE TABLE ... AS"),
     (&["ATTACH"], "make separate tables for what not everybody may see"),
     (&["DETACH"], "make separate tables for what not everybody may see"),
-    (&["DESC"], "query information_schema.columns"),
+    (&["DESC"], "ask over Flight SQL (GetTables), or read no rows: SELECT * FROM ... LIMIT 0"),
     (&["USE"], "there is one database; set search_path"),
 ];
 
@@ -436,7 +436,7 @@ fn show(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     if let Some(object) = cursor.eat_one_of(&objects) {
         return Err(Error::not_supported(
             format_args!("SHOW {object}"),
-            "query information_schema.tables, information_schema.columns or pg_catalog",
+            "ask over Flight SQL (GetDbSchemas, GetTables); there are no catalog views yet",
         )
         .at(position));
     }
