@@ -16,6 +16,7 @@ use datafusion::common::Statistics;
 use datafusion::common::stats::Precision;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use parquet::arrow::ArrowWriter;
@@ -215,9 +216,11 @@ async fn single_process(data: &Path, runs: usize) -> Measured {
     let meta = Meta::open(&data.join("meta"), MetaOptions::default()).await.unwrap();
     let state = meta.state();
     let runtime = Arc::new(NodeRuntime::open(data.join("node-1"), &NodeOptions::default()).unwrap());
-    let mut config = SessionConfig::new().with_target_partitions(THREADS).with_extension(Arc::new(runtime.handle()));
-    slipher_common::plan::apply_engine_options(config.options_mut());
-    let session = SessionContext::new_with_state(SessionStateBuilder::new().with_config(config).with_default_features().build());
+    let config = SessionConfig::new().with_target_partitions(THREADS).with_extension(Arc::new(runtime.handle()));
+    let rules = slipher_leader::with_filters_in_scans(PhysicalOptimizer::default().rules);
+    let state =
+        SessionStateBuilder::new().with_config(config).with_default_features().with_physical_optimizer_rules(rules).build();
+    let session = SessionContext::new_with_state(state);
     for table in TPCH_TABLES {
         let known = state.table("public", table).unwrap();
         session.register_table(table, Arc::new(SegmentTable::new(known))).unwrap();

@@ -22,8 +22,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::TcpIncoming;
 use tonic::Code;
+use tonic::transport::server::TcpIncoming;
 
 /// How often a node that cannot reach the leader tries again.
 const REGISTER_RETRY_MS: u64 = 500;

@@ -13,4 +13,5 @@ pub mod users;
 pub mod wire;
 
 pub use engine::{Leader, LeaderAddresses, LeaderConfig, generated_password};
+pub use plan::scan_filters::with_filters_in_scans;
 pub use plan::table::table_statistics;

@@ -21,7 +21,7 @@ const ENGINE_RULE: &str = "FilterPushdown";
 pub(crate) struct FilterInScans;
 
 /// `rules` with [`FilterInScans`] in the place of the engine's rule.
-pub(crate) fn with_filters_in_scans(
+pub fn with_filters_in_scans(
     mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>,
 ) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     for rule in &mut rules {
