@@ -6,7 +6,7 @@ pub(crate) mod context;
 pub(crate) mod explain;
 pub(crate) mod planner;
 pub(crate) mod scalar_subquery;
-mod scan_filters;
+pub(crate) mod scan_filters;
 pub(crate) mod semantics;
 pub(crate) mod table;
 mod yielding;
