@@ -220,7 +220,7 @@ async fn single_process(data: &Path, runs: usize) -> Measured {
     let rules = slipher_leader::with_filters_in_scans(PhysicalOptimizer::default().rules);
     let state =
         SessionStateBuilder::new().with_config(config).with_default_features().with_physical_optimizer_rules(rules).build();
-    let session = SessionContext::new_with_state(state);
+    let session = SessionContext::new_with_state(engine);
     for table in TPCH_TABLES {
         let known = state.table("public", table).unwrap();
         session.register_table(table, Arc::new(SegmentTable::new(known))).unwrap();
