@@ -218,7 +218,7 @@ async fn single_process(data: &Path, runs: usize) -> Measured {
     let runtime = Arc::new(NodeRuntime::open(data.join("node-1"), &NodeOptions::default()).unwrap());
     let config = SessionConfig::new().with_target_partitions(THREADS).with_extension(Arc::new(runtime.handle()));
     let rules = slipher_leader::with_filters_in_scans(PhysicalOptimizer::default().rules);
-    let state =
+    let engine =
         SessionStateBuilder::new().with_config(config).with_default_features().with_physical_optimizer_rules(rules).build();
     let session = SessionContext::new_with_state(engine);
     for table in TPCH_TABLES {
