@@ -518,6 +518,11 @@ fn from_message(message: &str) -> Error {
     if let Some(known) = from_known_message(message, &lower) {
         return known;
     }
+    if lower.contains("stream for partition") && lower.contains("already consumed") {
+        // The engine's nested-loop join ran out of memory and would read its build side again, which came over the network.
+        return Error::new(ErrorKind::OutOfMemory, "out of memory: the inner side of a nested-loop join does not fit")
+            .with_hint("join on an equality, let the query touch fewer rows, or raise --query-memory-mib");
+    }
     let kind = if lower.contains("resources exhausted") || lower.contains("failed to allocate additional") {
         ErrorKind::OutOfMemory
     } else if lower.contains("overflow") {

@@ -469,11 +469,12 @@ async fn a_cancelled_statement_ends_on_every_node() {
     let cluster = Cluster::start(2);
     let client = cluster.connect().await;
     prepare(&client).await;
-    // Far longer than any test.
-    let endless = "SELECT count(*) FROM src a JOIN src b ON a.n < b.n JOIN src c ON b.n < c.n";
-    let load =
-        "INSERT INTO by_key SELECT a.n, 1, 'x' FROM src a JOIN src b ON a.n < b.n JOIN src c ON b.n < c.n AND a.n + c.n < 0";
-    let sorted = "SELECT a.n, b.t FROM src a JOIN src b ON a.n < b.n JOIN src c ON b.n < c.n AND a.n + c.n < 0 ORDER BY 1";
+    // Pairs of many rows, none of which is kept: long, but not in memory.
+    let many = "CREATE TABLE many AS SELECT a.n + 20000 * b.n AS n FROM src a, digits b";
+    client.batch_execute(many).await.expect("many rows");
+    let endless = "SELECT count(*) FROM many a JOIN many b ON a.n + b.n < 0";
+    let load = "INSERT INTO by_key SELECT a.n, 1, 'x' FROM many a JOIN many b ON a.n + b.n < 0";
+    let sorted = "SELECT a.n, b.n FROM many a JOIN many b ON a.n + b.n < 0 ORDER BY 1";
     for statement in [endless, load, sorted] {
         let other = cluster.connect().await;
         let cancel = other.cancel_token();

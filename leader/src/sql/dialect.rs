@@ -29,6 +29,11 @@ impl Dialect for SlipherDialect {
         true
     }
 
+    /// PostgreSQL's FILTER (WHERE ...); the engine has it.
+    fn supports_filter_during_aggregation(&self) -> bool {
+        true
+    }
+
     fn is_nested_delimited_identifier_start(&self, ch: char) -> bool {
         REDSHIFT.is_nested_delimited_identifier_start(ch)
     }

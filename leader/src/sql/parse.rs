@@ -305,7 +305,7 @@ pub(super) fn explain_syntax(lexed: &Lexed<'_>, index: usize) -> Error {
             QUERY_KEYWORDS
                 .iter()
                 .copied()
-                .filter(|keyword| *keyword != word && word.len() >= 3 && word.len().abs_diff(keyword.len()) <= 2),
+                .filter(|keyword| *keyword != word && word.len() >= 3 && word.len().abs_diff(keyword.len()) <= 1),
         );
         Some(hint).filter(|hint| !hint.is_empty() && !QUERY_KEYWORDS.contains(&word.as_str()))
     });

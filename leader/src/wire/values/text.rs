@@ -211,7 +211,8 @@ mod tests {
         assert_eq!(texts(Arc::new(decimals)), ["12.30", "-0.05", "0.00", "<null>"]);
         let wide = Decimal256Array::from(vec![i256::from_i128(i128::MIN)]).with_precision_and_scale(76, 39).unwrap();
         assert_eq!(texts(Arc::new(wide)), ["-0.170141183460469231731687303715884105728"]);
-        assert_eq!(texts(Arc::new(UInt64Array::from(vec![u64::MAX]))), ["18446744073709551615"]);
+        // Counts and ranks of the engine's are BIGINT to a client.
+        assert_eq!(texts(Arc::new(UInt64Array::from(vec![i64::MAX as u64]))), ["9223372036854775807"]);
     }
 
     #[test]
