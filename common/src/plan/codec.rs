@@ -4,8 +4,8 @@ use crate::catalog::Table;
 use crate::error::{Error, ErrorKind};
 use crate::ids::{SegmentId, SliceId, TableId, TransactionId};
 use crate::plan::{
-    AssignExec, FileFormat, FileRef, FileScanExec, IdentityFill, OnlyTask0Exec, PacedExec, ScanSource, SegmentRef, SinkSlice,
-    SinkTarget, SliceScanExec, SliceSinkExec, TpchScanExec,
+    AssignExec, FileFormat, FileRef, FileScanExec, IdentityFill, OnlyTask0Exec, ScanSource, SegmentRef, SinkSlice, SinkTarget,
+    SliceScanExec, SliceSinkExec, TpchScanExec,
 };
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::Statistics;
@@ -38,7 +38,6 @@ impl PhysicalExtensionCodec for SlipherCodec {
         let input = || inputs.first().cloned().ok_or_else(|| torn("a node has no input"));
         Ok(match node.kind.ok_or_else(|| torn("an empty node"))? {
             Kind::SliceScan(scan) => Arc::new(decode_scan(&scan, context)?),
-            Kind::Paced(_) => Arc::new(PacedExec::new(input()?)),
             Kind::OnlyTask0(_) => Arc::new(OnlyTask0Exec::new(input()?)),
             Kind::SliceSink(sink) => Arc::new(SliceSinkExec::new(input()?, Arc::new(decode_target(&sink)?))),
             Kind::Assign(assign) => {
@@ -66,8 +65,6 @@ impl PhysicalExtensionCodec for SlipherCodec {
     ) -> Result<()> {
         let kind = if let Some(scan) = node.downcast_ref::<SliceScanExec>() {
             Kind::SliceScan(encode_scan(scan)?)
-        } else if node.is::<PacedExec>() {
-            Kind::Paced(proto::Paced {})
         } else if node.is::<OnlyTask0Exec>() {
             Kind::OnlyTask0(proto::OnlyTask0 {})
         } else if let Some(sink) = node.downcast_ref::<SliceSinkExec>() {

@@ -19,7 +19,7 @@ use datafusion_distributed::{
 };
 use futures::TryStreamExt;
 use slipher_common::Result;
-use slipher_common::plan::{OnlyTask0Exec, PacedExec, SliceScanExec};
+use slipher_common::plan::{OnlyTask0Exec, SliceScanExec};
 use std::sync::Arc;
 
 type Plan = Arc<dyn ExecutionPlan>;
@@ -233,7 +233,6 @@ fn title(plan: &Plan) -> Option<String> {
         || plan.is::<CoalescePartitionsExec>()
         || plan.is::<BroadcastExec>()
         || plan.is::<OnlyTask0Exec>()
-        || plan.is::<PacedExec>()
         || plan.name() == "CooperativeExec"
         || plan.name() == "CoalesceBatchesExec";
     (!silent).then(|| plan.name().trim_end_matches("Exec").to_owned())

@@ -4,10 +4,9 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec};
-use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ReplaceChildrenOptions};
-use slipher_common::plan::PacedExec;
 use std::sync::Arc;
 
 /// Runs last. A join can make endless rows from inputs that were read long ago, so the engine's own rule, which makes leaves yield,
@@ -18,7 +17,6 @@ pub(crate) struct JoinsYield;
 impl PhysicalOptimizerRule for JoinsYield {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         plan.transform_up(|node| {
-            let node = if node.is::<NestedLoopJoinExec>() || node.is::<CrossJoinExec>() { paced(node)? } else { node };
             if node.is::<HashJoinExec>() || node.is::<NestedLoopJoinExec>() || node.is::<CrossJoinExec>() {
                 return Ok(Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>));
             }
@@ -34,13 +32,4 @@ impl PhysicalOptimizerRule for JoinsYield {
     fn schema_check(&self) -> bool {
         true
     }
-}
-
-/// The join with a probe side that pauses.
-fn paced(join: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    let mut children: Vec<_> = join.children().into_iter().map(Arc::clone).collect();
-    if let Some(probe) = children.pop() {
-        children.push(Arc::new(PacedExec::new(probe)));
-    }
-    join.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
 }
