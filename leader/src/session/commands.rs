@@ -66,7 +66,8 @@ pub(super) async fn run(
     }
 }
 
-fn attempt(session: &LeaderSession, collect_metrics: bool) -> Result<Attempt> {
+/// One version, layout and engine session for a statement that loads nothing.
+pub(super) fn attempt(session: &LeaderSession, collect_metrics: bool) -> Result<Attempt> {
     session.shared.runner.attempt(&session.search_path(), TransactionId(Uuid::nil()), collect_metrics)
 }
 
@@ -186,9 +187,9 @@ fn done(tag: &str, notices: Vec<String>) -> Outcome {
 
 /// Catalog changes: each is one record.
 async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
-    let state = session.shared.cluster.meta().state();
     let attempt = attempt(session, false)?;
     let snapshot = &attempt.snapshot;
+    let state = &snapshot.state;
     let (tag, kinds): (&str, Vec<Kind>) = match parsed {
         Parsed::CreateSchema { name, if_not_exists, owner } => {
             let owner = owner.as_ref().map_or_else(|| session.user.clone(), |owner| owner.value.clone());
@@ -253,7 +254,7 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
             format!("user \"{ADMIN_USER}\" cannot be dropped: the cluster needs it"),
         ));
     }
-    let applied = session.shared.cluster.meta().propose(crate::cluster::record(kinds, &state)).await?;
+    let applied = session.shared.cluster.meta().propose(crate::cluster::record(kinds, state)).await?;
     let mut notices = applied.notices;
     notices.extend(session.note_write());
     Ok(done(tag, notices))

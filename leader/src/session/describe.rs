@@ -1,17 +1,16 @@
 //! What is known of a statement before it runs.
 
-use super::commands::{UNKNOWN_PARAMETER_TYPE, output_schema};
+use super::commands::{UNKNOWN_PARAMETER_TYPE, attempt, output_schema};
 use super::leader_session::LeaderSession;
 use super::{Description, Statement};
+use crate::run::Attempt;
 use crate::sql::{InsertSource, InsertSpec, Parsed};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast;
-use slipher_common::ids::TransactionId;
 use slipher_common::{Result, SqlType};
 use std::collections::HashMap;
 use std::sync::Arc;
-use uuid::Uuid;
 
 impl LeaderSession {
     pub(super) async fn description(&self, statement: &Statement, declared: &[Option<SqlType>]) -> Result<Description> {
@@ -20,14 +19,15 @@ impl LeaderSession {
         };
         Ok(match statement.parsed.as_ref() {
             Parsed::Query(query) => {
-                let plan = self.logical(query).await?;
+                let attempt = attempt(self, false)?;
+                let plan = attempt.plan_query(query, None).await?;
                 let parameters = parameter_types(&plan, declared)?;
-                let schema = output_schema(query, &self.row_schema(&plan).await?);
+                let schema = output_schema(query, &row_schema(&attempt, &plan));
                 Description { parameters, rows: Some(schema) }
             }
             Parsed::Insert(spec) => Description { parameters: self.insert_parameters(spec, declared).await?, rows: None },
             Parsed::CreateTableAs { query, .. } => {
-                let plan = self.logical(query).await?;
+                let plan = attempt(self, false)?.plan_query(query, None).await?;
                 Description { parameters: parameter_types(&plan, declared)?, rows: None }
             }
             Parsed::Explain { .. } => Description { parameters: given(declared), rows: Some(text(&["QUERY PLAN"])) },
@@ -39,24 +39,9 @@ impl LeaderSession {
         })
     }
 
-    async fn logical(&self, query: &ast::Statement) -> Result<LogicalPlan> {
-        let attempt = self.shared.runner.attempt(&self.search_path(), TransactionId(Uuid::nil()), false)?;
-        attempt.plan_query(query, None).await
-    }
-
-    /// The schema of the rows as they will come: types are settled by the optimizer.
-    async fn row_schema(&self, plan: &LogicalPlan) -> Result<SchemaRef> {
-        let attempt = self.shared.runner.attempt(&self.search_path(), TransactionId(Uuid::nil()), false)?;
-        match attempt.session.optimize(plan) {
-            Ok(optimized) => Ok(Arc::clone(optimized.schema().inner())),
-            // A parameter whose type only its value will tell.
-            Err(_) => Ok(Arc::clone(plan.schema().inner())),
-        }
-    }
-
     /// `VALUES ($1, ...)` takes the types of the columns it fills.
     async fn insert_parameters(&self, spec: &InsertSpec, declared: &[Option<SqlType>]) -> Result<Vec<SqlType>> {
-        let attempt = self.shared.runner.attempt(&self.search_path(), TransactionId(Uuid::nil()), false)?;
+        let attempt = attempt(self, false)?;
         let schema = spec.table.schema.as_ref().map(|schema| schema.value.as_str());
         let table = Arc::clone(&attempt.snapshot.resolve(schema, &spec.table.name.value)?.table);
         let InsertSource::Query(query) = &spec.source else {
@@ -88,6 +73,15 @@ impl LeaderSession {
             }
         }
         Ok(types)
+    }
+}
+
+/// The schema of the rows as they will come: types are settled by the optimizer.
+fn row_schema(attempt: &Attempt, plan: &LogicalPlan) -> SchemaRef {
+    match attempt.session.optimize(plan) {
+        Ok(optimized) => Arc::clone(optimized.schema().inner()),
+        // A parameter whose type only its value will tell.
+        Err(_) => Arc::clone(plan.schema().inner()),
     }
 }
 
