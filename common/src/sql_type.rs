@@ -150,11 +150,6 @@ impl SqlType {
         })
     }
 
-    /// Whether values can be a DISTKEY and hash to a slice.
-    pub fn can_distribute(self) -> bool {
-        true
-    }
-
     /// The frozen form.
     pub fn to_proto(self) -> proto::Type {
         use proto::TypeKind as Kind;

@@ -167,12 +167,6 @@ impl TableAttributes {
         let key = match &self.dist_key {
             Some(name) => {
                 let column = find(columns, name, "DISTKEY")?;
-                if !column.sql_type.can_distribute() {
-                    return Err(contradiction(
-                        format!("column \"{name}\" of type {} cannot be a DISTKEY", column.sql_type),
-                        name.position,
-                    ));
-                }
                 Some((column.id, name.position))
             }
             None => None,
