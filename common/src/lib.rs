@@ -11,6 +11,7 @@ pub mod ids;
 pub mod manifest;
 pub mod placement;
 pub mod plan;
+pub mod selectivity;
 pub mod single_value;
 pub mod sql_type;
 pub mod statistics;

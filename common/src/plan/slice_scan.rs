@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::ids::TableId;
 use crate::plan::{LaneScan, RuntimeHandle, SegmentRef};
+use crate::selectivity::{selectivity_of_all, table_estimate};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -252,6 +253,15 @@ impl ExecutionPlan for SliceScanExec {
             Statistics { num_rows: all.num_rows, total_byte_size: Precision::Absent, column_statistics: columns };
         if !self.predicates.is_empty() || self.limit.is_some() || args.partition().is_some() {
             statistics = statistics.to_inexact();
+        }
+        if !self.predicates.is_empty()
+            && let Some((rows, columns)) = table_estimate(all)
+        {
+            let rows = (rows * selectivity_of_all(&self.predicates, &columns)).ceil() as usize;
+            statistics.num_rows = Precision::Inexact(rows);
+            for column in &mut statistics.column_statistics {
+                column.distinct_count = column.distinct_count.map(|count| count.min(rows));
+            }
         }
         if args.partition().is_some() {
             let share = self.lanes * self.source.tasks.len().max(1);

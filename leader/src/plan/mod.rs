@@ -4,6 +4,7 @@ pub(crate) mod align;
 mod all_tables;
 pub(crate) mod context;
 pub(crate) mod explain;
+mod join_order;
 pub(crate) mod planner;
 pub(crate) mod scalar_subquery;
 pub(crate) mod scan_filters;

@@ -3,7 +3,8 @@
 use crate::plan::align::align;
 use crate::plan::all_tables::JoinAllTablesLocally;
 use crate::plan::context::QueryContext;
-use crate::plan::scan_filters::with_filters_in_scans;
+use crate::plan::join_order::JoinOrder;
+use crate::plan::scan_filters::{JOIN_SELECTION, with_filters_in_scans};
 use crate::plan::yielding::JoinsYield;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
@@ -79,7 +80,7 @@ pub(crate) fn query_state(
     let tasks = query.layout.tasks();
     let config = engine_config(query.layout.lanes).with_extension(Arc::clone(&query));
     let mut rules = with_filters_in_scans(PhysicalOptimizer::default().rules);
-    let after_selection = rules.iter().position(|rule| rule.name() == "join_selection").map_or(rules.len(), |index| index + 1);
+    let after_selection = rules.iter().position(|rule| rule.name() == JOIN_SELECTION).map_or(rules.len(), |index| index + 1);
     rules.insert(after_selection, Arc::new(JoinAllTablesLocally));
     rules.push(Arc::new(JoinsYield));
     let routing = Arc::clone(&query);
@@ -88,6 +89,7 @@ pub(crate) fn query_state(
         .with_runtime_env(runtime)
         .with_default_features()
         .with_physical_optimizer_rules(rules)
+        .with_optimizer_rule(Arc::new(JoinOrder))
         .with_query_planner(Arc::new(SlicePlanner))
         .with_distributed_planner()
         .with_distributed_user_codec(SlipherCodec)

@@ -13,6 +13,9 @@ use std::sync::Arc;
 /// The engine's rule of the same purpose.
 const ENGINE_RULE: &str = "FilterPushdown";
 
+/// The engine's rule that chooses build sides.
+pub(crate) const JOIN_SELECTION: &str = "join_selection";
+
 /// Moves a filter into the scan directly below it. The logical optimizer has brought it there already.
 ///
 /// It stands in for the engine's own rule, which takes filters through projections, joins and unions and finds their columns there
@@ -20,15 +23,14 @@ const ENGINE_RULE: &str = "FilterPushdown";
 #[derive(Debug)]
 pub(crate) struct FilterInScans;
 
-/// `rules` with [`FilterInScans`] in the place of the engine's rule.
+/// `rules` with [`FilterInScans`] instead of the engine's rule.
 pub fn with_filters_in_scans(
     mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>,
 ) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    for rule in &mut rules {
-        if rule.name() == ENGINE_RULE {
-            *rule = Arc::new(FilterInScans);
-        }
-    }
+    rules.retain(|rule| rule.name() != ENGINE_RULE);
+    // Before sides of joins are chosen: a scan knows better than the engine how many rows pass its filters.
+    let selection = rules.iter().position(|rule| rule.name() == JOIN_SELECTION).unwrap_or(0);
+    rules.insert(selection, Arc::new(FilterInScans));
     rules
 }
 
@@ -88,5 +90,7 @@ mod tests {
         let names: Vec<&str> = rules.iter().map(|rule| rule.name()).collect();
         assert_eq!(names.iter().filter(|name| **name == "filter_in_scans").count(), 1, "{names:?}");
         assert!(!names.contains(&ENGINE_RULE), "{names:?}");
+        let at = |wanted: &str| names.iter().position(|name| *name == wanted);
+        assert!(at("filter_in_scans") < at(JOIN_SELECTION) && at(JOIN_SELECTION).is_some(), "{names:?}");
     }
 }
