@@ -1,7 +1,7 @@
 //! A compute node as a server: the worker service that executes fragments and the node's own service, on one port.
 
 use crate::runtime::{NodeOptions, NodeRuntime};
-use crate::service::{QueryHandle, QueryRegistry};
+use crate::service::{QueryHandle, QueryRegistry, stoppable_joins};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -139,7 +139,11 @@ fn fragment_session(
     }
     builder.scalar_functions().get_or_insert_default().extend(std::iter::once(bucket_token_udf()));
     builder.aggregate_functions().get_or_insert_default().extend([single_value_udaf(), checked_sum_udaf()]);
-    let mut state = builder.with_distributed_user_codec(SlipherCodec).with_distributed_channel_resolver(channels.clone()).build();
+    let mut state = builder
+        .with_distributed_user_codec(SlipherCodec)
+        .with_distributed_channel_resolver(channels.clone())
+        .with_distributed_worker_plan_rewrite_handler(stoppable_joins)
+        .build();
     slipher_common::functions::register(&mut state)?;
     Ok(state)
 }

@@ -5,6 +5,7 @@ mod codec;
 mod file_scan;
 mod only_task0;
 mod runtime;
+mod slice_metrics;
 mod slice_scan;
 mod slice_sink;
 

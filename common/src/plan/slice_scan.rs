@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::ids::TableId;
+use crate::plan::slice_metrics::{is_analyzed, slice_by_slice};
 use crate::plan::{LaneScan, RuntimeHandle, SegmentRef};
 use crate::selectivity::{selectivity_of_all, table_estimate};
 use arrow::datatypes::SchemaRef;
@@ -228,7 +229,11 @@ impl ExecutionPlan for SliceScanExec {
             segments: task.get(partition).cloned().unwrap_or_default(),
             limit: self.limit,
         };
-        let stream = RuntimeHandle::of(&context)?.scan(lane, Arc::clone(&context))?;
+        let stream = if is_analyzed(context.session_config().options()) {
+            slice_by_slice(lane, context, &self.metrics, partition)?
+        } else {
+            RuntimeHandle::of(&context)?.scan(lane, Arc::clone(&context))?
+        };
         let baseline = BaselineMetrics::new(&self.metrics, partition);
         let counted = stream.inspect(move |batch| {
             if let Ok(batch) = batch {

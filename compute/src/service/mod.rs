@@ -1,11 +1,13 @@
 //! The compute node's own gRPC service: liveness, segment transfer, sweeping, cancelling.
 
 mod queries;
+mod stopping;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use queries::{QueryHandle, QueryRegistry, RunningQuery};
 pub(crate) use queries::{cancelled, until_cancelled};
+pub(crate) use stopping::stoppable_joins;
 
 use crate::replicate::CHUNK_BYTES;
 use crate::store::{IncomingSegment, Store, other_cluster};

@@ -1,5 +1,7 @@
 //! Random queries over the tables of `world`.
 
+mod regions;
+
 use super::world::{TableSpec, tables};
 use rand::Rng;
 use rand::rngs::StdRng;
