@@ -41,6 +41,8 @@ pub enum ErrorKind {
     CardinalityViolation,
     /// 23502: NULL in a NOT NULL column.
     NotNullViolation,
+    /// 25006: a change in a READ ONLY transaction.
+    ReadOnlyTransaction,
     /// 25P02: the transaction is aborted.
     FailedTransaction,
     /// 26000: no prepared statement of that name.
@@ -145,6 +147,7 @@ impl ErrorKind {
             InvalidParameter => "22023",
             CardinalityViolation => "21000",
             NotNullViolation => "23502",
+            ReadOnlyTransaction => "25006",
             FailedTransaction => "25P02",
             InvalidStatementName => "26000",
             InvalidAuthorization => "28000",

@@ -4,6 +4,7 @@ use super::harness::{Cluster, PASSWORD};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use tokio_postgres::error::SqlState;
 
 /// The clients, in versions that the scripts were written for.
 const PACKAGES: &[&str] =
@@ -55,4 +56,19 @@ async fn psycopg2_works() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_adbc_driver_works() {
     run_script("flight_sql.py", |cluster| cluster.flight_port).await;
+}
+
+/// SQL's DEALLOCATE closes what the protocol prepared.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deallocate_closes_prepared_statements() {
+    let cluster = Cluster::start(1);
+    let client = cluster.connect().await;
+    let statement = client.prepare("SELECT $1::int + 1").await.expect("preparing");
+    let row = client.query_one(&statement, &[&41]).await.expect("running");
+    assert_eq!(row.get::<_, i64>(0), 42);
+    let unknown = client.batch_execute("DEALLOCATE nobody").await.expect_err("an unknown name");
+    assert_eq!(unknown.code(), Some(&SqlState::INVALID_SQL_STATEMENT_NAME), "{unknown:?}");
+    client.batch_execute("DEALLOCATE ALL").await.expect("closing all");
+    let gone = client.query_one(&statement, &[&41]).await.expect_err("a closed statement");
+    assert_eq!(gone.code(), Some(&SqlState::INVALID_SQL_STATEMENT_NAME), "{gone:?}");
 }

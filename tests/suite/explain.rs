@@ -2,6 +2,8 @@
 
 use crate::harness::{Cluster, rows};
 use crate::tpch;
+use slipher_common::tpch::tpch_query;
+use std::collections::BTreeSet;
 use tokio_postgres::Client;
 
 async fn plan(client: &Client, sql: &str) -> String {
@@ -84,4 +86,57 @@ async fn what_lies_by_its_key_is_grouped_and_loaded_in_place() {
         let plan = plan(&client, sql).await;
         assert_eq!(shuffles(&plan), moved, "{sql}\n{plan}");
     }
+}
+
+/// Plans as users see them, one file each in `snapshots`: what moves in each kind of join, and in which order tables are joined.
+#[tokio::test(flavor = "multi_thread")]
+async fn plans_are_as_they_were_reviewed() {
+    let (_cluster, client) = warehouse().await;
+    let cases: &[(&str, &str)] = &[
+        ("co_located", LINES_OF_ORDERS),
+        ("one_sided", "SELECT c_mktsegment, count(*) FROM orders JOIN customer ON o_custkey = c_custkey GROUP BY c_mktsegment"),
+        ("broadcast", "SELECT o_orderkey, name FROM orders JOIN small ON o_custkey = k WHERE o_totalprice > 100000"),
+        (
+            "all",
+            "SELECT n_name, count(*) FROM customer JOIN nation ON c_nationkey = n_nationkey GROUP BY n_name ORDER BY 2 DESC LIMIT 3",
+        ),
+        // The small tables first, though they come last in FROM.
+        ("join_order", tpch_query(5)),
+        // lineitem is grouped for the parts that are asked for only.
+        ("spared_groups", tpch_query(17)),
+        // The semi join on orders comes before orders are joined.
+        ("semi_join", tpch_query(18)),
+    ];
+    for (name, sql) in cases {
+        insta::assert_snapshot!(*name, plan(&client, sql.trim().trim_end_matches(';')).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_analyze_tells_of_each_stage_and_slice() {
+    let (_cluster, client) = warehouse().await;
+    let lines = plan(&client, "ANALYZE SELECT count(*) FROM lineitem JOIN orders ON l_orderkey = o_orderkey").await;
+    let scanned = |table: &str| -> u64 {
+        let scans = lines.lines().filter(|line| line.contains(&format!("SliceScanExec: table=public.{table},")));
+        scans
+            .flat_map(|line| line.split(", "))
+            .filter(|part| part.contains("_rows={") && part.starts_with("slice_"))
+            .map(rows_of)
+            .sum()
+    };
+    let slices: BTreeSet<&str> = lines
+        .split([' ', '['])
+        .filter_map(|word| word.strip_prefix("slice_")?.split_once("_time={").map(|(slice, _)| slice))
+        .collect();
+    assert_eq!(slices.into_iter().collect::<Vec<_>>(), ["0", "1", "2", "3", "4"], "{lines}");
+    assert_eq!(scanned("orders"), 1500, "{lines}");
+    for wanted in ["Stage 1", "bytes_transferred=", "Rows: 1 ", "slice_0_bytes={"] {
+        assert!(lines.contains(wanted), "{wanted}\n{lines}");
+    }
+}
+
+/// The number in `slice_3_rows={1:310}]`.
+fn rows_of(metric: &str) -> u64 {
+    let digits: String = metric.rsplit(':').next().unwrap_or_default().chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or_else(|_| panic!("{metric}"))
 }

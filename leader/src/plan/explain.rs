@@ -1,4 +1,4 @@
-//! EXPLAIN: the plan in Redshift's words, with what each join moved; EXPLAIN ANALYZE: rows, time and bytes per stage and task.
+//! EXPLAIN: the plan in Redshift's words, with what each join moved; EXPLAIN ANALYZE: rows, time and bytes per stage, task and slice.
 
 use crate::run::{Attempt, Runner};
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
@@ -287,7 +287,7 @@ fn details(plan: &Plan) -> Vec<String> {
 /// Estimated rows and width. The cost is the number of rows below and including the node: good for comparing plans, no time.
 fn cost(plan: &Plan) -> String {
     let rows = estimated_rows(plan);
-    let below: f64 = inputs(plan).iter().map(total_rows).sum();
+    let below = inputs(plan).iter().map(total_rows).fold(0.0, |sum, rows| sum + rows);
     let width: usize = plan.schema().fields().iter().map(|field| field.data_type().primitive_width().unwrap_or(32)).sum();
     format!("cost={below:.2}..{:.2} rows={rows:.0} width={width}", below + rows)
 }
@@ -304,5 +304,5 @@ fn estimated_rows(plan: &Plan) -> f64 {
 
 fn total_rows(plan: &Plan) -> f64 {
     let plan = leaf(plan);
-    estimated_rows(plan) + inputs(plan).iter().map(total_rows).sum::<f64>()
+    inputs(plan).iter().map(total_rows).fold(estimated_rows(plan), |sum, rows| sum + rows)
 }

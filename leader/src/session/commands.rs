@@ -5,7 +5,7 @@ use super::leader_session::{Block, LeaderSession};
 use crate::load;
 use crate::plan::explain;
 use crate::run::{Attempt, guarded};
-use crate::sql::{Parsed, Password, UserSpec};
+use crate::sql::{Parsed, Password, QualifiedName, UserSpec};
 use crate::users::new_verifier;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -211,7 +211,7 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
             let create = proto::CreateTable { table: Some(table.to_proto()), if_not_exists: spec.if_not_exists };
             ("CREATE TABLE", vec![Kind::CreateTable(create)])
         }
-        Parsed::DropTable { tables, if_exists, cascade: _ } => {
+        Parsed::DropTable { tables, if_exists } => {
             let mut drops = Vec::new();
             let mut notices = Vec::new();
             for name in tables {
@@ -300,11 +300,37 @@ fn put_user(session: &LeaderSession, spec: &UserSpec, create: bool) -> Result<Ki
     }))
 }
 
+/// 42P01 if the table that is named is not there.
+fn check_table(session: &LeaderSession, table: Option<&QualifiedName>) -> Result<()> {
+    let Some(name) = table else { return Ok(()) };
+    let schema = name.schema.as_ref().map(|schema| schema.value.as_str());
+    let attempt = attempt(session, false)?;
+    attempt.snapshot.resolve(schema, &name.name.value).map(|_| ()).map_err(|error| error.at(name.name.position))
+}
+
+/// SET LOCAL: until the transaction ends.
+fn set_local(session: &LeaderSession, name: &str, value: &str) -> Result<Outcome> {
+    if *session.block.lock() == Block::None {
+        return Ok(done("SET", vec!["SET LOCAL can only be used in transaction blocks".to_owned()]));
+    }
+    let mut settings = session.settings.lock();
+    let before = settings.get(name);
+    settings.set(name, value)?;
+    let mut local = session.local_settings.lock();
+    if !local.iter().any(|(known, _)| known == name) {
+        local.push((name.to_owned(), before));
+    }
+    Ok(done("SET", Vec::new()))
+}
+
 /// Statements about the session itself.
 fn control(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
     match parsed {
-        Parsed::Set { name, value, local: _ } => {
+        Parsed::Set { name, value, local: true } => set_local(session, name, value),
+        Parsed::Set { name, value, local: false } => {
             session.settings.lock().set(name, value)?;
+            // What the session sets outlives the block, whatever SET LOCAL said before.
+            session.local_settings.lock().retain(|(local, _)| local != name);
             Ok(done("SET", Vec::new()))
         }
         Parsed::Reset { name } => {
@@ -312,15 +338,16 @@ fn control(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
             Ok(done("RESET", Vec::new()))
         }
         Parsed::Show { name } => show(session, name),
-        Parsed::Begin { .. } => {
+        Parsed::Begin { read_only } => {
             let mut block = session.block.lock();
             if *block == Block::None {
-                *block = Block::Open { wrote: false };
+                *block = Block::Open { wrote: false, read_only: *read_only };
                 return Ok(done("BEGIN", Vec::new()));
             }
             Ok(done("BEGIN", vec!["there is already a transaction in progress".to_owned()]))
         }
         Parsed::Commit => {
+            session.end_local_settings();
             let ended = std::mem::replace(&mut *session.block.lock(), Block::None);
             Ok(match ended {
                 Block::None => done("COMMIT", vec!["there is no transaction in progress".to_owned()]),
@@ -329,7 +356,8 @@ fn control(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
             })
         }
         Parsed::Rollback => roll_back(session),
-        Parsed::Analyze { .. } => {
+        Parsed::Analyze { table } => {
+            check_table(session, table.as_ref())?;
             Ok(done("ANALYZE", vec!["statistics are kept by every load; nothing was left to do".to_owned()]))
         }
         Parsed::Deallocate { .. } => Ok(done("DEALLOCATE", Vec::new())),
@@ -337,7 +365,8 @@ fn control(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
             session.settings.lock().reset(None)?;
             Ok(done("DISCARD ALL", Vec::new()))
         }
-        Parsed::Vacuum { .. } => {
+        Parsed::Vacuum { table } => {
+            check_table(session, table.as_ref())?;
             Err(Error::not_supported("VACUUM", "loads sort their rows; there are no deleted rows to reclaim yet"))
         }
         Parsed::Refused(error) => Err(error.as_ref().clone()),
@@ -346,11 +375,12 @@ fn control(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
 }
 
 fn roll_back(session: &LeaderSession) -> Result<Outcome> {
+    session.end_local_settings();
     let ended = std::mem::replace(&mut *session.block.lock(), Block::None);
     match ended {
         Block::None => Ok(done("ROLLBACK", vec!["there is no transaction in progress".to_owned()])),
-        Block::Open { wrote: false } | Block::Failed { wrote: false } => Ok(done("ROLLBACK", Vec::new())),
-        Block::Open { wrote: true } | Block::Failed { wrote: true } => Err(Error::not_supported(
+        Block::Open { wrote: false, .. } | Block::Failed { wrote: false } => Ok(done("ROLLBACK", Vec::new())),
+        Block::Open { wrote: true, .. } | Block::Failed { wrote: true } => Err(Error::not_supported(
             "rolling back changes",
             "each statement was committed when it ran: undo it with another statement",
         )),

@@ -6,8 +6,10 @@ use super::{Description, Statement};
 use crate::run::Attempt;
 use crate::sql::{InsertSource, InsertSpec, Parsed};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::sqlparser::ast;
+use slipher_common::functions::ROUND_TO_WHOLE;
 use slipher_common::{Result, SqlType};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -99,9 +101,43 @@ fn given(declared: &[Option<SqlType>]) -> Vec<SqlType> {
     declared.iter().map(|known| known.unwrap_or(UNKNOWN_PARAMETER_TYPE)).collect()
 }
 
+/// The types of parameters that stand in a cast: `$1::int` is an integer.
+fn cast_parameters(plan: &LogicalPlan) -> Result<HashMap<String, DataType>> {
+    let mut types = HashMap::new();
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expression| {
+            expression.apply(|inner| {
+                let cast = match inner {
+                    Expr::Cast(cast) => Some((&cast.expr, &cast.field)),
+                    Expr::TryCast(cast) => Some((&cast.expr, &cast.field)),
+                    _ => None,
+                };
+                if let Some((operand, field)) = cast
+                    && let Expr::Placeholder(placeholder) = rounded(operand)
+                {
+                    types.entry(placeholder.id.clone()).or_insert_with(|| field.data_type().clone());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(types)
+}
+
+/// What a cast to a whole number rounds first, or the operand itself.
+fn rounded(operand: &Expr) -> &Expr {
+    match operand {
+        Expr::ScalarFunction(call) if call.name() == ROUND_TO_WHOLE => call.args.first().unwrap_or(operand),
+        other => other,
+    }
+}
+
 /// Declared types first, then what the plan says, then text.
 fn parameter_types(plan: &LogicalPlan, declared: &[Option<SqlType>]) -> Result<Vec<SqlType>> {
-    let inferred = plan.get_parameter_types()?;
+    let mut inferred = plan.get_parameter_types()?;
+    for (name, data_type) in cast_parameters(plan)? {
+        inferred.entry(name).and_modify(|known| *known = known.take().or(Some(data_type.clone()))).or_insert(Some(data_type));
+    }
     let numbers = inferred.keys().filter_map(|name| name.strip_prefix('$')?.parse::<usize>().ok());
     let count = numbers.max().unwrap_or(0).max(declared.len());
     let mut types = Vec::with_capacity(count);

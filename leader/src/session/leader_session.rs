@@ -23,7 +23,7 @@ pub(super) enum Block {
     /// Each statement for itself.
     None,
     /// After BEGIN. `wrote`: a statement in it changed something, which is committed already.
-    Open { wrote: bool },
+    Open { wrote: bool, read_only: bool },
     /// After an error in a block.
     Failed { wrote: bool },
 }
@@ -33,6 +33,8 @@ pub(crate) struct LeaderSession {
     pub(super) shared: Arc<Shared>,
     pub(super) user: String,
     pub(super) settings: Mutex<Settings>,
+    /// What SET LOCAL replaced, for the end of the block.
+    pub(super) local_settings: Mutex<Vec<(String, Option<String>)>>,
     pub(super) block: Mutex<Block>,
     running: Mutex<Option<CancellationToken>>,
     one_at_a_time: tokio::sync::Mutex<()>,
@@ -53,6 +55,7 @@ impl LeaderSession {
             shared,
             user: user.to_owned(),
             settings: Mutex::new(settings),
+            local_settings: Mutex::new(Vec::new()),
             block: Mutex::new(Block::None),
             running: Mutex::new(None),
             one_at_a_time: tokio::sync::Mutex::new(()),
@@ -86,13 +89,31 @@ impl LeaderSession {
             let message = "current transaction is aborted, commands ignored until end of transaction block";
             return Err(Error::new(ErrorKind::FailedTransaction, message));
         }
+        if let (Block::Open { read_only: true, .. }, Some(command)) = (*self.block.lock(), parsed.change()) {
+            let message = format!("cannot execute {command} in a read-only transaction");
+            return Err(Error::new(ErrorKind::ReadOnlyTransaction, message));
+        }
         Ok(())
     }
 
     fn fail_block(&self) {
         let mut block = self.block.lock();
-        if let Block::Open { wrote } = *block {
+        if let Block::Open { wrote, .. } = *block {
             *block = Block::Failed { wrote };
+        }
+    }
+
+    /// Undoes SET LOCAL.
+    pub(super) fn end_local_settings(&self) {
+        let mut settings = self.settings.lock();
+        for (name, before) in self.local_settings.lock().drain(..) {
+            let undone = match before {
+                Some(value) => settings.set(&name, &value),
+                None => settings.reset(Some(&name)),
+            };
+            if let Err(error) = undone {
+                tracing::warn!(%error, setting = name, "a setting of before the transaction does not come back");
+            }
         }
     }
 
@@ -102,7 +123,7 @@ impl LeaderSession {
         match *block {
             Block::None => Vec::new(),
             _ => {
-                *block = Block::Open { wrote: true };
+                *block = Block::Open { wrote: true, read_only: false };
                 vec!["this statement is committed: transaction blocks do not hold changes back yet".to_owned()]
             }
         }

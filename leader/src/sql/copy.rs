@@ -24,6 +24,7 @@ pub(crate) struct CopySpec {
     /// What the files hold.
     pub format: CopyFormat,
     /// What opens an object store.
+    #[cfg_attr(not(test), expect(dead_code, reason = "files below the load directory need none; a notice says so"))]
     pub access: Access,
     /// For the client: options that have no effect here.
     pub notices: Vec<String>,

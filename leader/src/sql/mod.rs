@@ -4,9 +4,6 @@
 //! [`position`] points errors of the engine back into the text. Positions count characters from 1 within the
 //! statement's own text; whoever answers a client adds the statement's offset.
 
-// The session, which executes these, is written beside this module.
-#![allow(dead_code, unused_imports, reason = "the session uses them")]
-
 pub(crate) mod copy;
 mod copy_options;
 pub(crate) mod create_table;
@@ -82,8 +79,6 @@ pub(crate) enum Parsed {
         tables: Vec<QualifiedName>,
         /// No error when one is missing.
         if_exists: bool,
-        /// With what depends on them.
-        cascade: bool,
     },
     /// INSERT.
     Insert(Box<InsertSpec>),
@@ -182,6 +177,27 @@ impl fmt::Debug for Password {
         f.write_str(match self {
             Self::Plain(_) => "Plain(..)",
             Self::Disabled => "Disabled",
+        })
+    }
+}
+
+impl Parsed {
+    /// What the statement changes data or definitions with; None for one that only reads or is about the session.
+    pub(crate) fn change(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Insert(_) => "INSERT",
+            Self::Copy(_) => "COPY",
+            Self::Truncate { .. } => "TRUNCATE TABLE",
+            Self::CreateTable(_) => "CREATE TABLE",
+            Self::CreateTableAs { .. } => "CREATE TABLE AS",
+            Self::DropTable { .. } => "DROP TABLE",
+            Self::CreateSchema { .. } => "CREATE SCHEMA",
+            Self::DropSchema { .. } => "DROP SCHEMA",
+            Self::CreateUser(_) => "CREATE USER",
+            Self::AlterUser(_) => "ALTER USER",
+            Self::DropUser { .. } => "DROP USER",
+            Self::Explain { analyze: true, inner, .. } => return inner.change(),
+            _ => return None,
         })
     }
 }

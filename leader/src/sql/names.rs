@@ -190,13 +190,6 @@ pub(crate) fn is_reserved(word: &str) -> bool {
     RESERVED.binary_search(&word.to_ascii_lowercase().as_str()).is_ok()
 }
 
-/// A name as SQL text: in quotes where it needs them.
-pub(crate) fn quote(name: &str) -> String {
-    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '$');
-    if plain && !is_reserved(name) { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,14 +198,6 @@ mod tests {
     fn reserved_words_are_sorted_and_found() {
         assert!(RESERVED.is_sorted());
         assert!(is_reserved("Select") && !is_reserved("month"));
-    }
-
-    #[test]
-    fn names_are_quoted_where_they_must() {
-        assert_eq!(quote("a_1"), "a_1");
-        assert_eq!(quote("Order"), "\"Order\"");
-        assert_eq!(quote("order"), "\"order\"");
-        assert_eq!(quote("a\"b"), "\"a\"\"b\"");
     }
 
     #[test]

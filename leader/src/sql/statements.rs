@@ -211,8 +211,9 @@ fn drop_table(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     while cursor.eat_token(&Token::Comma) {
         tables.push(cursor.qualified_name("a table")?);
     }
-    let cascade = cursor.eat_one_of(&["CASCADE", "RESTRICT"]) == Some("CASCADE");
-    Ok(Parsed::DropTable { tables, if_exists, cascade })
+    // Nothing depends on a table yet, so both mean the same.
+    cursor.eat_one_of(&["CASCADE", "RESTRICT"]);
+    Ok(Parsed::DropTable { tables, if_exists })
 }
 
 fn user(cursor: &mut Cursor<'_>, creating: bool) -> Result<UserSpec> {

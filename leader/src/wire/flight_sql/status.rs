@@ -79,7 +79,7 @@ fn code(kind: ErrorKind) -> Code {
         | DuplicateColumn
         | Config => Code::InvalidArgument,
         StringTooLong | NumericOutOfRange | DatetimeOutOfRange => Code::OutOfRange,
-        NotNullViolation | FailedTransaction | DependentObjects => Code::FailedPrecondition,
+        NotNullViolation | FailedTransaction | ReadOnlyTransaction | DependentObjects => Code::FailedPrecondition,
         InvalidAuthorization | InvalidPassword => Code::Unauthenticated,
         InsufficientPrivilege => Code::PermissionDenied,
         InvalidStatementName | InvalidCursorName | UndefinedDatabase | UndefinedSchema | UndefinedColumn | UndefinedObject

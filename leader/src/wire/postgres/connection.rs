@@ -178,7 +178,10 @@ impl Connection {
                 let (count, _) = cursor.send(&mut self.socket, 0).await?;
                 send_rows_tag(&mut self.socket, tag, count)?;
             }
-            Outcome::Done { tag, notices, .. } => send_done(&mut self.socket, tag, &notices)?,
+            Outcome::Done { tag, notices, .. } => {
+                self.extended.deallocate(&statement.parsed)?;
+                send_done(&mut self.socket, tag, &notices)?;
+            }
         }
         self.socket.flush_if_full().await
     }

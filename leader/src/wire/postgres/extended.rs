@@ -7,6 +7,7 @@ use super::oid;
 use super::parameters::{self, ParameterType};
 use super::rows::{RowCursor, RowShape};
 use crate::session::{Description, Outcome, Statement};
+use crate::sql::Parsed;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use pgwire::messages::data::{NoData, ParameterDescription};
@@ -86,6 +87,23 @@ impl Extended {
     pub fn end_cycle(&mut self, status: u8) {
         self.cycle += 1;
         self.end_transaction_unless_open(status);
+    }
+
+    /// DEALLOCATE and DISCARD ALL: this connection keeps the prepared statements, not the session.
+    pub fn deallocate(&mut self, parsed: &Parsed) -> Result<()> {
+        match parsed {
+            Parsed::Deallocate { name: Some(name) } => {
+                let closed = self.prepared(&name.value)?;
+                self.statements.remove(&name.value);
+                self.portals.retain(|_, portal| !Arc::ptr_eq(&portal.prepared, &closed));
+            }
+            Parsed::Deallocate { name: None } | Parsed::Discard => {
+                self.statements.clear();
+                self.portals.clear();
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     fn prepared(&self, name: &str) -> Result<Arc<Prepared>> {
@@ -256,6 +274,7 @@ impl Connection {
             let values = std::mem::take(values);
             match self.socket.during(self.session.execute(statement, values)).await?? {
                 Outcome::Done { tag, notices, .. } => {
+                    self.extended.deallocate(&statement.parsed)?;
                     portal.state = PortalState::Ended(None);
                     return Ok(send_done(&mut self.socket, tag, &notices)?);
                 }
