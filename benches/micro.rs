@@ -166,6 +166,7 @@ fn planning(criterion: &mut Criterion) {
         load_dir: None,
         memory_bytes: 1 << 30,
         broadcast_rows_max: usize::MAX,
+        direct_rows_min: usize::MAX,
         sweep_interval: std::time::Duration::from_secs(60),
     };
     let (leader, _node) = runtime.block_on(async {
@@ -174,6 +175,8 @@ fn planning(criterion: &mut Criterion) {
             data_dir: dir.path().join("node"),
             listen: any,
             advertise: None,
+            flight_listen: any,
+            flight_advertise: None,
             leader: format!("http://{}", leader.addresses().internal),
             name: "bench".to_owned(),
             options: NodeOptions::default(),

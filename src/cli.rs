@@ -124,6 +124,9 @@ pub struct LeaderOptions {
     /// A join's side of at most so many estimated rows is copied to every node rather than shuffled [default: 131072].
     #[arg(long, env = "SLIPHER_BROADCAST_ROWS_MAX", value_name = "ROWS")]
     pub broadcast_rows_max: Option<usize>,
+    /// Flight SQL clients fetch results of at least so many estimated rows straight from the compute nodes [default: 100000].
+    #[arg(long, env = "SLIPHER_DIRECT_ROWS_MIN", value_name = "ROWS")]
+    pub direct_rows_min: Option<usize>,
     /// How often files of failed loads are looked for, and how old they must be, in seconds [default: 60].
     #[arg(long, env = "SLIPHER_SWEEP_SECONDS", value_name = "SECONDS")]
     pub sweep_seconds: Option<u64>,
@@ -147,6 +150,7 @@ impl LeaderOptions {
             load_dir,
             leader_memory_mib,
             broadcast_rows_max,
+            direct_rows_min,
             sweep_seconds
         );
         self
@@ -168,6 +172,12 @@ pub struct ComputeOptions {
     /// Host and port under which the leader and other nodes reach this node [default: the listening address].
     #[arg(long, env = "SLIPHER_ADVERTISE", value_name = "HOST:PORT")]
     pub advertise: Option<String>,
+    /// The address at which clients fetch results; port 0 picks one [default: port 5452 beside --listen].
+    #[arg(long, env = "SLIPHER_FLIGHT_LISTEN", value_name = "ADDRESS:PORT")]
+    pub flight_listen: Option<String>,
+    /// Host and port under which clients reach that [default: the host of --advertise].
+    #[arg(long, env = "SLIPHER_FLIGHT_ADVERTISE", value_name = "HOST:PORT")]
+    pub flight_advertise: Option<String>,
     /// A name for people [default: the advertised address].
     #[arg(long, env = "SLIPHER_NAME")]
     pub name: Option<String>,
@@ -179,7 +189,7 @@ pub struct ComputeOptions {
 impl ComputeOptions {
     /// With what the file says where neither flag nor variable did.
     pub fn merged(mut self, file: &FileConfig) -> Self {
-        merge!(self, file, leader, data_dir, listen, advertise, name, query_memory_mib);
+        merge!(self, file, leader, data_dir, listen, advertise, flight_listen, flight_advertise, name, query_memory_mib);
         self
     }
 }

@@ -22,10 +22,13 @@ pub struct FileConfig {
     pub load_dir: Option<PathBuf>,
     pub leader_memory_mib: Option<usize>,
     pub broadcast_rows_max: Option<usize>,
+    pub direct_rows_min: Option<usize>,
     pub sweep_seconds: Option<u64>,
     pub leader: Option<String>,
     pub listen: Option<String>,
     pub advertise: Option<String>,
+    pub flight_listen: Option<String>,
+    pub flight_advertise: Option<String>,
     pub name: Option<String>,
 }
 

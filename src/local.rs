@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 const PG_PORT_DEFAULT: u16 = 5439;
 const FLIGHT_PORT_DEFAULT: u16 = 5440;
 const INTERNAL_PORT_DEFAULT: u16 = 5441;
+const FLIGHT_RESULTS_PORT_DEFAULT: u16 = 5452;
 const SLICES_DEFAULT: u32 = 8;
 const SLICES_MAX: u32 = 4096;
 const REPLICATION_FACTOR_DEFAULT: u32 = 2;
@@ -19,6 +20,7 @@ const COMPUTE_NODES_DEFAULT: usize = 2;
 const MEMORY_MIB_DEFAULT: usize = 1024;
 const LANES_MAX: usize = 256;
 const BROADCAST_ROWS_MAX_DEFAULT: usize = 128 << 10;
+const DIRECT_ROWS_MIN_DEFAULT: usize = 100_000;
 const SWEEP_SECONDS_DEFAULT: u64 = 60;
 
 /// A leader with its compute nodes in this process.
@@ -45,6 +47,8 @@ impl LocalCluster {
                 data_dir: make_dir(data_dir.join(format!("node-{number}")))?,
                 listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
                 advertise: None,
+                flight_listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+                flight_advertise: None,
                 leader: format!("http://{}", loopback(leader.addresses().internal)),
                 name: format!("node-{number}"),
                 options: node_options(options.query_memory_mib),
@@ -142,6 +146,7 @@ fn leader_config(options: &LeaderOptions, data_dir: PathBuf, nodes_in_process: u
         load_dir: options.load_dir.clone(),
         memory_bytes: options.leader_memory_mib.unwrap_or(MEMORY_MIB_DEFAULT) << 20,
         broadcast_rows_max: options.broadcast_rows_max.unwrap_or(BROADCAST_ROWS_MAX_DEFAULT),
+        direct_rows_min: options.direct_rows_min.unwrap_or(DIRECT_ROWS_MIN_DEFAULT),
         sweep_interval: Duration::from_secs(sweep_seconds),
     })
 }
@@ -167,6 +172,15 @@ pub async fn run_leader(options: LeaderOptions, shutdown: CancellationToken) -> 
     leader.join().await
 }
 
+/// Where clients fetch results: as given, or on the host that other nodes reach this one at.
+fn flight_advertise(options: &ComputeOptions, listen: SocketAddr) -> Option<String> {
+    if let Some(given) = &options.flight_advertise {
+        return Some(format!("grpc://{given}"));
+    }
+    let host = options.advertise.as_deref()?.rsplit_once(':')?.0;
+    (listen.port() != 0).then(|| format!("grpc://{host}:{}", listen.port()))
+}
+
 /// `slipher compute`.
 pub async fn run_compute(options: ComputeOptions, shutdown: CancellationToken) -> Result<()> {
     let listen = options.listen.as_deref().unwrap_or("127.0.0.1:5451");
@@ -181,8 +195,19 @@ pub async fn run_compute(options: ComputeOptions, shutdown: CancellationToken) -
         )
         .with_hint("give it with --advertise HOST:PORT"));
     }
+    let flight_listen = match options.flight_listen.as_deref() {
+        Some(given) => given.parse().map_err(|_| {
+            Error::new(ErrorKind::Config, format!("--flight-listen \"{given}\" is not an address with a port"))
+                .with_hint("for example 0.0.0.0:5452, with --flight-advertise HOST:5452 as clients reach it")
+        })?,
+        // Beside the other port; any where that one is any.
+        None if listen.port() == 0 => listen,
+        None => SocketAddr::new(listen.ip(), FLIGHT_RESULTS_PORT_DEFAULT),
+    };
     let config = ComputeConfig {
         data_dir: data_dir(options.data_dir.as_deref(), "slipher-compute-data")?,
+        flight_listen,
+        flight_advertise: flight_advertise(&options, flight_listen),
         listen,
         advertise: options.advertise.as_ref().map(|address| format!("http://{address}")),
         leader: format!("http://{}", options.leader.as_deref().unwrap_or("127.0.0.1:5441")),

@@ -1,10 +1,12 @@
 //! The storage and execution half of a compute node: segments, the data directory that holds them, scans, sinks, copies between
 //! nodes, and the node's own service.
 
+mod flight;
 pub mod load;
 pub mod memory;
 mod node;
 pub mod replicate;
+mod results;
 mod runtime;
 mod scan;
 pub mod segment;

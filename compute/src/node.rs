@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic::transport::server::TcpIncoming;
@@ -41,6 +41,10 @@ pub struct ComputeConfig {
     pub listen: SocketAddr,
     /// The address other nodes reach it at (`http://host:port`); the listening address where not given.
     pub advertise: Option<String>,
+    /// Where clients fetch results; port 0 picks one.
+    pub flight_listen: SocketAddr,
+    /// The address clients reach that at (`grpc://host:port`); the listening address where not given.
+    pub flight_advertise: Option<String>,
     /// The leader's internal address (`http://host:port`).
     pub leader: String,
     /// A name for people.
@@ -54,23 +58,23 @@ pub struct ComputeConfig {
 pub struct ComputeNode {
     runtime: Arc<NodeRuntime>,
     address: String,
-    server: JoinHandle<Result<()>>,
+    servers: JoinSet<Result<()>>,
 }
 
 impl ComputeNode {
     /// Opens the data directory, listens, and joins the cluster; answers when the leader has accepted the node.
     pub async fn start(config: ComputeConfig, shutdown: CancellationToken) -> Result<Self> {
         let runtime = Arc::new(NodeRuntime::open(&config.data_dir, &config.options)?);
-        let listener = TcpListener::bind(config.listen).await.map_err(|error| {
-            Error::io(format_args!("listening on {} for compute node \"{}\"", config.listen, config.name), &error)
-                .with_hint("another process may use the port: choose one with --listen")
-        })?;
-        let local = listener.local_addr().map_err(|error| Error::io("asking for the listening address", &error))?;
+        let (listener, local) = listen(config.listen, &config.name, "--listen").await?;
+        let (flight, flight_local) = listen(config.flight_listen, &config.name, "--flight-listen").await?;
         let address = config.advertise.clone().unwrap_or_else(|| format!("http://{local}"));
-        let server = tokio::spawn(serve(Arc::clone(&runtime), listener, shutdown.clone()));
-        register(&config, &runtime, &address, &shutdown).await?;
+        let flight_address = config.flight_advertise.clone().unwrap_or_else(|| format!("grpc://{flight_local}"));
+        let mut servers = JoinSet::new();
+        servers.spawn(serve(Arc::clone(&runtime), listener, shutdown.clone()));
+        servers.spawn(crate::flight::serve(Arc::clone(runtime.results()), flight, shutdown.clone()));
+        register(&config, &runtime, (&address, &flight_address), &shutdown).await?;
         tracing::info!(name = config.name, address, node = %runtime.store().node_id(), "compute node joined");
-        Ok(Self { runtime, address, server })
+        Ok(Self { runtime, address, servers })
     }
 
     /// The address other nodes reach it at.
@@ -84,12 +88,23 @@ impl ComputeNode {
     }
 
     /// Waits until the server has ended after a shutdown.
-    pub async fn join(self) -> Result<()> {
-        match self.server.await {
-            Ok(result) => result,
-            Err(error) => Err(Error::internal(format!("compute node ended unexpectedly: {error}"))),
+    pub async fn join(mut self) -> Result<()> {
+        let mut result = Ok(());
+        while let Some(ended) = self.servers.join_next().await {
+            let ended = ended.unwrap_or_else(|error| Err(Error::internal(format!("compute node ended unexpectedly: {error}"))));
+            result = result.and(ended);
         }
+        result
     }
+}
+
+async fn listen(address: SocketAddr, name: &str, flag: &str) -> Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        Error::io(format_args!("listening on {address} for compute node \"{name}\""), &error)
+            .with_hint(format!("another process may use the port: choose one with {flag}"))
+    })?;
+    let local = listener.local_addr().map_err(|error| Error::io("asking for the listening address", &error))?;
+    Ok((listener, local))
 }
 
 async fn serve(runtime: Arc<NodeRuntime>, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
@@ -148,7 +163,13 @@ fn fragment_session(
     Ok(state)
 }
 
-async fn register(config: &ComputeConfig, runtime: &NodeRuntime, address: &str, shutdown: &CancellationToken) -> Result<()> {
+/// Joins with the addresses for other nodes and for clients.
+async fn register(
+    config: &ComputeConfig,
+    runtime: &NodeRuntime,
+    (address, flight_address): (&str, &str),
+    shutdown: &CancellationToken,
+) -> Result<()> {
     let store = runtime.store();
     let request = RegisterRequest {
         node_id: store.node_id().to_vec(),
@@ -156,6 +177,7 @@ async fn register(config: &ComputeConfig, runtime: &NodeRuntime, address: &str, 
         address: address.to_owned(),
         name: config.name.clone(),
         version: VERSION.to_owned(),
+        flight_address: flight_address.to_owned(),
     };
     let mut client = LeaderClient::new(endpoint(&config.leader)?.connect_lazy());
     loop {

@@ -2,6 +2,7 @@
 
 use crate::memory::{MemoryLimits, QueryMemory};
 use crate::replicate::Peers;
+use crate::results::Results;
 use crate::scan::Scanner;
 use crate::segment::vortex_session;
 use crate::service::{ComputeNodeService, QueryHandle, QueryRegistry, cancelled, until_cancelled};
@@ -15,7 +16,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
 use slipher_common::Result;
 use slipher_common::manifest::Segment;
-use slipher_common::plan::{ComputeRuntime, LaneFiles, LaneScan, LaneSink, RuntimeHandle};
+use slipher_common::plan::{ComputeRuntime, LaneFiles, LaneResult, LaneScan, LaneSink, RuntimeHandle};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -60,6 +61,7 @@ pub struct NodeRuntime {
     footers: Arc<FileMetadataCache>,
     sinks_started: AtomicUsize,
     rows_received: Arc<AtomicU64>,
+    results: Arc<Results>,
 }
 
 impl fmt::Debug for NodeRuntime {
@@ -85,6 +87,7 @@ impl NodeRuntime {
             footers: CacheManager::try_new(&caches)?.get_file_metadata_cache(),
             sinks_started: AtomicUsize::new(0),
             rows_received: Arc::default(),
+            results: Arc::default(),
         })
     }
 
@@ -106,6 +109,11 @@ impl NodeRuntime {
     /// Memory pools of queries.
     pub fn memory(&self) -> &Arc<QueryMemory> {
         &self.memory
+    }
+
+    /// Rows that wait for clients.
+    pub(crate) fn results(&self) -> &Arc<Results> {
+        &self.results
     }
 
     /// What scans need.
@@ -161,6 +169,15 @@ impl ComputeRuntime for NodeRuntime {
             }
         }
         .boxed()
+    }
+
+    fn offer(
+        &self,
+        lane: LaneResult,
+        rows: SendableRecordBatchStream,
+        context: Arc<TaskContext>,
+    ) -> BoxFuture<'static, Result<u64>> {
+        self.results.offer(lane, rows, &context)
     }
 
     fn read_files(&self, lane: LaneFiles, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {

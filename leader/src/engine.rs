@@ -54,6 +54,8 @@ pub struct LeaderConfig {
     pub memory_bytes: usize,
     /// A join's side of at most so many estimated rows is copied to every node rather than shuffled.
     pub broadcast_rows_max: usize,
+    /// Flight clients fetch results of at least so many estimated rows from the compute nodes.
+    pub direct_rows_min: usize,
     /// How often files that no table needs are looked for, and how old they must be.
     pub sweep_interval: Duration,
 }
@@ -86,6 +88,8 @@ pub(crate) struct Shared {
     pub(crate) runner: Runner,
     /// Where COPY may read.
     pub(crate) load_dir: Option<PathBuf>,
+    /// Results of at least so many estimated rows stay on the compute nodes for Flight clients.
+    pub(crate) direct_rows_min: usize,
     next_table_id: AtomicU64,
 }
 
@@ -113,7 +117,13 @@ impl Leader {
         let lanes = config.lanes.max(slipher_common::placement::LANES_MIN);
         let runner = Runner { cluster: Arc::clone(&cluster), lanes, broadcast_rows_max: config.broadcast_rows_max, runtime };
         let load_dir = config.load_dir.clone();
-        let shared = Arc::new(Shared { cluster: Arc::clone(&cluster), runner, load_dir, next_table_id: AtomicU64::new(0) });
+        let shared = Arc::new(Shared {
+            cluster: Arc::clone(&cluster),
+            runner,
+            load_dir,
+            direct_rows_min: config.direct_rows_min,
+            next_table_id: AtomicU64::new(0),
+        });
         let engine: Arc<dyn Engine> = Arc::new(LeaderEngine { shared: Arc::clone(&shared) });
         let mut tasks = JoinSet::new();
         tasks.spawn(serve_internal(internal, Arc::clone(&cluster), shutdown.clone()));

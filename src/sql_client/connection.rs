@@ -2,15 +2,21 @@
 
 use super::report::{Failure, sql_failure};
 use arrow::datatypes::{Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
 use arrow_flight::decode::FlightRecordBatchStream;
+use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::client::FlightSqlServiceClient;
-use arrow_flight::{Action, CancelFlightInfoRequest, FlightClient, FlightInfo, HandshakeRequest};
+use arrow_flight::{Action, CancelFlightInfoRequest, FlightClient, FlightEndpoint, FlightInfo, HandshakeRequest, Ticket};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Deserialize;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tonic::Status;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use url::Url;
@@ -21,6 +27,8 @@ const PORT_DEFAULT: u16 = 5440;
 const CONNECT_TIMEOUT_SECONDS: u64 = 10;
 /// How long cancelling and saying good-bye may take.
 const GOODBYE_TIMEOUT_SECONDS: u64 = 3;
+/// Flight's location that stands for the connection a FlightInfo came over.
+const SAME_CONNECTION: &str = "arrow-flight-reuse-connection:";
 /// Longest message accepted, in bytes.
 const MESSAGE_MAX_BYTES: usize = 256 << 20;
 
@@ -82,6 +90,9 @@ fn percent_decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// Batches of a result.
+pub(super) type Batches = BoxStream<'static, Result<RecordBatch, FlightError>>;
+
 /// What a statement yields.
 pub(super) enum Reply {
     /// No rows.
@@ -96,7 +107,7 @@ pub(super) enum Reply {
         /// Their schema.
         schema: SchemaRef,
         /// The rows as they come.
-        rows: Box<FlightRecordBatchStream>,
+        rows: Batches,
         /// What to cancel.
         info: Box<FlightInfo>,
     },
@@ -113,6 +124,8 @@ struct Summary {
 /// One session with the server.
 pub(super) struct Connection {
     client: FlightSqlServiceClient<Channel>,
+    /// Compute nodes that results were fetched from, by address.
+    nodes: HashMap<String, FlightServiceClient<Channel>>,
     /// The database, for the prompt.
     pub(super) database: String,
 }
@@ -133,7 +146,7 @@ impl Connection {
         // Not the client's own handshake, which turns the server's status into text.
         let token = handshake(&mut client, target).await?;
         client.set_token(token);
-        Ok(Self { client, database: target.database.clone().unwrap_or_else(|| "dev".to_owned()) })
+        Ok(Self { client, nodes: HashMap::new(), database: target.database.clone().unwrap_or_else(|| "dev".to_owned()) })
     }
 
     /// Runs one statement.
@@ -141,13 +154,40 @@ impl Connection {
         let failed = |error| sql_failure(error, sql);
         let info = self.client.execute(sql.to_owned(), None).await.map_err(failed)?;
         let schema = info.clone().try_decode_schema().map_err(|error| failed(error.into()))?;
-        let ticket = info.endpoint.first().and_then(|endpoint| endpoint.ticket.clone());
-        let Some(ticket) = ticket.filter(|_| !is_empty(&schema)) else {
+        if is_empty(&schema) {
             let Summary { tag, notices } = serde_json::from_slice(&info.app_metadata).unwrap_or_default();
             return Ok(Reply::Done { tag, notices });
-        };
-        let rows = self.client.do_get(ticket).await.map_err(failed)?;
-        Ok(Reply::Rows { schema: Arc::new(schema), rows: Box::new(rows), info: Box::new(info) })
+        }
+        // All at once: rows that nobody fetches hold their query up.
+        let mut parts = Vec::with_capacity(info.endpoint.len());
+        for endpoint in &info.endpoint {
+            let status = |status| sql_failure(FlightError::from(status), sql);
+            parts.push(self.fetch(endpoint).await.map_err(status)?);
+        }
+        let rows = futures::stream::select_all(parts).boxed();
+        Ok(Reply::Rows { schema: Arc::new(schema), rows, info: Box::new(info) })
+    }
+
+    /// The rows of one endpoint: from its first location that answers, else from the server itself.
+    async fn fetch(&mut self, endpoint: &FlightEndpoint) -> Result<Batches, Status> {
+        let ticket = endpoint.ticket.clone().unwrap_or_default();
+        let token = self.client.token().cloned().unwrap_or_default();
+        for location in endpoint.location.iter().filter(|location| !location.uri.starts_with(SAME_CONNECTION)) {
+            let Some(node) = self.node(&location.uri).await else { continue };
+            return get(node, ticket, &token).await;
+        }
+        get(self.client.inner().clone(), ticket, &token).await
+    }
+
+    async fn node(&mut self, uri: &str) -> Option<FlightServiceClient<Channel>> {
+        if let Some(known) = self.nodes.get(uri) {
+            return Some(known.clone());
+        }
+        let endpoint = Endpoint::from_shared(uri.replacen("grpc", "http", 1)).ok()?;
+        let endpoint = endpoint.connect_timeout(Duration::from_secs(CONNECT_TIMEOUT_SECONDS)).tcp_nodelay(true);
+        let node = FlightServiceClient::new(endpoint.connect().await.ok()?).max_decoding_message_size(MESSAGE_MAX_BYTES);
+        self.nodes.insert(uri.to_owned(), node.clone());
+        Some(node)
     }
 
     /// Cancels a query whose rows are being read.
@@ -172,6 +212,14 @@ impl Connection {
         flight.add_header("authorization", &format!("Bearer {}", self.client.token()?)).ok()?;
         Some(flight)
     }
+}
+
+async fn get(mut client: FlightServiceClient<Channel>, ticket: Ticket, token: &str) -> Result<Batches, Status> {
+    let mut request = tonic::Request::new(ticket);
+    let header = format!("Bearer {token}").parse().map_err(|_| Status::internal("the session's token is no header"))?;
+    request.metadata_mut().insert("authorization", header);
+    let messages = client.do_get(request).await?.into_inner();
+    Ok(FlightRecordBatchStream::new_from_flight_data(messages.map_err(FlightError::from)).boxed())
 }
 
 fn is_empty(schema: &Schema) -> bool {

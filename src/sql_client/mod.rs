@@ -15,9 +15,8 @@ mod value;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use arrow_flight::FlightInfo;
-use arrow_flight::decode::FlightRecordBatchStream;
 use clap::{Args, ValueEnum};
-use connection::{Connection, Reply, Target};
+use connection::{Batches, Connection, Reply, Target};
 use futures::TryStreamExt as _;
 use report::Failure;
 use std::io::{self, Write};
@@ -127,7 +126,7 @@ impl Runner<'_> {
         };
         match reply {
             Reply::Done { tag, notices } => self.done(&tag, &notices),
-            Reply::Rows { schema, rows, info } => self.rows(sql, &schema, *rows, info).await,
+            Reply::Rows { schema, rows, info } => self.rows(sql, &schema, rows, info).await,
         }
     }
 
@@ -141,13 +140,7 @@ impl Runner<'_> {
         Ok(self.out.flush()?)
     }
 
-    async fn rows(
-        &mut self,
-        sql: &str,
-        schema: &SchemaRef,
-        mut rows: FlightRecordBatchStream,
-        info: Box<FlightInfo>,
-    ) -> Result<(), Failure> {
+    async fn rows(&mut self, sql: &str, schema: &SchemaRef, mut rows: Batches, info: Box<FlightInfo>) -> Result<(), Failure> {
         let mut printer = printer(self.format, schema);
         loop {
             let batch = tokio::select! {

@@ -4,8 +4,8 @@ use crate::catalog::Table;
 use crate::error::{Error, ErrorKind};
 use crate::ids::{SegmentId, SliceId, TableId, TransactionId};
 use crate::plan::{
-    AssignExec, FileFormat, FileRef, FileScanExec, IdentityFill, OnlyTask0Exec, ScanSource, SegmentRef, SinkSlice, SinkTarget,
-    SliceScanExec, SliceSinkExec, TpchScanExec,
+    AssignExec, FileFormat, FileRef, FileScanExec, IdentityFill, OnlyTask0Exec, ResultSinkExec, ResultTarget, ScanSource,
+    SegmentRef, SinkSlice, SinkTarget, SliceScanExec, SliceSinkExec, TpchScanExec,
 };
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::Statistics;
@@ -48,6 +48,10 @@ impl PhysicalExtensionCodec for SlipherCodec {
                 Arc::new(AssignExec::try_new(input()?, table, assign.truncate_strings, identities)?)
             }
             Kind::FileScan(scan) => Arc::new(decode_files(&scan)?),
+            Kind::ResultSink(sink) => {
+                let schema = decode_schema(&sink.schema)?;
+                Arc::new(ResultSinkExec::new(input()?, Arc::new(ResultTarget { secret: sink.secret, owner: sink.owner, schema })))
+            }
             Kind::TpchScan(scan) => {
                 let columns = crate::tpch::tpch_schema(&scan.table).map_or(0, |schema| schema.fields().len());
                 let projection = indexes(&scan.projection, columns)?;
@@ -73,6 +77,10 @@ impl PhysicalExtensionCodec for SlipherCodec {
             let target = assign.table().to_proto().encode_to_vec();
             let identities = assign.identities().iter().map(encode_identity).collect();
             Kind::Assign(proto::Assign { target, truncate_strings: assign.truncate_strings(), identities })
+        } else if let Some(sink) = node.downcast_ref::<ResultSinkExec>() {
+            let ResultTarget { secret, owner, schema } = sink.target().as_ref();
+            let schema = encode_schema(schema)?;
+            Kind::ResultSink(proto::ResultSink { secret: secret.clone(), owner: owner.clone(), schema })
         } else if let Some(scan) = node.downcast_ref::<FileScanExec>() {
             Kind::FileScan(encode_files(scan)?)
         } else if let Some(scan) = node.downcast_ref::<TpchScanExec>() {

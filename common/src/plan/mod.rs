@@ -4,6 +4,7 @@ mod assign;
 mod codec;
 mod file_scan;
 mod only_task0;
+mod result_sink;
 mod runtime;
 mod slice_metrics;
 mod slice_scan;
@@ -13,7 +14,10 @@ pub use assign::{AssignExec, IdentityFill};
 pub use codec::SlipherCodec;
 pub use file_scan::{FileScanExec, TpchScanExec};
 pub use only_task0::OnlyTask0Exec;
-pub use runtime::{ComputeRuntime, FileFormat, FileRef, LaneFiles, LaneScan, LaneSink, RuntimeHandle, SegmentRef, SinkSlice};
+pub use result_sink::{ResultSinkExec, ResultTarget};
+pub use runtime::{
+    ComputeRuntime, FileFormat, FileRef, LaneFiles, LaneResult, LaneScan, LaneSink, RuntimeHandle, SegmentRef, SinkSlice,
+};
 pub use slice_scan::{ScanSource, SliceScanExec};
 pub use slice_sink::{SinkTarget, SliceSinkExec};
 

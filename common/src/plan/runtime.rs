@@ -3,6 +3,7 @@
 
 use crate::catalog::Table;
 use crate::error::{Error, Result};
+use crate::flight::{DirectTicket, Output};
 use crate::ids::{SegmentId, SliceId, TableId, TransactionId};
 use crate::manifest::Segment;
 use arrow::datatypes::SchemaRef;
@@ -108,6 +109,17 @@ pub enum FileFormat {
     Csv(slipher_proto::plan::CsvOptions),
 }
 
+/// One lane of a result that a client fetches from this node.
+#[derive(Clone, Debug)]
+pub struct LaneResult {
+    /// Its ticket.
+    pub ticket: DirectTicket,
+    /// Digest of the credentials that the caller must show.
+    pub owner: Vec<u8>,
+    /// The rows as they were announced.
+    pub output: Output,
+}
+
 /// What a compute node does for plan nodes.
 pub trait ComputeRuntime: Send + Sync + fmt::Debug {
     /// Rows of one lane.
@@ -120,6 +132,14 @@ pub trait ComputeRuntime: Send + Sync + fmt::Debug {
         input: SendableRecordBatchStream,
         context: Arc<TaskContext>,
     ) -> BoxFuture<'static, Result<Vec<Segment>>>;
+
+    /// Keeps rows ready for the client that has the ticket; ends when it has fetched them all, with their number.
+    fn offer(
+        &self,
+        lane: LaneResult,
+        rows: SendableRecordBatchStream,
+        context: Arc<TaskContext>,
+    ) -> BoxFuture<'static, Result<u64>>;
 
     /// Rows of files.
     fn read_files(&self, lane: LaneFiles, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream>;

@@ -75,7 +75,14 @@ impl Cluster {
     pub(crate) fn view(&self, state: &State) -> ClusterView {
         let addresses = state.nodes().iter().map(|(id, node)| (*id, node.address.clone())).collect();
         let alive = self.alive.read().iter().copied().filter(|node| state.nodes().contains_key(node)).collect();
-        ClusterView { placement: Arc::clone(state.placement()), addresses: Arc::new(addresses), alive: Arc::new(alive) }
+        let flight = state.nodes().iter().filter(|(_, node)| !node.flight_address.is_empty());
+        let flight_addresses = flight.map(|(id, node)| (*id, node.flight_address.clone())).collect();
+        ClusterView {
+            placement: Arc::clone(state.placement()),
+            addresses: Arc::new(addresses),
+            flight_addresses: Arc::new(flight_addresses),
+            alive: Arc::new(alive),
+        }
     }
 
     /// Whether `node` answered lately.
@@ -135,11 +142,17 @@ impl Cluster {
     }
 
     /// Registers a node or its new address; an empty cluster deals its slices anew over all nodes.
-    pub async fn register(&self, node: NodeId, address: &str, name: &str) -> Result<()> {
+    pub async fn register(&self, node: NodeId, address: &str, flight_address: &str, name: &str) -> Result<()> {
         let state = self.meta.state();
-        let known = state.nodes().get(&node).is_some_and(|known| known.address == address);
+        let known =
+            state.nodes().get(&node).is_some_and(|known| known.address == address && known.flight_address == flight_address);
         if !known {
-            let operation = proto::RegisterNode { node_id: node.to_vec(), address: address.to_owned(), name: name.to_owned() };
+            let operation = proto::RegisterNode {
+                node_id: node.to_vec(),
+                address: address.to_owned(),
+                name: name.to_owned(),
+                flight_address: flight_address.to_owned(),
+            };
             self.propose(vec![Kind::RegisterNode(operation)]).await?;
         }
         self.alive.write().insert(node);

@@ -41,7 +41,7 @@ impl Leader for LeaderService {
             )));
         }
         self.cluster
-            .register(node, &request.address, &request.name)
+            .register(node, &request.address, &request.flight_address, &request.name)
             .await
             .map_err(|error| Status::unavailable(format!("registering compute node \"{}\": {error}", request.name)))?;
         Ok(Response::new(RegisterResponse { cluster_id: cluster.id.to_vec() }))

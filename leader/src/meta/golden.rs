@@ -41,7 +41,13 @@ fn id(byte: u8) -> Vec<u8> {
 }
 
 fn node(number: u8) -> proto::RegisterNode {
-    proto::RegisterNode { node_id: id(number), address: format!("http://10.0.0.{number}:5451"), name: format!("node-{number}") }
+    proto::RegisterNode {
+        node_id: id(number),
+        address: format!("http://10.0.0.{number}:5451"),
+        name: format!("node-{number}"),
+        // Not there in the first release.
+        flight_address: String::new(),
+    }
 }
 
 fn placement() -> Vec<proto::SlicePlacement> {

@@ -4,6 +4,7 @@ use datafusion_distributed::{RouteTasksEvent, RouteTasksEventResponse};
 use slipher_common::Result;
 use slipher_common::distribution::TokenTable;
 use slipher_common::placement::Layout;
+use slipher_common::plan::ResultTarget;
 use std::sync::Arc;
 use url::Url;
 
@@ -18,6 +19,15 @@ pub(crate) struct QueryContext {
     pub(crate) addresses: Vec<Url>,
     /// Token of each slice.
     pub(crate) tokens: TokenTable,
+}
+
+/// A client that would fetch rows from the compute nodes. A session extension of planning.
+#[derive(Clone, Debug)]
+pub(crate) struct DirectResults {
+    /// Who may fetch, and what was announced.
+    pub(crate) target: Arc<ResultTarget>,
+    /// Fewer estimated rows come through the leader: that saves the client connections.
+    pub(crate) rows_min: usize,
 }
 
 impl QueryContext {

@@ -116,6 +116,14 @@ fn inputs(plan: &Plan) -> Vec<Plan> {
     plan.children().into_iter().map(Arc::clone).collect()
 }
 
+/// Shows `plan` and everything below it to `look`, through network boundaries.
+pub(crate) fn visit(plan: &Plan, look: &mut impl FnMut(&Plan)) {
+    look(plan);
+    for input in inputs(plan) {
+        visit(&input, look);
+    }
+}
+
 /// The scan inside a leaf that has one variant per task.
 fn leaf(plan: &Plan) -> &Plan {
     plan.downcast_ref::<DistributedLeafExec>().map_or(plan, DistributedLeafExec::original)
@@ -293,7 +301,7 @@ fn cost(plan: &Plan) -> String {
 }
 
 /// What the engine estimates; where it knows nothing, as above a network boundary, what the largest input has.
-fn estimated_rows(plan: &Plan) -> f64 {
+pub(crate) fn estimated_rows(plan: &Plan) -> f64 {
     let plan = leaf(plan);
     let statistics = StatisticsContext::new().compute(plan.as_ref(), &StatisticsArgs::new());
     if let Some(rows) = statistics.ok().and_then(|known| known.num_rows.get_value().copied()) {

@@ -2,7 +2,7 @@
 
 use crate::plan::align::align;
 use crate::plan::all_tables::JoinAllTablesLocally;
-use crate::plan::context::QueryContext;
+use crate::plan::context::{DirectResults, QueryContext};
 use crate::plan::join_order::JoinOrder;
 use crate::plan::scan_filters::{JOIN_SELECTION, with_filters_in_scans};
 use crate::plan::yielding::JoinsYield;
@@ -36,7 +36,10 @@ impl QueryPlanner for SlicePlanner {
     async fn create_physical_plan(&self, logical: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
         let plan = DefaultPhysicalPlanner::default().create_physical_plan(logical, session).await?;
         match session.config().get_extension::<QueryContext>() {
-            Some(query) => align(plan, &query, session.config().options()),
+            Some(query) => {
+                let direct = session.config().get_extension::<DirectResults>();
+                align(plan, &query, session.config().options(), direct.as_deref())
+            }
             None => Ok(plan),
         }
     }

@@ -28,6 +28,8 @@ pub(crate) struct ClusterView {
     pub(crate) placement: Arc<Placement>,
     /// Internal addresses of all registered nodes (`http://host:port`).
     pub(crate) addresses: Arc<BTreeMap<NodeId, String>>,
+    /// Where clients fetch results (`grpc://host:port`), for the nodes that say.
+    pub(crate) flight_addresses: Arc<BTreeMap<NodeId, String>>,
     /// The nodes that answer.
     pub(crate) alive: Arc<Vec<NodeId>>,
 }

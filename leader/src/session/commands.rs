@@ -24,7 +24,12 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// A read-only statement is tried so often when compute nodes die before its first row.
-const READ_ATTEMPTS_MAX: usize = 3;
+pub(super) const READ_ATTEMPTS_MAX: usize = 3;
+
+/// Values for `$1`, `$2`, ...; None where there are none.
+pub(super) fn bound(parameters: Vec<ScalarValue>) -> Option<ParamValues> {
+    (!parameters.is_empty()).then(|| ParamValues::from(parameters))
+}
 
 /// Runs `parsed`.
 pub(super) async fn run(
@@ -33,7 +38,7 @@ pub(super) async fn run(
     parameters: Vec<ScalarValue>,
     token: &CancellationToken,
 ) -> Result<Outcome> {
-    let parameters = (!parameters.is_empty()).then(|| ParamValues::from(parameters));
+    let parameters = bound(parameters);
     match parsed {
         Parsed::Query(query) => select(session, query, parameters, token).await,
         Parsed::Explain { analyze, verbose, inner } => explain_statement(session, *analyze, *verbose, inner, parameters).await,

@@ -1,8 +1,8 @@
 //! The session behind every endpoint.
 
-use super::commands;
 use super::settings::Settings;
-use super::{CatalogListing, Description, Outcome, Session, Statement, TableKind, TableListing};
+use super::{CatalogListing, Description, DirectRun, Outcome, Session, Statement, TableKind, TableListing};
+use super::{commands, direct};
 use crate::engine::Shared;
 use crate::load;
 use crate::run::canceled;
@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use parking_lot::Mutex;
+use slipher_common::plan::ResultTarget;
 use slipher_common::{Error, ErrorKind, Result, SqlType};
 use std::fmt;
 use std::sync::Arc;
@@ -152,6 +153,26 @@ impl Session for LeaderSession {
             biased;
             () = token.cancelled() => Err(canceled()),
             result = commands::run(self, &statement.parsed, parameters, &token) => result,
+        };
+        result.map_err(|error| {
+            self.fail_block();
+            sql::position::locate(&statement.text, error)
+        })
+    }
+
+    async fn execute_direct(
+        &self,
+        statement: &Statement,
+        parameters: Vec<ScalarValue>,
+        target: ResultTarget,
+    ) -> Result<Option<DirectRun>> {
+        let _turn = self.one_at_a_time.lock().await;
+        self.check_block(&statement.parsed)?;
+        let token = self.start_statement();
+        let result = tokio::select! {
+            biased;
+            () = token.cancelled() => Err(canceled()),
+            result = direct::start(self, &statement.parsed, parameters, target, &token) => result,
         };
         result.map_err(|error| {
             self.fail_block();

@@ -4,6 +4,7 @@
 
 mod commands;
 mod describe;
+mod direct;
 mod leader_session;
 mod settings;
 
@@ -14,6 +15,8 @@ use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use slipher_common::catalog::Table;
+use slipher_common::flight::DirectTicket;
+use slipher_common::plan::ResultTarget;
 use slipher_common::{Result, SqlType};
 use std::fmt;
 use std::sync::Arc;
@@ -69,6 +72,20 @@ pub struct Description {
     pub parameters: Vec<SqlType>,
     /// Schema of the rows; `None` for a statement that yields none.
     pub rows: Option<SchemaRef>,
+}
+
+/// A running query whose rows lie ready on the compute nodes.
+pub struct DirectRun {
+    /// Its tickets, each with the address (`grpc://host:port`) where it is good.
+    pub parts: Vec<(DirectTicket, String)>,
+    /// Ends when everything was fetched. Dropping it ends the query on all nodes.
+    pub progress: SendableRecordBatchStream,
+}
+
+impl fmt::Debug for DirectRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DirectRun").field("parts", &self.parts).finish_non_exhaustive()
+    }
 }
 
 /// What kind of relation a [`TableListing`] is, in the words of JDBC's `TABLE_TYPE`.
@@ -129,6 +146,16 @@ pub trait Session: Send + Sync + fmt::Debug {
     async fn describe(&self, statement: &Statement, declared: &[Option<SqlType>]) -> Result<Description>;
     /// Runs a statement with parameter values.
     async fn execute(&self, statement: &Statement, parameters: Vec<ScalarValue>) -> Result<Outcome>;
+    /// Starts a query whose rows the client fetches from the compute nodes. None where they come through the leader: then nothing
+    /// has run.
+    async fn execute_direct(
+        &self,
+        _statement: &Statement,
+        _parameters: Vec<ScalarValue>,
+        _target: ResultTarget,
+    ) -> Result<Option<DirectRun>> {
+        Ok(None)
+    }
     /// Appends rows to a table (Flight SQL ingest); answers how many.
     async fn ingest(&self, schema: Option<&str>, table: &str, rows: SendableRecordBatchStream) -> Result<u64>;
     /// The schemas, tables and views that this session sees, in its transaction.

@@ -102,7 +102,7 @@ fn first_operations() -> Vec<Kind> {
     let mut kinds = vec![Kind::InitCluster(init)];
     kinds.extend(NODES.map(|node| {
         let address = format!("http://127.0.0.1:{node}");
-        Kind::RegisterNode(proto::RegisterNode { node_id: id(node), address, name: String::new() })
+        Kind::RegisterNode(proto::RegisterNode { node_id: id(node), address, ..Default::default() })
     }));
     let slices =
         [0, 1].map(|slice| proto::SlicePlacement { slice, owner: id(NODES[slice as usize]), replicas: Vec::new(), epoch: 1 });

@@ -250,7 +250,12 @@ pub(super) fn node_from_proto(stored: &proto::RegisterNode) -> Result<NodeInfo> 
     if stored.address.is_empty() {
         return Err(Error::new(ErrorKind::InvalidParameter, format!("registering node \"{}\": it gave no address", stored.name)));
     }
-    Ok(NodeInfo { id: NodeId::from_bytes(&stored.node_id)?, address: stored.address.clone(), name: stored.name.clone() })
+    Ok(NodeInfo {
+        id: NodeId::from_bytes(&stored.node_id)?,
+        address: stored.address.clone(),
+        name: stored.name.clone(),
+        flight_address: stored.flight_address.clone(),
+    })
 }
 
 pub(super) fn user_from_proto(stored: &proto::User) -> Result<User> {

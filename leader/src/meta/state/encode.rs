@@ -29,6 +29,7 @@ impl State {
                     node_id: node.id.to_vec(),
                     address: node.address.clone(),
                     name: node.name.clone(),
+                    flight_address: node.flight_address.clone(),
                 })
                 .collect(),
             placement: self.placement.to_proto(),

@@ -49,6 +49,8 @@ pub struct NodeInfo {
     pub address: String,
     /// What people call it.
     pub name: String,
+    /// `grpc://host:port` where clients fetch results; empty where it has none.
+    pub flight_address: String,
 }
 
 /// A schema and the names in it.

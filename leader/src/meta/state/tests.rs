@@ -75,7 +75,12 @@ impl Machine {
         let init = proto::InitCluster { cluster_id: id(7), slice_count: 2, replication_factor: 1, hash_version: 1 };
         let node = |number| {
             let address = format!("http://127.0.0.1:{number}");
-            Kind::RegisterNode(proto::RegisterNode { node_id: id(number), address, name: format!("n{number}") })
+            Kind::RegisterNode(proto::RegisterNode {
+                node_id: id(number),
+                address,
+                name: format!("n{number}"),
+                ..Default::default()
+            })
         };
         machine.run([Kind::InitCluster(init), node(101), node(102), place([1, 1], [101, 102])]).unwrap();
         machine

@@ -14,7 +14,8 @@ mod joins;
 mod order;
 mod sinks;
 
-use crate::plan::context::QueryContext;
+use crate::plan::context::{DirectResults, QueryContext};
+use crate::plan::explain::estimated_rows;
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::config::ConfigOptions;
@@ -30,7 +31,7 @@ use datafusion::physical_plan::union::{InterleaveExec, UnionExec};
 use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions};
 use datafusion_distributed::{BroadcastExec, NetworkBroadcastExec, NetworkCoalesceExec, NetworkShuffleExec};
 use slipher_common::distribution::{BUCKET_TOKEN_FUNCTION, bucket_token_udf};
-use slipher_common::plan::{FileScanExec, OnlyTask0Exec, SliceScanExec, SliceSinkExec, TpchScanExec};
+use slipher_common::plan::{FileScanExec, OnlyTask0Exec, ResultSinkExec, SliceScanExec, SliceSinkExec, TpchScanExec};
 use slipher_common::{Error, ErrorKind};
 use std::sync::Arc;
 
@@ -55,10 +56,24 @@ pub(super) struct Aligned {
     pub(super) spread: Spread,
 }
 
-/// Places the boundaries of `plan`; the result has one partition and runs on the leader.
-pub(crate) fn align(plan: Plan, query: &QueryContext, options: &Arc<ConfigOptions>) -> Result<Plan> {
+/// Places the boundaries of `plan`; the result has one partition and runs on the leader. Rows for `direct` stay on the compute nodes
+/// where they may: each is in one task, in no order, and there are enough of them.
+pub(crate) fn align(
+    plan: Plan,
+    query: &QueryContext,
+    options: &Arc<ConfigOptions>,
+    direct: Option<&DirectResults>,
+) -> Result<Plan> {
     let aligner = Aligner { query, options };
-    let aligned = aligner.walk(plan)?;
+    let ordered = plan.output_ordering().is_some();
+    let mut aligned = aligner.walk(plan)?;
+    if let Some(direct) = direct
+        && aligned.spread == Spread::Partitioned
+        && !ordered
+        && estimated_rows(&aligned.plan) >= direct.rows_min as f64
+    {
+        aligned.plan = Arc::new(ResultSinkExec::new(aligned.plan, Arc::clone(&direct.target)));
+    }
     aligner.gather_into_one(aligned)
 }
 

@@ -2,15 +2,15 @@
 
 use super::client::Client;
 use super::input::Upload;
-use super::output::ipc_schema;
+use super::ipc::ipc_schema;
 use super::query::Cancelled;
-use super::service::{Service, decode_command, flight_info};
-use super::status::{from_status, to_status};
+use super::service::{Call, Service, decode_command, flight_info};
 use super::{ingest, session_options};
 use crate::session::CatalogListing;
 use arrow::record_batch::RecordBatch;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
+use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::{
     ActionBeginTransactionRequest, ActionBeginTransactionResult, ActionCancelQueryRequest, ActionCancelQueryResult,
@@ -25,11 +25,13 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt as _};
 use prost::Message;
+use slipher_common::channels::endpoint;
+use slipher_common::flight::{DirectTicket, from_status, owner_of, to_status};
 use slipher_common::{Error, ErrorKind, Result};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tonic::metadata::MetadataValue;
+use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Request, Response, Status, Streaming};
 
 /// How long a client may take to send its handshake.
@@ -71,7 +73,8 @@ impl FlightService for Endpoint {
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Reply<FlightInfo> {
         let (metadata, _, descriptor) = request.into_parts();
         let client = self.0.clients.authenticate(&metadata).await.map_err(to_status)?;
-        self.info(client, descriptor).await.map(Response::new).map_err(to_status)
+        let owner = metadata.get("authorization").map(|value| owner_of(value.as_bytes()));
+        self.info(client, Call { descriptor, owner }).await.map(Response::new).map_err(to_status)
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Reply<SchemaResult> {
@@ -84,7 +87,7 @@ impl FlightService for Endpoint {
     async fn do_get(&self, request: Request<Ticket>) -> Reply<Self::DoGetStream> {
         let (metadata, _, ticket) = request.into_parts();
         let client = self.0.clients.authenticate(&metadata).await.map_err(to_status)?;
-        self.get(client, &ticket.ticket).await.map(Response::new).map_err(to_status)
+        self.get(client, &metadata, &ticket.ticket).await.map(Response::new).map_err(to_status)
     }
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Reply<Self::DoPutStream> {
@@ -141,17 +144,17 @@ impl Endpoint {
         Ok(response)
     }
 
-    async fn info(&self, client: Arc<Client>, descriptor: FlightDescriptor) -> Result<FlightInfo> {
-        match decode_command(&descriptor.cmd)? {
+    async fn info(&self, client: Arc<Client>, call: Call) -> Result<FlightInfo> {
+        match decode_command(&call.descriptor.cmd)? {
             Command::CommandStatementQuery(command) => {
                 client.check_transaction(command.transaction_id.as_deref())?;
-                self.0.query(client, &command.query, descriptor).await
+                self.0.query(client, &command.query, call).await
             }
             Command::CommandPreparedStatementQuery(command) => {
-                self.0.prepared_query(&client, &command.prepared_statement_handle, descriptor).await
+                self.0.prepared_query(&client, &command.prepared_statement_handle, call).await
             }
             command => match self.0.metadata.schema(&command) {
-                Some(schema) => flight_info(&schema, command.into_any(), descriptor),
+                Some(schema) => flight_info(&schema, command.into_any(), call.descriptor),
                 None => Err(unknown("GetFlightInfo", &command)),
             },
         }
@@ -171,7 +174,7 @@ impl Endpoint {
         }
     }
 
-    async fn get(&self, client: Arc<Client>, ticket: &[u8]) -> Result<ReplyStream<FlightData>> {
+    async fn get(&self, client: Arc<Client>, metadata: &MetadataMap, ticket: &[u8]) -> Result<ReplyStream<FlightData>> {
         let handle = match decode_command(ticket)? {
             Command::TicketStatementQuery(ticket) => ticket.statement_handle,
             command => {
@@ -184,6 +187,10 @@ impl Endpoint {
                 return Ok(encode(schema, stream::iter([Ok(answer)])));
             }
         };
+        if let Some(handle) = std::str::from_utf8(&handle).ok().filter(|handle| DirectTicket::is_handle(handle)) {
+            let address = self.0.queries.address_of(client.session.user(), &DirectTicket::parse(handle)?)?;
+            return relay(&address, metadata, ticket).await;
+        }
         let (output, rows) = self.0.fetch(&client, &handle).await?;
         Ok(match rows {
             Some(rows) => encode(output.schema(), rows.into_stream()),
@@ -283,6 +290,22 @@ impl Endpoint {
             Cancelled::Unknown => CancelStatus::NotCancellable,
         }
     }
+}
+
+/// Fetches from a compute node for a client that cannot reach it.
+async fn relay(address: &str, metadata: &MetadataMap, ticket: &[u8]) -> Result<ReplyStream<FlightData>> {
+    let url = address.replacen("grpc", "http", 1);
+    let channel = endpoint(&url)?.connect_lazy();
+    let mut request = Request::new(Ticket::new(ticket.to_vec()));
+    if let Some(authorization) = metadata.get("authorization") {
+        request.metadata_mut().insert("authorization", authorization.clone());
+    }
+    let mut node = FlightServiceClient::new(channel).max_decoding_message_size(super::MESSAGE_MAX_BYTES);
+    // The node's errors are the client's as they are.
+    Ok(match node.do_get(request).await {
+        Ok(stream) => stream.into_inner().boxed(),
+        Err(status) => stream::once(async { Err(status) }).boxed(),
+    })
 }
 
 async fn first_payload(messages: &mut Streaming<HandshakeRequest>) -> Result<Bytes> {

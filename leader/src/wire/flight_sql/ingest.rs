@@ -2,7 +2,6 @@
 
 use super::client::Client;
 use super::input::{Upload, UploadStream, session_type};
-use super::output::cast;
 use super::prepared::single_statement;
 use super::query::detached;
 use crate::session::Outcome;
@@ -14,6 +13,7 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{StreamExt as _, stream};
 use slipher_common::catalog::DATABASE;
+use slipher_common::flight::cast;
 use slipher_common::sql_type::VARCHAR_LENGTH_MAX_BYTES;
 use slipher_common::{Error, ErrorKind, Result, SqlType};
 use std::sync::Arc;

@@ -1,8 +1,6 @@
 //! What clients upload: record batches, and parameter values made of them.
 
-use super::output::cast;
 use super::query::{ParameterRows, in_text};
-use super::status::from_status;
 use crate::session::{Description, Session, Statement};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -12,6 +10,8 @@ use arrow_flight::error::FlightError;
 use datafusion::common::ScalarValue;
 use futures::stream::Peekable;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use slipher_common::flight::cast;
+use slipher_common::flight::from_status;
 use slipher_common::{Error, ErrorKind, Result, SqlType};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;

@@ -1,7 +1,6 @@
 //! Metadata calls: one answer for each command, computed when it is fetched.
 
 use super::keys::{self, TableFilter};
-use super::output::client_schema;
 use super::{FlightOptions, info};
 use crate::session::{CatalogListing, TableKind};
 use arrow::datatypes::SchemaRef;
@@ -13,6 +12,7 @@ use arrow_flight::sql::{
     CommandGetPrimaryKeys, CommandGetTableTypes, CommandGetTables,
 };
 use slipher_common::catalog::DATABASE;
+use slipher_common::flight::client_schema;
 use slipher_common::{Error, Result};
 
 /// The answers that are the same for every session.

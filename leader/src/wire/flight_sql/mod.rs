@@ -1,22 +1,21 @@
 //! Arrow Flight SQL: statements, prepared statements, metadata calls, bulk ingest, transactions, cancelling.
 //!
 //! The way of a query: `endpoint` (gRPC) → `client` (credentials to a session) → `service` (plans, gives a ticket) →
-//! `query` (redeems the ticket, runs) → `output` (types every client reads) → stream. Uploads come in through `input`.
+//! `query` (redeems the ticket, runs) → `slipher_common::flight` (types every client reads) → stream. Uploads come in through `input`.
 
 mod client;
 mod endpoint;
 mod info;
 mod ingest;
 mod input;
+mod ipc;
 mod keys;
 mod metadata;
-mod output;
 mod prepared;
 mod query;
 mod registry;
 mod service;
 mod session_options;
-mod status;
 #[cfg(test)]
 mod tests;
 

@@ -2,13 +2,14 @@
 
 use super::client::Client;
 use super::input::{self, Bound, Upload};
-use super::output::{Output, client_schema, ipc_schema};
+use super::ipc::ipc_schema;
 use super::query::{ParameterRows, in_text};
 use super::registry::Registry;
 use crate::session::{Description, Statement};
 use arrow::datatypes::Schema;
 use arrow_flight::sql::ActionCreatePreparedStatementResult;
 use parking_lot::Mutex;
+use slipher_common::flight::{Output, client_schema};
 use slipher_common::{Error, ErrorKind, Result};
 use std::sync::Arc;
 use std::time::Duration;

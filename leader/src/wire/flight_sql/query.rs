@@ -1,18 +1,19 @@
 //! Queries between GetFlightInfo and the end of their stream: tickets, running, cancelling.
 
 use super::client::{Active, Client};
-use super::output::Output;
 use super::registry::Registry;
-use super::status::to_status;
-use crate::session::{Outcome, Statement};
+use crate::session::{DirectRun, Outcome, Statement};
 use arrow::record_batch::RecordBatch;
 use arrow_flight::error::FlightError;
 use datafusion::common::ScalarValue;
+use datafusion::error::DataFusionError;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::{Stream, StreamExt as _, stream};
 use parking_lot::Mutex;
+use slipher_common::flight::to_status;
+use slipher_common::flight::{DirectTicket, Output};
 use slipher_common::{Error, ErrorKind, Result};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -46,10 +47,21 @@ pub(super) struct Work {
     pub(super) started: Option<SendableRecordBatchStream>,
 }
 
+/// A query whose rows clients fetch from the compute nodes.
+#[derive(Debug)]
+struct Direct {
+    client: Arc<Client>,
+    cancel: CancellationToken,
+    /// Where its tickets are good.
+    addresses: HashMap<DirectTicket, String>,
+}
+
 /// All queries that have a ticket.
 #[derive(Debug)]
 pub(super) struct Queries {
     by_handle: Registry<Arc<Query>>,
+    /// By the secret of their tickets.
+    direct: Mutex<HashMap<String, Arc<Direct>>>,
     shutdown: CancellationToken,
 }
 
@@ -67,7 +79,7 @@ pub(super) enum Cancelled {
 impl Queries {
     pub(super) fn new(shutdown: CancellationToken) -> Self {
         let idle_max = Duration::from_secs(TICKET_MAX_SECONDS);
-        Self { by_handle: Registry::new("query", QUERIES_MAX_COUNT, idle_max), shutdown }
+        Self { by_handle: Registry::new("query", QUERIES_MAX_COUNT, idle_max), direct: Mutex::default(), shutdown }
     }
 
     /// Keeps a query until its ticket is redeemed; answers the ticket's handle.
@@ -77,14 +89,54 @@ impl Queries {
         self.by_handle.insert(query, QUERIES_PER_SESSION_MAX_COUNT, |other| Arc::ptr_eq(&other.client, &client))
     }
 
+    /// Watches a query until its rows were fetched from the compute nodes. Its tickets are there, with the same limits as here.
+    pub(super) fn watch(self: &Arc<Self>, client: &Arc<Client>, secret: &str, run: DirectRun) -> Result<()> {
+        let cancel = self.shutdown.child_token();
+        let DirectRun { parts, mut progress } = run;
+        let direct = Direct { client: Arc::clone(client), cancel: cancel.clone(), addresses: parts.into_iter().collect() };
+        {
+            let mut all = self.direct.lock();
+            let own = all.values().filter(|other| Arc::ptr_eq(&other.client, client)).count();
+            if all.len() >= QUERIES_MAX_COUNT || own >= QUERIES_PER_SESSION_MAX_COUNT {
+                return Err(Error::new(ErrorKind::ProgramLimit, "too many open queries")
+                    .with_hint("fetch and finish their results, or cancel them"));
+            }
+            all.insert(secret.to_owned(), Arc::new(direct));
+        }
+        let (queries, active, secret) = (Arc::clone(self), client.enter(), secret.to_owned());
+        tokio::spawn(async move {
+            let _active = active;
+            let watching = async {
+                while let Some(batch) = progress.next().await {
+                    batch?;
+                }
+                Ok::<_, DataFusionError>(())
+            };
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => {}
+                ended = watching => if let Err(error) = ended {
+                    // The client has learned it from the node it fetches from.
+                    tracing::debug!(%error, "a result that clients fetch from the nodes ended early");
+                },
+            }
+            drop(progress);
+            queries.direct.lock().remove(&secret);
+        });
+        Ok(())
+    }
+
+    /// Where the ticket of a user's query is good.
+    pub(super) fn address_of(&self, user: &str, ticket: &DirectTicket) -> Result<String> {
+        let all = self.direct.lock();
+        let known = all.get(&ticket.secret).filter(|direct| direct.client.session.user() == user);
+        known.and_then(|direct| direct.addresses.get(ticket)).cloned().ok_or_else(unknown_ticket)
+    }
+
     /// Runs the query of a ticket. A ticket is good for one run, by the user who got it.
     pub(super) async fn redeem(self: &Arc<Self>, user: &str, handle: &str) -> Result<(Output, Rows)> {
-        let unknown = || {
-            Error::new(ErrorKind::InvalidCursorName, "the ticket is unknown, was used already or has expired")
-                .with_hint("ask for a new one with GetFlightInfo")
-        };
-        let query = self.by_handle.get(handle).filter(|query| query.client.session.user() == user).ok_or_else(unknown)?;
-        let work = query.work.lock().take().ok_or_else(unknown)?;
+        let query = self.by_handle.get(handle).filter(|query| query.client.session.user() == user).ok_or_else(unknown_ticket)?;
+        let work = query.work.lock().take().ok_or_else(unknown_ticket)?;
         let ticket = RedeemedTicket { queries: self.clone(), handle: handle.to_owned() };
         let mut rows = Rows {
             client: query.client.clone(),
@@ -105,6 +157,14 @@ impl Queries {
 
     /// Stops the query of a ticket.
     pub(super) fn cancel(&self, user: &str, handle: &str) -> Cancelled {
+        if let Ok(ticket) = DirectTicket::parse(handle) {
+            let all = self.direct.lock();
+            let Some(direct) = all.get(&ticket.secret).filter(|direct| direct.client.session.user() == user) else {
+                return Cancelled::Unknown;
+            };
+            direct.cancel.cancel();
+            return Cancelled::Running;
+        }
         let Some(query) = self.by_handle.get(handle).filter(|query| query.client.session.user() == user) else {
             return Cancelled::Unknown;
         };
@@ -118,8 +178,16 @@ impl Queries {
 
     /// Drops tickets that nobody redeemed and those of sessions that ended.
     pub(super) fn sweep(&self) {
+        for direct in self.direct.lock().values().filter(|direct| direct.client.is_closed()) {
+            direct.cancel.cancel();
+        }
         self.by_handle.sweep(|query| query.work.lock().is_none(), |query| query.client.is_closed());
     }
+}
+
+fn unknown_ticket() -> Error {
+    Error::new(ErrorKind::InvalidCursorName, "the ticket is unknown, was used already or has expired")
+        .with_hint("ask for a new one with GetFlightInfo")
 }
 
 /// Forgets the ticket when its stream ends.

@@ -4,21 +4,35 @@ use super::FlightOptions;
 use super::client::{Client, Clients};
 use super::ingest;
 use super::input::{Upload, UploadStream};
+use super::ipc::ipc_schema;
 use super::metadata::Metadata;
-use super::output::{Output, ipc_schema};
 use super::prepared::{PreparedStatements, describe, single_statement};
-use super::query::{Cancelled, ParameterRows, Queries, Rows, Work, run};
+use super::query::{Cancelled, ParameterRows, Queries, Rows, Work, detached, in_text, run};
 use crate::session::{Description, Engine, Outcome, Statement};
 use arrow::datatypes::Schema;
 use arrow_flight::sql::{Any, Command, ProstMessageExt as _, TicketStatementQuery};
 use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, Ticket};
 use bytes::Bytes;
+use datafusion::common::ScalarValue;
 use futures::StreamExt as _;
 use prost::Message as _;
 use serde::Serialize;
+use slipher_common::flight::Output;
+use slipher_common::plan::ResultTarget;
 use slipher_common::{Error, ErrorKind, Result};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+
+/// Flight's location that stands for the connection a FlightInfo came over.
+const SAME_CONNECTION: &str = "arrow-flight-reuse-connection://?";
+
+/// What a call for a FlightInfo says beside its command.
+pub(super) struct Call {
+    /// As it was sent.
+    pub(super) descriptor: FlightDescriptor,
+    /// What binds tickets on other nodes to the caller; None for credentials that other nodes could not compare.
+    pub(super) owner: Option<Vec<u8>>,
+}
 
 /// The endpoint's state.
 pub(super) struct Service {
@@ -60,31 +74,26 @@ impl Service {
 
     /// Plans a statement and gives it a ticket. What yields no rows runs now: a client that sends `CREATE TABLE` as a query
     /// learns here how it went, also when it never fetches the empty result.
-    pub(super) async fn query(&self, client: Arc<Client>, sql: &str, descriptor: FlightDescriptor) -> Result<FlightInfo> {
+    pub(super) async fn query(&self, client: Arc<Client>, sql: &str, call: Call) -> Result<FlightInfo> {
         let Some(statement) = single_statement(&client, sql)? else {
-            return finished(Summary::default(), descriptor);
+            return finished(Summary::default(), call.descriptor);
         };
         let description = describe(&client, &statement).await?;
         if !description.parameters.is_empty() {
             let message = format!("the statement has {} parameters, but no values", description.parameters.len());
             return Err(Error::new(ErrorKind::UndefinedParameter, message).with_hint("prepare the statement and bind values"));
         }
-        self.start(client, statement, description, ParameterRows::from([Vec::new()]), descriptor).await
+        self.start(client, statement, description, ParameterRows::from([Vec::new()]), call).await
     }
 
     /// The same for a prepared statement with the values bound to it.
-    pub(super) async fn prepared_query(
-        &self,
-        client: &Client,
-        handle: &[u8],
-        descriptor: FlightDescriptor,
-    ) -> Result<FlightInfo> {
+    pub(super) async fn prepared_query(&self, client: &Client, handle: &[u8], call: Call) -> Result<FlightInfo> {
         let prepared = self.prepared.get(client.session.user(), handle)?;
         let Some(statement) = prepared.statement.clone() else {
-            return finished(Summary::default(), descriptor);
+            return finished(Summary::default(), call.descriptor);
         };
         let (description, parameters) = (prepared.description(), prepared.parameters()?);
-        self.start(prepared.client.clone(), statement, description, parameters, descriptor).await
+        self.start(prepared.client.clone(), statement, description, parameters, call).await
     }
 
     /// The schema of a statement's rows, without running it.
@@ -101,12 +110,19 @@ impl Service {
         statement: Statement,
         description: Description,
         mut parameters: ParameterRows,
-        descriptor: FlightDescriptor,
+        call: Call,
     ) -> Result<FlightInfo> {
         if let Some(schema) = &description.rows {
             let output = Output::new(schema);
+            if let (Some(owner), [values]) = (&call.owner, parameters.make_contiguous())
+                && let Some(info) = self.direct(&client, &statement, values, &output, owner, &call.descriptor).await?
+            {
+                return Ok(info);
+            }
+            let descriptor = call.descriptor;
             return self.ticket(client, output, Work { statement, parameters, started: None }, descriptor);
         }
+        let descriptor = call.descriptor;
         let mut summary = Summary::default();
         while let Some(values) = parameters.pop_front() {
             match run(&client, &statement, values).await? {
@@ -123,6 +139,35 @@ impl Service {
             }
         }
         finished(summary, descriptor)
+    }
+
+    /// A FlightInfo with the compute nodes as its endpoints, where the plan allows. A client that cannot reach them asks the leader
+    /// with the same ticket.
+    async fn direct(
+        &self,
+        client: &Arc<Client>,
+        statement: &Statement,
+        values: &[ScalarValue],
+        output: &Output,
+        owner: &[u8],
+        descriptor: &FlightDescriptor,
+    ) -> Result<Option<FlightInfo>> {
+        let secret = super::registry::new_handle();
+        let target = ResultTarget { secret: secret.clone(), owner: owner.to_vec(), schema: output.schema() };
+        let (session, statement, values) = (client.session.clone(), statement.clone(), values.to_vec());
+        let started = detached(client, async move {
+            let started = session.execute_direct(&statement, values, target).await;
+            started.map_err(|error| in_text(error, &statement))
+        });
+        let Some(run) = started.await? else { return Ok(None) };
+        let mut info = FlightInfo::new().try_with_schema(&output.schema())?.with_descriptor(descriptor.clone());
+        for (ticket, address) in &run.parts {
+            let ticket = TicketStatementQuery { statement_handle: ticket.to_handle().into() };
+            let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket.as_any().encode_to_vec()));
+            info = info.with_endpoint(endpoint.with_location(address).with_location(SAME_CONNECTION));
+        }
+        self.queries.watch(client, &secret, run)?;
+        Ok(Some(info))
     }
 
     fn ticket(&self, client: Arc<Client>, output: Output, work: Work, descriptor: FlightDescriptor) -> Result<FlightInfo> {

@@ -1,6 +1,6 @@
 //! From Slipher's errors to gRPC's status: a code, the message with the SQLSTATE at its end, and the parts as metadata.
 
-use slipher_common::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
@@ -10,7 +10,7 @@ const MESSAGE_MAX_BYTES: usize = 3 * 1024;
 const PART_MAX_BYTES: usize = 1024;
 
 /// The status that tells a client of `error`.
-pub(super) fn to_status(error: Error) -> Status {
+pub fn to_status(error: Error) -> Status {
     let mut parts = MetadataMap::new();
     put(&mut parts, "sqlstate", error.sqlstate());
     if let Some(detail) = &error.detail {
@@ -27,7 +27,7 @@ pub(super) fn to_status(error: Error) -> Status {
 }
 
 /// The error a status of another endpoint, or of a broken stream, means to us.
-pub(super) fn from_status(doing: &str, status: &Status) -> Error {
+pub fn from_status(doing: &str, status: &Status) -> Error {
     let kind = match status.code() {
         Code::Cancelled => ErrorKind::QueryCanceled,
         Code::ResourceExhausted | Code::OutOfRange => ErrorKind::ProgramLimit,

@@ -1,12 +1,11 @@
 //! Rows as clients get them: types that every Arrow client reads, CHAR padded to its length, SQL types as metadata.
 
+use crate::error::{Error, Result};
+use crate::sql_type::SqlType;
 use arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use arrow_flight::{IpcMessage, SchemaAsIpc};
-use bytes::Bytes;
-use slipher_common::{Error, Result, SqlType};
 use std::sync::Arc;
 
 /// Flight SQL's field metadata key of a column's type name.
@@ -18,7 +17,7 @@ const SCALE_KEY: &str = "ARROW:FLIGHT:SQL:SCALE";
 
 /// Turns one query's batches into what was announced for it.
 #[derive(Clone, Debug)]
-pub(super) struct Output {
+pub struct Output {
     schema: SchemaRef,
     /// Per column: the length to pad to, for CHAR.
     char_bytes: Arc<[Option<usize>]>,
@@ -26,22 +25,25 @@ pub(super) struct Output {
 
 impl Output {
     /// For rows of `schema`. Columns are announced as nullable: a plan's nullability is a hint, not a promise.
-    pub(super) fn new(schema: &Schema) -> Self {
+    pub fn new(schema: &Schema) -> Self {
         let fields = schema.fields().iter().map(|field| client_field(field).with_nullable(true)).collect::<Vec<_>>();
-        let char_bytes = schema.fields().iter().map(|field| match SqlType::of_field(field) {
-            Ok(SqlType::Char(length)) => Some(length as usize),
-            _ => None,
-        });
-        Self { schema: Arc::new(Schema::new(fields)), char_bytes: char_bytes.collect() }
+        let char_bytes = schema.fields().iter().map(|field| char_bytes(field)).collect();
+        Self { schema: Arc::new(Schema::new(fields)), char_bytes }
+    }
+
+    /// For rows that another node announced as `schema`, which [`Output::new`] gave there.
+    pub fn announced(schema: SchemaRef) -> Self {
+        let char_bytes = schema.fields().iter().map(|field| char_bytes(field)).collect();
+        Self { schema, char_bytes }
     }
 
     /// The schema as clients get it.
-    pub(super) fn schema(&self) -> SchemaRef {
+    pub fn schema(&self) -> SchemaRef {
         self.schema.clone()
     }
 
     /// One batch as clients get it.
-    pub(super) fn convert(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+    pub fn convert(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         if batch.num_columns() != self.schema.fields().len() {
             return Err(Error::internal(format!(
                 "sending rows: {} columns came where {} were announced",
@@ -63,8 +65,15 @@ impl Output {
     }
 }
 
+fn char_bytes(field: &Field) -> Option<usize> {
+    match SqlType::of_field(field) {
+        Ok(SqlType::Char(length)) => Some(length as usize),
+        _ => None,
+    }
+}
+
 /// Casts without losing values silently.
-pub(super) fn cast(column: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+pub fn cast(column: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     if column.data_type() == to {
         return Ok(column.clone());
     }
@@ -73,15 +82,8 @@ pub(super) fn cast(column: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
 }
 
 /// A schema as clients get it, with the nullability it has.
-pub(super) fn client_schema(schema: &Schema) -> Schema {
+pub fn client_schema(schema: &Schema) -> Schema {
     Schema::new(schema.fields().iter().map(|field| client_field(field)).collect::<Vec<_>>())
-}
-
-/// A schema as an encapsulated IPC message.
-pub(super) fn ipc_schema(schema: &Schema) -> Result<Bytes> {
-    let options = arrow::ipc::writer::IpcWriteOptions::default();
-    let IpcMessage(message) = SchemaAsIpc::new(schema, &options).try_into()?;
-    Ok(message)
 }
 
 fn client_field(field: &Field) -> Field {

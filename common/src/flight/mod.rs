@@ -1,0 +1,15 @@
+//! What the leader and compute nodes share to answer Flight clients: rows, errors, tickets.
+
+mod output;
+mod status;
+mod ticket;
+
+pub use output::{Output, cast, client_schema};
+pub use status::{from_status, to_status};
+pub use ticket::DirectTicket;
+
+/// What binds a ticket to its owner: the SHA-256 of the `authorization` header of the call that asked for it. The same header must
+/// come with the ticket; plans carry the digest only.
+pub fn owner_of(authorization: &[u8]) -> Vec<u8> {
+    ring::digest::digest(&ring::digest::SHA256, authorization).as_ref().to_vec()
+}
