@@ -158,6 +158,7 @@ fn planning(criterion: &mut Criterion) {
         data_dir: dir.path().to_owned(),
         pg_listen: any,
         flight_listen: any,
+        http_listen: any,
         internal_listen: any,
         admin_password: None,
         slice_count: 8,

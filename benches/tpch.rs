@@ -112,7 +112,7 @@ impl Server {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut child = Command::new(env!("CARGO_BIN_EXE_slipher"))
             .args(["local", "--compute-nodes", "2", "--replication-factor", "1", "--admin-password", "bench"])
-            .args(["--flight-port", "0", "--pg-port", &port.to_string()])
+            .args(["--flight-port", "0", "--http-port", "0", "--pg-port", &port.to_string()])
             .arg("--data-dir")
             .arg(data)
             .arg("--load-dir")

@@ -100,6 +100,9 @@ pub struct LeaderOptions {
     /// Port for Flight SQL clients; 0 picks one [default: 5440].
     #[arg(long, env = "SLIPHER_FLIGHT_PORT", value_name = "PORT")]
     pub flight_port: Option<u16>,
+    /// Port for HTTP: health, metrics, statements without a connection; 0 picks one [default: 5480].
+    #[arg(long, env = "SLIPHER_HTTP_PORT", value_name = "PORT")]
+    pub http_port: Option<u16>,
     /// Port for compute nodes; 0 picks one [default: 5441].
     #[arg(long, env = "SLIPHER_INTERNAL_PORT", value_name = "PORT")]
     pub internal_port: Option<u16>,
@@ -142,6 +145,7 @@ impl LeaderOptions {
             host,
             pg_port,
             flight_port,
+            http_port,
             internal_port,
             admin_password,
             slices,
@@ -172,7 +176,7 @@ pub struct ComputeOptions {
     /// Host and port under which the leader and other nodes reach this node [default: the listening address].
     #[arg(long, env = "SLIPHER_ADVERTISE", value_name = "HOST:PORT")]
     pub advertise: Option<String>,
-    /// The address at which clients fetch results; port 0 picks one [default: port 5452 beside --listen].
+    /// The address at which clients fetch results; port 0 picks one [default: the port after that of --listen].
     #[arg(long, env = "SLIPHER_FLIGHT_LISTEN", value_name = "ADDRESS:PORT")]
     pub flight_listen: Option<String>,
     /// Host and port under which clients reach that [default: the host of --advertise].

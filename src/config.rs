@@ -14,6 +14,7 @@ pub struct FileConfig {
     pub host: Option<String>,
     pub pg_port: Option<u16>,
     pub flight_port: Option<u16>,
+    pub http_port: Option<u16>,
     pub internal_port: Option<u16>,
     pub admin_password: Option<String>,
     pub slices: Option<u32>,

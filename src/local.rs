@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 const PG_PORT_DEFAULT: u16 = 5439;
 const FLIGHT_PORT_DEFAULT: u16 = 5440;
 const INTERNAL_PORT_DEFAULT: u16 = 5441;
-const FLIGHT_RESULTS_PORT_DEFAULT: u16 = 5452;
+const HTTP_PORT_DEFAULT: u16 = 5480;
 const SLICES_DEFAULT: u32 = 8;
 const SLICES_MAX: u32 = 4096;
 const REPLICATION_FACTOR_DEFAULT: u32 = 2;
@@ -86,10 +86,10 @@ impl LocalCluster {
 
 fn how_to_connect(leader: &Leader, password: &str) -> String {
     let addresses = leader.addresses();
-    let (pg, flight) = (loopback(addresses.pg), loopback(addresses.flight));
+    let (pg, flight, http) = (loopback(addresses.pg), loopback(addresses.flight), loopback(addresses.http));
     let secret = if password.is_empty() { String::new() } else { format!(":{password}") };
     format!(
-        "PostgreSQL:  psql 'postgresql://admin{secret}@{pg}/dev'\nFlight SQL:  slipher sql --url 'grpc://admin{secret}@{flight}'"
+        "PostgreSQL:  psql 'postgresql://admin{secret}@{pg}/dev'\nFlight SQL:  slipher sql --url 'grpc://admin{secret}@{flight}'\nHTTP:        curl http://{http}/readyz"
     )
 }
 
@@ -138,6 +138,7 @@ fn leader_config(options: &LeaderOptions, data_dir: PathBuf, nodes_in_process: u
         data_dir,
         pg_listen: SocketAddr::new(host, options.pg_port.unwrap_or(PG_PORT_DEFAULT)),
         flight_listen: SocketAddr::new(host, options.flight_port.unwrap_or(FLIGHT_PORT_DEFAULT)),
+        http_listen: SocketAddr::new(host, options.http_port.unwrap_or(HTTP_PORT_DEFAULT)),
         internal_listen: SocketAddr::new(host, options.internal_port.unwrap_or(INTERNAL_PORT_DEFAULT)),
         admin_password: options.admin_password.clone(),
         slice_count,
@@ -200,9 +201,9 @@ pub async fn run_compute(options: ComputeOptions, shutdown: CancellationToken) -
             Error::new(ErrorKind::Config, format!("--flight-listen \"{given}\" is not an address with a port"))
                 .with_hint("for example 0.0.0.0:5452, with --flight-advertise HOST:5452 as clients reach it")
         })?,
-        // Beside the other port; any where that one is any.
+        // The next port; any where that one is any.
         None if listen.port() == 0 => listen,
-        None => SocketAddr::new(listen.ip(), FLIGHT_RESULTS_PORT_DEFAULT),
+        None => SocketAddr::new(listen.ip(), listen.port().saturating_add(1)),
     };
     let config = ComputeConfig {
         data_dir: data_dir(options.data_dir.as_deref(), "slipher-compute-data")?,

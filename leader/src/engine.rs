@@ -4,8 +4,10 @@ use crate::cluster::{Cluster, LeaderService, record};
 use crate::meta::{Meta, MetaOptions};
 use crate::run::Runner;
 use crate::session::{Engine, LeaderSession, ScramVerifier, Session};
+use crate::telemetry::Telemetry;
 use crate::users::{generate_password, is_password, new_verifier, parse_verifier};
 use crate::wire::flight_sql::{self, FlightOptions};
+use crate::wire::http;
 use crate::wire::postgres::{self, PostgresOptions};
 use async_trait::async_trait;
 use datafusion::execution::memory_pool::FairSpillPool;
@@ -13,6 +15,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use slipher_common::catalog::{ADMIN_USER, DATABASE};
 use slipher_common::channels::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 use slipher_common::distribution::HASH_VERSION;
+use slipher_common::placement::Layout;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta::{self as proto, operation::Kind};
 use std::net::SocketAddr;
@@ -38,6 +41,8 @@ pub struct LeaderConfig {
     pub pg_listen: SocketAddr,
     /// Flight SQL.
     pub flight_listen: SocketAddr,
+    /// HTTP: health, metrics, statements without a connection.
+    pub http_listen: SocketAddr,
     /// Internal gRPC: compute nodes join here.
     pub internal_listen: SocketAddr,
     /// Password of `admin`; `None` keeps the one there is, or makes one.
@@ -75,6 +80,8 @@ pub struct LeaderAddresses {
     pub pg: SocketAddr,
     /// Flight SQL.
     pub flight: SocketAddr,
+    /// HTTP.
+    pub http: SocketAddr,
     /// Internal gRPC.
     pub internal: SocketAddr,
 }
@@ -90,6 +97,8 @@ pub(crate) struct Shared {
     pub(crate) load_dir: Option<PathBuf>,
     /// Results of at least so many estimated rows stay on the compute nodes for Flight clients.
     pub(crate) direct_rows_min: usize,
+    /// What is counted.
+    pub(crate) telemetry: Arc<Telemetry>,
     next_table_id: AtomicU64,
 }
 
@@ -107,9 +116,14 @@ impl Leader {
     pub async fn start(config: LeaderConfig, shutdown: CancellationToken) -> Result<Self> {
         let pg = listen(config.pg_listen, "PostgreSQL clients", "--pg-port").await?;
         let flight = listen(config.flight_listen, "Flight SQL clients", "--flight-port").await?;
+        let http = listen(config.http_listen, "HTTP clients", "--http-port").await?;
         let internal = listen(config.internal_listen, "compute nodes", "--internal-port").await?;
-        let addresses =
-            LeaderAddresses { pg: local_address(&pg)?, flight: local_address(&flight)?, internal: local_address(&internal)? };
+        let addresses = LeaderAddresses {
+            pg: local_address(&pg)?,
+            flight: local_address(&flight)?,
+            http: local_address(&http)?,
+            internal: local_address(&internal)?,
+        };
         let meta = Meta::open(&config.data_dir.join("meta"), MetaOptions::default()).await?;
         initialise(&meta, &config).await?;
         let cluster = Arc::new(Cluster::new(meta));
@@ -117,11 +131,13 @@ impl Leader {
         let lanes = config.lanes.max(slipher_common::placement::LANES_MIN);
         let runner = Runner { cluster: Arc::clone(&cluster), lanes, broadcast_rows_max: config.broadcast_rows_max, runtime };
         let load_dir = config.load_dir.clone();
+        let telemetry = Arc::new(Telemetry::new(Arc::clone(&cluster), Arc::clone(&runner.runtime)));
         let shared = Arc::new(Shared {
             cluster: Arc::clone(&cluster),
             runner,
             load_dir,
             direct_rows_min: config.direct_rows_min,
+            telemetry,
             next_table_id: AtomicU64::new(0),
         });
         let engine: Arc<dyn Engine> = Arc::new(LeaderEngine { shared: Arc::clone(&shared) });
@@ -130,7 +146,8 @@ impl Leader {
         tasks.spawn(watch(cluster, config.sweep_interval, shutdown.clone()));
         tasks.spawn(postgres::serve(pg, Arc::clone(&engine), PostgresOptions::default(), shutdown.clone()));
         let options = FlightOptions { transactions: false, ..FlightOptions::default() };
-        tasks.spawn(flight_sql::serve(flight, engine, options, shutdown));
+        tasks.spawn(flight_sql::serve(flight, Arc::clone(&engine), options, shutdown.clone()));
+        tasks.spawn(http::serve(http, engine, shutdown));
         Ok(Self { shared, addresses, tasks })
     }
 
@@ -272,6 +289,16 @@ impl Engine for LeaderEngine {
             Some(verifier) if is_password(&verifier, password) => Ok(()),
             _ => Err(Error::new(ErrorKind::InvalidPassword, format!("password authentication failed for user \"{user}\""))),
         }
+    }
+
+    fn check_ready(&self) -> Result<()> {
+        let cluster = &self.shared.cluster;
+        let view = cluster.view(&cluster.meta().state());
+        Layout::new(&view.placement, &view.alive, self.shared.runner.lanes).map(|_| ())
+    }
+
+    fn metrics(&self) -> Result<String> {
+        self.shared.telemetry.text()
     }
 
     fn open_session(&self, user: &str, database: &str, application_name: &str) -> Result<Arc<dyn Session>> {

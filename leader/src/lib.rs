@@ -9,6 +9,7 @@ pub mod plan;
 mod run;
 pub mod session;
 pub mod sql;
+mod telemetry;
 pub mod users;
 pub mod wire;
 

@@ -161,13 +161,14 @@ async fn servers_refuse_to_start_with_the_reason() {
     let path = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
     let ports: Vec<String> = free_ports(4).iter().map(u16::to_string).collect();
     let leader = |data_dir: &str, pg_port: &str| {
-        let fixed = ["--flight-port", &ports[1], "--internal-port", &ports[2], "--admin-password", "x"];
+        let fixed = ["--flight-port", &ports[1], "--internal-port", &ports[2], "--http-port", "0", "--admin-password", "x"];
         let own = ["leader", "--data-dir", data_dir, "--pg-port", pg_port];
         own.iter().chain(&fixed).map(|text| (*text).to_owned()).collect::<Vec<_>>()
     };
     let compute = |data_dir: &str, listen: &str, leader: u16| {
         let leader = format!("127.0.0.1:{leader}");
-        ["compute", "--data-dir", data_dir, "--listen", listen, "--leader", &leader].map(str::to_owned).to_vec()
+        let own = ["compute", "--data-dir", data_dir, "--listen", listen, "--flight-listen", "127.0.0.1:0", "--leader", &leader];
+        own.map(str::to_owned).to_vec()
     };
     let used_dir = cluster.leader_dir().to_string_lossy().into_owned();
     let node_dir = cluster.node_dir(0).to_string_lossy().into_owned();

@@ -38,9 +38,9 @@ fn run(command: &mut Command, doing: &str) -> String {
 }
 
 /// Runs `tests/clients/<script>` against `port` of a new cluster.
-async fn run_script(script: &str, port: fn(&Cluster) -> u16) {
+async fn run_script(script: &str, port: fn(&Cluster) -> u16, options: &[&str]) {
     let (python, path) = (python(), Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script));
-    let cluster = Cluster::start(3);
+    let cluster = Cluster::start_with(3, options);
     let mut command = Command::new(python);
     command.arg(path).args(["127.0.0.1", &port(&cluster).to_string(), "admin", PASSWORD]);
     let printed =
@@ -50,12 +50,23 @@ async fn run_script(script: &str, port: fn(&Cluster) -> u16) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn psycopg2_works() {
-    run_script("postgres.py", |cluster| cluster.pg_port).await;
+    run_script("postgres.py", |cluster| cluster.pg_port, &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_adbc_driver_works() {
-    run_script("flight_sql.py", |cluster| cluster.flight_port).await;
+    run_script("flight_sql.py", |cluster| cluster.flight_port, &[]).await;
+}
+
+/// The same with results fetched from the compute nodes wherever a plan allows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_adbc_driver_fetches_from_the_nodes() {
+    run_script("flight_sql.py", |cluster| cluster.flight_port, &["--direct-rows-min", "1"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statements_run_over_http() {
+    run_script("http.py", |cluster| cluster.http_port, &[]).await;
 }
 
 /// SQL's DEALLOCATE closes what the protocol prepared.

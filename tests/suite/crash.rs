@@ -34,7 +34,7 @@ const WHOLE_LOAD: (u64, u64) = (LOAD_ROWS, LOAD_ROWS * (LOAD_ROWS - 1) / 2);
 const LOAD_SOURCE: &str = "SELECT src.n * 10 + digits.n AS n, t FROM src CROSS JOIN digits";
 
 /// `src` with the numbers 0 to [`SOURCE_ROWS`], and tables of every style to load them into.
-async fn prepare(client: &Client) {
+pub async fn prepare(client: &Client) {
     let statements = [
         "CREATE TABLE digits (n bigint) DISTSTYLE ALL",
         "INSERT INTO digits VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9)",
@@ -252,11 +252,11 @@ async fn in_time(client: &Client, sql: &str) -> Result<Vec<Vec<String>>, tokio_p
     tokio::time::timeout(ANSWER_MAX, rows(client, sql)).await.unwrap_or_else(|_| panic!("\"{sql}\" hangs"))
 }
 
-const COUNT: &str = "SELECT count(*), sum(a.n) FROM src a JOIN src b ON a.n = b.n + 1";
+pub const COUNT: &str = "SELECT count(*), sum(a.n) FROM src a JOIN src b ON a.n = b.n + 1";
 /// Runs for some seconds.
 const LONG: &str = "SELECT count(*), sum(a.n) FROM src a JOIN src b ON a.n < b.n AND a.n % 7 < 6";
 
-fn all_counted() -> Vec<Vec<String>> {
+pub fn all_counted() -> Vec<Vec<String>> {
     vec![vec![(SOURCE_ROWS - 1).to_string(), sum_below(SOURCE_ROWS).to_string()]]
 }
 
@@ -451,7 +451,7 @@ async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Waits until no node works: less than a tenth of one processor.
-async fn eventually_idle(cluster: &Cluster) {
+pub async fn eventually_idle(cluster: &Cluster) {
     let mut before: Vec<u64> = cluster.nodes.iter().map(ticks_used).collect();
     let mut since = Instant::now();
     eventually("the nodes are idle", || {

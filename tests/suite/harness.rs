@@ -127,6 +127,7 @@ pub struct Cluster {
     pub nodes: Vec<Process>,
     pub pg_port: u16,
     pub flight_port: u16,
+    pub http_port: u16,
     internal_port: u16,
     node_ports: Vec<u16>,
     dir: tempfile::TempDir,
@@ -149,7 +150,7 @@ impl Cluster {
     pub fn start_with_all(node_count: usize, leader_options: &[&str], node_options: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::create_dir_all(dir.path().join("load")).expect("the load directory");
-        let ports = free_ports(3 + node_count);
+        let ports = free_ports(4 + node_count);
         let leader_options: Vec<String> = leader_options.iter().map(|option| (*option).to_owned()).collect();
         let leader = start_leader(dir.path(), &ports, &leader_options);
         let mut cluster = Self {
@@ -158,7 +159,8 @@ impl Cluster {
             pg_port: ports[0],
             flight_port: ports[1],
             internal_port: ports[2],
-            node_ports: ports[3..].to_vec(),
+            http_port: ports[3],
+            node_ports: ports[4..].to_vec(),
             dir,
             leader_options,
             node_options: node_options.iter().map(|option| (*option).to_owned()).collect(),
@@ -175,6 +177,8 @@ impl Cluster {
             "compute".to_owned(),
             "--leader".to_owned(),
             format!("127.0.0.1:{}", self.internal_port),
+            "--flight-listen".to_owned(),
+            "127.0.0.1:0".to_owned(),
             "--listen".to_owned(),
             format!("127.0.0.1:{}", self.node_ports[index]),
             "--data-dir".to_owned(),
@@ -191,7 +195,7 @@ impl Cluster {
 
     /// Starts the leader again after it was killed.
     pub fn restart_leader(&mut self) {
-        let ports = [self.pg_port, self.flight_port, self.internal_port];
+        let ports = [self.pg_port, self.flight_port, self.internal_port, self.http_port];
         self.leader = start_leader(self.dir.path(), &ports, &self.leader_options);
     }
 
@@ -231,7 +235,7 @@ fn start_leader(dir: &Path, ports: &[u16], options: &[String]) -> Process {
         "--admin-password".to_owned(),
         PASSWORD.to_owned(),
     ];
-    for (flag, port) in ["--pg-port", "--flight-port", "--internal-port"].iter().zip(ports) {
+    for (flag, port) in ["--pg-port", "--flight-port", "--internal-port", "--http-port"].iter().zip(ports) {
         arguments.extend([(*flag).to_owned(), port.to_string()]);
     }
     arguments.extend(options.iter().cloned());

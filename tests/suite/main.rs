@@ -4,6 +4,7 @@
 mod bad_input;
 mod clients;
 mod crash;
+mod direct;
 mod explain;
 mod harness;
 mod joins;

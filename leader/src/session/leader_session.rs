@@ -7,14 +7,18 @@ use crate::engine::Shared;
 use crate::load;
 use crate::run::canceled;
 use crate::sql::{self, Parsed};
+use crate::telemetry::OpenSession;
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::StreamExt;
 use parking_lot::Mutex;
 use slipher_common::plan::ResultTarget;
 use slipher_common::{Error, ErrorKind, Result, SqlType};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +42,9 @@ pub(crate) struct LeaderSession {
     pub(super) local_settings: Mutex<Vec<(String, Option<String>)>>,
     pub(super) block: Mutex<Block>,
     running: Mutex<Option<CancellationToken>>,
+    /// The statement took longer than statement_timeout.
+    timed_out: Arc<AtomicBool>,
+    _counted: OpenSession,
     one_at_a_time: tokio::sync::Mutex<()>,
 }
 
@@ -52,6 +59,7 @@ impl LeaderSession {
         let mut settings = Settings::default();
         // The name is free text: setting it cannot fail.
         drop(settings.set("application_name", application_name));
+        let counted = shared.telemetry.session();
         Self {
             shared,
             user: user.to_owned(),
@@ -59,6 +67,8 @@ impl LeaderSession {
             local_settings: Mutex::new(Vec::new()),
             block: Mutex::new(Block::None),
             running: Mutex::new(None),
+            timed_out: Arc::default(),
+            _counted: counted,
             one_at_a_time: tokio::sync::Mutex::new(()),
         }
     }
@@ -70,12 +80,16 @@ impl LeaderSession {
 
     fn start_statement(&self) -> CancellationToken {
         let token = CancellationToken::new();
+        self.timed_out.store(false, Ordering::SeqCst);
         *self.running.lock() = Some(token.clone());
         if let Some(limit_ms) = self.settings.lock().statement_timeout_ms() {
-            let timed = token.clone();
+            let (timed, timed_out) = (token.clone(), Arc::clone(&self.timed_out));
             tokio::spawn(async move {
                 tokio::select! {
-                    () = tokio::time::sleep(Duration::from_millis(limit_ms)) => timed.cancel(),
+                    () = tokio::time::sleep(Duration::from_millis(limit_ms)) => {
+                        timed_out.store(true, Ordering::SeqCst);
+                        timed.cancel();
+                    }
                     () = timed.cancelled() => {}
                 }
             });
@@ -131,6 +145,24 @@ impl LeaderSession {
     }
 }
 
+/// Who ended a statement: the user, or its time limit.
+fn why(error: Error, timed_out: &AtomicBool) -> Error {
+    if error.kind == ErrorKind::QueryCanceled && timed_out.load(Ordering::SeqCst) {
+        return Error { message: "canceling statement due to statement timeout".to_owned(), ..error };
+    }
+    error
+}
+
+/// What a statement counts as.
+fn kind(parsed: &Parsed) -> &'static str {
+    match parsed {
+        Parsed::Query(_) | Parsed::Explain { .. } => "query",
+        Parsed::Insert(_) | Parsed::Copy(_) | Parsed::CreateTableAs { .. } => "load",
+        other if other.change().is_some() => "definition",
+        _ => "session",
+    }
+}
+
 #[async_trait]
 impl Session for LeaderSession {
     fn parse(&self, sql: &str) -> Result<Vec<Statement>> {
@@ -148,16 +180,30 @@ impl Session for LeaderSession {
     async fn execute(&self, statement: &Statement, parameters: Vec<ScalarValue>) -> Result<Outcome> {
         let _turn = self.one_at_a_time.lock().await;
         self.check_block(&statement.parsed)?;
+        let counted = self.shared.telemetry.statement(kind(&statement.parsed));
         let token = self.start_statement();
         let result = tokio::select! {
             biased;
             () = token.cancelled() => Err(canceled()),
             result = commands::run(self, &statement.parsed, parameters, &token) => result,
         };
-        result.map_err(|error| {
-            self.fail_block();
-            sql::position::locate(&statement.text, error)
-        })
+        match result {
+            Ok(Outcome::Rows { schema, stream, tag }) => {
+                let timed_out = Arc::clone(&self.timed_out);
+                let told = counted.end_with(stream).map(move |batch| batch.map_err(|error| why(error.into(), &timed_out).into()));
+                let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), told));
+                Ok(Outcome::Rows { schema, stream, tag })
+            }
+            Ok(done) => {
+                counted.end(None);
+                Ok(done)
+            }
+            Err(error) => {
+                counted.end(Some(&error));
+                self.fail_block();
+                Err(sql::position::locate(&statement.text, why(error, &self.timed_out)))
+            }
+        }
     }
 
     async fn execute_direct(
@@ -168,20 +214,33 @@ impl Session for LeaderSession {
     ) -> Result<Option<DirectRun>> {
         let _turn = self.one_at_a_time.lock().await;
         self.check_block(&statement.parsed)?;
+        let counted = self.shared.telemetry.statement(kind(&statement.parsed));
         let token = self.start_statement();
         let result = tokio::select! {
             biased;
             () = token.cancelled() => Err(canceled()),
             result = direct::start(self, &statement.parsed, parameters, target, &token) => result,
         };
-        result.map_err(|error| {
-            self.fail_block();
-            sql::position::locate(&statement.text, error)
-        })
+        match result {
+            Ok(Some(DirectRun { parts, progress })) => {
+                Ok(Some(DirectRun { parts, progress: counted.end_with_progress(progress) }))
+            }
+            // It runs, and counts, when its rows are asked for.
+            Ok(None) => {
+                counted.forget();
+                Ok(None)
+            }
+            Err(error) => {
+                counted.end(Some(&error));
+                self.fail_block();
+                Err(sql::position::locate(&statement.text, error))
+            }
+        }
     }
 
     async fn ingest(&self, schema: Option<&str>, table: &str, rows: SendableRecordBatchStream) -> Result<u64> {
         let _turn = self.one_at_a_time.lock().await;
+        let counted = self.shared.telemetry.statement("load");
         let token = self.start_statement();
         let search_path = self.search_path();
         let result = tokio::select! {
@@ -190,6 +249,7 @@ impl Session for LeaderSession {
             result = load::ingest(&self.shared, &search_path, schema, table, rows) => result,
         };
         self.note_write();
+        counted.end(result.as_ref().err());
         result
     }
 

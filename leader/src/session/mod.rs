@@ -190,6 +190,14 @@ pub trait Engine: Send + Sync + fmt::Debug {
     fn scram_verifier(&self, user: &str) -> Option<ScramVerifier>;
     /// Checks a password; 28P01 when it is wrong.
     fn check_password(&self, user: &str, password: &str) -> Result<()>;
+    /// Whether queries can be answered now; an error that says what is missing.
+    fn check_ready(&self) -> Result<()> {
+        Ok(())
+    }
+    /// What is counted, in Prometheus' text format.
+    fn metrics(&self) -> Result<String> {
+        Ok(String::new())
+    }
     /// Opens a session after authentication; 3D000 for an unknown database, 53300 when there are too many.
     fn open_session(&self, user: &str, database: &str, application_name: &str) -> Result<Arc<dyn Session>>;
 }

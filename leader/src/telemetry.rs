@@ -1,0 +1,254 @@
+//! What the leader counts, for Prometheus.
+
+use crate::cluster::Cluster;
+use arrow::record_batch::RecordBatch;
+use datafusion::execution::memory_pool::MemoryPool;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::StreamExt;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use slipher_common::{Error, ErrorKind, Result};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Marks what is not to be counted.
+const FORGOTTEN: &str = "forgotten";
+/// Buckets of latency: 1 ms, doubled up to about 9 minutes.
+const LATENCY_BUCKETS: u16 = 20;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StatementLabels {
+    /// `query`, `load`, `definition` or `session`.
+    kind: &'static str,
+    /// `finished`, `failed` or `cancelled`.
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: &'static str,
+}
+
+/// Counters of one leader.
+pub(crate) struct Telemetry {
+    registry: Registry,
+    statements: Family<StatementLabels, Counter>,
+    running: Gauge,
+    seconds: Family<KindLabels, Histogram>,
+    rows: Counter,
+    sessions: Gauge,
+}
+
+impl fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Telemetry").field("running", &self.running.get()).finish_non_exhaustive()
+    }
+}
+
+impl Telemetry {
+    /// Counters that start at 0, beside what `cluster` and `runtime` are asked for at each scrape.
+    pub(crate) fn new(cluster: Arc<Cluster>, runtime: Arc<RuntimeEnv>) -> Self {
+        let mut registry = Registry::with_prefix("slipher");
+        let latency = || Histogram::new(exponential_buckets(0.001, 2.0, LATENCY_BUCKETS));
+        let telemetry = Self {
+            statements: Family::default(),
+            running: Gauge::default(),
+            seconds: Family::new_with_constructor(latency as fn() -> Histogram),
+            rows: Counter::default(),
+            sessions: Gauge::default(),
+            registry: Registry::default(),
+        };
+        registry.register("statements", "Statements that ended, by kind and how they ended", telemetry.statements.clone());
+        registry.register("statements_running", "Statements that run now", telemetry.running.clone());
+        registry.register("statement_seconds", "Time from a statement's start to its last row", telemetry.seconds.clone());
+        registry.register("rows_returned", "Rows that came through the leader to clients", telemetry.rows.clone());
+        registry.register("sessions", "Open sessions of all endpoints", telemetry.sessions.clone());
+        registry.register_collector(Box::new(ClusterCollector { cluster, runtime }));
+        Self { registry, ..telemetry }
+    }
+
+    /// All metrics in Prometheus' text format.
+    pub(crate) fn text(&self) -> Result<String> {
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry).map_err(|error| Error::internal(format!("writing the metrics: {error}")))?;
+        Ok(out)
+    }
+
+    /// Counts a session until the answer is dropped.
+    pub(crate) fn session(self: &Arc<Self>) -> OpenSession {
+        self.sessions.inc();
+        OpenSession(Arc::clone(self))
+    }
+
+    /// Counts a statement of `kind` until it ends.
+    pub(crate) fn statement(self: &Arc<Self>, kind: &'static str) -> RunningStatement {
+        self.running.inc();
+        RunningStatement { telemetry: Arc::clone(self), kind, started: Instant::now(), state: None }
+    }
+}
+
+/// A session that is counted.
+#[derive(Debug)]
+pub(crate) struct OpenSession(Arc<Telemetry>);
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        self.0.sessions.dec();
+    }
+}
+
+/// A statement that is counted. Dropped before it ended, it counts as cancelled.
+#[derive(Debug)]
+pub(crate) struct RunningStatement {
+    telemetry: Arc<Telemetry>,
+    kind: &'static str,
+    started: Instant,
+    state: Option<&'static str>,
+}
+
+impl RunningStatement {
+    /// It ended without rows, or with an error.
+    pub(crate) fn end(mut self, error: Option<&Error>) {
+        self.state = Some(state_of(error));
+    }
+
+    /// It was no statement after all.
+    pub(crate) fn forget(mut self) {
+        self.state = Some(FORGOTTEN);
+    }
+
+    /// It ends when `rows` do.
+    pub(crate) fn end_with(self, rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
+        self.watch(rows, true)
+    }
+
+    /// It ends when `progress` does, whose rows are no client's.
+    pub(crate) fn end_with_progress(self, progress: SendableRecordBatchStream) -> SendableRecordBatchStream {
+        self.watch(progress, false)
+    }
+
+    fn watch(self, rows: SendableRecordBatchStream, are_returned: bool) -> SendableRecordBatchStream {
+        let schema = rows.schema();
+        let stream = futures::stream::unfold(Some((rows, self)), move |state| async move {
+            let (mut rows, mut statement) = state?;
+            let item: Option<datafusion::error::Result<RecordBatch>> = rows.next().await;
+            match item {
+                Some(Ok(batch)) => {
+                    if are_returned {
+                        statement.telemetry.rows.inc_by(batch.num_rows() as u64);
+                    }
+                    Some((Ok(batch), Some((rows, statement))))
+                }
+                Some(Err(error)) => {
+                    let error = Error::from(error);
+                    statement.state = Some(state_of(Some(&error)));
+                    Some((Err(error.into()), None))
+                }
+                None => {
+                    statement.state = Some(state_of(None));
+                    None
+                }
+            }
+        });
+        Box::pin(RecordBatchStreamAdapter::new(schema, stream))
+    }
+}
+
+fn state_of(error: Option<&Error>) -> &'static str {
+    match error.map(|error| error.kind) {
+        None => "finished",
+        Some(ErrorKind::QueryCanceled) => "cancelled",
+        Some(_) => "failed",
+    }
+}
+
+impl Drop for RunningStatement {
+    fn drop(&mut self) {
+        let telemetry = &self.telemetry;
+        telemetry.running.dec();
+        if self.state == Some(FORGOTTEN) {
+            return;
+        }
+        let state = self.state.unwrap_or("cancelled");
+        telemetry.statements.get_or_create(&StatementLabels { kind: self.kind, state }).inc();
+        telemetry.seconds.get_or_create(&KindLabels { kind: self.kind }).observe(self.started.elapsed().as_secs_f64());
+    }
+}
+
+/// Reads the cluster's state when it is asked.
+#[derive(Debug)]
+struct ClusterCollector {
+    cluster: Arc<Cluster>,
+    runtime: Arc<RuntimeEnv>,
+}
+
+impl Collector for ClusterCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let state = self.cluster.meta().state();
+        let mut gauge = |name: &str, help: &str, value: i64| -> std::fmt::Result {
+            let metric = ConstGauge::new(value);
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+        };
+        let pool: &Arc<dyn MemoryPool> = &self.runtime.memory_pool;
+        let rows: u64 = state.tables().values().flat_map(|table| table.segments.values()).map(|segment| segment.rows).sum();
+        gauge("leader_memory_reserved_bytes", "Memory that operators hold on the leader", pool.reserved() as i64)?;
+        gauge("tables", "Tables", state.tables().len() as i64)?;
+        gauge("stored_rows", "Rows of all tables, each copy of a DISTSTYLE ALL table once", rows as i64)?;
+        gauge("compute_nodes", "Compute nodes that registered", state.nodes().len() as i64)?;
+        gauge("compute_nodes_alive", "Compute nodes that answer", self.cluster.alive().len() as i64)?;
+        let commits = ConstCounter::new(state.version().0);
+        commits.encode(encoder.encode_descriptor(
+            "commits",
+            "Records of the Raft log that were applied",
+            None,
+            commits.metric_type(),
+        )?)?;
+        self.encode_nodes(&mut encoder)
+    }
+}
+
+impl ClusterCollector {
+    /// Slices, segments and bytes of each node.
+    fn encode_nodes(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let state = self.cluster.meta().state();
+        let segments = || state.tables().values().flat_map(|table| table.segments.values());
+        type PerNode<'a> = (&'a str, &'a str, Box<dyn Fn(&slipher_common::ids::NodeId) -> i64 + 'a>);
+        let series: [PerNode<'_>; 4] = [
+            ("node_up", "1 when the compute node answers", Box::new(|node| i64::from(self.cluster.is_alive(*node)))),
+            (
+                "node_slices",
+                "Slices that the compute node owns",
+                Box::new(|node| state.placement().slices.iter().filter(|slice| slice.owner == *node).count() as i64),
+            ),
+            (
+                "node_segments",
+                "Segments with a copy on the compute node",
+                Box::new(|node| segments().filter(|segment| segment.nodes.contains(node)).count() as i64),
+            ),
+            (
+                "node_stored_bytes",
+                "Bytes of the segments with a copy on the compute node",
+                Box::new(|node| {
+                    segments().filter(|segment| segment.nodes.contains(node)).map(|segment| segment.bytes as i64).sum()
+                }),
+            ),
+        ];
+        for (name, help, value) in &series {
+            let kind = ConstGauge::new(0i64).metric_type();
+            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+            for (id, node) in state.nodes() {
+                let labels = [("node", id.to_string()), ("name", node.name.clone())];
+                ConstGauge::new(value(id)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+//! HTTP: `/healthz`, `/readyz`, `/metrics`, and statements without a connection (`/v1/statements`).
+//!
+//! `statements` runs and keeps them, `rows` writes their results as JSON. Health and metrics need no password: they tell nothing of
+//! the data; statements do (HTTP basic authentication).
+
+mod rows;
+mod statements;
+#[cfg(test)]
+mod tests;
+
+use crate::session::Engine;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use slipher_common::{Error, ErrorKind, Result};
+use statements::Statements;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Longest request body: one statement with its parameters.
+const BODY_MAX_BYTES: usize = 16 << 20;
+/// How long requests may take to end after a shutdown was asked for.
+const SHUTDOWN_GRACE_SECONDS: u64 = 5;
+
+/// What requests share.
+#[derive(Clone, Debug)]
+struct Endpoint {
+    engine: Arc<dyn Engine>,
+    statements: Arc<Statements>,
+}
+
+/// Answers HTTP until `shutdown`.
+pub async fn serve(listener: TcpListener, engine: Arc<dyn Engine>, shutdown: CancellationToken) -> Result<()> {
+    let statements = Arc::new(Statements::new(shutdown.clone()));
+    let router = router(engine, Arc::clone(&statements));
+    let server = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let forced_end = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(Duration::from_secs(SHUTDOWN_GRACE_SECONDS)).await;
+    };
+    tokio::select! {
+        ended = server => ended.map_err(|error| Error::io("serving HTTP", &error)),
+        () = forced_end => Ok(()),
+        () = statements.sweep_forever() => Ok(()),
+    }
+}
+
+fn router(engine: Arc<dyn Engine>, statements: Arc<Statements>) -> Router {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/v1/statements", post(statements::execute))
+        .route("/v1/statements/{id}", get(statements::describe).delete(statements::cancel))
+        .route("/v1/statements/{id}/result", get(statements::result))
+        .layer(axum::extract::DefaultBodyLimit::max(BODY_MAX_BYTES))
+        .with_state(Endpoint { engine, statements })
+}
+
+/// The process runs.
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Queries can be answered: every slice is on a node that answers.
+async fn readyz(State(endpoint): State<Endpoint>) -> Response {
+    match endpoint.engine.check_ready() {
+        Ok(()) => "ready\n".into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", error.message)).into_response(),
+    }
+}
+
+async fn metrics(State(endpoint): State<Endpoint>) -> Response {
+    match endpoint.engine.metrics() {
+        Ok(text) => {
+            ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+        }
+        Err(error) => Problem(error).into_response(),
+    }
+}
+
+/// An error as an answer: `{"error": {"sqlstate", "message", "detail", "hint", "position"}}`.
+#[derive(Debug)]
+struct Problem(Error);
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = axum::Json(serde_json::json!({ "error": rows::error(&self.0) }));
+        let status = match self.0.kind {
+            ErrorKind::InvalidPassword | ErrorKind::InvalidAuthorization => StatusCode::UNAUTHORIZED,
+            ErrorKind::InvalidCursorName => StatusCode::NOT_FOUND,
+            ErrorKind::TooManyConnections | ErrorKind::ProgramLimit => StatusCode::TOO_MANY_REQUESTS,
+            ErrorKind::CannotConnectNow | ErrorKind::NodeUnavailable | ErrorKind::AdminShutdown => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            ErrorKind::Internal | ErrorKind::Io | ErrorKind::DataCorrupted => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        let mut response = (status, body).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Basic realm=\"slipher\""));
+        }
+        response
+    }
+}
