@@ -133,7 +133,7 @@ impl NodeRuntime {
 
     /// The node's gRPC service.
     pub fn service(&self) -> ComputeNodeService {
-        ComputeNodeService::new(Arc::clone(&self.store), Arc::clone(&self.queries))
+        ComputeNodeService::new(Arc::clone(&self.store), Arc::clone(&self.peers), Arc::clone(&self.queries))
     }
 
     /// The session extension under which plan nodes find this runtime.

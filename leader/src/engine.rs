@@ -143,6 +143,7 @@ impl Leader {
         let engine: Arc<dyn Engine> = Arc::new(LeaderEngine { shared: Arc::clone(&shared) });
         let mut tasks = JoinSet::new();
         tasks.spawn(serve_internal(internal, Arc::clone(&cluster), shutdown.clone()));
+        tasks.spawn(rebalance(Arc::clone(&cluster), shutdown.clone()));
         tasks.spawn(watch(cluster, config.sweep_interval, shutdown.clone()));
         tasks.spawn(postgres::serve(pg, Arc::clone(&engine), PostgresOptions::default(), shutdown.clone()));
         let options = FlightOptions { transactions: false, ..FlightOptions::default() };
@@ -191,6 +192,11 @@ fn local_address(listener: &TcpListener) -> Result<SocketAddr> {
 
 async fn watch(cluster: Arc<Cluster>, sweep_interval: Duration, shutdown: CancellationToken) -> Result<()> {
     cluster.watch(sweep_interval, shutdown).await;
+    Ok(())
+}
+
+async fn rebalance(cluster: Arc<Cluster>, shutdown: CancellationToken) -> Result<()> {
+    cluster.rebalance(shutdown).await;
     Ok(())
 }
 

@@ -9,11 +9,12 @@ pub use queries::{QueryHandle, QueryRegistry, RunningQuery};
 pub(crate) use queries::{cancelled, until_cancelled};
 pub(crate) use stopping::stoppable_joins;
 
-use crate::replicate::CHUNK_BYTES;
+use crate::replicate::{CHUNK_BYTES, Peers, ensure_readable};
 use crate::store::{IncomingSegment, Store, other_cluster};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use slipher_common::ids::{ClusterId, SegmentId, TableId, TransactionId};
+use slipher_common::ids::{ClusterId, SegmentId, SliceId, TableId, TransactionId};
+use slipher_common::plan::SegmentRef;
 use slipher_common::{Error, ErrorKind, Result, VERSION};
 use slipher_proto::compute as proto;
 use slipher_proto::compute::compute_node_server::{ComputeNode, ComputeNodeServer};
@@ -31,13 +32,14 @@ const CHUNK_TIMEOUT_S: u64 = 30;
 #[derive(Clone, Debug)]
 pub struct ComputeNodeService {
     store: Arc<Store>,
+    peers: Arc<Peers>,
     queries: Arc<QueryRegistry>,
 }
 
 impl ComputeNodeService {
-    /// The service over a node's files and running queries.
-    pub fn new(store: Arc<Store>, queries: Arc<QueryRegistry>) -> Self {
-        Self { store, queries }
+    /// The service over a node's files, connections and running queries.
+    pub fn new(store: Arc<Store>, peers: Arc<Peers>, queries: Arc<QueryRegistry>) -> Self {
+        Self { store, peers, queries }
     }
 
     /// As a service of a tonic server.
@@ -124,6 +126,24 @@ impl ComputeNode for ComputeNodeService {
             segments: usage.segments,
             bytes: usage.bytes,
         }))
+    }
+
+    async fn fetch_segment(
+        &self,
+        request: Request<proto::FetchSegmentRequest>,
+    ) -> Result<Response<proto::FetchSegmentResponse>, Status> {
+        let request = request.into_inner();
+        let segment = SegmentRef {
+            id: SegmentId::from_bytes(&request.segment_id).map_err(to_status)?,
+            slice: SliceId(request.slice),
+            rows: request.rows,
+            bytes: request.bytes,
+            checksum: request.checksum,
+            other_copies: request.addresses,
+        };
+        let table = TableId(request.table_id);
+        let readable = ensure_readable(&self.store, &self.peers, table, &request.table_name, &segment).await;
+        readable.map(|_| Response::new(proto::FetchSegmentResponse {})).map_err(to_status)
     }
 
     async fn put_segment(

@@ -1,6 +1,7 @@
 //! Membership: compute nodes register, are watched, and get slices.
 
 mod liveness;
+mod rebalance;
 mod service;
 
 pub use service::LeaderService;

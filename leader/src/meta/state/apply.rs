@@ -3,7 +3,8 @@
 use super::{AppliedRecord, ClusterInfo, FIRST_OBJECT_ID, NodeInfo, PUBLIC_SCHEMA_ID, SchemaState, State, User};
 use slipher_common::catalog::{ADMIN_USER, PUBLIC_SCHEMA};
 use slipher_common::error::did_you_mean;
-use slipher_common::ids::{ClusterId, NodeId, TableId, TransactionId, Version};
+use slipher_common::ids::{ClusterId, NodeId, SegmentId, TableId, TransactionId, Version};
+use slipher_common::manifest::Segment;
 use slipher_common::placement::Placement;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta as proto;
@@ -94,6 +95,7 @@ impl Draft {
             Kind::PutUser(operation) => self.put_user(operation),
             Kind::DropUser(operation) => self.drop_user(operation),
             Kind::AdvanceIdentity(operation) => self.advance_identity(operation),
+            Kind::MoveSlice(operation) => self.move_slice(operation),
         }
     }
 
@@ -148,6 +150,45 @@ impl Draft {
             }
         }
         self.state.placement = Arc::new(placement);
+        Ok(())
+    }
+
+    fn move_slice(&mut self, operation: &proto::MoveSlice) -> Result<()> {
+        let slice = operation.slice as usize;
+        let mut slices = self.state.placement.to_proto();
+        let Some(current) = slices.get_mut(slice) else {
+            return Err(Error::internal(format!("moving slice {slice}: it has no placement")));
+        };
+        if operation.epoch != current.epoch + 1 {
+            let what = format!("slice {slice} has placement epoch {}, its move {}", current.epoch, operation.epoch);
+            return Err(conflict(what));
+        }
+        current.owner.clone_from(&operation.owner);
+        current.replicas.clone_from(&operation.replicas);
+        current.epoch = operation.epoch;
+        self.set_placement(&proto::SetPlacement { slices })?;
+        self.spread_segments(slice, operation)
+    }
+
+    /// The slice's segments are on its new nodes, and count as being nowhere else.
+    fn spread_segments(&mut self, slice: usize, operation: &proto::MoveSlice) -> Result<()> {
+        let nodes = std::iter::once(&operation.owner).chain(&operation.replicas).map(|node| NodeId::from_bytes(node));
+        let nodes = nodes.collect::<Result<Vec<_>>>()?;
+        let copied = operation.copied_segment_ids.iter().map(|id| SegmentId::from_bytes(id)).collect::<Result<BTreeSet<_>>>()?;
+        for table in Arc::make_mut(&mut self.state.tables).values_mut() {
+            let moved = |segment: &Segment| segment.slice.0 as usize == slice;
+            if !table.segments.values().any(|segment| moved(segment)) {
+                continue;
+            }
+            let table = Arc::make_mut(table);
+            for segment in Arc::make_mut(&mut table.segments).values_mut().filter(|segment| moved(segment)) {
+                if copied.contains(&segment.id) {
+                    Arc::make_mut(segment).nodes.clone_from(&nodes);
+                } else if !nodes.first().is_some_and(|owner| segment.nodes.contains(owner)) {
+                    return Err(conflict(format!("slice {slice} got segment {} while it was copied", segment.id)));
+                }
+            }
+        }
         Ok(())
     }
 

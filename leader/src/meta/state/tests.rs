@@ -197,6 +197,38 @@ fn a_deposed_owners_receipt_is_refused() {
 }
 
 #[test]
+fn a_slice_moves_with_its_segments_or_not_at_all() {
+    let mut machine = Machine::new();
+    let table = machine.table("t");
+    let held =
+        |segment: u128, slice: u32, node: u128| proto::Segment { nodes: vec![id(node)], ..receipt(segment, table, slice, 1) };
+    machine.run([replace(table, vec![held(1, 0, 101), held(2, 0, 101), held(3, 1, 102)], &[])]).unwrap();
+    let moving = |epoch: u64, copied: &[u128]| {
+        Kind::MoveSlice(proto::MoveSlice {
+            slice: 0,
+            owner: id(102),
+            replicas: vec![id(101)],
+            epoch,
+            copied_segment_ids: copied.iter().map(|segment| id(*segment)).collect(),
+        })
+    };
+    let text = "slice 0 got segment";
+    machine.fails(ErrorKind::SerializationFailure, text, [moving(2, &[1])]);
+    machine.fails(ErrorKind::SerializationFailure, "placement epoch 1, its move 3", [moving(3, &[1, 2])]);
+    assert_eq!(machine.state.placement().slices[0].epoch, 1);
+    machine.run([moving(2, &[1, 2])]).unwrap();
+    let placed = &machine.state.placement().slices[0];
+    assert_eq!((placed.owner, placed.replicas.len(), placed.epoch), (NodeId(Uuid::from_u128(102)), 1, 2));
+    let nodes = |machine: &Machine, segment: u128| {
+        machine.state.table("public", "t").unwrap().segments[&SegmentId(Uuid::from_u128(segment))].nodes.clone()
+    };
+    assert_eq!(nodes(&machine, 1), [NodeId(Uuid::from_u128(102)), NodeId(Uuid::from_u128(101))]);
+    assert_eq!(nodes(&machine, 3), [NodeId(Uuid::from_u128(102))]);
+    // A load that planned before the move is refused.
+    machine.fails(ErrorKind::SerializationFailure, "slice 0 moved", [replace(table, vec![held(4, 0, 101)], &[])]);
+}
+
+#[test]
 fn create_table_as_fills_the_table_it_creates_or_none() {
     let mut machine = Machine::new();
     let ctas = |segment| [create_table("public", "t", true), replace(0, vec![receipt(segment, 0, 0, 1)], &[])];
