@@ -1,13 +1,17 @@
 //! The connection: URL to session, statement to rows.
 
 use super::report::{Failure, sql_failure};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::array::AsArray as _;
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::client::FlightSqlServiceClient;
-use arrow_flight::{Action, CancelFlightInfoRequest, FlightClient, FlightEndpoint, FlightInfo, HandshakeRequest, Ticket};
+use arrow_flight::sql::{CommandGetDbSchemas, CommandGetTables};
+use arrow_flight::{
+    Action, CancelFlightInfoRequest, FlightClient, FlightEndpoint, FlightInfo, HandshakeRequest, IpcMessage, Ticket,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::stream::BoxStream;
@@ -190,6 +194,42 @@ impl Connection {
         Some(node)
     }
 
+    /// The schemas that the session sees.
+    pub(super) async fn schemas(&mut self) -> Result<Vec<String>, Failure> {
+        let request = CommandGetDbSchemas { catalog: None, db_schema_filter_pattern: None };
+        let info = self.client.get_db_schemas(request).await.map_err(|error| sql_failure(error, ""))?;
+        let batches = self.metadata(info).await?;
+        Ok(batches.iter().flat_map(|batch| strings(batch, "db_schema_name")).collect())
+    }
+
+    /// The tables that the session sees, or those of one name.
+    pub(super) async fn tables(&mut self, name: Option<&str>) -> Result<Vec<TableListing>, Failure> {
+        // In a pattern these stand for other characters.
+        let pattern = name.map(|name| name.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
+        let request = CommandGetTables {
+            catalog: None,
+            db_schema_filter_pattern: None,
+            table_name_filter_pattern: pattern,
+            table_types: Vec::new(),
+            include_schema: name.is_some(),
+        };
+        let info = self.client.get_tables(request).await.map_err(|error| sql_failure(error, ""))?;
+        let mut tables = Vec::new();
+        for batch in self.metadata(info).await? {
+            let (schemas, names) = (strings(&batch, "db_schema_name"), strings(&batch, "table_name"));
+            for (row, (schema, name)) in schemas.into_iter().zip(names).enumerate() {
+                tables.push(TableListing { schema, name, columns: columns(&batch, row) });
+            }
+        }
+        Ok(tables)
+    }
+
+    async fn metadata(&mut self, info: FlightInfo) -> Result<Vec<RecordBatch>, Failure> {
+        let ticket = info.endpoint.first().and_then(|endpoint| endpoint.ticket.clone()).unwrap_or_default();
+        let failed = |error: FlightError| sql_failure(error, "");
+        self.client.do_get(ticket).await.map_err(failed)?.try_collect().await.map_err(failed)
+    }
+
     /// Cancels a query whose rows are being read.
     pub(super) async fn cancel(&mut self, info: Box<FlightInfo>) {
         if let Some(mut flight) = self.flight() {
@@ -212,6 +252,29 @@ impl Connection {
         flight.add_header("authorization", &format!("Bearer {}", self.client.token()?)).ok()?;
         Some(flight)
     }
+}
+
+/// A table, and its columns where they were asked for: name, type, whether NULL may be in it.
+pub(super) struct TableListing {
+    pub(super) schema: String,
+    pub(super) name: String,
+    pub(super) columns: Vec<(String, String, bool)>,
+}
+
+fn strings(batch: &RecordBatch, name: &str) -> Vec<String> {
+    let column = batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+    column.map(|column| column.iter().map(|value| value.unwrap_or_default().to_owned()).collect()).unwrap_or_default()
+}
+
+fn columns(batch: &RecordBatch, row: usize) -> Vec<(String, String, bool)> {
+    let encoded = batch.column_by_name("table_schema").and_then(|column| column.as_binary_opt::<i32>());
+    let message = encoded.map(|encoded| IpcMessage(encoded.value(row).to_vec().into()));
+    let Some(Ok(schema)) = message.map(Schema::try_from) else { return Vec::new() };
+    let of_field = |field: &Arc<Field>| {
+        let sql_type = field.metadata().get("ARROW:FLIGHT:SQL:TYPE_NAME").cloned();
+        (field.name().clone(), sql_type.unwrap_or_else(|| field.data_type().to_string()), field.is_nullable())
+    };
+    schema.fields().iter().map(of_field).collect()
 }
 
 async fn get(mut client: FlightServiceClient<Channel>, ticket: Ticket, token: &str) -> Result<Batches, Status> {

@@ -100,6 +100,13 @@ async fn run_text(mut text: Reader, runner: &mut Runner<'_>) -> Result<(), Failu
             _ = runner.interrupts.recv() => return Err(Failure::Interrupted),
         };
         let Some(line) = line else { break };
+        if !splitter.is_inside_statement() && line.starts_with('\\') {
+            match line.trim() {
+                "\\q" => return Ok(()),
+                command => runner.command(command).await?,
+            }
+            continue;
+        }
         splitter.push_line(&line);
         while let Some(statement) = splitter.next_statement() {
             runner.run(&statement).await?;
@@ -117,7 +124,7 @@ async fn run_text(mut text: Reader, runner: &mut Runner<'_>) -> Result<(), Failu
 
 /// Reads statements from a terminal until its end or `\q`.
 async fn prompt(mut lines: Reader, runner: &mut Runner<'_>) -> Result<(), Failure> {
-    writeln!(runner.out, "Statements end with a semicolon; \\q or Ctrl-D leaves, Ctrl-C cancels.")?;
+    writeln!(runner.out, "Statements end with a semicolon; \\? lists commands, \\q or Ctrl-D leaves, Ctrl-C cancels.")?;
     let mut splitter = Splitter::default();
     loop {
         let mark = if splitter.is_inside_statement() { '-' } else { '=' };
@@ -139,7 +146,10 @@ async fn prompt(mut lines: Reader, runner: &mut Runner<'_>) -> Result<(), Failur
             match line.trim() {
                 "\\q" | "exit" | "quit" => return Ok(()),
                 command if command.starts_with('\\') => {
-                    writeln!(runner.out, "{command}: there is no such command; \\q leaves")?;
+                    match runner.command(command).await {
+                        Err(failure @ (Failure::Sql { .. } | Failure::Usage(_))) => report::print(&failure, &mut io::stderr()),
+                        ended => ended?,
+                    }
                     continue;
                 }
                 _ => {}

@@ -1,12 +1,15 @@
 //! `slipher sql`: runs SQL over Flight SQL and prints what comes.
 //!
-//! `connection` speaks to the server, `split` cuts text into statements, `table`, `csv` and `json` print rows, `report` prints
-//! errors, `input` says where statements come from.
+//! `connection` speaks to the server, `split` cuts text into statements, `table`, `csv` and `json` print rows, `markdown` and
+//! `arrow_ipc` too; `report` prints errors, `commands` does what begins with a backslash, `input` says where statements come from.
 
+mod arrow_ipc;
+mod commands;
 mod connection;
 mod csv;
 mod input;
 mod json;
+mod markdown;
 mod report;
 mod split;
 mod table;
@@ -22,6 +25,7 @@ use report::Failure;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Exit code after an error of SQL.
@@ -56,6 +60,12 @@ pub struct SqlArgs {
     /// How rows are printed.
     #[arg(long, value_enum, default_value_t = Format::Aligned)]
     format: Format,
+    /// A value for :name in statements; :'name' is it as a string, :"name" as a name. May be given more than once.
+    #[arg(short = 'v', long = "variable", value_name = "NAME=VALUE")]
+    variables: Vec<String>,
+    /// Prints how long each statement took.
+    #[arg(long)]
+    timing: bool,
 }
 
 /// How rows are printed.
@@ -67,6 +77,12 @@ pub enum Format {
     Csv,
     /// One JSON object per line.
     Json,
+    /// A line per column, for wide rows.
+    Expanded,
+    /// A table for documents.
+    Markdown,
+    /// An Arrow IPC stream, for other programs.
+    Arrow,
 }
 
 /// Prints one result's rows.
@@ -100,7 +116,8 @@ async fn run_all(args: &SqlArgs, out: &mut (dyn Write + Send)) -> Result<(), Fai
     let source = input::Source::open(args.commands.clone(), args.file.as_deref())?;
     let connection = Connection::open(&target).await?;
     let interrupts = signal(SignalKind::interrupt()).map_err(|error| Failure::Usage(format!("listening to Ctrl-C: {error}")))?;
-    let mut runner = Runner { connection, interrupts, format: args.format, out };
+    let variables = commands::Variables::parse(&args.variables)?;
+    let mut runner = Runner { connection, interrupts, format: args.format, timing: args.timing, variables, out };
     let ended = source.run(&mut runner).await;
     runner.connection.close().await;
     ended
@@ -112,12 +129,25 @@ struct Runner<'a> {
     /// One listener for the whole run: a signal that comes while rows are printed must not get lost.
     interrupts: Signal,
     format: Format,
+    timing: bool,
+    variables: commands::Variables,
     out: &'a mut (dyn Write + Send),
 }
 
 impl Runner<'_> {
     /// Runs one statement and prints what it yields; Ctrl-C cancels it.
     async fn run(&mut self, sql: &str) -> Result<(), Failure> {
+        let started = Instant::now();
+        let sql = &self.variables.fill_in(sql)?;
+        self.run_statement(sql).await?;
+        if self.timing {
+            // Beside the rows: they may be read by a program.
+            eprintln!("Time: {:.3} ms", started.elapsed().as_secs_f64() * 1000.0);
+        }
+        Ok(())
+    }
+
+    async fn run_statement(&mut self, sql: &str) -> Result<(), Failure> {
         let reply = tokio::select! {
             biased;
             // Dropping the call cancels it.
@@ -165,5 +195,8 @@ fn printer(format: Format, schema: &SchemaRef) -> Box<dyn Printer + Send> {
         Format::Aligned => Box::new(table::Table::new(schema)),
         Format::Csv => Box::new(csv::Csv::new(schema)),
         Format::Json => Box::new(json::Json),
+        Format::Expanded => Box::new(markdown::Expanded::new(schema)),
+        Format::Markdown => Box::new(markdown::Markdown::new(schema)),
+        Format::Arrow => Box::new(arrow_ipc::ArrowStream::new(schema)),
     }
 }

@@ -171,4 +171,34 @@ mod tests {
         assert_eq!((&rows[0]["n"], &rows[0]["ok"]), (&1.into(), &true.into()));
         assert!(rows[1].as_object().unwrap()["text"].is_null());
     }
+
+    #[test]
+    fn markdown_and_expanded_rows_look_as_they_should() {
+        let expected = [
+            "| n | text | d | ok | q, |",
+            "|---:|---|---:|---|---|",
+            "| 1 | a<br>bé | 1.50 | t |  |",
+            "| 1000 |  |  |  | x\"y |",
+            "",
+            "",
+        ];
+        assert_eq!(printed(Format::Markdown, &[batch()]), expected.join("\n"));
+        let expanded = printed(Format::Expanded, &[batch()]);
+        let record = "-[ RECORD 1 ]----\nn    | 1\ntext | a\n     | bé\nd    | 1.50\nok   | t\nq,   | \n-[ RECORD 2 ]----\n";
+        assert!(expanded.starts_with(record), "{expanded}");
+        assert_eq!(printed(Format::Expanded, &[]), "(0 rows)\n\n");
+    }
+
+    #[test]
+    fn an_arrow_stream_is_read_back() {
+        let mut out = Vec::new();
+        let mut printer = printer(Format::Arrow, &batch().schema());
+        for _ in 0..2 {
+            printer.rows(&batch(), &mut out).unwrap();
+        }
+        printer.finish(&mut out).unwrap();
+        let read: Vec<RecordBatch> =
+            arrow::ipc::reader::StreamReader::try_new(out.as_slice(), None).unwrap().collect::<Result<_, _>>().unwrap();
+        assert_eq!(read, [batch(), batch()]);
+    }
 }

@@ -62,7 +62,7 @@ async fn loads_in(client: &Client, table: &str, load: &str) -> Result<BTreeMap<u
 }
 
 /// Asks again until the answer is there: right after a restart the leader does not know yet who is alive.
-async fn after_recovery<T, F: Future<Output = Result<T, tokio_postgres::Error>>>(mut ask: impl FnMut() -> F) -> T {
+pub async fn after_recovery<T, F: Future<Output = Result<T, tokio_postgres::Error>>>(mut ask: impl FnMut() -> F) -> T {
     let deadline = Instant::now() + RECOVERY_MAX;
     loop {
         match tokio::time::timeout(ANSWER_MAX, ask()).await.expect("an answer in time") {
@@ -363,7 +363,7 @@ fn files_below(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// The segment files of a node.
-fn segment_files(node_dir: &Path) -> Vec<PathBuf> {
+pub fn segment_files(node_dir: &Path) -> Vec<PathBuf> {
     let mut found = files_below(node_dir);
     found.retain(|path| path.extension().is_some_and(|extension| extension == "vortex"));
     found
@@ -442,7 +442,7 @@ fn ticks_used(process: &Process) -> u64 {
 }
 
 /// Waits until `is_so`; panics when it does not come to pass.
-async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + EVENTUALLY_MAX;
     while !is_so() {
         assert!(Instant::now() < deadline, "{what}: not so after {EVENTUALLY_MAX:?}");

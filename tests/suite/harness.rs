@@ -188,6 +188,23 @@ impl Cluster {
         Process::start(&arguments, "compute node listens")
     }
 
+    /// Starts one more compute node.
+    pub fn add_node(&mut self) {
+        self.node_ports.extend(free_ports(1));
+        let node = self.start_node(self.nodes.len());
+        self.nodes.push(node);
+    }
+
+    /// What `/metrics` says.
+    pub fn metrics(&self) -> String {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.http_port)).expect("connecting");
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("asking");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("reading");
+        answer
+    }
+
     /// Starts a compute node again after it was killed.
     pub fn restart_node(&mut self, index: usize) {
         self.nodes[index] = self.start_node(index);

@@ -9,5 +9,6 @@ mod explain;
 mod harness;
 mod joins;
 mod oracle;
+mod resize;
 mod slt;
 mod tpch;

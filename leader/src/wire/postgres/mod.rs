@@ -25,6 +25,7 @@ use crate::session::{Engine, Session};
 use connection::Connection;
 use error::{Failure, send_error};
 use parking_lot::Mutex;
+use slipher_common::catalog::ADMIN_USER;
 use slipher_common::{Error, ErrorKind, Result};
 use socket::Socket;
 use startup::{CancelKey, Opening};
@@ -39,6 +40,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Sessions at a time, unless configured otherwise.
 pub const CONNECTIONS_MAX: usize = 500;
+/// Places among them that only `admin` gets; fewer where the limit is small.
+const ADMIN_CONNECTIONS_RESERVED: usize = 3;
 /// Time from the first byte to an authenticated session, unless configured otherwise.
 pub const STARTUP_MAX_SECONDS: u64 = 30;
 /// Connections at a time that have not authenticated; further ones wait in the listener's queue.
@@ -172,7 +175,7 @@ impl Listener {
             }
         };
         let identity = startup::identity(&parameters).map_err(Failure::Fatal)?;
-        let permit = Arc::clone(&self.connections).try_acquire_owned().map_err(|_| Failure::Fatal(self.too_many()))?;
+        let permit = self.admit(&identity.user).map_err(Failure::Fatal)?;
         startup::authenticate(socket, self, &identity.user).await?;
         let application_name = parameters.get("application_name").cloned().unwrap_or_default();
         let session = self.engine.open_session(&identity.user, &identity.database, &application_name).map_err(Failure::Fatal)?;
@@ -181,6 +184,16 @@ impl Listener {
         let opened = Opened { listener: self, key, session, application_name, _permit: permit };
         connection::welcome(socket, &opened.session, &opened.application_name, key).await?;
         Ok(Some(opened))
+    }
+
+    /// A place for one more session. The last ones are the administrator's, who must be able to see what takes all the others.
+    fn admit(&self, user: &str) -> Result<OwnedSemaphorePermit> {
+        let permit = Arc::clone(&self.connections).try_acquire_owned().map_err(|_| self.too_many())?;
+        let reserved = ADMIN_CONNECTIONS_RESERVED.min(self.options.connections_max / 10);
+        if user != ADMIN_USER && self.connections.available_permits() < reserved {
+            return Err(self.too_many());
+        }
+        Ok(permit)
     }
 
     fn too_many(&self) -> Error {

@@ -312,6 +312,23 @@ async fn connections_are_limited_in_number_and_in_time_to_start() {
 }
 
 #[tokio::test]
+async fn the_last_places_are_the_administrators() {
+    let options = PostgresOptions { connections_max: 10, ..PostgresOptions::default() };
+    let server = start(options).await;
+    let mut open = Vec::new();
+    for _ in 0..9 {
+        open.push(Client::login(server.address).await);
+    }
+    let mut one_more = Client::connect(server.address).await;
+    one_more.startup(&[("user", USER), ("database", "dev")]).await;
+    assert_eq!(error(&one_more.until('Z').await).field('C').as_deref(), Some("53300"));
+    let mut admin = Client::connect(server.address).await;
+    admin.startup(&[("user", "admin"), ("database", "dev")]).await;
+    // It is asked for its password.
+    assert_eq!(admin.next().await.unwrap().kind, 'R');
+}
+
+#[tokio::test]
 async fn shutdown_ends_idle_and_busy_connections_with_57p01() {
     let server = start(PostgresOptions::default()).await;
     let (mut idle, _) = Client::login(server.address).await;
