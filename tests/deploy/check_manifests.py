@@ -29,7 +29,7 @@ KUSTOMIZATIONS = {
 }
 # The oldest release that is still in use widely, and what the package knows as the newest.
 KUBERNETES_VERSIONS = ["1.29", kubernetes_validate.latest_version()]
-PORTS = {"postgres": 5439, "flight-sql": 5440, "http": 5480, "nodes": 5441, "node": 5451}
+PORTS = {"postgres": 5439, "flight-sql": 5440, "http": 5480, "nodes": 5441, "node": 5451, "results": 5452}
 USER = 10001
 # Variables of the script that starts the container, not of slipher.
 SCRIPT_VARIABLES = {"SLIPHER_ADMIN_PASSWORD_FILE", "SLIPHER_NODE", "SLIPHER_DATA_ROOT"}
@@ -357,8 +357,13 @@ def kubernetes_names():
         variables = {one["name"]: one.get("value") for one in compute["env"]}
         expect_equal(variables["SLIPHER_LEADER"], f"slipher-leader:{PORTS['nodes']}", f"{name}: the leader's address")
         expect_equal(variables["SLIPHER_ADVERTISE"], f"$(SLIPHER_NAME).slipher-compute:{PORTS['node']}", f"{name}: own address")
-        order = [one["name"] for one in compute["env"]]
-        expect(order.index("SLIPHER_NAME") < order.index("SLIPHER_ADVERTISE"), f"{name}: a variable is used before it is set")
+        results = f"$(SLIPHER_NAME).slipher-compute.$(POD_NAMESPACE).svc:{PORTS['results']}"
+        expect_equal(variables["SLIPHER_FLIGHT_ADVERTISE"], results, f"{name}: own address for clients")
+        seen = set()
+        for one in compute["env"]:
+            used = set(re.findall(r"\$\((\w+)\)", one.get("value", "")))
+            expect(used <= seen, f"{name}: {one['name']} uses {used - seen} before it is set")
+            seen.add(one["name"])
 
 
 @check
@@ -415,7 +420,7 @@ def variables_set():
     for _, objects in each_kustomization():
         found |= set(of_kind(objects, "ConfigMap")["slipher"]["data"])
         for one in of_kind(objects, "StatefulSet").values():
-            found |= {variable["name"] for variable in pod_of(one)["containers"][0]["env"]}
+            found |= {variable["name"] for variable in pod_of(one)["containers"][0]["env"] if variable["name"].startswith("SLIPHER_")}
     return found
 
 
