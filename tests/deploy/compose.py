@@ -219,7 +219,8 @@ class Target:
         return run([*self.compose_command, "-f", file, *arguments], environment=self.environment, **options)
 
     def build(self, context, stage, tag, rust_image=None):
-        arguments = ["--build-arg", f"BASE_IMAGE={self.base}"]
+        # The base has all that is needed, and the daemon no bridge.
+        arguments = ["--network", "none", "--build-arg", f"BASE_IMAGE={self.base}"]
         if rust_image:
             arguments += ["--build-arg", f"RUST_IMAGE={rust_image}"]
         self.docker("build", "-f", context / "deploy/Dockerfile", "--target", stage, "-t", tag, *arguments, context)
