@@ -14,7 +14,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import traceback
 
 import kubernetes_validate
@@ -39,7 +38,7 @@ CHECKS = []
 
 
 def check(function):
-    """Registers a check; its docstring is its name."""
+    """Registers a check; its docstring is its name. What it returns is printed below."""
     CHECKS.append(function)
     return function
 
@@ -238,12 +237,14 @@ def prometheus():
 @check
 def compose_command():
     """a Compose command, where one is installed, accepts the file with all profiles"""
-    commands = [["docker", "compose"], ["docker-compose"]]
-    for command in commands:
+    used = []
+    for command in (["docker", "compose"], ["docker-compose"]):
         if shutil.which(command[0]) is None or subprocess.run([*command, "version"], capture_output=True).returncode != 0:
             continue
         arguments = ["-f", DEPLOY / "docker-compose.yml", "--profile", "s3", "--profile", "metrics", "config", "-q"]
         subprocess.run([*command, *arguments], check=True)
+        used.append(" ".join(command))
+    return f"by {', '.join(used)}" if used else "skipped: none is installed"
 
 
 # Kubernetes
@@ -259,6 +260,7 @@ def kubernetes_schemas():
                     kubernetes_validate.validate(one, version, strict=True)
                 except Exception as error:
                     raise AssertionError(f"{name}: {one['kind']} {one['metadata']['name']}, {version}: {error}") from error
+    return f"of Kubernetes {', '.join(KUBERNETES_VERSIONS)}"
 
 
 @check
@@ -267,7 +269,7 @@ def kubernetes_kustomize():
     commands = [["kustomize", "build"], ["kubectl", "kustomize"]]
     command = next((command for command in commands if shutil.which(command[0])), None)
     if command is None:
-        return
+        return "skipped: neither kustomize nor kubectl is installed"
 
     def key(one):
         return one["kind"], one["metadata"]["name"]
@@ -276,6 +278,7 @@ def kubernetes_kustomize():
         output = subprocess.run([*command, KUSTOMIZATIONS[name]], check=True, capture_output=True, text=True).stdout
         theirs = [one for one in yaml.safe_load_all(output) if one is not None]
         expect_equal(sorted(objects, key=key), sorted(theirs, key=key), name)
+    return f"by {' '.join(command)}"
 
 
 @check
@@ -420,7 +423,8 @@ def variables_set():
     for _, objects in each_kustomization():
         found |= set(of_kind(objects, "ConfigMap")["slipher"]["data"])
         for one in of_kind(objects, "StatefulSet").values():
-            found |= {variable["name"] for variable in pod_of(one)["containers"][0]["env"] if variable["name"].startswith("SLIPHER_")}
+            names = [variable["name"] for variable in pod_of(one)["containers"][0]["env"]]
+            found |= {name for name in names if name.startswith("SLIPHER_")}
     return found
 
 
@@ -437,10 +441,9 @@ def variables_are_told():
 def variables_of(binary):
     """every variable that is set is one of slipher's"""
     known = set()
-    with tempfile.TemporaryDirectory() as empty:
-        for command in ("leader", "compute", "sql"):
-            arguments = [str(pathlib.Path(binary).resolve()), command, "--help"]
-            known |= set(re.findall(r"SLIPHER_\w+", subprocess.run(arguments, check=True, capture_output=True, text=True, cwd=empty).stdout))
+    for command in ("leader", "compute", "sql"):
+        help_text = subprocess.run([pathlib.Path(binary).resolve(), command, "--help"], check=True, capture_output=True, text=True)
+        known |= set(re.findall(r"SLIPHER_\w+", help_text.stdout))
     unknown = variables_set() - known - SCRIPT_VARIABLES - LOG_VARIABLES
     expect(not unknown, f"slipher has no {sorted(unknown)}")
 
@@ -455,8 +458,10 @@ def main(arguments):
     failed = 0
     for name, function in checks:
         try:
-            function()
+            note = function()
             print(f"ok      {name}")
+            if note:
+                print(f"        {note}")
         except Exception:
             failed += 1
             print(f"FAILED  {name}")

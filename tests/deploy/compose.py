@@ -438,7 +438,7 @@ def load(target):
 
 @check
 def large_result(target):
-    """a Flight SQL client outside gets a result of many rows: through the leader, since it reaches no compute node"""
+    """a Flight SQL client outside, which reaches no compute node, gets a result of many rows"""
     expect_equal(sum(int(row[0]) for row in target.sql("SELECT k FROM lines")), 4 * sum(range(ORDERS)), "sum of all rows")
 
 
