@@ -55,7 +55,7 @@ impl LocalCluster {
             };
             nodes.push(ComputeNode::start(config, shutdown.clone()).await?);
         }
-        let password = options.leader.admin_password.clone().or_else(|| generated_password(&data_dir)).unwrap_or_default();
+        let password = shown_password(&options.leader, &data_dir);
         Ok(Self { leader, nodes, password })
     }
 
@@ -81,6 +81,14 @@ impl LocalCluster {
             result = result.and(node.join().await);
         }
         self.leader.join().await.and(result)
+    }
+}
+
+/// The generated password. One that was given is known to whoever gave it, and does not belong into logs.
+fn shown_password(options: &LeaderOptions, data_dir: &Path) -> String {
+    match options.admin_password {
+        Some(_) => String::new(),
+        None => generated_password(data_dir).unwrap_or_default(),
     }
 }
 
@@ -165,7 +173,7 @@ pub async fn run(options: LocalOptions, shutdown: CancellationToken) -> Result<(
 pub async fn run_leader(options: LeaderOptions, shutdown: CancellationToken) -> Result<()> {
     let data_dir = data_dir(options.data_dir.as_deref(), "slipher-data")?;
     let leader = Leader::start(leader_config(&options, data_dir.clone(), 1)?, shutdown.clone()).await?;
-    let password = options.admin_password.clone().or_else(|| generated_password(&data_dir)).unwrap_or_default();
+    let password = shown_password(&options, &data_dir);
     println!("{}", how_to_connect(&leader, &password));
     println!("Compute nodes join with: slipher compute --leader {}", leader.addresses().internal);
     tracing::info!(internal = %leader.addresses().internal, "ready");

@@ -1,4 +1,5 @@
-//! Slices move one by one, while reads and writes go on: to nodes that have fewer, and to a second node where a copy is missing.
+//! Slices move one by one, while reads and writes go on: to nodes that have fewer, and to a second node where a copy is missing;
+//! segments that were written while a node was away get their copy when it is back.
 //!
 //! A move copies the slice's segments first; then one record gives the slice to its new nodes. The record names the segments that were
 //! copied: if a load added another one meanwhile, it does not apply and the move goes round again. A load that planned with the old
@@ -70,7 +71,8 @@ impl Cluster {
         if nodes.iter().any(|node| !self.is_alive(*node)) {
             return Ok(false);
         }
-        let Some(wanted) = next_move(state.placement(), &nodes, cluster.replication_factor as usize) else { return Ok(false) };
+        let next = next_move(state.placement(), &nodes, cluster.replication_factor as usize).or_else(|| repair(&state));
+        let Some(wanted) = next else { return Ok(false) };
         tracing::info!(slice = wanted.slice, owner = %wanted.owner, replicas = ?wanted.replicas, "moving a slice");
         for _ in 0..ROUNDS_MAX {
             let state = self.meta.state();
@@ -159,6 +161,18 @@ fn next_move(placement: &Placement, nodes: &[NodeId], replication_factor: usize)
         rest.sort_by_key(|node| held.get(node));
         rest.truncate(copies_wanted - 1);
         return Some(Move { slice, owner: *fewest, replicas: rest });
+    }
+    None
+}
+
+/// A slice that stays where it is but has a segment that is not on all of its nodes: one was away when the segment was written.
+fn repair(state: &State) -> Option<Move> {
+    for segment in state.tables().values().flat_map(|table| table.segments.values()) {
+        let slice = segment.slice.0 as usize;
+        let Some(placed) = state.placement().slices.get(slice) else { continue };
+        if std::iter::once(&placed.owner).chain(&placed.replicas).any(|node| !segment.nodes.contains(node)) {
+            return Some(Move { slice, owner: placed.owner, replicas: placed.replicas.clone() });
+        }
     }
     None
 }

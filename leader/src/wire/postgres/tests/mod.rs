@@ -2,6 +2,7 @@
 
 mod client;
 mod engine;
+mod fuzz;
 
 use super::{PostgresOptions, serve};
 use bytes::BufMut;
