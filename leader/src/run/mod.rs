@@ -3,6 +3,7 @@
 
 mod stream;
 
+use stream::unless_node_dies;
 pub(crate) use stream::{canceled, guarded};
 
 use crate::catalog::{SEARCH_PATH_SCHEMA, Snapshot, SnapshotCatalog, TPCH_FUNCTION, TpchFunction};
@@ -102,7 +103,11 @@ impl Runner {
 
     /// Runs a physical plan. The stream's errors name a node that died instead of its symptom.
     pub(crate) fn start(&self, attempt: &Attempt, plan: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream> {
-        Ok(execute_stream(plan, attempt.session.task_ctx())?)
+        let rows = execute_stream(plan, attempt.session.task_ctx())?;
+        Ok(match &attempt.snapshot.query {
+            Ok(query) => unless_node_dies(rows, Arc::clone(&self.cluster), query.layout.nodes.clone()),
+            Err(_) => rows,
+        })
     }
 
     /// What an error of a run means: when a node of the layout does not answer any more, that is the error.
