@@ -1,12 +1,13 @@
 //! The leaves that loads read from: files, and generated TPC-H tables.
 
+use crate::error::Error;
 use crate::plan::{FileFormat, FileRef, LaneFiles, RuntimeHandle};
 use crate::tpch::{tpch_batches, tpch_rows};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Statistics;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
@@ -14,7 +15,7 @@ use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSe
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, StatisticsArgs};
 use datafusion_distributed::DistributedTaskContext;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use std::fmt;
 use std::sync::Arc;
 
@@ -189,14 +190,23 @@ impl ExecutionPlan for TpchScanExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let task = DistributedTaskContext::from_ctx(&context).task_index;
         let part = task * self.lanes + partition;
-        let batches = tpch_batches(&self.table, self.scale, part, self.tasks * self.lanes);
+        let (table, scale, parts) = (self.table.clone(), self.scale, self.tasks * self.lanes);
         let projection = self.projection.clone();
-        let projected = batches.map(move |batch| Ok(batch.project(&projection)?));
-        // Generation is pure computation: give the runtime a chance between batches.
-        let stream = futures::stream::iter(projected).then(|batch| async move {
-            tokio::task::yield_now().await;
-            batch
-        });
+        let prepared = async move {
+            // The generator's text takes seconds to make, once: not on a thread that the node answers with.
+            let made = tokio::task::spawn_blocking(|| {
+                tpchgen::text::TextPool::get_or_init_default();
+            });
+            made.await.map_err(|error| Error::internal(format!("preparing TPC-H's text: {error}")))?;
+            let projected = tpch_batches(&table, scale, part, parts).map(move |batch| Ok(batch.project(&projection)?));
+            // Generation is pure computation: give the runtime a chance between batches.
+            let rows = futures::stream::iter(projected).then(|batch| async move {
+                tokio::task::yield_now().await;
+                batch
+            });
+            Ok::<_, DataFusionError>(rows)
+        };
+        let stream = futures::stream::once(prepared).try_flatten();
         Ok(counted(self.schema(), stream, &self.metrics, partition))
     }
 
