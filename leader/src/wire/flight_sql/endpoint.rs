@@ -115,8 +115,11 @@ impl FlightService for Endpoint {
         Err(to_status(Error::not_supported("the call ListFlights", "list tables with the Flight SQL command GetTables")))
     }
 
-    async fn poll_flight_info(&self, _: Request<FlightDescriptor>) -> Reply<PollInfo> {
-        Err(to_status(Error::not_supported("the call PollFlightInfo", "call GetFlightInfo")))
+    /// All endpoints can be fetched from as soon as the query is planned: there is nothing to poll for a second time.
+    async fn poll_flight_info(&self, request: Request<FlightDescriptor>) -> Reply<PollInfo> {
+        let info = self.get_flight_info(request).await?.into_inner();
+        let done = PollInfo { info: Some(info), flight_descriptor: None, progress: Some(1.0), expiration_time: None };
+        Ok(Response::new(done))
     }
 
     async fn do_exchange(&self, _: Request<Streaming<FlightData>>) -> Reply<Self::DoExchangeStream> {

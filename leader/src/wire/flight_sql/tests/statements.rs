@@ -256,3 +256,16 @@ async fn a_shutdown_ends_running_queries() {
     drop((rows, client));
     tokio::time::timeout(Duration::from_secs(5), serving).await.unwrap().unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn polling_answers_with_all_endpoints_at_once() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    let command = arrow_flight::sql::CommandStatementQuery { query: "SELECT 1 AS a".to_owned(), transaction_id: None };
+    let mut request = tonic::Request::new(FlightDescriptor::new_cmd(command.as_any().encode_to_vec()));
+    let header = format!("Bearer {}", client.token().unwrap());
+    request.metadata_mut().insert("authorization", header.parse().unwrap());
+    let poll = client.inner_mut().poll_flight_info(request).await.unwrap().into_inner();
+    assert_eq!((poll.flight_descriptor, poll.progress), (None, Some(1.0)));
+    assert_eq!(fetch(&mut client, poll.info.unwrap()).await.unwrap()[0].num_rows(), 1);
+}
