@@ -1,6 +1,7 @@
 """Clients of Slipher: a leader and two compute nodes as processes of their own; a dashboard mix, a large fetch, idle connections."""
 
 import contextlib
+import shutil
 import sys
 from pathlib import Path
 
@@ -25,7 +26,10 @@ def measure(chosen, work):
         result["fetch"] = [step(how, leader, chosen.fetch_rows) for how in fetch.HOW]
         result["fetch"].append(step(fetch.ingest, leader, chosen.parquet_dir))
         result["dashboard"] = [step(dashboard.measure, leader, count, chosen.client_seconds) for count in THREAD_COUNTS]
-        return result
+    # The logs stay.
+    for data in directory.glob("*/"):
+        shutil.rmtree(data)
+    return result
 
 
 @contextlib.contextmanager

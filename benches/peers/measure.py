@@ -15,7 +15,7 @@ def measure(name, options, work):
     directory = Path(work) / name
     directory.mkdir(mode=0o711)
     job = {"system": name, "work": str(directory), "parquet": options.parquet_dir, "slipher": options.slipher}
-    log = Path(options.logs) / f"{name}.log"
+    log = Path(work) / f"{name}.log"
     result = {"system": name, "cold": {}, "warm": {}, "problems": {}, "answers": {}, "in_place": name in IN_PLACE}
     try:
         load(job, options, log, result)

@@ -12,9 +12,8 @@ from pathlib import Path
 import psycopg2
 import pyarrow
 import pyarrow.csv
-import pyarrow.parquet
 
-from common import PASSWORD, columns, free_ports, parquet_files, primary_key
+from common import PASSWORD, columns, free_ports, parquet_files, plain_batches, primary_key
 from system import Base
 
 STOP_SECONDS = 30
@@ -64,7 +63,7 @@ class Lines(io.RawIOBase):
     """Parquet files as CSV, one batch at a time, for COPY to read."""
 
     def __init__(self, files):
-        self.batches = (batch for file in files for batch in pyarrow.parquet.ParquetFile(file).iter_batches(65536))
+        self.batches = (batch for batch in plain_batches(files, 65_536))
         self.left = b""
 
     def readable(self):
@@ -76,16 +75,10 @@ class Lines(io.RawIOBase):
             if batch is None:
                 return b""
             written = pyarrow.BufferOutputStream()
-            pyarrow.csv.write_csv(plain_text(batch), written, pyarrow.csv.WriteOptions(include_header=False))
+            pyarrow.csv.write_csv(batch, written, pyarrow.csv.WriteOptions(include_header=False))
             self.left = memoryview(written.getvalue())
         piece, self.left = bytes(self.left[:size]), self.left[size:]
         return piece
-
-
-def plain_text(batch):
-    """The CSV writer knows no string views."""
-    fields = [field.with_type(pyarrow.string()) if pyarrow.types.is_string_view(field.type) else field for field in batch.schema]
-    return batch.cast(pyarrow.schema(fields))
 
 
 class System(Base):

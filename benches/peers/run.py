@@ -7,7 +7,6 @@ DuckDB's, and writes a section of docs/peers.md with a plot.
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -72,34 +71,39 @@ def generate(directory, scale):
             subprocess.run([*command, "--tables", table, "--output-dir", str(target)], check=True)
 
 
-def compare(results):
-    """Notes what is wrong with each answer, and drops the answers."""
+def compare(results, answers):
+    """Notes what is wrong with each answer."""
     from check import difference
 
-    reference = next((result["answers"] for result in results if result["system"] == REFERENCE), {})
+    reference = answers.get(REFERENCE, {})
     for result in results:
-        result["wrong"] = {}
-        for number, rows in result["answers"].items():
-            if number in reference:
-                text = difference(int(number), rows, reference[number])
-                if text:
-                    result["wrong"][number] = text
-    for result in results:
-        result["compared"] = len([number for number in result.pop("answers") if number in reference])
+        known = {number: rows for number, rows in answers[result["system"]].items() if number in reference}
+        differences = {number: difference(int(number), rows, reference[number]) for number, rows in known.items()}
+        result["wrong"] = {number: text for number, text in differences.items() if text}
+        result["compared"] = len(known)
 
 
 def measure_all(chosen, work):
+    """Measures what is asked for; the report is written anew after each system, so that an interrupted run leaves what it has."""
     import clients
     import measure
+
+    data, answers = beginning(chosen), {}
+    for name in chosen.systems.split(","):
+        result = measure.measure(name, chosen, work)
+        answers[name] = result.pop("answers")
+        data["systems"].append(result)
+        compare(data["systems"], answers)
+        save(data, chosen)
+    if chosen.clients:
+        data["clients"] = clients.measure(chosen, work)
+        save(data, chosen)
+
+
+def beginning(chosen):
     from common import TABLES, directory_bytes, parquet_rows
 
-    systems = chosen.systems.split(",")
-    unknown = set(systems) - set(SYSTEMS)
-    if unknown:
-        sys.exit(f"unknown systems: {', '.join(sorted(unknown))}; known are {', '.join(SYSTEMS)}")
-    if REFERENCE not in systems:
-        print(f"without {REFERENCE} no answer is checked", file=sys.stderr)
-    data = {
+    return {
         "scale": chosen.scale,
         "runs": chosen.runs,
         "timeout": chosen.timeout,
@@ -108,35 +112,47 @@ def measure_all(chosen, work):
         "note": chosen.note,
         "rows": {table: parquet_rows(chosen.parquet_dir, table) for table in TABLES},
         "parquet_bytes": directory_bytes(chosen.parquet_dir),
-        "systems": [measure.measure(name, chosen, work) for name in systems],
+        "systems": [],
     }
-    compare(data["systems"])
-    if chosen.clients:
-        data["clients"] = clients.measure(chosen, work)
-    return data
+
+
+def save(data, chosen):
+    import report
+
+    if chosen.json:
+        Path(chosen.json).write_text(json.dumps(data, indent=1))
+    report.write(data, Path(chosen.out))
+
+
+def check_systems(chosen):
+    systems = chosen.systems.split(",")
+    unknown = set(systems) - set(SYSTEMS)
+    if unknown:
+        sys.exit(f"unknown systems: {', '.join(sorted(unknown))}; known are {', '.join(SYSTEMS)}")
+    if REFERENCE not in systems:
+        print(f"without {REFERENCE} no answer is checked", file=sys.stderr)
 
 
 def main():
     chosen = options()
+    check_systems(chosen)
     enter_venv(chosen.venv)
-    import report
-
     if chosen.from_json:
-        data = json.loads(Path(chosen.from_json).read_text())
-    else:
-        chosen.queries = numbers(chosen.queries)
-        chosen.parquet_dir = str(Path(chosen.parquet_dir).resolve())
-        chosen.slipher = str(Path(chosen.slipher).resolve())
-        generate(chosen.parquet_dir, chosen.scale)
-        work = tempfile.mkdtemp(prefix="peers-", dir=chosen.work)
-        # PostgreSQL runs as a user of its own below this directory.
-        os.chmod(work, 0o711)
-        chosen.logs = work
-        data = measure_all(chosen, work)
-        if chosen.json:
-            Path(chosen.json).write_text(json.dumps(data, indent=1))
-        shutil.rmtree(work)
-    report.write(data, Path(chosen.out))
+        import report
+
+        report.write(json.loads(Path(chosen.from_json).read_text()), Path(chosen.out))
+        return
+    chosen.queries = numbers(chosen.queries)
+    chosen.parquet_dir = str(Path(chosen.parquet_dir).resolve())
+    chosen.slipher = str(Path(chosen.slipher).resolve())
+    generate(chosen.parquet_dir, chosen.scale)
+    work = tempfile.mkdtemp(prefix="peers-", dir=chosen.work)
+    # PostgreSQL runs as a user of its own below this directory.
+    os.chmod(work, 0o711)
+    try:
+        measure_all(chosen, work)
+    finally:
+        print(f"logs are kept in {work}", file=sys.stderr)
 
 
 if __name__ == "__main__":
