@@ -1,5 +1,6 @@
 """Measures one system: the load, each query cold in a fresh process, then all queries warm in one process."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ def measure(name, options, work):
     job = {"system": name, "work": str(directory), "parquet": options.parquet_dir, "slipher": options.slipher}
     log = Path(work) / f"{name}.log"
     result = {"system": name, "cold": {}, "warm": {}, "problems": {}, "answers": {}, "in_place": name in IN_PLACE}
+    # What else the machine does; before this system starts.
+    result["load_average"] = os.getloadavg()[0]
     try:
         load(job, options, log, result)
         result["stored_bytes"] = directory_bytes(directory)

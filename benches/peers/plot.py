@@ -24,11 +24,13 @@ MARKS = {"slipher1": "^", "slipher2": "o", "slipher4": "v", "datafusion": "s", "
 
 def draw(data, labels, path):
     figure, axes = pyplot.subplots(figsize=(11, 5))
-    for system in data["systems"]:
+    for index, system in enumerate(data["systems"]):
         name, known = system["system"], system["warm"]
         numbers = [number for number in data["queries"] if str(number) in known and str(number) not in system["problems"]]
         values = [known[str(number)] for number in numbers]
-        axes.plot(numbers, values, MARKS[name], color=COLORS[name], label=labels[name], markersize=6, alpha=0.9)
+        # Side by side, so that no mark covers another.
+        places = [number + (index - (len(data["systems"]) - 1) / 2) * 0.1 for number in numbers]
+        axes.plot(places, values, MARKS[name], color=COLORS[name], label=labels[name], markersize=6, alpha=0.9)
     axes.set_yscale("log")
     axes.set_xticks(data["queries"])
     axes.set_xlabel("TPC-H query")

@@ -20,10 +20,26 @@ LABELS = {
 BASE = "slipher2"
 INTRODUCTION = """# Slipher and other systems
 
-Written by `benches/peers/run.py`. TPC-H from the same Parquet files in every system, each in processes of its own, one after the other
+One command measures everything on this page and writes it anew; it makes its own Python environment, and the Parquet files if the
+directory is empty:
+
+```
+cargo build --release
+python3 benches/peers/run.py --slipher target/release/slipher --scale 1 --parquet-dir DIR
+python3 benches/peers/run.py --slipher target/release/slipher --scale 10 --parquet-dir OTHER-DIR --timeout 600
+```
+
+It wants Python 3.11, Java 17 for Spark and a PostgreSQL server (`apt-get install postgresql`); `--systems duckdb,slipher2` leaves out the
+others, `--cold 0` the cold runs (each starts its system anew), `--clients 0` the part after the queries. Scale 10 takes some 60 GB below
+`--work`.
+
+TPC-H from the same Parquet files in every system, each in processes of its own, one after the other
 on the same machine (2 cores, 24 GiB); only ratios within one run mean something. "Cold" is the first query after the system was started,
 a fresh start for each query, with the system's files dropped from the page cache (programs and libraries stay in it). "Warm" is the
 best of the runs of one process that runs all queries. Times end when all rows are in the client; starting the system is not in them.
+Every answer is compared with DuckDB's: text and dates exactly, numbers to 1e-6 (relative, or absolute below 1: Slipher and DataFusion
+give averages of decimals with six digits after the point).
+
 Peak memory is VmHWM of the process, or the largest sampled sum of PSS where a system is several processes (Spark, PostgreSQL).
 Systems inside a Python process carry Python with them; chdb's figure also has the pages of its large library.
 """
@@ -59,7 +75,7 @@ def section(data, image):
         answers(data),
         clients(data.get("clients")),
         "### How each system ran",
-        bullets(f"{label(s)} {s.get('version', '')}: {s.get('notes', '')}" for s in data["systems"]),
+        bullets(how(s) for s in data["systems"]),
         rewrites(data),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -67,6 +83,12 @@ def section(data, image):
 
 def label(system):
     return LABELS[system["system"]]
+
+
+def how(system):
+    load = system.get("load_average")
+    before = f" (load average before it started: {load:.1f})" if load is not None else ""
+    return f"{label(system)} {system.get('version', '')}: {system.get('notes', '')}{before}"
 
 
 def table(head, rows):
@@ -82,6 +104,7 @@ def cell(system, kind, number):
     key = str(number)
     problem = system["problems"].get(key)
     if problem:
+        # An error in warm runs leaves what was measured before it unshown.
         return "timeout" if problem.startswith("no answer in") else "error"
     if key not in system[kind]:
         return "–"
