@@ -7,6 +7,7 @@ DuckDB's, and writes a section of docs/peers.md with a plot.
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -146,6 +147,8 @@ def main():
     chosen.parquet_dir = str(Path(chosen.parquet_dir).resolve())
     chosen.slipher = str(Path(chosen.slipher).resolve())
     generate(chosen.parquet_dir, chosen.scale)
+    # So that a TERM, too, ends what was started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     work = tempfile.mkdtemp(prefix="peers-", dir=chosen.work)
     # PostgreSQL runs as a user of its own below this directory.
     os.chmod(work, 0o711)
