@@ -8,7 +8,7 @@ from common import THREADS, columns, parquet_files, primary_key
 from system import Base
 
 # Joins give NULL for what is missing, as SQL wants; ClickHouse's default is the type's zero.
-# Without statistics written at the load it joins in the order of FROM, which takes queries 5, 8 and 9 several times longer.
+# Without statistics written at the load, queries 5, 8 and 9 took several times longer after a restart.
 SETTINGS = {
     "max_threads": THREADS,
     "join_use_nulls": 1,

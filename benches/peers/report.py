@@ -30,7 +30,7 @@ python3 benches/peers/run.py --slipher target/release/slipher --scale 10 --parqu
 ```
 
 It wants Python 3.11, Java 17 for Spark and a PostgreSQL server (`apt-get install postgresql`); `--systems duckdb,slipher2` leaves out the
-others, `--cold 0` the cold runs (each starts its system anew), `--clients 0` the part after the queries. Scale 10 takes some 60 GB below
+others, `--cold 0` the cold runs (each starts its system anew), `--clients 0` the part after the queries. Scale 10 needs about 40 GB below
 `--work`.
 
 TPC-H from the same Parquet files in every system, each in processes of its own, one after the other
