@@ -52,7 +52,7 @@ class Process:
 
 
 def server_arguments(data, parquet):
-    ports = ["--pg-port", "0", "--flight-port", "0", "--internal-port", "0"]
+    ports = ["--pg-port", "0", "--flight-port", "0", "--internal-port", "0", "--http-port", "0"]
     return ["--data-dir", str(data), "--load-dir", str(parquet), "--replication-factor", "1", "--admin-password", PASSWORD, *ports]
 
 
@@ -66,7 +66,7 @@ def start_cluster(binary, work, parquet, nodes):
     leader = Process(binary, ["leader", *server_arguments(work / "leader", parquet)], "Compute nodes join", work / "leader.log")
     started = [leader]
     for index in range(1, nodes + 1):
-        join = ["--leader", f"127.0.0.1:{leader.ports['internal']}", "--listen", "127.0.0.1:0"]
+        join = ["--leader", f"127.0.0.1:{leader.ports['internal']}", "--listen", "127.0.0.1:0", "--flight-listen", "127.0.0.1:0"]
         arguments = ["compute", "--data-dir", str(work / f"node-{index}"), *join]
         started.append(Process(binary, arguments, "", work / f"node-{index}.log"))
     return started
