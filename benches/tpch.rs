@@ -287,6 +287,7 @@ impl SegmentTable {
             table_name: known.table.to_string(),
             schema: Arc::clone(&schema),
             hash_column: None,
+            slice_count: 0,
             replicated: false,
             tasks: vec![lanes],
             statistics: Arc::new(statistics),

@@ -80,3 +80,20 @@ async fn a_second_node_gets_copies_of_everything() {
     let answer = crate::crash::after_recovery(|| rows(&client, COUNT)).await;
     assert_eq!(answer, all_counted());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_loaded_while_a_node_was_away_gets_its_copy() {
+    let mut cluster = Cluster::start(2);
+    let client = cluster.connect().await;
+    prepare(&client).await;
+    cluster.nodes[1].kill();
+    let load = "INSERT INTO by_key SELECT n, 1, t FROM src";
+    // Until the leader knows that the node is dead, loads fail with an error.
+    crate::crash::after_recovery(|| async { client.batch_execute(load).await }).await;
+    cluster.restart_node(1);
+    let files = |cluster: &Cluster, node: usize| segment_files(&cluster.node_dir(node)).len();
+    eventually("both nodes have every segment", || files(&cluster, 0) == files(&cluster, 1)).await;
+    cluster.nodes[0].kill();
+    let answer = crate::crash::after_recovery(|| rows(&client, "SELECT count(*), count(DISTINCT n) FROM by_key")).await;
+    assert_eq!(answer, [["20000", "20000"]]);
+}

@@ -185,6 +185,8 @@ fn decode_scan(scan: &proto::SliceScan, context: &TaskContext) -> Result<SliceSc
         table_name: scan.table_name.clone(),
         statistics: Arc::new(Statistics::new_unknown(&schema)),
         schema,
+        // Slices were picked when the query was planned.
+        slice_count: 0,
         hash_column: scan.hash_column.map(|index| index as usize),
         replicated: scan.replicated,
         tasks: vec![lanes],

@@ -7,6 +7,7 @@ mod only_task0;
 mod result_sink;
 mod runtime;
 mod slice_metrics;
+mod slice_pruning;
 mod slice_scan;
 mod slice_sink;
 

@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::ids::TableId;
 use crate::plan::slice_metrics::{is_analyzed, slice_by_slice};
+use crate::plan::slice_pruning::without_other_slices;
 use crate::plan::{LaneScan, RuntimeHandle, SegmentRef};
 use crate::selectivity::{selectivity_of_all, table_estimate};
 use arrow::datatypes::SchemaRef;
@@ -34,6 +35,8 @@ pub struct ScanSource {
     pub schema: SchemaRef,
     /// Index of the DISTKEY in `schema`: rows of lane p of task t have keys whose slice is in that lane.
     pub hash_column: Option<usize>,
+    /// Slices of the cluster; 0 where nobody needs to know.
+    pub slice_count: u32,
     /// Every task reads the whole table (DISTSTYLE ALL), all of it in lane 0.
     pub replicated: bool,
     /// Segments by task and lane. After a plan has been shipped: of one task only.
@@ -139,7 +142,9 @@ impl SliceScanExec {
                 None => refused.push(Arc::clone(filter)),
             }
         }
-        Ok((self.rebuilt(self.projection.clone(), predicates)?, refused))
+        let source = without_other_slices(&self.source, &predicates)?;
+        let pruned = Self { source, ..self.clone() };
+        Ok((pruned.rebuilt(self.projection.clone(), predicates)?, refused))
     }
 
     /// The scan with some columns of its output, in this order.

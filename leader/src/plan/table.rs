@@ -160,6 +160,7 @@ impl TableProvider for SliceTable {
             table_name: self.table.to_string(),
             schema: Arc::clone(&self.schema),
             hash_column: self.table.dist_key_index(),
+            slice_count: self.cluster.placement.slices.len() as u32,
             replicated: self.table.distribution == Distribution::All,
             tasks: self.segments_by_lane(),
             statistics: Arc::clone(&self.statistics),
