@@ -7,8 +7,14 @@ use std::sync::OnceLock;
 use tokio_postgres::error::SqlState;
 
 /// The clients, in versions that the scripts were written for.
-const PACKAGES: &[&str] =
-    &["psycopg2-binary==2.9.13", "adbc-driver-manager==1.13.0", "adbc-driver-flightsql==1.13.0", "pyarrow==26.0.1"];
+const PACKAGES: &[&str] = &[
+    "psycopg2-binary==2.9.13",
+    "adbc-driver-manager==1.13.0",
+    "adbc-driver-flightsql==1.13.0",
+    "pyarrow==26.0.1",
+    "kubernetes-validate==1.37.0",
+    "PyYAML==6.0.3",
+];
 
 /// The Python of an environment that has [`PACKAGES`]; made once and kept in the target directory.
 fn python() -> &'static Path {
@@ -67,6 +73,16 @@ async fn the_adbc_driver_fetches_from_the_nodes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn statements_run_over_http() {
     run_script("http.py", |cluster| cluster.http_port, &[]).await;
+}
+
+/// The Compose file and the Kubernetes manifests fit the published schemas and this binary's options.
+#[test]
+fn the_manifests_are_valid() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/deploy/check_manifests.py");
+    let mut check = Command::new(python());
+    check.arg(script).arg(env!("CARGO_BIN_EXE_slipher"));
+    let printed = run(&mut check, "checking the manifests");
+    assert!(printed.contains("passed, 0 failed"), "{printed}");
 }
 
 /// SQL's DEALLOCATE closes what the protocol prepared.
