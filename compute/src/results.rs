@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
 
 /// Batches of a lane that wait for the client; its query waits with the next.
@@ -21,6 +22,9 @@ const READY_BATCHES_MAX_COUNT: usize = 2;
 const UNFETCHED_MAX_SECONDS: u64 = 600;
 /// How long they wait for a client that takes nothing more.
 const STALLED_MAX_SECONDS: u64 = 900;
+
+/// How long a client has to take what is left before it learns of an error.
+const FAREWELL_MAX_SECONDS: u64 = 60;
 
 /// What a lane sends: batches, then the end. A channel that closes before the end belongs to a query that failed elsewhere.
 enum Item {
@@ -149,9 +153,15 @@ impl Pump {
         Ok(count)
     }
 
-    /// Tells the client too, if it is there.
+    /// Tells the client too, behind the batches that it has not taken yet; the query need not wait for that.
     fn fail(&self, error: Error) -> Error {
-        drop(self.sender.try_send(Item::Failed(error.clone())));
+        if let Err(TrySendError::Full(item)) = self.sender.try_send(Item::Failed(error.clone())) {
+            let sender = self.sender.clone();
+            tokio::spawn(async move {
+                let wait = Duration::from_secs(FAREWELL_MAX_SECONDS);
+                drop(tokio::time::timeout(wait, sender.send(item)).await);
+            });
+        }
         error
     }
 

@@ -72,7 +72,7 @@ async fn the_adbc_driver_fetches_from_the_nodes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn statements_run_over_http() {
-    run_script("http.py", |cluster| cluster.http_port, &[]).await;
+    run_script("rest.py", |cluster| cluster.http_port, &[]).await;
 }
 
 /// The Compose file and the Kubernetes manifests fit the published schemas and this binary's options.

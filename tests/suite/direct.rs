@@ -147,23 +147,41 @@ async fn a_ticket_is_for_its_owner_and_once() {
     assert_eq!(refused(client.own(endpoint).await).0, "34000");
 }
 
+/// The SQLSTATEs with which the call, or parts of its result, failed.
+async fn failed_parts(client: &mut Client, sql: &str) -> Vec<String> {
+    let info = match client.leader.execute(sql.to_owned(), None).await {
+        Ok(info) => info,
+        Err(FlightError::Tonic(status)) => return vec![sqlstate(&status).to_owned()],
+        Err(other) => panic!("{sql}: {other}"),
+    };
+    let mut streams = Vec::new();
+    let mut states = Vec::new();
+    for endpoint in &info.endpoint {
+        match client.own(endpoint).await {
+            Ok(rows) => streams.push(rows),
+            Err(status) => states.push(sqlstate(&status).to_owned()),
+        }
+    }
+    let ends = streams.into_iter().map(|rows| rows.try_collect::<Vec<_>>());
+    for end in futures::future::join_all(ends).await {
+        match end {
+            Ok(_) => {}
+            Err(FlightError::Tonic(status)) => states.push(sqlstate(&status).to_owned()),
+            Err(other) => panic!("{sql}: {other}"),
+        }
+    }
+    states
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_or_cancelled_result_does_not_look_complete() {
     let (cluster, mut client) = cluster().await;
-    // One row of one node fails; no other part may end as if all was well.
-    let info = client.info("SELECT n, 1 / (n - 19999) FROM src").await;
-    let mut errors = Vec::new();
-    for endpoint in &info.endpoint {
-        let ended = match client.own(endpoint).await {
-            Ok(rows) => rows.try_collect::<Vec<_>>().await.err(),
-            Err(status) => Some(status.into()),
-        };
-        errors.extend(ended.and_then(|error| match error {
-            FlightError::Tonic(status) => Some(sqlstate(&status).to_owned()),
-            other => panic!("{other}"),
-        }));
+    // At once, perhaps in the call itself; and some rows of one node after many others. No part may end as if all was well.
+    let late = "SELECT a.n, 1 / (a.n * 10 + b.n - 199999) FROM src a CROSS JOIN digits b CROSS JOIN digits c";
+    for sql in ["SELECT n, 1 / (n - n) FROM src", late] {
+        let states = failed_parts(&mut client, sql).await;
+        assert!(states.contains(&"22012".to_owned()), "{sql}: {states:?}");
     }
-    assert!(errors.contains(&"22012".to_owned()), "{errors:?}");
     // Cancelled in the middle.
     let info = client.info("SELECT a.n FROM src a CROSS JOIN src b").await;
     let mut first = client.own(&info.endpoint[0]).await.expect("a part");

@@ -93,7 +93,8 @@ struct Submitted {
     user: String,
     sql: String,
     submitted: Instant,
-    session: Arc<dyn Session>,
+    /// Until the statement has ended.
+    session: Mutex<Option<Arc<dyn Session>>>,
     cancel: CancellationToken,
     done: CancellationToken,
     progress: Mutex<Progress>,
@@ -166,7 +167,7 @@ pub(super) async fn execute(
         user,
         sql: request.sql,
         submitted: Instant::now(),
-        session,
+        session: Mutex::new(Some(Arc::clone(&session))),
         cancel: endpoint.statements.shutdown.child_token(),
         done: CancellationToken::new(),
         progress: Mutex::new(Progress {
@@ -181,7 +182,7 @@ pub(super) async fn execute(
         }),
     });
     let id = endpoint.statements.insert(Arc::clone(&submitted))?;
-    tokio::spawn(Arc::clone(&submitted).run(statement, parameters));
+    tokio::spawn(Arc::clone(&submitted).run(session, statement, parameters));
     if request.wait_seconds > 0 {
         let wait = Duration::from_secs(request.wait_seconds.min(WAIT_MAX_SECONDS));
         drop(tokio::time::timeout(wait, submitted.done.cancelled()).await);
@@ -238,7 +239,9 @@ pub(super) async fn cancel(
         endpoint.statements.by_id.lock().remove(&id);
     } else {
         statement.cancel.cancel();
-        statement.session.cancel();
+        if let Some(session) = statement.session.lock().as_ref() {
+            session.cancel();
+        }
         // It ends at once, or when its nodes have noticed.
         drop(tokio::time::timeout(Duration::from_secs(1), statement.done.cancelled()).await);
     }
@@ -262,12 +265,14 @@ impl Submitted {
         })
     }
 
-    async fn run(self: Arc<Self>, statement: Statement, parameters: Vec<ScalarValue>) {
+    async fn run(self: Arc<Self>, session: Arc<dyn Session>, statement: Statement, parameters: Vec<ScalarValue>) {
         let result = tokio::select! {
             biased;
             () = self.cancel.cancelled() => Err(Error::new(ErrorKind::QueryCanceled, "canceling statement due to user request")),
-            result = self.collect(&statement, parameters) => result,
+            result = self.collect(session.as_ref(), &statement, parameters) => result,
         };
+        *self.session.lock() = None;
+        drop(session);
         let mut progress = self.progress.lock();
         progress.status = match &result {
             Ok(()) => Status::Finished,
@@ -283,8 +288,8 @@ impl Submitted {
         self.done.cancel();
     }
 
-    async fn collect(&self, statement: &Statement, parameters: Vec<ScalarValue>) -> Result<()> {
-        let (schema, mut stream, tag) = match self.session.execute(statement, parameters).await? {
+    async fn collect(&self, session: &dyn Session, statement: &Statement, parameters: Vec<ScalarValue>) -> Result<()> {
+        let (schema, mut stream, tag) = match session.execute(statement, parameters).await? {
             Outcome::Done { tag, notices, .. } => {
                 let mut progress = self.progress.lock();
                 progress.tag = Some(tag);

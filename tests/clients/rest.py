@@ -1,6 +1,6 @@
 """The HTTP endpoint of a running Slipher, with Python's own HTTP client.
 
-    python http.py HOST PORT USER PASSWORD
+    python rest.py HOST PORT USER PASSWORD
 
 Prints one line for each check and `N passed, M failed`; the exit code is 0 only when none failed.
 """
@@ -108,11 +108,12 @@ def pages(target):
 @check
 def errors(target):
     """errors have their SQLSTATE, position and hint"""
-    answer = target.run("SELECT nope FROM http_t")
-    expect(answer["status"], "FAILED")
-    expect((answer["error"]["sqlstate"], answer["error"]["position"]), ("42703", 8))
+    status, _, refused = target.call("POST", "/v1/statements", {"sql": "SELECT nope FROM http_t"})
+    expect((status, refused["error"]["sqlstate"], refused["error"]["position"]), (400, "42703", 8))
+    answer = target.run("SELECT 1 / (a - a) FROM http_t")
+    expect((answer["status"], answer["error"]["sqlstate"]), ("FAILED", "22012"))
     status, _, refused = target.call("GET", f"/v1/statements/{answer['id']}/result")
-    expect((status, refused["error"]["sqlstate"]), (400, "42703"))
+    expect((status, refused["error"]["sqlstate"]), (400, "22012"))
     status, _, refused = target.call("POST", "/v1/statements", {"sql": "SELECT 1; SELECT 2"})
     expect((status, refused["error"]["sqlstate"]), (400, "42601"))
     status, _, refused = target.call("POST", "/v1/statements", {"sql": "SELECT $1::int"})
@@ -165,6 +166,7 @@ def metrics(target):
     assert number('statements_total{kind="query",state="failed"}') >= 1
     assert number('statements_total{kind="query",state="cancelled"}') >= 1
     expect(number("statements_running"), 0)
+    expect(number("sessions"), 0)
     expect(number("compute_nodes_alive"), 3)
     expect(number("stored_rows"), 3)
     assert number('statement_seconds_count{kind="load"}') >= 1
