@@ -22,8 +22,7 @@ pub(super) fn without_other_slices(
     for values in predicates.iter().flat_map(split_conjunction).filter_map(|part| values_of(part, key)).filter(of_type) {
         // Equality is never true for NULL.
         let known = values.into_iter().filter(|value| !value.is_null());
-        let slices =
-            known.map(|value| Ok(slices_of(&value.to_array()?, source.slice_count)?)).collect::<Result<Vec<_>, Error>>()?;
+        let slices = known.map(|value| slices_of(&value.to_array()?, source.slice_count)).collect::<Result<Vec<_>, Error>>()?;
         let slices: BTreeSet<u32> = slices.into_iter().flatten().collect();
         wanted = Some(wanted.map_or(slices.clone(), |before| before.intersection(&slices).copied().collect()));
     }

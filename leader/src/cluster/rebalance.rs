@@ -145,7 +145,8 @@ fn next_move(placement: &Placement, nodes: &[NodeId], replication_factor: usize)
     }
     let copies_wanted = replication_factor.clamp(1, nodes.len().max(1));
     // First what is missing, then what is uneven.
-    for (slice, placed) in placement.slices.iter().enumerate().filter(|(_, placed)| placed.replicas.len() + 1 < copies_wanted) {
+    let mut slices = placement.slices.iter().enumerate();
+    if let Some((slice, placed)) = slices.find(|(_, placed)| placed.replicas.len() + 1 < copies_wanted) {
         let copies = copies_of(placed);
         let node = *nodes.iter().filter(|node| !copies.contains(node)).min_by_key(|node| held.get(node))?;
         return Some(Move { slice, owner: placed.owner, replicas: copies[1..].iter().copied().chain([node]).collect() });
