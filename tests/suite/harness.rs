@@ -270,9 +270,13 @@ pub async fn connect(port: u16) -> Client {
     client
 }
 
-/// Ports that were free a moment ago.
+/// Ports that were free a moment ago, outside of the range that the system gives to whoever asks for any.
 pub fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<_> = (0..count).map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+    let mut listeners = Vec::new();
+    while listeners.len() < count {
+        let port = rand::random_range(10_000..32_000u16);
+        listeners.extend(std::net::TcpListener::bind(("127.0.0.1", port)));
+    }
     listeners.iter().map(|listener| listener.local_addr().expect("its address").port()).collect()
 }
 

@@ -321,10 +321,10 @@ async fn the_last_places_are_the_administrators() {
         open.push(Client::login(server.address).await);
     }
     let mut one_more = Client::connect(server.address).await;
-    one_more.startup(&[("user", USER), ("database", "dev")]).await;
+    one_more.startup(&[("user", "eve"), ("database", "dev")]).await;
     assert_eq!(error(&one_more.until('Z').await).field('C').as_deref(), Some("53300"));
     let mut admin = Client::connect(server.address).await;
-    admin.startup(&[("user", "admin"), ("database", "dev")]).await;
+    admin.startup(&[("user", USER), ("database", "dev")]).await;
     // It is asked for its password.
     assert_eq!(admin.next().await.unwrap().kind, 'R');
 }
