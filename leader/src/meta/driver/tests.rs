@@ -92,6 +92,17 @@ async fn a_directory_in_use_and_a_record_too_long_are_refused() {
     assert_eq!(open(directory.path()).await.state().schemas().len(), 2);
 }
 
+/// The database, as soon as sled's own threads have let go of the one before.
+fn unlocked(directory: &Path) -> sled::Db {
+    for _ in 0..100 {
+        match sled::open(directory) {
+            Err(sled::Error::Io(error)) if error.to_string().contains("lock") => std::thread::sleep(Duration::from_millis(50)),
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("the database stays locked");
+}
+
 #[tokio::test]
 async fn damage_is_an_error_that_names_the_key() {
     let directory = tempfile::tempdir().unwrap();
@@ -99,7 +110,7 @@ async fn damage_is_an_error_that_names_the_key() {
     meta.propose(init()).await.unwrap();
     meta.shutdown().await;
     let damage = |key: &[u8]| {
-        let database = sled::open(directory.path()).unwrap();
+        let database = unlocked(directory.path());
         let tree = database.open_tree("raft").unwrap();
         let mut value = tree.get(key).unwrap().unwrap().to_vec();
         *value.last_mut().unwrap() ^= 1;
