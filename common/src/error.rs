@@ -515,6 +515,16 @@ fn from_grouping_message(message: &str) -> Option<Error> {
     Some(Error::new(ErrorKind::Grouping, text))
 }
 
+/// What the transport says when a node died, or is back already.
+const BROKEN_CONNECTION: [&str; 6] = [
+    "h2 protocol error",
+    "broken pipe",
+    "connection reset",
+    "connection refused",
+    "error reading a body from connection",
+    "transport error",
+];
+
 /// For errors that the engine gives as text only.
 fn from_message(message: &str) -> Error {
     let lower = message.to_lowercase();
@@ -545,6 +555,10 @@ fn from_message(message: &str) -> Error {
         ErrorKind::DatatypeMismatch
     } else if lower.contains("not supported") || lower.contains("unsupported") || lower.contains("not implemented") {
         ErrorKind::NotSupported
+    } else if BROKEN_CONNECTION.iter().any(|words| lower.contains(words)) {
+        return Error::new(ErrorKind::NodeUnavailable, "a connection between nodes broke")
+            .with_detail(message)
+            .with_hint("run the statement again");
     } else {
         ErrorKind::Internal
     };
@@ -599,6 +613,8 @@ mod tests {
                         appear in the GROUP BY clause or must be part of an aggregate function");
         assert_eq!(error.sqlstate(), "42803");
         assert!(error.message.starts_with("column \"t.a\" must appear"), "{error}");
+        let error = of("code: 'Unknown error', message: \"h2 protocol error: error reading a body from connection\"");
+        assert_eq!((error.kind, error.sqlstate()), (ErrorKind::NodeUnavailable, "58000"));
     }
 
     #[test]

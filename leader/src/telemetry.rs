@@ -56,23 +56,23 @@ impl fmt::Debug for Telemetry {
 impl Telemetry {
     /// Counters that start at 0, beside what `cluster` and `runtime` are asked for at each scrape.
     pub(crate) fn new(cluster: Arc<Cluster>, runtime: Arc<RuntimeEnv>) -> Self {
-        let mut registry = Registry::with_prefix("slipher");
         let latency = || Histogram::new(exponential_buckets(0.001, 2.0, LATENCY_BUCKETS));
-        let telemetry = Self {
+        let mut telemetry = Self {
+            registry: Registry::with_prefix("slipher"),
             statements: Family::default(),
             running: Gauge::default(),
             seconds: Family::new_with_constructor(latency as fn() -> Histogram),
             rows: Counter::default(),
             sessions: Gauge::default(),
-            registry: Registry::default(),
         };
-        registry.register("statements", "Statements that ended, by kind and how they ended", telemetry.statements.clone());
-        registry.register("statements_running", "Statements that run now", telemetry.running.clone());
-        registry.register("statement_seconds", "Time from a statement's start to its last row", telemetry.seconds.clone());
-        registry.register("rows_returned", "Rows that came through the leader to clients", telemetry.rows.clone());
-        registry.register("sessions", "Open sessions of all endpoints", telemetry.sessions.clone());
+        let Self { registry, statements, running, seconds, rows, sessions } = &mut telemetry;
+        registry.register("statements", "Statements that ended, by kind and how they ended", statements.clone());
+        registry.register("statements_running", "Statements that run now", running.clone());
+        registry.register("statement_seconds", "Time from a statement's start to its last row", seconds.clone());
+        registry.register("rows_returned", "Rows that came through the leader to clients", rows.clone());
+        registry.register("sessions", "Open sessions of all endpoints", sessions.clone());
         registry.register_collector(Box::new(ClusterCollector { cluster, runtime }));
-        Self { registry, ..telemetry }
+        telemetry
     }
 
     /// All metrics in Prometheus' text format.

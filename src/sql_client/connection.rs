@@ -17,6 +17,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Deserialize;
+use slipher_common::flight::{SAME_CONNECTION, channel_url};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,8 +32,6 @@ const PORT_DEFAULT: u16 = 5440;
 const CONNECT_TIMEOUT_SECONDS: u64 = 10;
 /// How long cancelling and saying good-bye may take.
 const GOODBYE_TIMEOUT_SECONDS: u64 = 3;
-/// Flight's location that stands for the connection a FlightInfo came over.
-const SAME_CONNECTION: &str = "arrow-flight-reuse-connection:";
 /// Longest message accepted, in bytes.
 const MESSAGE_MAX_BYTES: usize = 256 << 20;
 
@@ -176,7 +175,7 @@ impl Connection {
     async fn fetch(&mut self, endpoint: &FlightEndpoint) -> Result<Batches, Status> {
         let ticket = endpoint.ticket.clone().unwrap_or_default();
         let token = self.client.token().cloned().unwrap_or_default();
-        for location in endpoint.location.iter().filter(|location| !location.uri.starts_with(SAME_CONNECTION)) {
+        for location in endpoint.location.iter().filter(|location| location.uri != SAME_CONNECTION) {
             let Some(node) = self.node(&location.uri).await else { continue };
             return get(node, ticket, &token).await;
         }
@@ -187,7 +186,7 @@ impl Connection {
         if let Some(known) = self.nodes.get(uri) {
             return Some(known.clone());
         }
-        let endpoint = Endpoint::from_shared(uri.replacen("grpc", "http", 1)).ok()?;
+        let endpoint = Endpoint::from_shared(channel_url(uri)).ok()?;
         let endpoint = endpoint.connect_timeout(Duration::from_secs(CONNECT_TIMEOUT_SECONDS)).tcp_nodelay(true);
         let node = FlightServiceClient::new(endpoint.connect().await.ok()?).max_decoding_message_size(MESSAGE_MAX_BYTES);
         self.nodes.insert(uri.to_owned(), node.clone());

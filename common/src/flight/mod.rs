@@ -13,3 +13,11 @@ pub use ticket::DirectTicket;
 pub fn owner_of(authorization: &[u8]) -> Vec<u8> {
     ring::digest::digest(&ring::digest::SHA256, authorization).as_ref().to_vec()
 }
+
+/// Flight's location that stands for the connection a FlightInfo came over.
+pub const SAME_CONNECTION: &str = "arrow-flight-reuse-connection://?";
+
+/// A node's Flight address (`grpc://host:port`) as a channel takes it.
+pub fn channel_url(address: &str) -> String {
+    address.replacen("grpc", "http", 1)
+}

@@ -112,9 +112,8 @@ async fn every_query_runs() {
     assert!(tpch_query(0).is_empty() && tpch_query(23).is_empty());
 }
 
-/// Data and queries against the specification's own answers. Run by hand: it takes about a minute and 3 GiB.
+/// Data and queries against the specification's own answers.
 #[tokio::test]
-#[ignore = "takes about a minute and 3 GiB"]
 async fn answers_at_scale_1_are_the_specification_s() {
     let context = session(1.0).await;
     let mut wrong = Vec::new();

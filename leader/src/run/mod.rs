@@ -124,32 +124,12 @@ impl Runner {
                 let address = attempt.snapshot.cluster.addresses.get(node).cloned().unwrap_or_default();
                 let message = format!("running the query: compute node {node} at {address} does not answer");
                 Error::new(slipher_common::ErrorKind::NodeUnavailable, message)
-                    .with_detail(error.message)
+                    .with_detail(error.detail.unwrap_or(error.message))
                     .with_hint("run the statement again: its slices are served by their replicas where there are any")
-            }
-            None if is_broken_connection(&error) => {
-                let message = "running the query: a connection between nodes broke";
-                Error::new(slipher_common::ErrorKind::NodeUnavailable, message)
-                    .with_detail(error.message)
-                    .with_hint("run the statement again")
             }
             None => error,
         }
     }
-}
-
-/// Whether an error without a kind of its own is the transport's: its node may have died and be back, or be about to be missed.
-fn is_broken_connection(error: &Error) -> bool {
-    const WORDS: [&str; 6] = [
-        "h2 protocol error",
-        "broken pipe",
-        "connection reset",
-        "connection refused",
-        "error reading a body from connection",
-        "transport error",
-    ];
-    let message = error.message.to_lowercase();
-    error.kind == slipher_common::ErrorKind::Internal && WORDS.iter().any(|word| message.contains(word))
 }
 
 impl Attempt {

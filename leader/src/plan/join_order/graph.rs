@@ -62,7 +62,8 @@ pub(super) struct Condition {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Shape {
     Input(usize),
-    Join(Box<Shape>, Box<Shape>),
+    /// Shared: the search tries each partial order in many others.
+    Join(Arc<Shape>, Arc<Shape>),
 }
 
 impl Shape {
@@ -256,7 +257,6 @@ impl Graph {
             }
         }
         let (left, right) = (self.join(left)?, self.join(right)?);
-        let both = left_inputs | right_inputs;
         let mut filters = Vec::new();
         for edge in
             self.edges.iter().filter(|edge| newly_covered(edge.left_inputs | edge.right_inputs, left_inputs, right_inputs))
@@ -271,7 +271,6 @@ impl Graph {
         }
         let conditions = self.conditions.iter().filter(|condition| newly_covered(condition.inputs, left_inputs, right_inputs));
         filters.extend(conditions.map(|condition| condition.expr.clone()));
-        debug_assert!(both.count_ones() >= 2, "a join has two inputs");
         let filter = conjunction(filters);
         let nulls = NullEquality::NullEqualsNothing;
         let join = Join::try_new(left, right, on, filter, JoinType::Inner, JoinConstraint::On, nulls, false)?;
@@ -306,7 +305,7 @@ impl Parts {
                 let right = self.collect(&join.right);
                 self.equalities.extend(join.on.iter().cloned());
                 self.conditions.extend(join.filter.iter().cloned().flat_map(split_conjunction_owned));
-                Shape::Join(Box::new(left), Box::new(right))
+                Shape::Join(Arc::new(left), Arc::new(right))
             }
             LogicalPlan::Projection(projection) if is_passed_through(plan) => self.collect(&projection.input),
             LogicalPlan::Filter(filter) if is_passed_through(plan) => {

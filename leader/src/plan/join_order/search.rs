@@ -3,6 +3,7 @@
 use crate::plan::join_order::estimate::Spread;
 use crate::plan::join_order::graph::{Graph, Inputs, Shape, members, newly_covered, within};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Up to this many inputs every order is looked at (3^10 steps, a few milliseconds).
 const EXHAUSTIVE_INPUTS_MAX: usize = 10;
@@ -26,10 +27,11 @@ enum Place {
 /// The best way to join some inputs.
 #[derive(Clone, Debug)]
 struct Partial {
+    inputs: Inputs,
     rows: f64,
     cost: f64,
     place: Place,
-    shape: Shape,
+    shape: Arc<Shape>,
 }
 
 /// Searches orders of one region.
@@ -50,7 +52,7 @@ impl<'a> Search<'a> {
     /// The cheapest order and its cost; None if the conditions do not connect all inputs.
     pub(super) fn best(&mut self) -> Option<(Shape, f64)> {
         let found = if self.graph.inputs.len() <= EXHAUSTIVE_INPUTS_MAX { self.exhaustive() } else { self.greedy() };
-        found.map(|partial| (partial.shape, partial.cost))
+        found.map(|partial| (Arc::unwrap_or_clone(partial.shape), partial.cost))
     }
 
     /// What `shape` costs.
@@ -126,13 +128,13 @@ impl<'a> Search<'a> {
             (_, Some(class)) => Place::Class(class),
             _ => Place::Anywhere,
         };
-        Partial { rows: rows.max(1.0), cost: 0.0, place, shape: Shape::Input(index) }
+        Partial { inputs: 1 << index, rows: rows.max(1.0), cost: 0.0, place, shape: Arc::new(Shape::Input(index)) }
     }
 
     /// Joins two partial results; None if no condition connects them.
     fn join(&mut self, one: &Partial, other: &Partial) -> Option<Partial> {
         let (build, probe) = if one.rows <= other.rows { (one, other) } else { (other, one) };
-        let (left, right) = (build.shape.inputs(), probe.shape.inputs());
+        let (left, right) = (build.inputs, probe.inputs);
         let keys: Vec<usize> = self.shared_classes(left, right);
         if keys.is_empty() && !self.graph.edges.iter().any(|edge| connects(edge.left_inputs, edge.right_inputs, left, right)) {
             return None;
@@ -140,8 +142,8 @@ impl<'a> Search<'a> {
         let rows = self.rows_of(left | right);
         let (moved, place) = self.movement(build, probe, &keys);
         let own = BUILD_COST * build.rows + PROBE_COST * probe.rows + OUTPUT_COST * rows + MOVE_COST * moved;
-        let shape = Shape::Join(Box::new(build.shape.clone()), Box::new(probe.shape.clone()));
-        Some(Partial { rows, cost: build.cost + probe.cost + own, place, shape })
+        let shape = Arc::new(Shape::Join(Arc::clone(&build.shape), Arc::clone(&probe.shape)));
+        Some(Partial { inputs: left | right, rows, cost: build.cost + probe.cost + own, place, shape })
     }
 
     fn shared_classes(&self, left: Inputs, right: Inputs) -> Vec<usize> {

@@ -26,7 +26,7 @@ use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt as _};
 use prost::Message;
 use slipher_common::channels::endpoint;
-use slipher_common::flight::{DirectTicket, from_status, owner_of, to_status};
+use slipher_common::flight::{DirectTicket, channel_url, from_status, owner_of, to_status};
 use slipher_common::{Error, ErrorKind, Result};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -297,8 +297,7 @@ impl Endpoint {
 
 /// Fetches from a compute node for a client that cannot reach it.
 async fn relay(address: &str, metadata: &MetadataMap, ticket: &[u8]) -> Result<ReplyStream<FlightData>> {
-    let url = address.replacen("grpc", "http", 1);
-    let channel = endpoint(&url)?.connect_lazy();
+    let channel = endpoint(&channel_url(address))?.connect_lazy();
     let mut request = Request::new(Ticket::new(ticket.to_vec()));
     if let Some(authorization) = metadata.get("authorization") {
         request.metadata_mut().insert("authorization", authorization.clone());

@@ -17,14 +17,11 @@ use datafusion::common::ScalarValue;
 use futures::StreamExt as _;
 use prost::Message as _;
 use serde::Serialize;
-use slipher_common::flight::Output;
+use slipher_common::flight::{Output, SAME_CONNECTION};
 use slipher_common::plan::ResultTarget;
 use slipher_common::{Error, ErrorKind, Result};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
-
-/// Flight's location that stands for the connection a FlightInfo came over.
-const SAME_CONNECTION: &str = "arrow-flight-reuse-connection://?";
 
 /// What a call for a FlightInfo says beside its command.
 pub(super) struct Call {
