@@ -2,6 +2,8 @@
 
 use crate::config::FileConfig;
 use clap::{Args, Parser, Subcommand};
+use slipher_common::tls::TlsOptions;
+use slipher_common::{Error, ErrorKind, Result};
 use std::path::PathBuf;
 
 /// Slipher: a data warehouse that speaks Amazon Redshift's SQL.
@@ -14,6 +16,9 @@ pub struct Cli {
     /// A TOML file with the same names as the flags, with underscores: `data_dir = "..."`.
     #[arg(long, global = true, env = "SLIPHER_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Where servers send their traces (OpenTelemetry, OTLP over gRPC); without it they send none.
+    #[arg(long, global = true, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "http://HOST:4317")]
+    pub otlp_endpoint: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -59,6 +64,41 @@ impl DemoOptions {
     pub fn merged(mut self, file: &FileConfig) -> Self {
         self.local = self.local.merged(file);
         self
+    }
+}
+
+/// Encryption for clients.
+#[derive(Clone, Debug, Default, Args)]
+pub struct TlsArgs {
+    /// PEM file with the certificate for clients, followed by those between it and the root; read again when it changes.
+    #[arg(long, env = "SLIPHER_TLS_CERTIFICATE", value_name = "FILE", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+    /// PEM file with the certificate's private key.
+    #[arg(long, env = "SLIPHER_TLS_KEY", value_name = "FILE", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
+    /// Refuses clients that do not encrypt [default: false].
+    #[arg(long, env = "SLIPHER_TLS_REQUIRED", value_name = "BOOLEAN", num_args = 0..=1, default_missing_value = "true")]
+    pub tls_required: Option<bool>,
+}
+
+impl TlsArgs {
+    /// With what the file says where neither flag nor variable did.
+    fn merged(mut self, file: &FileConfig) -> Self {
+        merge!(self, file, tls_certificate, tls_key, tls_required);
+        self
+    }
+
+    /// What they come to; None when there is no certificate.
+    pub fn options(&self) -> Result<Option<TlsOptions>> {
+        let required = self.tls_required.unwrap_or(false);
+        match (&self.tls_certificate, &self.tls_key) {
+            (Some(certificate), Some(key)) => {
+                Ok(Some(TlsOptions { certificate: certificate.clone(), key: key.clone(), required }))
+            }
+            (None, None) if !required => Ok(None),
+            _ => Err(Error::new(ErrorKind::Config, "TLS needs both a certificate and its key")
+                .with_hint("give --tls-certificate FILE and --tls-key FILE")),
+        }
     }
 }
 
@@ -133,6 +173,9 @@ pub struct LeaderOptions {
     /// How often files of failed loads are looked for, and how old they must be, in seconds [default: 60].
     #[arg(long, env = "SLIPHER_SWEEP_SECONDS", value_name = "SECONDS")]
     pub sweep_seconds: Option<u64>,
+    /// Encryption.
+    #[command(flatten)]
+    pub tls: TlsArgs,
 }
 
 impl LeaderOptions {
@@ -157,6 +200,7 @@ impl LeaderOptions {
             direct_rows_min,
             sweep_seconds
         );
+        self.tls = self.tls.merged(file);
         self
     }
 }
@@ -182,6 +226,9 @@ pub struct ComputeOptions {
     /// Host and port under which clients reach that [default: the host of --advertise].
     #[arg(long, env = "SLIPHER_FLIGHT_ADVERTISE", value_name = "HOST:PORT")]
     pub flight_advertise: Option<String>,
+    /// Encryption of results.
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// A name for people [default: the advertised address].
     #[arg(long, env = "SLIPHER_NAME")]
     pub name: Option<String>,
@@ -194,6 +241,7 @@ impl ComputeOptions {
     /// With what the file says where neither flag nor variable did.
     pub fn merged(mut self, file: &FileConfig) -> Self {
         merge!(self, file, leader, data_dir, listen, advertise, flight_listen, flight_advertise, name, query_memory_mib);
+        self.tls = self.tls.merged(file);
         self
     }
 }

@@ -31,6 +31,10 @@ pub struct FileConfig {
     pub flight_listen: Option<String>,
     pub flight_advertise: Option<String>,
     pub name: Option<String>,
+    pub otlp_endpoint: Option<String>,
+    pub tls_certificate: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    pub tls_required: Option<bool>,
 }
 
 /// Reads `path`, or nothing.

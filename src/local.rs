@@ -1,6 +1,6 @@
 //! Servers: a leader, a compute node, or a leader with compute nodes in one process.
 
-use crate::cli::{ComputeOptions, LeaderOptions, LocalOptions};
+use crate::cli::{ComputeOptions, LeaderOptions, LocalOptions, TlsArgs};
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_compute::{ComputeConfig, ComputeNode, NodeOptions};
 use slipher_leader::{Leader, LeaderConfig, generated_password};
@@ -28,6 +28,7 @@ pub struct LocalCluster {
     leader: Leader,
     nodes: Vec<ComputeNode>,
     password: String,
+    tls: TlsArgs,
 }
 
 impl LocalCluster {
@@ -49,6 +50,7 @@ impl LocalCluster {
                 advertise: None,
                 flight_listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
                 flight_advertise: None,
+                tls: options.leader.tls.options()?,
                 leader: format!("http://{}", loopback(leader.addresses().internal)),
                 name: format!("node-{number}"),
                 options: node_options(options.query_memory_mib),
@@ -56,7 +58,7 @@ impl LocalCluster {
             nodes.push(ComputeNode::start(config, shutdown.clone()).await?);
         }
         let password = shown_password(&options.leader, &data_dir);
-        Ok(Self { leader, nodes, password })
+        Ok(Self { leader, nodes, password, tls: options.leader.tls.clone() })
     }
 
     /// The leader.
@@ -71,7 +73,7 @@ impl LocalCluster {
 
     /// Lines that tell a person how to connect.
     pub fn how_to_connect(&self) -> String {
-        how_to_connect(&self.leader, &self.password)
+        how_to_connect(&self.leader, &self.tls, &self.password)
     }
 
     /// Waits until everything has ended after a shutdown.
@@ -92,12 +94,15 @@ fn shown_password(options: &LeaderOptions, data_dir: &Path) -> String {
     }
 }
 
-fn how_to_connect(leader: &Leader, password: &str) -> String {
+fn how_to_connect(leader: &Leader, options: &TlsArgs, password: &str) -> String {
     let addresses = leader.addresses();
     let (pg, flight, http) = (loopback(addresses.pg), loopback(addresses.flight), loopback(addresses.http));
     let secret = if password.is_empty() { String::new() } else { format!(":{password}") };
+    // Both kinds of connections are taken unless encryption is required.
+    let (sslmode, grpc, scheme) =
+        if options.tls_required == Some(true) { ("?sslmode=require", "grpc+tls", "https") } else { ("", "grpc", "http") };
     format!(
-        "PostgreSQL:  psql 'postgresql://admin{secret}@{pg}/dev'\nFlight SQL:  slipher sql --url 'grpc://admin{secret}@{flight}'\nHTTP:        curl http://{http}/readyz"
+        "PostgreSQL:  psql 'postgresql://admin{secret}@{pg}/dev{sslmode}'\nFlight SQL:  slipher sql --url '{grpc}://admin{secret}@{flight}'\nHTTP:        curl {scheme}://{http}/readyz"
     )
 }
 
@@ -157,6 +162,7 @@ fn leader_config(options: &LeaderOptions, data_dir: PathBuf, nodes_in_process: u
         broadcast_rows_max: options.broadcast_rows_max.unwrap_or(BROADCAST_ROWS_MAX_DEFAULT),
         direct_rows_min: options.direct_rows_min.unwrap_or(DIRECT_ROWS_MIN_DEFAULT),
         sweep_interval: Duration::from_secs(sweep_seconds),
+        tls: options.tls.options()?,
     })
 }
 
@@ -174,7 +180,7 @@ pub async fn run_leader(options: LeaderOptions, shutdown: CancellationToken) -> 
     let data_dir = data_dir(options.data_dir.as_deref(), "slipher-data")?;
     let leader = Leader::start(leader_config(&options, data_dir.clone(), 1)?, shutdown.clone()).await?;
     let password = shown_password(&options, &data_dir);
-    println!("{}", how_to_connect(&leader, &password));
+    println!("{}", how_to_connect(&leader, &options.tls, &password));
     println!("Compute nodes join with: slipher compute --leader {}", leader.addresses().internal);
     tracing::info!(internal = %leader.addresses().internal, "ready");
     shutdown.cancelled().await;
@@ -184,10 +190,10 @@ pub async fn run_leader(options: LeaderOptions, shutdown: CancellationToken) -> 
 /// Where clients fetch results: as given, or on the host that other nodes reach this one at.
 fn flight_advertise(options: &ComputeOptions, listen: SocketAddr) -> Option<String> {
     if let Some(given) = &options.flight_advertise {
-        return Some(format!("grpc://{given}"));
+        return Some(given.clone());
     }
     let host = options.advertise.as_deref()?.rsplit_once(':')?.0;
-    (listen.port() != 0).then(|| format!("grpc://{host}:{}", listen.port()))
+    (listen.port() != 0).then(|| format!("{host}:{}", listen.port()))
 }
 
 /// `slipher compute`.
@@ -217,6 +223,7 @@ pub async fn run_compute(options: ComputeOptions, shutdown: CancellationToken) -
         data_dir: data_dir(options.data_dir.as_deref(), "slipher-compute-data")?,
         flight_listen,
         flight_advertise: flight_advertise(&options, flight_listen),
+        tls: options.tls.options()?,
         listen,
         advertise: options.advertise.as_ref().map(|address| format!("http://{address}")),
         leader: format!("http://{}", options.leader.as_deref().unwrap_or("127.0.0.1:5441")),

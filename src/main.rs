@@ -41,28 +41,22 @@ const STACK_BYTES: usize = 16 << 20;
 async fn run(cli: Cli) -> Result<ExitCode> {
     let file = config::read(cli.config.as_deref())?;
     let shutdown = CancellationToken::new();
+    let (role, level) = match &cli.command {
+        Command::Sql(arguments) => return Ok(slipher::sql_client::run(arguments.clone()).await),
+        Command::Demo(_) => ("demo", "warn"),
+        Command::Local(_) => ("local", "info"),
+        Command::Leader(_) => ("leader", "info"),
+        Command::Compute(_) => ("compute", "info"),
+    };
+    logging::start(level);
+    let _traces = logging::Traces::start(cli.otlp_endpoint.as_deref().or(file.otlp_endpoint.as_deref()), role)?;
+    stop_on_signal(shutdown.clone())?;
     match cli.command {
-        Command::Sql(arguments) => return Ok(slipher::sql_client::run(arguments).await),
-        Command::Demo(options) => {
-            logging::start("warn");
-            stop_on_signal(shutdown.clone())?;
-            demo::run(options.merged(&file), shutdown).await?;
-        }
-        Command::Local(options) => {
-            logging::start("info");
-            stop_on_signal(shutdown.clone())?;
-            local::run(options.merged(&file), shutdown).await?;
-        }
-        Command::Leader(options) => {
-            logging::start("info");
-            stop_on_signal(shutdown.clone())?;
-            local::run_leader(options.merged(&file), shutdown).await?;
-        }
-        Command::Compute(options) => {
-            logging::start("info");
-            stop_on_signal(shutdown.clone())?;
-            local::run_compute(options.merged(&file), shutdown).await?;
-        }
+        Command::Sql(_) => {}
+        Command::Demo(options) => demo::run(options.merged(&file), shutdown).await?,
+        Command::Local(options) => local::run(options.merged(&file), shutdown).await?,
+        Command::Leader(options) => local::run_leader(options.merged(&file), shutdown).await?,
+        Command::Compute(options) => local::run_compute(options.merged(&file), shutdown).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

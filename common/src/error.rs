@@ -115,6 +115,10 @@ pub enum ErrorKind {
     AdminShutdown,
     /// 57P03: not ready.
     CannotConnectNow,
+    /// 57P05: a session did nothing for too long.
+    IdleSessionTimeout,
+    /// 25P03: a transaction did nothing for too long.
+    IdleTransactionTimeout,
     /// 58030: reading or writing failed.
     Io,
     /// 58P01: a file is missing.
@@ -184,6 +188,8 @@ impl ErrorKind {
             QueryCanceled => "57014",
             AdminShutdown => "57P01",
             CannotConnectNow => "57P03",
+            IdleSessionTimeout => "57P05",
+            IdleTransactionTimeout => "25P03",
             Io => "58030",
             UndefinedFile => "58P01",
             Config => "F0000",

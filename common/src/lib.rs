@@ -16,7 +16,9 @@ pub mod selectivity;
 pub mod single_value;
 pub mod sql_type;
 pub mod statistics;
+pub mod tls;
 pub mod tpch;
+pub mod trace;
 
 pub use error::{Error, ErrorKind, Result};
 pub use sql_type::SqlType;

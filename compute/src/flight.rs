@@ -13,12 +13,12 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use prost::Message;
 use slipher_common::flight::{DirectTicket, owner_of, to_status};
+use slipher_common::tls::{Incoming, Refusal, ServerTls};
 use slipher_common::{Error, ErrorKind, Result};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Streams that run at once over one connection.
@@ -27,11 +27,16 @@ const CALLS_PER_CONNECTION_MAX_COUNT: u32 = 200;
 const SHUTDOWN_GRACE_SECONDS: u64 = 5;
 
 /// Serves results until `shutdown`.
-pub(crate) async fn serve(results: Arc<Results>, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+pub(crate) async fn serve(
+    results: Arc<Results>,
+    listener: TcpListener,
+    tls: Option<ServerTls>,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let incoming = Incoming::new(listener, tls.as_ref(), &["h2"], Refusal::HTTP2)?;
     let server = tonic::transport::Server::builder()
         .max_concurrent_streams(CALLS_PER_CONNECTION_MAX_COUNT)
-        .add_service(FlightServiceServer::new(ResultEndpoint(results)))
+        .add_service(service(results))
         .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
     let forced_end = async {
         shutdown.cancelled().await;
@@ -41,6 +46,11 @@ pub(crate) async fn serve(results: Arc<Results>, listener: TcpListener, shutdown
         ended = server => ended.map_err(|error| Error::new(ErrorKind::Io, format!("serving results: {error}"))),
         () = forced_end => Ok(()),
     }
+}
+
+/// The service that answers tickets. The leader calls it for clients that cannot reach this node.
+pub(crate) fn service(results: Arc<Results>) -> FlightServiceServer<impl FlightService> {
+    FlightServiceServer::new(ResultEndpoint(results))
 }
 
 /// DoGet over [`Results`].

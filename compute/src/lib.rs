@@ -1,6 +1,7 @@
 //! The storage and execution half of a compute node: segments, the data directory that holds them, scans, sinks, copies between
 //! nodes, and the node's own service.
 
+pub mod activity;
 mod flight;
 pub mod load;
 pub mod memory;

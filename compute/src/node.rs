@@ -9,9 +9,12 @@ use datafusion_distributed::{DistributedExt, Worker, WorkerQueryContext};
 use slipher_common::channels::{CONNECTION_WINDOW_BYTES, NodeChannels, STREAM_WINDOW_BYTES, endpoint};
 use slipher_common::checked_sum::checked_sum_udaf;
 use slipher_common::distribution::bucket_token_udf;
+use slipher_common::flight::{PLAIN_SCHEME, TLS_SCHEME};
 use slipher_common::ids::ClusterId;
 use slipher_common::plan::{QUERY_ID_HEADER, SlipherCodec};
 use slipher_common::single_value::single_value_udaf;
+use slipher_common::tls::{ServerTls, TlsOptions};
+use slipher_common::trace::Span;
 use slipher_common::{Error, ErrorKind, Result, VERSION};
 use slipher_proto::leader::RegisterRequest;
 use slipher_proto::leader::leader_client::LeaderClient;
@@ -43,8 +46,10 @@ pub struct ComputeConfig {
     pub advertise: Option<String>,
     /// Where clients fetch results; port 0 picks one.
     pub flight_listen: SocketAddr,
-    /// The address clients reach that at (`grpc://host:port`); the listening address where not given.
+    /// The address clients reach that at (`host:port`); the listening address where not given.
     pub flight_advertise: Option<String>,
+    /// Encryption for those clients.
+    pub tls: Option<TlsOptions>,
     /// The leader's internal address (`http://host:port`).
     pub leader: String,
     /// A name for people.
@@ -65,13 +70,15 @@ impl ComputeNode {
     /// Opens the data directory, listens, and joins the cluster; answers when the leader has accepted the node.
     pub async fn start(config: ComputeConfig, shutdown: CancellationToken) -> Result<Self> {
         let runtime = Arc::new(NodeRuntime::open(&config.data_dir, &config.options)?);
+        let tls = config.tls.as_ref().map(ServerTls::open).transpose()?;
         let (listener, local) = listen(config.listen, &config.name, "--listen").await?;
         let (flight, flight_local) = listen(config.flight_listen, &config.name, "--flight-listen").await?;
         let address = config.advertise.clone().unwrap_or_else(|| format!("http://{local}"));
-        let flight_address = config.flight_advertise.clone().unwrap_or_else(|| format!("grpc://{flight_local}"));
+        let flight_address = config.flight_advertise.clone().unwrap_or_else(|| flight_local.to_string());
+        let flight_address = format!("{}{flight_address}", if tls.is_some() { TLS_SCHEME } else { PLAIN_SCHEME });
         let mut servers = JoinSet::new();
         servers.spawn(serve(Arc::clone(&runtime), listener, shutdown.clone()));
-        servers.spawn(crate::flight::serve(Arc::clone(runtime.results()), flight, shutdown.clone()));
+        servers.spawn(crate::flight::serve(Arc::clone(runtime.results()), flight, tls, shutdown.clone()));
         register(&config, &runtime, (&address, &flight_address), &shutdown).await?;
         tracing::info!(name = config.name, address, node = %runtime.store().node_id(), "compute node joined");
         Ok(Self { runtime, address, servers })
@@ -122,6 +129,7 @@ async fn serve(runtime: Arc<NodeRuntime>, listener: TcpListener, shutdown: Cance
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .add_service(worker.into_worker_server())
         .add_service(runtime.service().into_server())
+        .add_service(crate::flight::service(Arc::clone(runtime.results())))
         .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
         .await
         .map_err(|error| Error::new(ErrorKind::Io, format!("serving the compute node: {error}")))
@@ -138,7 +146,11 @@ fn fragment_session(
     if let Some(query_id) = query_id {
         let memory: Arc<RuntimeEnv> = node.memory().for_query(&query_id)?;
         let queries: &Arc<QueryRegistry> = node.queries();
-        let running = Arc::new(queries.start(&query_id));
+        let headers = context.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let span = Span::remote("task", headers);
+        span.set("slipher.query_id", query_id.clone());
+        span.set("slipher.node", node.store().node_id().to_string());
+        let running = Arc::new(queries.start(&query_id, span));
         if let Some(config) = builder.config() {
             config.set_extension(Arc::new(QueryHandle(running)));
         }

@@ -1,5 +1,6 @@
 //! What a compute node does for plan nodes: the one object that a worker puts into its sessions.
 
+use crate::activity::Activity;
 use crate::memory::{MemoryLimits, QueryMemory};
 use crate::replicate::Peers;
 use crate::results::Results;
@@ -56,6 +57,7 @@ pub struct NodeRuntime {
     store: Arc<Store>,
     peers: Arc<Peers>,
     queries: Arc<QueryRegistry>,
+    activity: Arc<Activity>,
     memory: Arc<QueryMemory>,
     session: VortexSession,
     footers: Arc<FileMetadataCache>,
@@ -77,11 +79,13 @@ impl NodeRuntime {
         let limits =
             MemoryLimits { query_memory_bytes: options.query_memory_bytes, query_spill_bytes: options.query_spill_bytes };
         let memory = Arc::new(QueryMemory::new(limits, store.spill_dir()));
+        let activity = Arc::<Activity>::default();
         let caches = CacheManagerConfig { metadata_cache_limit: options.footer_cache_bytes, ..CacheManagerConfig::default() };
         Ok(Self {
             store,
             peers: Arc::default(),
-            queries: Arc::default(),
+            queries: Arc::new(QueryRegistry::new(Arc::clone(&activity))),
+            activity,
             memory,
             session: vortex_session(),
             footers: CacheManager::try_new(&caches)?.get_file_metadata_cache(),
@@ -116,9 +120,15 @@ impl NodeRuntime {
         &self.results
     }
 
+    /// What the node has done since it started.
+    pub fn activity(&self) -> &Arc<Activity> {
+        &self.activity
+    }
+
     /// What scans need.
     pub(crate) fn scanner(&self) -> Scanner {
         Scanner {
+            activity: Arc::clone(&self.activity),
             store: Arc::clone(&self.store),
             peers: Arc::clone(&self.peers),
             session: self.session.clone(),
@@ -133,7 +143,13 @@ impl NodeRuntime {
 
     /// The node's gRPC service.
     pub fn service(&self) -> ComputeNodeService {
-        ComputeNodeService::new(Arc::clone(&self.store), Arc::clone(&self.peers), Arc::clone(&self.queries))
+        ComputeNodeService {
+            store: Arc::clone(&self.store),
+            peers: Arc::clone(&self.peers),
+            queries: Arc::clone(&self.queries),
+            memory: Arc::clone(&self.memory),
+            activity: Arc::clone(&self.activity),
+        }
     }
 
     /// The session extension under which plan nodes find this runtime.

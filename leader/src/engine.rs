@@ -16,6 +16,7 @@ use slipher_common::catalog::{ADMIN_USER, DATABASE};
 use slipher_common::channels::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 use slipher_common::distribution::HASH_VERSION;
 use slipher_common::placement::Layout;
+use slipher_common::tls::{ServerTls, TlsOptions};
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta::{self as proto, operation::Kind};
 use std::net::SocketAddr;
@@ -63,6 +64,8 @@ pub struct LeaderConfig {
     pub direct_rows_min: usize,
     /// How often files that no table needs are looked for, and how old they must be.
     pub sweep_interval: Duration,
+    /// Encryption for clients of every protocol.
+    pub tls: Option<TlsOptions>,
 }
 
 /// A running leader.
@@ -114,6 +117,7 @@ impl Shared {
 impl Leader {
     /// Opens the metadata, listens, and serves until `shutdown`.
     pub async fn start(config: LeaderConfig, shutdown: CancellationToken) -> Result<Self> {
+        let tls = config.tls.as_ref().map(ServerTls::open).transpose()?;
         let pg = listen(config.pg_listen, "PostgreSQL clients", "--pg-port").await?;
         let flight = listen(config.flight_listen, "Flight SQL clients", "--flight-port").await?;
         let http = listen(config.http_listen, "HTTP clients", "--http-port").await?;
@@ -145,10 +149,11 @@ impl Leader {
         tasks.spawn(serve_internal(internal, Arc::clone(&cluster), shutdown.clone()));
         tasks.spawn(rebalance(Arc::clone(&cluster), shutdown.clone()));
         tasks.spawn(watch(cluster, config.sweep_interval, shutdown.clone()));
-        tasks.spawn(postgres::serve(pg, Arc::clone(&engine), PostgresOptions::default(), shutdown.clone()));
-        let options = FlightOptions { transactions: false, ..FlightOptions::default() };
+        let options = PostgresOptions { tls: tls.clone(), ..PostgresOptions::default() };
+        tasks.spawn(postgres::serve(pg, Arc::clone(&engine), options, shutdown.clone()));
+        let options = FlightOptions { transactions: false, tls: tls.clone(), ..FlightOptions::default() };
         tasks.spawn(flight_sql::serve(flight, Arc::clone(&engine), options, shutdown.clone()));
-        tasks.spawn(http::serve(http, engine, shutdown));
+        tasks.spawn(http::serve(http, engine, tls, shutdown));
         Ok(Self { shared, addresses, tasks })
     }
 

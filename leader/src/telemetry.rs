@@ -1,6 +1,7 @@
 //! What the leader counts, for Prometheus.
 
 use crate::cluster::Cluster;
+use crate::run::{CurrentQuery, STATEMENT_QUERY};
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -14,8 +15,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use slipher_common::ids::NodeId;
+use slipher_common::trace::Span;
 use slipher_common::{Error, ErrorKind, Result};
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -91,7 +95,9 @@ impl Telemetry {
     /// Counts a statement of `kind` until it ends.
     pub(crate) fn statement(self: &Arc<Self>, kind: &'static str) -> RunningStatement {
         self.running.inc();
-        RunningStatement { telemetry: Arc::clone(self), kind, started: Instant::now(), state: None }
+        let span = Span::start("statement");
+        span.set("slipher.statement.kind", kind);
+        RunningStatement { telemetry: Arc::clone(self), kind, started: Instant::now(), state: None, span }
     }
 }
 
@@ -112,12 +118,25 @@ pub(crate) struct RunningStatement {
     kind: &'static str,
     started: Instant,
     state: Option<&'static str>,
+    span: Span,
 }
 
 impl RunningStatement {
+    /// Runs the statement's work: in its span, with `query` as the place where it notes which query it runs.
+    pub(crate) fn around<F: Future>(&self, query: CurrentQuery, work: F) -> impl Future<Output = F::Output> + use<F> {
+        self.span.around(STATEMENT_QUERY.scope(query, work))
+    }
+
     /// It ended without rows, or with an error.
     pub(crate) fn end(mut self, error: Option<&Error>) {
+        self.ended(error);
+    }
+
+    fn ended(&mut self, error: Option<&Error>) {
         self.state = Some(state_of(error));
+        if let Some(error) = error {
+            self.span.fail(error.sqlstate());
+        }
     }
 
     /// It was no statement after all.
@@ -149,11 +168,11 @@ impl RunningStatement {
                 }
                 Some(Err(error)) => {
                     let error = Error::from(error);
-                    statement.state = Some(state_of(Some(&error)));
+                    statement.ended(Some(&error));
                     Some((Err(error.into()), None))
                 }
                 None => {
-                    statement.state = Some(state_of(None));
+                    statement.ended(None);
                     None
                 }
             }
@@ -216,39 +235,74 @@ impl Collector for ClusterCollector {
 }
 
 impl ClusterCollector {
-    /// Slices, segments and bytes of each node.
+    /// What each node holds, and what it said it did.
     fn encode_nodes(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
         let state = self.cluster.meta().state();
         let segments = || state.tables().values().flat_map(|table| table.segments.values());
-        type PerNode<'a> = (&'a str, &'a str, Box<dyn Fn(&slipher_common::ids::NodeId) -> i64 + 'a>);
-        let series: [PerNode<'_>; 4] = [
-            ("node_up", "1 when the compute node answers", Box::new(|node| i64::from(self.cluster.is_alive(*node)))),
-            (
-                "node_slices",
-                "Slices that the compute node owns",
-                Box::new(|node| state.placement().slices.iter().filter(|slice| slice.owner == *node).count() as i64),
-            ),
-            (
-                "node_segments",
-                "Segments with a copy on the compute node",
-                Box::new(|node| segments().filter(|segment| segment.nodes.contains(node)).count() as i64),
-            ),
-            (
-                "node_stored_bytes",
-                "Bytes of the segments with a copy on the compute node",
-                Box::new(|node| {
-                    segments().filter(|segment| segment.nodes.contains(node)).map(|segment| segment.bytes as i64).sum()
-                }),
-            ),
+        let gauges: [PerNode<'_>; 8] = [
+            ("node_up", "1 when the compute node answers", &|node| Some(u64::from(self.cluster.is_alive(*node)))),
+            ("node_slices", "Slices that the compute node owns", &|node| {
+                Some(state.placement().slices.iter().filter(|slice| slice.owner == *node).count() as u64)
+            }),
+            ("node_segments", "Segments with a copy on the compute node", &|node| {
+                Some(segments().filter(|segment| segment.nodes.contains(node)).count() as u64)
+            }),
+            ("node_stored_bytes", "Bytes of the segments with a copy on the compute node", &|node| {
+                Some(segments().filter(|segment| segment.nodes.contains(node)).map(|segment| segment.bytes).sum())
+            }),
+            ("node_memory_reserved_bytes", "Memory that operators hold on the compute node", &|node| {
+                self.cluster.activity(*node).map(|activity| activity.memory_reserved_bytes)
+            }),
+            ("node_spill_used_bytes", "Spill space that queries hold on the compute node", &|node| {
+                self.cluster.activity(*node).map(|activity| activity.spill_used_bytes)
+            }),
+            ("node_disk_bytes", "Size of the file system of the compute node's data", &|node| {
+                self.cluster.activity(*node).map(|activity| activity.disk_bytes)
+            }),
+            ("node_disk_free_bytes", "Free space of that file system", &|node| {
+                self.cluster.activity(*node).map(|activity| activity.disk_free_bytes)
+            }),
         ];
-        for (name, help, value) in &series {
-            let kind = ConstGauge::new(0i64).metric_type();
-            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
-            for (id, node) in state.nodes() {
+        for series in gauges {
+            self.encode_series(encoder, series, |value| ConstGauge::new(value as i64))?;
+        }
+        let activity = |node: &NodeId| self.cluster.activity(*node);
+        let counters: [PerNode<'_>; 7] = [
+            ("node_tasks", "Tasks of queries that ended on the compute node", &|node| activity(node).map(|all| all.tasks)),
+            ("node_scanned_rows", "Rows that scans of tables yielded", &|node| activity(node).map(|all| all.scanned_rows)),
+            ("node_scanned_bytes", "Bytes that scans read from segment files", &|node| {
+                activity(node).map(|all| all.scanned_bytes)
+            }),
+            ("node_shuffled_rows", "Rows that tasks took from other tasks", &|node| activity(node).map(|all| all.shuffled_rows)),
+            ("node_shuffled_bytes", "Bytes that tasks took from other nodes", &|node| {
+                activity(node).map(|all| all.shuffled_bytes)
+            }),
+            ("node_spilled_rows", "Rows that operators spilled", &|node| activity(node).map(|all| all.spilled_rows)),
+            ("node_spilled_bytes", "Bytes that operators spilled", &|node| activity(node).map(|all| all.spilled_bytes)),
+        ];
+        for series in counters {
+            self.encode_series(encoder, series, ConstCounter::new)?;
+        }
+        Ok(())
+    }
+
+    fn encode_series<M: EncodeMetric>(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        (name, help, value): PerNode<'_>,
+        metric: impl Fn(u64) -> M,
+    ) -> std::fmt::Result {
+        let state = self.cluster.meta().state();
+        let mut family = encoder.encode_descriptor(name, help, None, metric(0).metric_type())?;
+        for (id, node) in state.nodes() {
+            if let Some(value) = value(id) {
                 let labels = [("node", id.to_string()), ("name", node.name.clone())];
-                ConstGauge::new(value(id)).encode(family.encode_family(&labels)?)?;
+                metric(value).encode(family.encode_family(&labels)?)?;
             }
         }
         Ok(())
     }
 }
+
+/// Name, help and value of a metric of each node.
+type PerNode<'a> = (&'a str, &'a str, &'a dyn Fn(&NodeId) -> Option<u64>);

@@ -1,6 +1,8 @@
 //! The connection: URL to session, statement to rows.
 
+use super::progress::Progress;
 use super::report::{Failure, sql_failure};
+use super::tls::Connector;
 use arrow::array::AsArray as _;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -17,19 +19,17 @@ use base64::engine::general_purpose::STANDARD;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Deserialize;
-use slipher_common::flight::{SAME_CONNECTION, channel_url};
+use slipher_common::flight::{PLAIN_SCHEME, PROGRESS_ACTION, SAME_CONNECTION, TLS_SCHEME};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::Status;
 use tonic::metadata::AsciiMetadataValue;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use url::Url;
 
 /// Port of Flight SQL when the URL names none.
 const PORT_DEFAULT: u16 = 5440;
-/// How long connecting may take.
-const CONNECT_TIMEOUT_SECONDS: u64 = 10;
 /// How long cancelling and saying good-bye may take.
 const GOODBYE_TIMEOUT_SECONDS: u64 = 3;
 /// Longest message accepted, in bytes.
@@ -45,16 +45,16 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Reads `grpc://user:password@host:port/database`.
+    /// Reads `grpc://user:password@host:port/database`, or `grpc+tls://...`.
     pub(super) fn parse(text: &str, password: Option<&str>) -> Result<Self, Failure> {
         // The URL may hold a password: it is not repeated.
         let wrong = |why: &str| Failure::Usage(format!("the URL of the server is not usable: {why}"));
         let url = Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
-        match url.scheme() {
-            "grpc" | "grpc+tcp" => {}
-            "grpc+tls" | "grpcs" => return Err(wrong("TLS is not supported yet; use grpc://")),
-            other => return Err(wrong(&format!("its scheme is \"{other}\"; use grpc://"))),
-        }
+        let scheme = match url.scheme() {
+            "grpc" | "grpc+tcp" => PLAIN_SCHEME,
+            "grpc+tls" | "grpcs" => TLS_SCHEME,
+            other => return Err(wrong(&format!("its scheme is \"{other}\"; use grpc:// or grpc+tls://"))),
+        };
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| wrong("it names no host"))?;
         let decoded = |text: &str| percent_decoded(text).ok_or_else(|| wrong("a percent escape is not UTF-8"));
         let user = decoded(url.username())?;
@@ -70,7 +70,7 @@ impl Target {
             }
         };
         let database = Some(decoded(url.path().trim_start_matches('/'))?).filter(|name| !name.is_empty());
-        Ok(Self { address: format!("http://{host}:{}", url.port().unwrap_or(PORT_DEFAULT)), user, password, database })
+        Ok(Self { address: format!("{scheme}{host}:{}", url.port().unwrap_or(PORT_DEFAULT)), user, password, database })
     }
 }
 
@@ -127,6 +127,7 @@ struct Summary {
 /// One session with the server.
 pub(super) struct Connection {
     client: FlightSqlServiceClient<Channel>,
+    connector: Connector,
     /// Compute nodes that results were fetched from, by address.
     nodes: HashMap<String, FlightServiceClient<Channel>>,
     /// The database, for the prompt.
@@ -135,12 +136,9 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Connects and says who it is.
-    pub(super) async fn open(target: &Target) -> Result<Self, Failure> {
+    pub(super) async fn open(target: &Target, connector: Connector) -> Result<Self, Failure> {
         let cannot = |why: String| Failure::Connection(format!("cannot connect to {}: {why}", target.address));
-        let endpoint = Endpoint::from_shared(target.address.clone()).map_err(|error| cannot(error.to_string()))?;
-        let endpoint = endpoint.connect_timeout(Duration::from_secs(CONNECT_TIMEOUT_SECONDS)).tcp_nodelay(true);
-        let endpoint = endpoint.user_agent("slipher-sql").map_err(|error| cannot(error.to_string()))?;
-        let channel = endpoint.connect().await.map_err(|error| cannot(chain(&error)))?;
+        let channel = connector.connect(&target.address).await.map_err(cannot)?;
         let flight = FlightServiceClient::new(channel).max_decoding_message_size(MESSAGE_MAX_BYTES);
         let mut client = FlightSqlServiceClient::new_from_inner(flight);
         if let Some(database) = &target.database {
@@ -149,7 +147,8 @@ impl Connection {
         // Not the client's own handshake, which turns the server's status into text.
         let token = handshake(&mut client, target).await?;
         client.set_token(token);
-        Ok(Self { client, nodes: HashMap::new(), database: target.database.clone().unwrap_or_else(|| "dev".to_owned()) })
+        let database = target.database.clone().unwrap_or_else(|| "dev".to_owned());
+        Ok(Self { client, connector, nodes: HashMap::new(), database })
     }
 
     /// Runs one statement.
@@ -186,9 +185,8 @@ impl Connection {
         if let Some(known) = self.nodes.get(uri) {
             return Some(known.clone());
         }
-        let endpoint = Endpoint::from_shared(channel_url(uri)).ok()?;
-        let endpoint = endpoint.connect_timeout(Duration::from_secs(CONNECT_TIMEOUT_SECONDS)).tcp_nodelay(true);
-        let node = FlightServiceClient::new(endpoint.connect().await.ok()?).max_decoding_message_size(MESSAGE_MAX_BYTES);
+        let channel = self.connector.connect(uri).await.ok()?;
+        let node = FlightServiceClient::new(channel).max_decoding_message_size(MESSAGE_MAX_BYTES);
         self.nodes.insert(uri.to_owned(), node.clone());
         Some(node)
     }
@@ -201,8 +199,17 @@ impl Connection {
         Ok(batches.iter().flat_map(|batch| strings(batch, "db_schema_name")).collect())
     }
 
-    /// The tables that the session sees, or those of one name.
+    /// The tables that the session sees, or those of one name with their columns.
     pub(super) async fn tables(&mut self, name: Option<&str>) -> Result<Vec<TableListing>, Failure> {
+        self.listing(name, name.is_some()).await
+    }
+
+    /// The tables that the session sees, with their columns.
+    pub(super) async fn tables_with_columns(&mut self) -> Result<Vec<TableListing>, Failure> {
+        self.listing(None, true).await
+    }
+
+    async fn listing(&mut self, name: Option<&str>, include_schema: bool) -> Result<Vec<TableListing>, Failure> {
         // In a pattern these stand for other characters.
         let pattern = name.map(|name| name.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
         let request = CommandGetTables {
@@ -210,7 +217,7 @@ impl Connection {
             db_schema_filter_pattern: None,
             table_name_filter_pattern: pattern,
             table_types: Vec::new(),
-            include_schema: name.is_some(),
+            include_schema,
         };
         let info = self.client.get_tables(request).await.map_err(|error| sql_failure(error, ""))?;
         let mut tables = Vec::new();
@@ -246,6 +253,11 @@ impl Connection {
         }
     }
 
+    /// Asks how far the statement is that this connection runs.
+    pub(super) fn watch(&self) -> Option<Watch> {
+        self.flight().map(|flight| Watch(tokio::sync::Mutex::new(flight)))
+    }
+
     fn flight(&self) -> Option<FlightClient> {
         let mut flight = FlightClient::new_from_inner(self.client.inner().clone());
         flight.add_header("authorization", &format!("Bearer {}", self.client.token()?)).ok()?;
@@ -253,7 +265,19 @@ impl Connection {
     }
 }
 
+/// See [`Connection::watch`].
+pub(super) struct Watch(tokio::sync::Mutex<FlightClient>);
+
+impl Watch {
+    /// None when the server does not say.
+    pub(super) async fn progress(&self) -> Option<Progress> {
+        let mut answers = self.0.lock().await.do_action(Action::new(PROGRESS_ACTION, "")).await.ok()?;
+        serde_json::from_slice(&answers.try_next().await.ok()??).ok()
+    }
+}
+
 /// A table, and its columns where they were asked for: name, type, whether NULL may be in it.
+#[derive(Debug)]
 pub(super) struct TableListing {
     pub(super) schema: String,
     pub(super) name: String,
@@ -306,21 +330,6 @@ async fn handshake(client: &mut FlightSqlServiceClient<Channel>, target: &Target
     token.ok_or_else(|| Failure::Connection("the server answered the handshake without a token".to_owned()))
 }
 
-/// An error with its causes, which transport errors keep to themselves.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,11 +337,13 @@ mod tests {
     #[test]
     fn urls_name_user_host_and_database() {
         let target = Target::parse("grpc://ada:p%40s%3as@[::1]:99/dev", None).ok().unwrap();
-        assert_eq!((target.address.as_str(), target.user.as_str()), ("http://[::1]:99", "ada"));
+        assert_eq!((target.address.as_str(), target.user.as_str()), ("grpc://[::1]:99", "ada"));
         assert_eq!((target.password.as_str(), target.database.as_deref()), ("p@s:s", Some("dev")));
         let target = Target::parse("grpc://ada@db", Some("secret")).ok().unwrap();
-        assert_eq!((target.address.as_str(), target.password.as_str()), ("http://db:5440", "secret"));
-        for wrong in ["grpc://ada@db", "grpc://db", "http://a:b@db", "grpcs://a:b@db", "db:5440", ""] {
+        assert_eq!((target.address.as_str(), target.password.as_str()), ("grpc://db:5440", "secret"));
+        let target = Target::parse("grpcs://ada:x@db", None).ok().unwrap();
+        assert_eq!(target.address, "grpc+tls://db:5440");
+        for wrong in ["grpc://ada@db", "grpc://db", "http://a:b@db", "db:5440", ""] {
             assert!(matches!(Target::parse(wrong, None), Err(Failure::Usage(_))), "{wrong}");
         }
     }

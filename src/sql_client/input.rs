@@ -1,11 +1,14 @@
 //! Where statements come from: the command line, a file, standard input, a terminal.
 
 use super::Runner;
+use super::completion::Names;
+use super::editor::{Editor, Entry};
 use super::report::{self, Failure};
 use super::split::Splitter;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal as _};
 use std::path::Path;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Longest statement, in bytes.
@@ -52,24 +55,31 @@ impl Reader {
 /// Where statements come from.
 pub(super) struct Source {
     commands: Vec<String>,
-    text: Option<Reader>,
-    is_terminal: bool,
+    text: Text,
+}
+
+/// Statements that come after those of the command line.
+enum Text {
+    None,
+    Lines(Reader),
+    Terminal,
 }
 
 impl Source {
     /// Opens what the arguments name.
     pub(super) fn open(commands: Vec<String>, file: Option<&Path>) -> Result<Self, Failure> {
-        let (text, is_terminal) = match file {
-            Some(path) if path.as_os_str() == "-" => (Some(Reader::stdin()), false),
+        let text = match file {
+            Some(path) if path.as_os_str() == "-" => Text::Lines(Reader::stdin()),
             Some(path) => {
                 let file = File::open(path);
                 let file = file.map_err(|error| Failure::Usage(format!("opening the file \"{}\": {error}", path.display())))?;
-                (Some(Reader::new(BufReader::new(file))), false)
+                Text::Lines(Reader::new(BufReader::new(file)))
             }
-            None if commands.is_empty() => (Some(Reader::stdin()), io::stdin().is_terminal() && io::stdout().is_terminal()),
-            None => (None, false),
+            None if !commands.is_empty() => Text::None,
+            None if io::stdin().is_terminal() && io::stdout().is_terminal() => Text::Terminal,
+            None => Text::Lines(Reader::stdin()),
         };
-        Ok(Self { commands, text, is_terminal })
+        Ok(Self { commands, text })
     }
 
     /// Runs all statements. The first error ends it, but on a terminal.
@@ -84,10 +94,10 @@ impl Source {
                 runner.run(&statement).await?;
             }
         }
-        let Some(text) = self.text else { return Ok(()) };
-        match self.is_terminal {
-            true => prompt(text, runner).await,
-            false => run_text(text, runner).await,
+        match self.text {
+            Text::None => Ok(()),
+            Text::Lines(lines) => run_text(lines, runner).await,
+            Text::Terminal => prompt(runner).await,
         }
     }
 }
@@ -123,44 +133,48 @@ async fn run_text(mut text: Reader, runner: &mut Runner<'_>) -> Result<(), Failu
 }
 
 /// Reads statements from a terminal until its end or `\q`.
-async fn prompt(mut lines: Reader, runner: &mut Runner<'_>) -> Result<(), Failure> {
-    writeln!(runner.out, "Statements end with a semicolon; \\? lists commands, \\q or Ctrl-D leaves, Ctrl-C cancels.")?;
-    let mut splitter = Splitter::default();
+async fn prompt(runner: &mut Runner<'_>) -> Result<(), Failure> {
+    writeln!(
+        runner.out,
+        "Statements end with a semicolon; \\? lists commands, \\q or Ctrl-D leaves, Ctrl-C cancels, Tab completes."
+    )?;
+    let names = Arc::default();
+    let editor = Editor::open(Arc::clone(&names))?;
     loop {
-        let mark = if splitter.is_inside_statement() { '-' } else { '=' };
-        write!(runner.out, "{}{mark}> ", runner.connection.database)?;
+        if std::mem::take(&mut runner.names_changed) {
+            // Without them keywords are completed all the same.
+            let tables = runner.connection.tables_with_columns().await.unwrap_or_default();
+            *names.lock() = Names::new(tables);
+        }
         runner.out.flush()?;
-        let line = tokio::select! {
-            line = lines.next_line() => line?,
-            _ = runner.interrupts.recv() => {
-                splitter.clear();
-                writeln!(runner.out)?;
+        let text = match editor.read(format!("{}=> ", runner.connection.database)).await? {
+            Entry::Text(text) => text,
+            Entry::Interrupted => continue,
+            Entry::End => return Ok(()),
+        };
+        match text.trim() {
+            "\\q" | "exit" | "quit" => return Ok(()),
+            command if command.starts_with('\\') => {
+                report_and_go_on(runner.command(command).await)?;
                 continue;
             }
-        };
-        let Some(line) = line else {
-            writeln!(runner.out)?;
-            return Ok(());
-        };
-        if !splitter.is_inside_statement() {
-            match line.trim() {
-                "\\q" | "exit" | "quit" => return Ok(()),
-                command if command.starts_with('\\') => {
-                    match runner.command(command).await {
-                        Err(failure @ (Failure::Sql { .. } | Failure::Usage(_))) => report::print(&failure, &mut io::stderr()),
-                        ended => ended?,
-                    }
-                    continue;
-                }
-                _ => {}
-            }
+            _ => {}
         }
-        splitter.push_line(&line);
+        let mut splitter = Splitter::default();
+        splitter.push_line(&text);
         while let Some(statement) = splitter.next_statement() {
-            match runner.run(&statement).await {
-                Err(failure @ Failure::Sql { .. }) => report::print(&failure, &mut io::stderr()),
-                ended => ended?,
-            }
+            report_and_go_on(runner.run(&statement).await)?;
         }
+    }
+}
+
+/// On a terminal the next statement may mend what this one did.
+fn report_and_go_on(ended: Result<(), Failure>) -> Result<(), Failure> {
+    match ended {
+        Err(failure @ (Failure::Sql { .. } | Failure::Usage(_))) => {
+            report::print(&failure, &mut io::stderr());
+            Ok(())
+        }
+        ended => ended,
     }
 }

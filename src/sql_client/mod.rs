@@ -1,18 +1,23 @@
 //! `slipher sql`: runs SQL over Flight SQL and prints what comes.
 //!
 //! `connection` speaks to the server, `split` cuts text into statements, `table`, `csv` and `json` print rows, `markdown` and
-//! `arrow_ipc` too; `report` prints errors, `commands` does what begins with a backslash, `input` says where statements come from.
+//! `arrow_ipc` too; `report` prints errors, `commands` does what begins with a backslash, `input` says where statements come from, `editor` and
+//! `completion` are for those from a terminal, `progress` tells how far a long query is.
 
 mod arrow_ipc;
 mod commands;
+mod completion;
 mod connection;
 mod csv;
+mod editor;
 mod input;
 mod json;
 mod markdown;
+mod progress;
 mod report;
 mod split;
 mod table;
+mod tls;
 mod value;
 
 use arrow::datatypes::SchemaRef;
@@ -21,8 +26,9 @@ use arrow_flight::FlightInfo;
 use clap::{Args, ValueEnum};
 use connection::{Batches, Connection, Reply, Target};
 use futures::TryStreamExt as _;
+use progress::ProgressLine;
 use report::Failure;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -44,13 +50,16 @@ pub struct SqlArgs {
         long,
         env = "SLIPHER_URL",
         hide_env_values = true,
-        value_name = "grpc://USER:PASSWORD@HOST:PORT/DATABASE",
+        value_name = "grpc[+tls]://USER:PASSWORD@HOST:PORT/DATABASE",
         default_value = "grpc://admin@127.0.0.1:5440/dev"
     )]
     url: String,
     /// Password, when the URL holds none. Better given by the environment than on the command line.
     #[arg(long, env = "SLIPHER_PASSWORD", hide_env_values = true, value_name = "PASSWORD")]
     password: Option<String>,
+    /// PEM file of the certificates that a server's must come from (grpc+tls://) [default: those the system trusts].
+    #[arg(long, env = "SLIPHER_TLS_ROOTS", value_name = "FILE")]
+    tls_roots: Option<PathBuf>,
     /// Statements to run; may be given more than once.
     #[arg(short = 'c', long = "command", value_name = "SQL")]
     commands: Vec<String>,
@@ -114,10 +123,11 @@ async fn run_all(args: &SqlArgs, out: &mut (dyn Write + Send)) -> Result<(), Fai
     let target = Target::parse(&args.url, args.password.as_deref())?;
     // A file that cannot be read is found before anything runs.
     let source = input::Source::open(args.commands.clone(), args.file.as_deref())?;
-    let connection = Connection::open(&target).await?;
+    let connection = Connection::open(&target, tls::Connector::new(args.tls_roots.as_deref())?).await?;
     let interrupts = signal(SignalKind::interrupt()).map_err(|error| Failure::Usage(format!("listening to Ctrl-C: {error}")))?;
     let variables = commands::Variables::parse(&args.variables)?;
-    let mut runner = Runner { connection, interrupts, format: args.format, timing: args.timing, variables, out };
+    let mut runner =
+        Runner { connection, interrupts, format: args.format, timing: args.timing, variables, names_changed: true, out };
     let ended = source.run(&mut runner).await;
     runner.connection.close().await;
     ended
@@ -131,6 +141,8 @@ struct Runner<'a> {
     format: Format,
     timing: bool,
     variables: commands::Variables,
+    /// Tables may have come or gone since their names were asked for.
+    names_changed: bool,
     out: &'a mut (dyn Write + Send),
 }
 
@@ -148,6 +160,7 @@ impl Runner<'_> {
     }
 
     async fn run_statement(&mut self, sql: &str) -> Result<(), Failure> {
+        let progress = ProgressLine::start(&self.connection);
         let reply = tokio::select! {
             biased;
             // Dropping the call cancels it.
@@ -155,8 +168,12 @@ impl Runner<'_> {
             reply = self.connection.execute(sql) => reply?,
         };
         match reply {
-            Reply::Done { tag, notices } => self.done(&tag, &notices),
-            Reply::Rows { schema, rows, info } => self.rows(sql, &schema, rows, info).await,
+            Reply::Done { tag, notices } => {
+                progress.clear();
+                self.names_changed |= ["CREATE", "DROP", "ALTER", "SELECT"].iter().any(|word| tag.starts_with(word));
+                self.done(&tag, &notices)
+            }
+            Reply::Rows { schema, rows, info } => self.rows(sql, &schema, rows, info, &progress).await,
         }
     }
 
@@ -170,7 +187,14 @@ impl Runner<'_> {
         Ok(self.out.flush()?)
     }
 
-    async fn rows(&mut self, sql: &str, schema: &SchemaRef, mut rows: Batches, info: Box<FlightInfo>) -> Result<(), Failure> {
+    async fn rows(
+        &mut self,
+        sql: &str,
+        schema: &SchemaRef,
+        mut rows: Batches,
+        info: Box<FlightInfo>,
+        progress: &ProgressLine,
+    ) -> Result<(), Failure> {
         let mut printer = printer(self.format, schema);
         loop {
             let batch = tokio::select! {
@@ -182,9 +206,13 @@ impl Runner<'_> {
                 batch = rows.try_next() => batch.map_err(|error| report::sql_failure(error, sql))?,
             };
             let Some(batch) = batch else { break };
+            if io::stdout().is_terminal() {
+                progress.clear();
+            }
             printer.rows(&batch, self.out)?;
             self.out.flush()?;
         }
+        progress.clear();
         printer.finish(self.out)?;
         Ok(self.out.flush()?)
     }

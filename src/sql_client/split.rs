@@ -55,11 +55,6 @@ impl Splitter {
         self.complete.pop_back()
     }
 
-    /// Forgets the statement that is not complete.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
-    }
-
     /// Whether a statement has begun.
     pub(super) fn is_inside_statement(&self) -> bool {
         self.has_content || self.inside != Inside::Nothing

@@ -11,19 +11,12 @@ import datetime
 import decimal
 import secrets
 import sys
-import traceback
 
 import adbc_driver_flightsql.dbapi as flight_sql
 import adbc_driver_manager
+import checks
 import pyarrow as pa
-
-CHECKS = []
-
-
-def check(function):
-    """Registers a check; its docstring is its name."""
-    CHECKS.append(function)
-    return function
+from checks import check, expect
 
 
 class Target:
@@ -65,10 +58,6 @@ def expect_error(action, *parts):
     raise AssertionError("no error was raised")
 
 
-def expect_equal(left, right):
-    assert left == right, f"{left!r} is not {right!r}"
-
-
 @check
 def wrong_password(target):
     """a wrong password is refused with 28P01"""
@@ -83,10 +72,10 @@ def simple_query(target):
             "SELECT 1 AS i, CAST(1.50 AS DECIMAL(10, 2)) AS d, 'é' AS t, DATE '2024-02-29' AS day, CAST(NULL AS VARCHAR) AS n"
         )
         table = cursor.fetch_arrow_table()
-        expect_equal(table.column_names, ["i", "d", "t", "day", "n"])
-        expect_equal(table.schema.field("t").type, pa.string())
+        expect(table.column_names, ["i", "d", "t", "day", "n"])
+        expect(table.schema.field("t").type, pa.string())
         row = [column[0].as_py() for column in table.columns]
-        expect_equal(row, [1, decimal.Decimal("1.50"), "é", datetime.date(2024, 2, 29), None])
+        expect(row, [1, decimal.Decimal("1.50"), "é", datetime.date(2024, 2, 29), None])
 
 
 @check
@@ -97,8 +86,8 @@ def statements_without_rows(target):
         with connection.cursor() as cursor:
             cursor.execute(f"CREATE TABLE {table} (a BIGINT, t VARCHAR(20))")
             cursor.execute(f"INSERT INTO {table} VALUES (1, 'x'), (2, NULL), (3, 'z')")
-            expect_equal(cursor.rowcount, 3)
-        expect_equal(run(connection, f"SELECT a, t FROM {table} ORDER BY a"), [(1, "x"), (2, None), (3, "z")])
+            expect(cursor.rowcount, 3)
+        expect(run(connection, f"SELECT a, t FROM {table} ORDER BY a"), [(1, "x"), (2, None), (3, "z")])
 
 
 @check
@@ -110,14 +99,14 @@ def prepared_statements(target):
         with connection.cursor() as cursor:
             rows = [(1, "one", 1.5), (2, "two", None), (3, None, -0.25)]
             cursor.executemany(f"INSERT INTO {table} VALUES ($1, $2, $3)", rows)
-        expect_equal(run(connection, f"SELECT * FROM {table} ORDER BY a"), rows)
-        expect_equal(run(connection, f"SELECT t FROM {table} WHERE a = $1", (2,)), [("two",)])
-        expect_equal(run(connection, f"SELECT a FROM {table} WHERE t = $1", ("one",)), [(1,)])
+        expect(run(connection, f"SELECT * FROM {table} ORDER BY a"), rows)
+        expect(run(connection, f"SELECT t FROM {table} WHERE a = $1", (2,)), [("two",)])
+        expect(run(connection, f"SELECT a FROM {table} WHERE t = $1", ("one",)), [(1,)])
         # The value decides the type: 2.5 must not be narrowed to the column's BIGINT.
-        expect_equal(run(connection, f"SELECT a FROM {table} WHERE a > $1", (2.5,)), [(3,)])
+        expect(run(connection, f"SELECT a FROM {table} WHERE a > $1", (2.5,)), [(3,)])
         with connection.cursor() as cursor:
             schema = cursor.adbc_prepare(f"SELECT a FROM {table} WHERE a = $1")
-            expect_equal(schema.field(0).type, pa.int64())
+            expect(schema.field(0).type, pa.int64())
         wrong = lambda: run(connection, f"SELECT a FROM {table} WHERE a = $1", (1, 2))
         expect_error(wrong, "08P01")
 
@@ -135,13 +124,13 @@ def ingest(target):
         "kind": pa.array(["x", "y", "x"]).dictionary_encode(),
     })
     with target.connect() as connection, connection.cursor() as cursor:
-        expect_equal(cursor.adbc_ingest(table, data, mode="create"), 3)
-        expect_equal(cursor.adbc_ingest(table, data, mode="append"), 3)
-        expect_equal(run(connection, f"SELECT count(*), min(day), count(price) FROM {table}"), [(6, day[2], 4)])
-        expect_equal(run(connection, f"SELECT name, kind FROM {table} WHERE id = 3"), [("ü", "x")] * 2)
+        expect(cursor.adbc_ingest(table, data, mode="create"), 3)
+        expect(cursor.adbc_ingest(table, data, mode="append"), 3)
+        expect(run(connection, f"SELECT count(*), min(day), count(price) FROM {table}"), [(6, day[2], 4)])
+        expect(run(connection, f"SELECT name, kind FROM {table} WHERE id = 3"), [("ü", "x")] * 2)
         expect_error(lambda: cursor.adbc_ingest(table, data, mode="create"), "42P07")
-        expect_equal(cursor.adbc_ingest(table, data.slice(0, 1), mode="replace"), 1)
-        expect_equal(run(connection, f"SELECT count(*) FROM {table}"), [(1,)])
+        expect(cursor.adbc_ingest(table, data.slice(0, 1), mode="replace"), 1)
+        expect(run(connection, f"SELECT count(*) FROM {table}"), [(1,)])
         expect_error(lambda: cursor.adbc_ingest(table + "_missing", data, mode="append"), "42P01")
 
 
@@ -153,19 +142,19 @@ def many_rows(target):
     data = pa.table({"n": pa.array(range(count), pa.int64()), "t": pa.array(["some text"] * count)})
     with target.connect() as connection, connection.cursor() as cursor:
         batches = pa.RecordBatchReader.from_batches(data.schema, data.to_batches(max_chunksize=10_000))
-        expect_equal(cursor.adbc_ingest(table, batches, mode="create"), count)
+        expect(cursor.adbc_ingest(table, batches, mode="create"), count)
         cursor.execute(f"SELECT n, t FROM {table}")
         reader = cursor.fetch_record_batch()
         rows, total = 0, 0
         for batch in reader:
             rows += batch.num_rows
             total += sum(batch.column(0).to_pylist())
-        expect_equal((rows, total), (count, count * (count - 1) // 2))
+        expect((rows, total), (count, count * (count - 1) // 2))
         # A result that is not read to its end does not stand in the way of the next one.
         cursor.execute(f"SELECT n, t FROM {table}")
         cursor.fetchone()
         cursor.execute("SELECT 7 AS n")
-        expect_equal(cursor.fetchall(), [(7,)])
+        expect(cursor.fetchall(), [(7,)])
 
 
 @check
@@ -175,7 +164,7 @@ def metadata(target):
     with target.connect() as connection:
         run(connection, f"CREATE TABLE {table} (a BIGINT, t VARCHAR(20), p DECIMAL(12, 2))")
         schema = connection.adbc_get_table_schema(table, db_schema_filter="public")
-        expect_equal([(field.name, field.type) for field in schema],
+        expect([(field.name, field.type) for field in schema],
                      [("a", pa.int64()), ("t", pa.string()), ("p", pa.decimal128(12, 2))])
         objects = connection.adbc_get_objects(depth="all", db_schema_filter="public", table_name_filter=table)
         catalogs = objects.read_all().to_pylist()
@@ -185,9 +174,9 @@ def metadata(target):
             for db_schema in catalog["catalog_db_schemas"]
             for listed in db_schema["db_schema_tables"]
         ]
-        expect_equal(found, [("dev", "public", ["a", "t", "p"])])
+        expect(found, [("dev", "public", ["a", "t", "p"])])
         assert "TABLE" in connection.adbc_get_table_types()
-        expect_equal(connection.adbc_get_info()["vendor_name"], "Slipher")
+        expect(connection.adbc_get_info()["vendor_name"], "Slipher")
         missing = lambda: connection.adbc_get_table_schema(table + "_missing", db_schema_filter="public")
         expect_error(missing)
 
@@ -197,15 +186,15 @@ def result_schema(target):
     """the schema of a result is known without running it"""
     with target.connect() as connection, connection.cursor() as cursor:
         schema = cursor.adbc_execute_schema("SELECT CAST(1 AS BIGINT) AS a, 'x' AS t")
-        expect_equal([field.type for field in schema], [pa.int64(), pa.string()])
+        expect([field.type for field in schema], [pa.int64(), pa.string()])
 
 
 @check
 def session_options(target):
     """the session tells its database and schema"""
     with target.connect() as connection:
-        expect_equal(connection.adbc_current_catalog, "dev")
-        expect_equal(connection.adbc_current_db_schema, "public")
+        expect(connection.adbc_current_catalog, "dev")
+        expect(connection.adbc_current_db_schema, "public")
 
 
 @check
@@ -214,7 +203,7 @@ def errors(target):
     with target.connect() as connection:
         expect_error(lambda: run(connection, "SELECT * FROM there_is_no_such_table"), "does not exist", "42P01")
         expect_error(lambda: run(connection, "SELECT 1; SELECT 2"), "42601")
-        expect_equal(run(connection, "SELECT 1"), [(1,)])
+        expect(run(connection, "SELECT 1"), [(1,)])
 
 
 @check
@@ -226,33 +215,18 @@ def transactions(target):
         run(connection, f"INSERT INTO {table} VALUES (1)")
         connection.commit()
     with target.connect() as connection:
-        expect_equal(run(connection, f"SELECT a FROM {table}"), [(1,)])
+        expect(run(connection, f"SELECT a FROM {table}"), [(1,)])
 
 
+@check
 def drop_tables(target):
+    """the tables of this run are dropped"""
     with target.connect() as connection:
         for table in target.tables:
             run(connection, f"DROP TABLE IF EXISTS {table}")
 
 
-def main(arguments):
-    if len(arguments) != 4:
-        print(__doc__, file=sys.stderr)
-        return 2
-    target = Target(*arguments)
-    failed = 0
-    for function in CHECKS + [drop_tables]:
-        name = function.__doc__ or "the tables of this run are dropped"
-        try:
-            function(target)
-            print(f"ok      {name}")
-        except Exception:
-            failed += 1
-            print(f"FAILED  {name}")
-            traceback.print_exc(file=sys.stdout)
-    print(f"{len(CHECKS) + 1 - failed} passed, {failed} failed")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    if len(sys.argv) != 5:
+        sys.exit(__doc__)
+    sys.exit(checks.run(Target(*sys.argv[1:])))

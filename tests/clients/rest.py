@@ -11,15 +11,8 @@ import json
 import re
 import sys
 import time
-import traceback
 
-CHECKS = []
-
-
-def check(function):
-    """Registers a check; its docstring is its name."""
-    CHECKS.append(function)
-    return function
+from checks import check, expect, run
 
 
 class Target:
@@ -61,10 +54,6 @@ class Target:
         status, _, result = self.call("GET", f"/v1/statements/{answer['id']}/result")
         assert status == 200, result
         return result["rows"]
-
-
-def expect(actual, expected):
-    assert actual == expected, f"{actual!r} is not {expected!r}"
 
 
 @check
@@ -180,23 +169,7 @@ def cleaning(target):
     expect(target.run("DROP TABLE http_t")["tag"], "DROP TABLE")
 
 
-def main(arguments):
-    if len(arguments) != 4:
-        print(__doc__, file=sys.stderr)
-        return 2
-    target = Target(*arguments)
-    failed = 0
-    for function in CHECKS:
-        try:
-            function(target)
-            print(f"ok      {function.__doc__}")
-        except Exception:
-            failed += 1
-            print(f"FAILED  {function.__doc__}")
-            traceback.print_exc(file=sys.stdout)
-    print(f"{len(CHECKS) - failed} passed, {failed} failed")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    if len(sys.argv) != 5:
+        sys.exit(__doc__)
+    sys.exit(run(Target(*sys.argv[1:])))

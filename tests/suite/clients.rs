@@ -1,6 +1,7 @@
 //! Real clients: psycopg2 over the PostgreSQL protocol and the ADBC driver over Flight SQL, against three compute nodes.
 
 use super::harness::{Cluster, PASSWORD};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -43,15 +44,24 @@ fn run(command: &mut Command, doing: &str) -> String {
     printed
 }
 
-/// Runs `tests/clients/<script>` against `port` of a new cluster.
-async fn run_script(script: &str, port: fn(&Cluster) -> u16, options: &[&str]) {
-    let (python, path) = (python(), Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script));
-    let cluster = Cluster::start_with(3, options);
-    let mut command = Command::new(python);
-    command.arg(path).args(["127.0.0.1", &port(&cluster).to_string(), "admin", PASSWORD]);
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
+}
+
+/// Runs a script of checks; panics unless all pass.
+async fn check(mut command: Command) {
     let printed =
         tokio::task::spawn_blocking(move || run(&mut command, "running the client")).await.expect("the client's thread");
     assert!(printed.contains("passed, 0 failed"), "{printed}");
+}
+
+/// Runs `tests/clients/<name>` against `port` of a new cluster.
+async fn run_script(name: &str, port: fn(&Cluster) -> u16, options: &[&str]) {
+    let python = python();
+    let cluster = Cluster::start_with(3, options);
+    let mut command = Command::new(python);
+    command.arg(script(name)).args(["127.0.0.1", &port(&cluster).to_string(), "admin", PASSWORD]);
+    check(command).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,6 +83,60 @@ async fn the_adbc_driver_fetches_from_the_nodes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn statements_run_over_http() {
     run_script("rest.py", |cluster| cluster.http_port, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_client_works_on_a_terminal() {
+    let python = python();
+    let cluster = Cluster::start(2);
+    let mut command = Command::new(python);
+    command.arg(script("terminal.py"));
+    command.args([&cluster.flight_port.to_string(), PASSWORD, env!("CARGO_BIN_EXE_slipher")]);
+    check(command).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn encryption_can_be_required() {
+    check_tls(&["--tls-required"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn encryption_can_be_offered() {
+    check_tls(&[]).await;
+}
+
+/// Runs `tls.py` against two compute nodes with certificates of a root of their own.
+async fn check_tls(options: &[&str]) {
+    let python = python();
+    let directory = tempfile::tempdir().expect("a directory");
+    let [root, certificate, key] = write_certificates(directory.path());
+    let mut all = vec!["--tls-certificate", &certificate, "--tls-key", &key];
+    all.extend(options);
+    let leader_options: Vec<&str> = all.iter().copied().chain(["--direct-rows-min", "1"]).collect();
+    let cluster = Cluster::start_with_all(2, &leader_options, &all);
+    let mut command = Command::new(python);
+    command.arg(script("tls.py"));
+    command.args([cluster.pg_port, cluster.flight_port, cluster.http_port].map(|port| port.to_string()));
+    command.args([PASSWORD, &root, env!("CARGO_BIN_EXE_slipher"), if options.is_empty() { "optional" } else { "required" }]);
+    check(command).await;
+}
+
+/// A root, and a certificate of it for this machine with its key: files in `directory`.
+fn write_certificates(directory: &Path) -> [String; 3] {
+    let mut root = CertificateParams::new(Vec::new()).expect("parameters of the root");
+    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let root_key = KeyPair::generate().expect("a key");
+    let root_certificate = root.self_signed(&root_key).expect("the root");
+    let key = KeyPair::generate().expect("a key");
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let server = CertificateParams::new(names).expect("parameters of the certificate");
+    let certificate = server.signed_by(&key, &Issuer::new(root, root_key)).expect("the certificate");
+    let files = [("root.pem", root_certificate.pem()), ("server.pem", certificate.pem()), ("server.key", key.serialize_pem())];
+    files.map(|(name, content)| {
+        let path = directory.join(name);
+        std::fs::write(&path, content).expect("writing a certificate");
+        path.to_string_lossy().into_owned()
+    })
 }
 
 /// The Compose file and the Kubernetes manifests fit the published schemas and this binary's options.

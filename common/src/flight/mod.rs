@@ -17,7 +17,10 @@ pub fn owner_of(authorization: &[u8]) -> Vec<u8> {
 /// Flight's location that stands for the connection a FlightInfo came over.
 pub const SAME_CONNECTION: &str = "arrow-flight-reuse-connection://?";
 
-/// A node's Flight address (`grpc://host:port`) as a channel takes it.
-pub fn channel_url(address: &str) -> String {
-    address.replacen("grpc", "http", 1)
-}
+/// The action that answers how far the session's running statement is.
+pub const PROGRESS_ACTION: &str = "slipher.Progress";
+
+/// How the address of an encrypted Flight server begins.
+pub const TLS_SCHEME: &str = "grpc+tls://";
+/// How the address of a plain Flight server begins.
+pub const PLAIN_SCHEME: &str = "grpc://";

@@ -65,6 +65,14 @@ impl QueryMemory {
         self.queries.lock().values().filter(|environment| environment.strong_count() > 0).count()
     }
 
+    /// Bytes of memory and of spill space that all queries hold now.
+    pub fn in_use(&self) -> (u64, u64) {
+        let environments: Vec<_> = self.queries.lock().values().filter_map(Weak::upgrade).collect();
+        let memory = environments.iter().map(|environment| environment.memory_pool.reserved() as u64).sum();
+        let spill = environments.iter().map(|environment| environment.disk_manager.used_disk_space()).sum();
+        (memory, spill)
+    }
+
     fn build(&self) -> Result<RuntimeEnv> {
         let pool = TrackConsumersPool::new(FairSpillPool::new(self.limits.query_memory_bytes), CONSUMERS_NAMED_MAX);
         let disk = DiskManagerBuilder::default()

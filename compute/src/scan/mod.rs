@@ -5,8 +5,10 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
+use crate::activity::Activity;
 use crate::replicate::{Peers, ensure_readable};
 use crate::segment::storage::{is_restored, storage_schema, with_types};
+use crate::service::QueryHandle;
 use crate::store::{FileStamp, SEGMENT_EXTENSION, Store};
 use arrow::datatypes::SchemaRef;
 use datafusion::datasource::listing::PartitionedFile;
@@ -35,6 +37,7 @@ use slipher_common::plan::LaneScan;
 use slipher_common::{Error, ErrorKind, Result};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use vortex::session::VortexSession;
 use vortex_datafusion::VortexSource;
 
@@ -44,6 +47,7 @@ const VERIFICATIONS_CONCURRENT: usize = 4;
 /// What a node keeps for its scans.
 #[derive(Clone)]
 pub(crate) struct Scanner {
+    pub(crate) activity: Arc<Activity>,
     pub(crate) store: Arc<Store>,
     pub(crate) peers: Arc<Peers>,
     pub(crate) session: VortexSession,
@@ -59,7 +63,8 @@ impl Scanner {
             return Ok(Box::pin(EmptyRecordBatchStream::new(output)));
         }
         let place = format!("reading a segment of table \"{}\" on node {}", lane.table_name, self.store.node_id());
-        let scanner = self.clone();
+        let (scanner, activity) = (self.clone(), Arc::clone(&self.activity));
+        let query = QueryHandle::of(&context).map(|query| Arc::clone(query.0.progress()));
         let opened = async move {
             let stamps = scanner.readable(&lane).await?;
             EngineResult::<_, DataFusionError>::Ok(scanner.open(&lane, &stamps, context)?)
@@ -71,7 +76,13 @@ impl Scanner {
             Ok(item) => item,
             Err(_) => Err(DataFusionError::from(Error::new(ErrorKind::DataCorrupted, format!("{place}: the decoder panicked")))),
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(output, guarded)))
+        let counted = guarded.inspect_ok(move |batch| {
+            activity.scanned_rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+            if let Some(query) = &query {
+                query.scanned_rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+            }
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(output, counted)))
     }
 
     async fn readable(&self, lane: &LaneScan) -> Result<Vec<FileStamp>> {
@@ -89,7 +100,8 @@ impl Scanner {
 
     fn plan(&self, lane: &LaneScan, stamps: &[FileStamp], context: &TaskContext) -> Result<Arc<dyn ExecutionPlan>> {
         let storage = storage_schema(&lane.schema);
-        let readers = SegmentReaders { store: Arc::clone(&self.store) };
+        let query = QueryHandle::of(context).map(|query| Arc::clone(query.0.progress()));
+        let readers = SegmentReaders { store: Arc::clone(&self.store), activity: Arc::clone(&self.activity), query };
         let source = VortexSource::new(TableSchema::from(Arc::clone(&storage)), self.session.clone())
             .with_vortex_reader_factory(Arc::new(readers))
             .with_file_metadata_cache(Arc::clone(&self.footers));

@@ -1,11 +1,13 @@
 //! Opens segment files straight from the data directory.
 
+use crate::activity::{Activity, Progress};
 use crate::store::Store;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::error::Result as EngineResult;
 use futures::future::BoxFuture;
 use slipher_common::{Error, ErrorKind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use vortex::array::buffer::BufferHandle;
 use vortex::buffer::Alignment;
 use vortex::error::VortexResult;
@@ -25,6 +27,8 @@ const COALESCED_READ_BYTES_MAX: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct SegmentReaders {
     pub(super) store: Arc<Store>,
+    pub(super) activity: Arc<Activity>,
+    pub(super) query: Option<Arc<Progress>>,
 }
 
 impl VortexReaderFactory for SegmentReaders {
@@ -32,16 +36,20 @@ impl VortexReaderFactory for SegmentReaders {
         let path = self.store.segments_dir().join(file.path().as_ref());
         let reader = FileReadAt::open(&path, session.handle())
             .map_err(|e| Error::new(ErrorKind::Io, format!("opening segment file \"{}\": {e}", path.display())))?;
-        Ok(Arc::new(SegmentReader(reader)))
+        Ok(Arc::new(SegmentReader { reader, activity: Arc::clone(&self.activity), query: self.query.clone() }))
     }
 }
 
-/// A file reader with limits of its own on how reads are put together.
-struct SegmentReader(FileReadAt);
+/// A file reader with limits of its own on how reads are put together, which counts what it reads.
+struct SegmentReader {
+    reader: FileReadAt,
+    activity: Arc<Activity>,
+    query: Option<Arc<Progress>>,
+}
 
 impl VortexReadAt for SegmentReader {
     fn uri(&self) -> Option<&Arc<str>> {
-        self.0.uri()
+        self.reader.uri()
     }
 
     fn coalesce_config(&self) -> Option<CoalesceConfig> {
@@ -49,14 +57,18 @@ impl VortexReadAt for SegmentReader {
     }
 
     fn concurrency(&self) -> usize {
-        self.0.concurrency()
+        self.reader.concurrency()
     }
 
     fn size(&self) -> BoxFuture<'static, VortexResult<u64>> {
-        self.0.size()
+        self.reader.size()
     }
 
     fn read_at(&self, offset: u64, length: usize, alignment: Alignment) -> BoxFuture<'static, VortexResult<BufferHandle>> {
-        self.0.read_at(offset, length, alignment)
+        self.activity.scanned_bytes.fetch_add(length as u64, Ordering::Relaxed);
+        if let Some(query) = &self.query {
+            query.scanned_bytes.fetch_add(length as u64, Ordering::Relaxed);
+        }
+        self.reader.read_at(offset, length, alignment)
     }
 }

@@ -9,8 +9,10 @@ pub use queries::{QueryHandle, QueryRegistry, RunningQuery};
 pub(crate) use queries::{cancelled, until_cancelled};
 pub(crate) use stopping::stoppable_joins;
 
+use crate::activity::Activity;
+use crate::memory::QueryMemory;
 use crate::replicate::{CHUNK_BYTES, Peers, ensure_readable};
-use crate::store::{IncomingSegment, Store, other_cluster};
+use crate::store::{DiskSpace, IncomingSegment, Store, other_cluster};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use slipher_common::ids::{ClusterId, SegmentId, SliceId, TableId, TransactionId};
@@ -21,6 +23,7 @@ use slipher_proto::compute::compute_node_server::{ComputeNode, ComputeNodeServer
 use slipher_proto::compute::put_segment_request::Part;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio_util::io::ReaderStream;
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -31,20 +34,35 @@ const CHUNK_TIMEOUT_S: u64 = 30;
 /// The service of one node.
 #[derive(Clone, Debug)]
 pub struct ComputeNodeService {
-    store: Arc<Store>,
-    peers: Arc<Peers>,
-    queries: Arc<QueryRegistry>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) queries: Arc<QueryRegistry>,
+    pub(crate) memory: Arc<QueryMemory>,
+    pub(crate) activity: Arc<Activity>,
 }
 
 impl ComputeNodeService {
-    /// The service over a node's files, connections and running queries.
-    pub fn new(store: Arc<Store>, peers: Arc<Peers>, queries: Arc<QueryRegistry>) -> Self {
-        Self { store, peers, queries }
-    }
-
     /// As a service of a tonic server.
     pub fn into_server(self) -> ComputeNodeServer<Self> {
         ComputeNodeServer::new(self)
+    }
+
+    fn activity(&self, disk: DiskSpace) -> proto::NodeActivity {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (memory_reserved_bytes, spill_used_bytes) = self.memory.in_use();
+        proto::NodeActivity {
+            scanned_rows: count(&self.activity.scanned_rows),
+            scanned_bytes: count(&self.activity.scanned_bytes),
+            shuffled_rows: count(&self.activity.shuffled_rows),
+            shuffled_bytes: count(&self.activity.shuffled_bytes),
+            spilled_rows: count(&self.activity.spilled_rows),
+            spilled_bytes: count(&self.activity.spilled_bytes),
+            tasks: count(&self.activity.tasks),
+            memory_reserved_bytes,
+            spill_used_bytes,
+            disk_free_bytes: disk.free_bytes,
+            disk_bytes: disk.bytes,
+        }
     }
 
     async fn receive(&self, mut parts: Streaming<proto::PutSegmentRequest>) -> Result<()> {
@@ -118,13 +136,14 @@ impl ComputeNode for ComputeNodeService {
             }
         }
         let store = Arc::clone(&self.store);
-        let usage = blocking(move || store.usage()).await?;
+        let (usage, disk) = blocking(move || Ok((store.usage()?, store.disk_space()?))).await?;
         Ok(Response::new(proto::PingResponse {
             node_id: self.store.node_id().to_vec(),
             cluster_id: self.store.cluster_id().map(ClusterId::to_vec).unwrap_or_default(),
             version: VERSION.to_owned(),
             segments: usage.segments,
             bytes: usage.bytes,
+            activity: Some(self.activity(disk)),
         }))
     }
 
@@ -191,5 +210,19 @@ impl ComputeNode for ComputeNodeService {
     ) -> Result<Response<proto::CancelQueryResponse>, Status> {
         let found = self.queries.cancel(&request.into_inner().query_id);
         Ok(Response::new(proto::CancelQueryResponse { found }))
+    }
+
+    async fn query_progress(
+        &self,
+        request: Request<proto::QueryProgressRequest>,
+    ) -> Result<Response<proto::QueryProgressResponse>, Status> {
+        let progress = self.queries.progress(&request.into_inner().query_id).unwrap_or_default();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Ok(Response::new(proto::QueryProgressResponse {
+            tasks_started: count(&progress.tasks_started),
+            tasks_ended: count(&progress.tasks_ended),
+            scanned_rows: count(&progress.scanned_rows),
+            scanned_bytes: count(&progress.scanned_bytes),
+        }))
     }
 }

@@ -1,37 +1,55 @@
 //! Which queries run on this node, and how to end them.
 
+use crate::activity::{Activity, Progress};
 use datafusion::execution::TaskContext;
-use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use futures::StreamExt;
 use parking_lot::Mutex;
+use slipher_common::trace::Span;
 use slipher_common::{Error, ErrorKind};
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 
 /// How many cancelled queries are remembered, for tasks that arrive after their query was cancelled.
 const CANCELLED_QUERIES_MAX: usize = 1024;
+/// How many queries are remembered that have no task here any more, but may on other nodes.
+const ENDED_QUERIES_MAX: usize = 256;
 
 /// The queries that run on a node.
 #[derive(Debug, Default)]
 pub struct QueryRegistry {
     state: Mutex<State>,
+    activity: Arc<Activity>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Token and number of tasks.
-    running: HashMap<String, (CancellationToken, usize)>,
+    running: HashMap<String, Query>,
+    ended: VecDeque<(String, Arc<Progress>)>,
     cancelled: VecDeque<String>,
 }
 
-/// One task of a running query; the query is forgotten when its last task is dropped.
+/// A query with tasks on this node.
+#[derive(Debug)]
+struct Query {
+    token: CancellationToken,
+    tasks: usize,
+    progress: Arc<Progress>,
+}
+
+/// One task of a running query; the query has ended here when its last task is dropped.
 #[derive(Debug)]
 pub struct RunningQuery {
     registry: Arc<QueryRegistry>,
     id: String,
     token: CancellationToken,
+    progress: Arc<Progress>,
+    /// What runs, to be asked for what it measured.
+    plan: OnceLock<Arc<dyn ExecutionPlan>>,
+    span: Span,
 }
 
 impl RunningQuery {
@@ -44,32 +62,68 @@ impl RunningQuery {
     pub fn id(&self) -> &str {
         &self.id
     }
+
+    /// What the query has done on this node.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
+    /// Notes what the task runs.
+    pub(crate) fn set_plan(&self, plan: &Arc<dyn ExecutionPlan>) {
+        self.plan.get_or_init(|| Arc::clone(plan));
+    }
 }
 
 impl Drop for RunningQuery {
     fn drop(&mut self) {
+        self.progress.tasks_ended.fetch_add(1, Ordering::Relaxed);
+        self.registry.activity.end_task(self.plan.get().map(AsRef::as_ref));
+        self.span.set("cancelled", self.token.is_cancelled());
         let mut state = self.registry.state.lock();
-        if let Some((_, tasks)) = state.running.get_mut(&self.id) {
-            *tasks -= 1;
-            if *tasks == 0 {
-                state.running.remove(&self.id);
+        let Some(query) = state.running.get_mut(&self.id) else { return };
+        query.tasks -= 1;
+        if query.tasks == 0
+            && let Some(query) = state.running.remove(&self.id)
+        {
+            if state.ended.len() >= ENDED_QUERIES_MAX {
+                state.ended.pop_front();
             }
+            state.ended.push_back((self.id.clone(), query.progress));
         }
     }
 }
 
 impl QueryRegistry {
-    /// Notes a task of a query. The token of a query that was cancelled before is cancelled from the start.
-    pub fn start(self: &Arc<Self>, query_id: &str) -> RunningQuery {
+    /// A registry whose tasks are counted in `activity`.
+    pub fn new(activity: Arc<Activity>) -> Self {
+        Self { state: Mutex::default(), activity }
+    }
+
+    /// Notes a task of a query; `span` lasts as long. The token of a query that was cancelled before is cancelled from the start.
+    pub fn start(self: &Arc<Self>, query_id: &str, span: Span) -> RunningQuery {
         let mut state = self.state.lock();
         let cancelled = state.cancelled.iter().any(|id| id == query_id);
-        let (token, tasks) = state.running.entry(query_id.to_owned()).or_insert_with(|| (CancellationToken::new(), 0));
-        *tasks += 1;
-        let token = token.clone();
+        // Its next task may come after the one before it has ended.
+        let again = state.ended.iter().position(|(id, _)| id == query_id).and_then(|place| state.ended.remove(place));
+        let progress = again.map(|(_, progress)| progress).unwrap_or_default();
+        let query = state.running.entry(query_id.to_owned()).or_insert_with(|| Query {
+            token: CancellationToken::new(),
+            tasks: 0,
+            progress,
+        });
+        query.tasks += 1;
+        query.progress.tasks_started.fetch_add(1, Ordering::Relaxed);
         if cancelled {
-            token.cancel();
+            query.token.cancel();
         }
-        RunningQuery { registry: Arc::clone(self), id: query_id.to_owned(), token }
+        RunningQuery {
+            registry: Arc::clone(self),
+            id: query_id.to_owned(),
+            token: query.token.clone(),
+            progress: Arc::clone(&query.progress),
+            plan: OnceLock::new(),
+            span,
+        }
     }
 
     /// Ends a query; answers whether it ran here.
@@ -82,12 +136,19 @@ impl QueryRegistry {
             state.cancelled.push_back(query_id.to_owned());
         }
         match state.running.get(query_id) {
-            Some((token, _)) => {
-                token.cancel();
+            Some(query) => {
+                query.token.cancel();
                 true
             }
             None => false,
         }
+    }
+
+    /// What a query has done here, if it runs or ran lately.
+    pub fn progress(&self, query_id: &str) -> Option<Arc<Progress>> {
+        let state = self.state.lock();
+        let running = state.running.get(query_id).map(|query| &query.progress);
+        running.or_else(|| state.ended.iter().find(|(id, _)| id == query_id).map(|(_, progress)| progress)).cloned()
     }
 
     /// The ids of the running queries.

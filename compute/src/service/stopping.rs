@@ -19,13 +19,14 @@ use std::time::Instant;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio_util::sync::CancellationToken;
 
-/// Makes the conditions of the joins of a task look whether its query was cancelled. A join goes on inside one poll until it has a
+/// Notes the plan of a task, and makes the conditions of the joins of a task look whether its query was cancelled. A join goes on inside one poll until it has a
 /// batch to hand on; where its condition keeps nothing, nobody else could stop it.
 pub(crate) fn stoppable_joins(event: WorkerPlanRewriteEvent<'_>) -> Result<WorkerPlanRewriteEventResponse> {
     let Some(query) = event.session_config.get_extension::<QueryHandle>() else {
         return Ok(WorkerPlanRewriteEventResponse::new(event.plan));
     };
     let plan = event.plan.transform_up(|node| stoppable(node, query.0.token())).data()?;
+    query.0.set_plan(&plan);
     Ok(WorkerPlanRewriteEventResponse::new(plan))
 }
 

@@ -46,6 +46,15 @@ pub struct Store {
     _lock: File,
 }
 
+/// Space of the file system that a node's data is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// All of it.
+    pub bytes: u64,
+    /// What programs without special rights may still fill.
+    pub free_bytes: u64,
+}
+
 /// What the directory holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -145,6 +154,14 @@ impl Store {
             Ok(())
         })?;
         Ok(usage)
+    }
+
+    /// The file system's size and what is free of it.
+    pub fn disk_space(&self) -> Result<DiskSpace> {
+        let of_system = rustix::fs::statvfs(&self.root).map_err(|error| {
+            Error::io(format_args!("asking for the free space of \"{}\"", self.root.display()), &error.into())
+        })?;
+        Ok(DiskSpace { bytes: of_system.f_blocks * of_system.f_frsize, free_bytes: of_system.f_bavail * of_system.f_frsize })
     }
 
     /// Where the directories of the tables are.

@@ -64,7 +64,16 @@ impl Cluster {
         call.set_timeout(Duration::from_millis(PING_TIMEOUT_MS));
         match tokio::time::timeout(Duration::from_millis(PING_TIMEOUT_MS), client.ping(call)).await {
             // Another node may listen there by now.
-            Ok(Ok(answer)) => answer.into_inner().node_id == node.to_vec(),
+            Ok(Ok(answer)) => {
+                let answer = answer.into_inner();
+                if answer.node_id != node.to_vec() {
+                    return false;
+                }
+                if let Some(activity) = answer.activity {
+                    self.activities.write().insert(node, activity);
+                }
+                true
+            }
             _ => false,
         }
     }

@@ -14,7 +14,7 @@ use slipher_common::ids::{NodeId, TransactionId};
 use slipher_common::placement::Placement;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::compute::compute_node_client::ComputeNodeClient;
-use slipher_proto::compute::{CancelQueryRequest, SweepRequest};
+use slipher_proto::compute::{CancelQueryRequest, NodeActivity, QueryProgressRequest, QueryProgressResponse, SweepRequest};
 use slipher_proto::meta::{self as proto, operation::Kind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,6 +24,8 @@ use uuid::Uuid;
 
 /// How long a node may take to note that a query is cancelled.
 const CANCEL_TIMEOUT_MS: u64 = 1_000;
+/// How long a node may take to say how far a query is.
+const PROGRESS_TIMEOUT_MS: u64 = 1_000;
 /// How long a node may take to remove files nobody needs.
 const SWEEP_TIMEOUT_MS: u64 = 30_000;
 
@@ -33,6 +35,8 @@ pub struct Cluster {
     meta: Meta,
     channels: NodeChannels,
     alive: RwLock<BTreeSet<NodeId>>,
+    /// What each node said last.
+    activities: RwLock<BTreeMap<NodeId, NodeActivity>>,
     running_loads: RwLock<BTreeSet<TransactionId>>,
 }
 
@@ -59,7 +63,13 @@ impl Drop for RunningLoad {
 impl Cluster {
     /// A cluster whose metadata is `meta`; no node counts as alive until it answered.
     pub fn new(meta: Meta) -> Self {
-        Self { meta, channels: NodeChannels::default(), alive: RwLock::default(), running_loads: RwLock::default() }
+        Self {
+            meta,
+            channels: NodeChannels::default(),
+            alive: RwLock::default(),
+            activities: RwLock::default(),
+            running_loads: RwLock::default(),
+        }
     }
 
     /// Metadata.
@@ -94,6 +104,29 @@ impl Cluster {
     /// The nodes that answered lately.
     pub fn alive(&self) -> Vec<NodeId> {
         self.alive.read().iter().copied().collect()
+    }
+
+    /// What a node did and held when it answered last.
+    pub fn activity(&self, node: NodeId) -> Option<NodeActivity> {
+        self.activities.read().get(&node).copied()
+    }
+
+    /// How far a query is on all nodes together. Nodes that do not answer at once are left out.
+    pub async fn query_progress(&self, query_id: &str) -> QueryProgressResponse {
+        let state = self.meta.state();
+        let calls = state.nodes().iter().filter(|(node, _)| self.is_alive(**node)).map(|(_, node)| async move {
+            let mut call = tonic::Request::new(QueryProgressRequest { query_id: query_id.to_owned() });
+            call.set_timeout(Duration::from_millis(PROGRESS_TIMEOUT_MS));
+            self.node_client(&node.address).ok()?.query_progress(call).await.ok().map(tonic::Response::into_inner)
+        });
+        let mut sum = QueryProgressResponse::default();
+        for part in futures::future::join_all(calls).await.into_iter().flatten() {
+            sum.tasks_started += part.tasks_started;
+            sum.tasks_ended += part.tasks_ended;
+            sum.scanned_rows += part.scanned_rows;
+            sum.scanned_bytes += part.scanned_bytes;
+        }
+        sum
     }
 
     /// Starts a load: its files stay until the handle is dropped.

@@ -118,9 +118,15 @@ fn one_scan_per_task(event: ScaleUpLeafNodeEvent<'_>) -> Option<Result<ScaleUpLe
     Some(leaf.map(|leaf| ScaleUpLeafNodeEventResponse::new(Arc::new(leaf))))
 }
 
-/// The query's name, for its tasks on compute nodes.
+/// The query's name and trace, for its tasks on compute nodes.
 fn query_headers(query: &QueryContext) -> Result<HeaderMap> {
     let value = HeaderValue::from_str(&query.query_id)
         .map_err(|error| slipher_common::Error::internal(format!("query id \"{}\": {error}", query.query_id)))?;
-    Ok(HeaderMap::from_iter([(HeaderName::from_static(QUERY_ID_HEADER), value)]))
+    let mut headers = HeaderMap::from_iter([(HeaderName::from_static(QUERY_ID_HEADER), value)]);
+    for (name, value) in slipher_common::trace::headers() {
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value)) {
+            headers.insert(name, value);
+        }
+    }
+    Ok(headers)
 }

@@ -21,15 +21,25 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::sqlparser::ast;
+use parking_lot::Mutex;
 use slipher_common::catalog::DATABASE;
 use slipher_common::ids::TransactionId;
 use slipher_common::placement::Layout;
+use slipher_common::trace::Span;
 use slipher_common::{Error, Result};
 use std::sync::Arc;
 use uuid::Uuid;
 
 /// What a row of a join's side weighs where its size is known better than its rows.
 const BROADCAST_ROW_BYTES: usize = 8;
+
+/// Which query a statement runs at the moment.
+pub(crate) type CurrentQuery = Arc<Mutex<Option<String>>>;
+
+tokio::task_local! {
+    /// Where the statement that the task runs notes its query.
+    pub(crate) static STATEMENT_QUERY: CurrentQuery;
+}
 
 /// What statements run with.
 #[derive(Clone, Debug)]
@@ -66,6 +76,8 @@ impl Runner {
         let state = self.cluster.meta().state();
         let cluster = self.cluster.view(&state);
         let query_id = Uuid::now_v7().to_string();
+        // Work outside a statement has nobody to tell.
+        let _ = STATEMENT_QUERY.try_with(|query| *query.lock() = Some(query_id.clone()));
         let query = self.layout(&state, &query_id);
         let snapshot = Arc::new(Snapshot { state, search_path: Arc::clone(search_path), query, cluster, transaction_id });
         let session = self.session(&snapshot, collect_metrics)?;
@@ -135,6 +147,7 @@ impl Runner {
 impl Attempt {
     /// The logical plan of a query.
     pub(crate) async fn plan_query(&self, statement: &ast::Statement, parameters: Option<ParamValues>) -> Result<LogicalPlan> {
+        let _span = Span::start("plan");
         let statement = EngineStatement::Statement(Box::new(statement.clone()));
         let plan = self.session.statement_to_plan(statement).await?;
         let plan = match parameters {
@@ -147,6 +160,7 @@ impl Attempt {
 
     /// The physical plan, with its boundaries placed.
     pub(crate) async fn plan_physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        let _span = Span::start("optimize");
         Ok(self.session.create_physical_plan(plan).await?)
     }
 }

@@ -1,8 +1,8 @@
 //! Queries whose rows clients fetch from the compute nodes: the leader only watches them.
 
-use super::DirectRun;
 use super::commands::{READ_ATTEMPTS_MAX, attempt, bound};
 use super::leader_session::LeaderSession;
+use super::{DirectRun, ResultNode};
 use crate::plan::context::DirectResults;
 use crate::run::{Attempt, guarded};
 use crate::sql::Parsed;
@@ -73,14 +73,16 @@ fn comes_through_the_leader(plan: &LogicalPlan) -> bool {
 }
 
 /// The tickets of a plan that keeps its rows on the nodes, with their addresses. None if it does not, or a node has no such address.
-fn parts(attempt: &Attempt, plan: &Arc<dyn ExecutionPlan>, secret: &str) -> Option<Vec<(DirectTicket, String)>> {
+fn parts(attempt: &Attempt, plan: &Arc<dyn ExecutionPlan>, secret: &str) -> Option<Vec<(DirectTicket, ResultNode)>> {
     let lanes = sink_partitions(plan)?;
     let layout = &attempt.snapshot.query.as_ref().ok()?.layout;
     let mut parts = Vec::with_capacity(layout.tasks() * lanes);
     for (task, node) in layout.nodes.iter().enumerate() {
-        let address = attempt.snapshot.cluster.flight_addresses.get(node)?;
+        let cluster = &attempt.snapshot.cluster;
+        let node =
+            ResultNode { flight: cluster.flight_addresses.get(node)?.clone(), internal: cluster.addresses.get(node)?.clone() };
         for lane in 0..lanes {
-            parts.push((DirectTicket { secret: secret.to_owned(), task, lane }, address.clone()));
+            parts.push((DirectTicket { secret: secret.to_owned(), task, lane }, node.clone()));
         }
     }
     Some(parts)

@@ -1,11 +1,11 @@
 //! The session behind every endpoint.
 
 use super::settings::Settings;
-use super::{CatalogListing, Description, DirectRun, Outcome, Session, Statement, TableKind, TableListing};
+use super::{CatalogListing, Description, DirectRun, Outcome, Progress, Session, Statement, TableKind, TableListing};
 use super::{commands, direct};
 use crate::engine::Shared;
 use crate::load;
-use crate::run::canceled;
+use crate::run::{CurrentQuery, canceled};
 use crate::sql::{self, Parsed};
 use crate::telemetry::OpenSession;
 use async_trait::async_trait;
@@ -19,7 +19,7 @@ use slipher_common::{Error, ErrorKind, Result, SqlType};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Where a session is with respect to BEGIN and COMMIT.
@@ -33,6 +33,13 @@ pub(super) enum Block {
     Failed { wrote: bool },
 }
 
+/// The statement that runs, or ran last.
+struct Running {
+    token: CancellationToken,
+    started: Instant,
+    query: CurrentQuery,
+}
+
 /// One client's session.
 pub(crate) struct LeaderSession {
     pub(super) shared: Arc<Shared>,
@@ -41,7 +48,7 @@ pub(crate) struct LeaderSession {
     /// What SET LOCAL replaced, for the end of the block.
     pub(super) local_settings: Mutex<Vec<(String, Option<String>)>>,
     pub(super) block: Mutex<Block>,
-    running: Mutex<Option<CancellationToken>>,
+    running: Mutex<Option<Running>>,
     /// The statement took longer than statement_timeout.
     timed_out: Arc<AtomicBool>,
     _counted: OpenSession,
@@ -78,10 +85,10 @@ impl LeaderSession {
         Arc::new(self.settings.lock().search_path(&self.user))
     }
 
-    fn start_statement(&self) -> CancellationToken {
-        let token = CancellationToken::new();
+    fn start_statement(&self) -> (CancellationToken, CurrentQuery) {
+        let (token, query) = (CancellationToken::new(), CurrentQuery::default());
         self.timed_out.store(false, Ordering::SeqCst);
-        *self.running.lock() = Some(token.clone());
+        *self.running.lock() = Some(Running { token: token.clone(), started: Instant::now(), query: Arc::clone(&query) });
         if let Some(limit_ms) = self.settings.lock().statement_timeout_ms() {
             let (timed, timed_out) = (token.clone(), Arc::clone(&self.timed_out));
             tokio::spawn(async move {
@@ -94,7 +101,7 @@ impl LeaderSession {
                 }
             });
         }
-        token
+        (token, query)
     }
 
     /// Errors of a failed block, before anything runs in it.
@@ -181,11 +188,11 @@ impl Session for LeaderSession {
         let _turn = self.one_at_a_time.lock().await;
         self.check_block(&statement.parsed)?;
         let counted = self.shared.telemetry.statement(kind(&statement.parsed));
-        let token = self.start_statement();
+        let (token, query) = self.start_statement();
         let result = tokio::select! {
             biased;
             () = token.cancelled() => Err(canceled()),
-            result = commands::run(self, &statement.parsed, parameters, &token) => result,
+            result = counted.around(query, commands::run(self, &statement.parsed, parameters, &token)) => result,
         };
         match result {
             Ok(Outcome::Rows { schema, stream, tag }) => {
@@ -215,11 +222,11 @@ impl Session for LeaderSession {
         let _turn = self.one_at_a_time.lock().await;
         self.check_block(&statement.parsed)?;
         let counted = self.shared.telemetry.statement(kind(&statement.parsed));
-        let token = self.start_statement();
+        let (token, query) = self.start_statement();
         let result = tokio::select! {
             biased;
             () = token.cancelled() => Err(canceled()),
-            result = direct::start(self, &statement.parsed, parameters, target, &token) => result,
+            result = counted.around(query, direct::start(self, &statement.parsed, parameters, target, &token)) => result,
         };
         match result {
             Ok(Some(DirectRun { parts, progress })) => {
@@ -241,12 +248,12 @@ impl Session for LeaderSession {
     async fn ingest(&self, schema: Option<&str>, table: &str, rows: SendableRecordBatchStream) -> Result<u64> {
         let _turn = self.one_at_a_time.lock().await;
         let counted = self.shared.telemetry.statement("load");
-        let token = self.start_statement();
+        let (token, query) = self.start_statement();
         let search_path = self.search_path();
         let result = tokio::select! {
             biased;
             () = token.cancelled() => Err(canceled()),
-            result = load::ingest(&self.shared, &search_path, schema, table, rows) => result,
+            result = counted.around(query, load::ingest(&self.shared, &search_path, schema, table, rows)) => result,
         };
         self.note_write();
         counted.end(result.as_ref().err());
@@ -266,9 +273,25 @@ impl Session for LeaderSession {
     }
 
     fn cancel(&self) {
-        if let Some(token) = self.running.lock().as_ref() {
-            token.cancel();
+        if let Some(running) = self.running.lock().as_ref() {
+            running.token.cancel();
         }
+    }
+
+    async fn progress(&self) -> Option<Progress> {
+        let (query, elapsed) = {
+            let running = self.running.lock();
+            let running = running.as_ref()?;
+            (running.query.lock().clone()?, running.started.elapsed())
+        };
+        let sum = self.shared.cluster.query_progress(&query).await;
+        Some(Progress {
+            elapsed_ms: elapsed.as_millis() as u64,
+            tasks_started: sum.tasks_started,
+            tasks_ended: sum.tasks_ended,
+            scanned_rows: sum.scanned_rows,
+            scanned_bytes: sum.scanned_bytes,
+        })
     }
 
     fn setting(&self, name: &str) -> Option<String> {
@@ -286,6 +309,16 @@ impl Session for LeaderSession {
 
     fn set_setting(&self, name: &str, value: &str) -> Result<()> {
         self.settings.lock().set(name, value)
+    }
+
+    fn idle_limit(&self) -> Option<(Duration, Error)> {
+        let in_transaction = self.transaction_status() != b'I';
+        let limit = Duration::from_millis(self.settings.lock().idle_timeout_ms(in_transaction)?);
+        let (kind, what) = match in_transaction {
+            true => (ErrorKind::IdleTransactionTimeout, "idle-in-transaction timeout"),
+            false => (ErrorKind::IdleSessionTimeout, "idle-session timeout"),
+        };
+        Some((limit, Error::new(kind, format!("terminating connection due to {what}"))))
     }
 
     fn user(&self) -> &str {

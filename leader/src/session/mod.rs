@@ -14,12 +14,14 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use datafusion::physical_plan::SendableRecordBatchStream;
+use serde::Serialize;
 use slipher_common::catalog::Table;
 use slipher_common::flight::DirectTicket;
 use slipher_common::plan::ResultTarget;
-use slipher_common::{Result, SqlType};
+use slipher_common::{Error, Result, SqlType};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a statement yields.
 pub enum Outcome {
@@ -76,10 +78,19 @@ pub struct Description {
 
 /// A running query whose rows lie ready on the compute nodes.
 pub struct DirectRun {
-    /// Its tickets, each with the address (`grpc://host:port`) where it is good.
-    pub parts: Vec<(DirectTicket, String)>,
+    /// Its tickets, each with the node where it is good.
+    pub parts: Vec<(DirectTicket, ResultNode)>,
     /// Ends when everything was fetched. Dropping it ends the query on all nodes.
     pub progress: SendableRecordBatchStream,
+}
+
+/// A compute node that keeps rows for a client.
+#[derive(Clone, Debug)]
+pub struct ResultNode {
+    /// Where clients fetch them (`grpc://host:port`, `grpc+tls://host:port`).
+    pub flight: String,
+    /// Where the leader fetches them for clients that cannot (`http://host:port`).
+    pub internal: String,
 }
 
 impl fmt::Debug for DirectRun {
@@ -137,6 +148,21 @@ pub struct CatalogListing {
     pub tables: Vec<TableListing>,
 }
 
+/// How far a statement is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// Time since it began, in milliseconds.
+    pub elapsed_ms: u64,
+    /// Tasks that began on compute nodes.
+    pub tasks_started: u64,
+    /// Tasks that ended.
+    pub tasks_ended: u64,
+    /// Rows that scans of tables yielded.
+    pub scanned_rows: u64,
+    /// Bytes that they read from segment files.
+    pub scanned_bytes: u64,
+}
+
 /// One client's session. All methods may be called from any task; statements of one session run one at a time.
 #[async_trait]
 pub trait Session: Send + Sync + fmt::Debug {
@@ -162,10 +188,18 @@ pub trait Session: Send + Sync + fmt::Debug {
     async fn catalog(&self) -> Result<CatalogListing>;
     /// Ends the statement that runs now, if one does, with 57014.
     fn cancel(&self);
+    /// How far the statement that runs now is; None when none runs, or it has no part on compute nodes.
+    async fn progress(&self) -> Option<Progress> {
+        None
+    }
     /// The value of a setting (`search_path`, `timezone`, ...).
     fn setting(&self, name: &str) -> Option<String>;
     /// Changes a setting as `SET name TO value` does.
     fn set_setting(&self, name: &str, value: &str) -> Result<()>;
+    /// How long the session waits for its client now, and the error that then ends it; None: for ever.
+    fn idle_limit(&self) -> Option<(Duration, Error)> {
+        None
+    }
     /// Who is connected.
     fn user(&self) -> &str;
     /// `b'I'` idle, `b'T'` in a transaction, `b'E'` in a failed one.

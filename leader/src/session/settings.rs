@@ -12,6 +12,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("datestyle", "ISO, MDY"),
     ("enable_result_cache_for_session", "on"),
     ("extra_float_digits", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("idle_session_timeout", "0"),
     ("intervalstyle", "postgres"),
     ("query_group", "default"),
     ("search_path", "$user, public"),
@@ -75,7 +77,19 @@ impl Settings {
 
     /// How long a statement may run, in milliseconds; `None`: for ever.
     pub(super) fn statement_timeout_ms(&self) -> Option<u64> {
-        self.get("statement_timeout").and_then(|text| milliseconds(&text)).filter(|ms| *ms > 0)
+        self.limit_ms("statement_timeout")
+    }
+
+    /// How long a session may wait for its client, in milliseconds; `None`: for ever.
+    pub(super) fn idle_timeout_ms(&self, in_transaction: bool) -> Option<u64> {
+        match in_transaction {
+            true => self.limit_ms("idle_in_transaction_session_timeout"),
+            false => self.limit_ms("idle_session_timeout"),
+        }
+    }
+
+    fn limit_ms(&self, name: &str) -> Option<u64> {
+        self.get(name).and_then(|text| milliseconds(&text)).filter(|ms| *ms > 0)
     }
 }
 
@@ -102,7 +116,7 @@ fn milliseconds(text: &str) -> Option<u64> {
 fn check(name: &str, value: &str) -> Result<()> {
     let lower = value.to_lowercase();
     let valid = match name {
-        "statement_timeout" => milliseconds(value).is_some(),
+        name if name.ends_with("_timeout") => milliseconds(value).is_some(),
         "timezone" => matches!(lower.as_str(), "utc" | "gmt" | "etc/utc" | "z" | "default"),
         "client_encoding" => matches!(lower.replace(['-', '_'], "").as_str(), "utf8" | "unicode"),
         "standard_conforming_strings" => lower == crate::sql::STANDARD_CONFORMING_STRINGS,
@@ -116,7 +130,7 @@ fn check(name: &str, value: &str) -> Result<()> {
         match name {
             "timezone" => "sessions run in UTC",
             "client_encoding" => "sessions speak UTF8",
-            "statement_timeout" => "give milliseconds, or a number with ms, s, min or h",
+            name if name.ends_with("_timeout") => "give milliseconds, or a number with ms, s, min or h",
             _ => "",
         },
     ))
@@ -136,6 +150,9 @@ mod tests {
         assert_eq!(settings.statement_timeout_ms(), Some(120_000));
         assert_eq!(settings.set("statment_timeout", "1").unwrap_err().hint.unwrap(), "did you mean \"statement_timeout\"?");
         assert!(settings.set("timezone", "Mars").is_err());
+        settings.set("idle_session_timeout", "10s").unwrap();
+        assert_eq!((settings.idle_timeout_ms(false), settings.idle_timeout_ms(true)), (Some(10_000), None));
+        assert!(settings.set("idle_session_timeout", "soon").is_err());
         settings.reset(None).unwrap();
         assert_eq!(settings.statement_timeout_ms(), None);
     }

@@ -4,3 +4,6 @@ pub mod flight_sql;
 pub mod http;
 pub mod postgres;
 pub mod values;
+
+#[cfg(test)]
+mod fuzz;

@@ -26,7 +26,8 @@ use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt as _};
 use prost::Message;
 use slipher_common::channels::endpoint;
-use slipher_common::flight::{DirectTicket, channel_url, from_status, owner_of, to_status};
+use slipher_common::flight::{DirectTicket, PROGRESS_ACTION, from_status, owner_of, to_status};
+use slipher_common::tls::Connection;
 use slipher_common::{Error, ErrorKind, Result};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -38,7 +39,7 @@ use tonic::{Request, Response, Status, Streaming};
 const HANDSHAKE_MAX_SECONDS: u64 = 30;
 
 /// The actions of this endpoint, with what they do.
-const ACTIONS: [(&str, &str); 9] = [
+pub(super) const ACTIONS: [(&str, &str); 10] = [
     ("CreatePreparedStatement", "Prepares a statement."),
     ("ClosePreparedStatement", "Forgets a prepared statement."),
     ("BeginTransaction", "Begins a transaction in the session."),
@@ -46,6 +47,7 @@ const ACTIONS: [(&str, &str); 9] = [
     ("CancelFlightInfo", "Cancels the query of a FlightInfo."),
     ("CancelQuery", "Cancels the query of a FlightInfo (older clients)."),
     ("CloseSession", "Ends the session."),
+    (PROGRESS_ACTION, "Answers how far the session's running statement is, as JSON."),
     ("SetSessionOptions", "Changes settings of the session."),
     ("GetSessionOptions", "Answers settings of the session."),
 ];
@@ -71,10 +73,11 @@ impl FlightService for Endpoint {
     }
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Reply<FlightInfo> {
-        let (metadata, _, descriptor) = request.into_parts();
+        let (metadata, extensions, descriptor) = request.into_parts();
         let client = self.0.clients.authenticate(&metadata).await.map_err(to_status)?;
         let owner = metadata.get("authorization").map(|value| owner_of(value.as_bytes()));
-        self.info(client, Call { descriptor, owner }).await.map(Response::new).map_err(to_status)
+        let encrypted = extensions.get::<Connection>().is_some_and(|connection| connection.encrypted);
+        self.info(client, Call { descriptor, owner, encrypted }).await.map(Response::new).map_err(to_status)
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Reply<SchemaResult> {
@@ -280,6 +283,10 @@ impl Endpoint {
                 self.0.sweep();
                 Some(session_options::closed())
             }
+            PROGRESS_ACTION => {
+                let progress = client.session.progress().await.unwrap_or_default();
+                Some(serde_json::to_vec(&progress).map_err(|error| Error::internal(format!("writing progress: {error}")))?)
+            }
             "SetSessionOptions" => Some(session_options::set(&client, decode(&action, body)?)),
             "GetSessionOptions" => Some(session_options::get(&client)),
             other => return Err(Error::not_supported(format_args!("the action \"{other}\""), "")),
@@ -297,7 +304,7 @@ impl Endpoint {
 
 /// Fetches from a compute node for a client that cannot reach it.
 async fn relay(address: &str, metadata: &MetadataMap, ticket: &[u8]) -> Result<ReplyStream<FlightData>> {
-    let channel = endpoint(&channel_url(address))?.connect_lazy();
+    let channel = endpoint(address)?.connect_lazy();
     let mut request = Request::new(Ticket::new(ticket.to_vec()));
     if let Some(authorization) = metadata.get("authorization") {
         request.metadata_mut().insert("authorization", authorization.clone());

@@ -17,16 +17,15 @@ mod registry;
 mod service;
 mod session_options;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use crate::session::Engine;
 use arrow_flight::flight_service_server::FlightServiceServer;
-use futures::StreamExt as _;
+use slipher_common::tls::{Incoming, Refusal, ServerTls};
 use slipher_common::{Error, ErrorKind, Result};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
 /// Longest message a client may send, in bytes: one record batch of an upload.
@@ -51,11 +50,13 @@ pub struct FlightOptions {
     pub session_idle_max: Duration,
     /// Sessions know BEGIN, COMMIT and ROLLBACK: clients are told so, and ingest into a new table is one transaction.
     pub transactions: bool,
+    /// Encryption for clients that want it.
+    pub tls: Option<ServerTls>,
 }
 
 impl Default for FlightOptions {
     fn default() -> Self {
-        Self { session_idle_max: Duration::from_secs(SESSION_IDLE_MAX_SECONDS), transactions: true }
+        Self { session_idle_max: Duration::from_secs(SESSION_IDLE_MAX_SECONDS), transactions: true, tls: None }
     }
 }
 
@@ -66,13 +67,9 @@ pub async fn serve(
     options: FlightOptions,
     shutdown: CancellationToken,
 ) -> Result<()> {
+    let connections = Incoming::new(listener, options.tls.as_ref(), &["h2"], Refusal::HTTP2)?;
     let service = Arc::new(service::Service::new(engine, options, shutdown.clone())?);
     let flight = FlightServiceServer::new(endpoint::Endpoint(service.clone())).max_decoding_message_size(MESSAGE_MAX_BYTES);
-    let connections = TcpListenerStream::new(listener).inspect(|connection| match connection {
-        // Arrow messages and their trailers are small writes that must not wait for each other.
-        Ok(connection) => drop(connection.set_nodelay(true)),
-        Err(error) => tracing::warn!(%error, "accepting a Flight SQL connection"),
-    });
     let server = tonic::transport::Server::builder()
         .max_concurrent_streams(CALLS_PER_CONNECTION_MAX_COUNT)
         .http2_keepalive_interval(Some(Duration::from_secs(KEEPALIVE_PERIOD_SECONDS)))

@@ -2,7 +2,7 @@
 
 use super::client::{Active, Client};
 use super::registry::Registry;
-use crate::session::{DirectRun, Outcome, Statement};
+use crate::session::{DirectRun, Outcome, ResultNode, Statement};
 use arrow::record_batch::RecordBatch;
 use arrow_flight::error::FlightError;
 use datafusion::common::ScalarValue;
@@ -53,7 +53,7 @@ struct Direct {
     client: Arc<Client>,
     cancel: CancellationToken,
     /// Where its tickets are good.
-    addresses: HashMap<DirectTicket, String>,
+    addresses: HashMap<DirectTicket, ResultNode>,
 }
 
 /// All queries that have a ticket.
@@ -126,11 +126,12 @@ impl Queries {
         Ok(())
     }
 
-    /// Where the ticket of a user's query is good.
+    /// Where the leader reaches the node at which the ticket of a user's query is good.
     pub(super) fn address_of(&self, user: &str, ticket: &DirectTicket) -> Result<String> {
         let all = self.direct.lock();
         let known = all.get(&ticket.secret).filter(|direct| direct.client.session.user() == user);
-        known.and_then(|direct| direct.addresses.get(ticket)).cloned().ok_or_else(unknown_ticket)
+        let node = known.and_then(|direct| direct.addresses.get(ticket));
+        node.map(|node| node.internal.clone()).ok_or_else(unknown_ticket)
     }
 
     /// Runs the query of a ticket. A ticket is good for one run, by the user who got it.

@@ -17,7 +17,7 @@ use datafusion::common::ScalarValue;
 use futures::StreamExt as _;
 use prost::Message as _;
 use serde::Serialize;
-use slipher_common::flight::{Output, SAME_CONNECTION};
+use slipher_common::flight::{Output, SAME_CONNECTION, TLS_SCHEME};
 use slipher_common::plan::ResultTarget;
 use slipher_common::{Error, ErrorKind, Result};
 use std::sync::Arc;
@@ -29,6 +29,8 @@ pub(super) struct Call {
     pub(super) descriptor: FlightDescriptor,
     /// What binds tickets on other nodes to the caller; None for credentials that other nodes could not compare.
     pub(super) owner: Option<Vec<u8>>,
+    /// Whether it came encrypted.
+    pub(super) encrypted: bool,
 }
 
 /// The endpoint's state.
@@ -112,7 +114,7 @@ impl Service {
         if let Some(schema) = &description.rows {
             let output = Output::new(schema);
             if let (Some(owner), [values]) = (&call.owner, parameters.make_contiguous())
-                && let Some(info) = self.direct(&client, &statement, values, &output, owner, &call.descriptor).await?
+                && let Some(info) = self.direct(&client, &statement, values, &output, owner, &call).await?
             {
                 return Ok(info);
             }
@@ -147,7 +149,7 @@ impl Service {
         values: &[ScalarValue],
         output: &Output,
         owner: &[u8],
-        descriptor: &FlightDescriptor,
+        call: &Call,
     ) -> Result<Option<FlightInfo>> {
         let secret = super::registry::new_handle();
         let target = ResultTarget { secret: secret.clone(), owner: owner.to_vec(), schema: output.schema() };
@@ -157,11 +159,14 @@ impl Service {
             started.map_err(|error| in_text(error, &statement))
         });
         let Some(run) = started.await? else { return Ok(None) };
-        let mut info = FlightInfo::new().try_with_schema(&output.schema())?.with_descriptor(descriptor.clone());
-        for (ticket, address) in &run.parts {
+        let mut info = FlightInfo::new().try_with_schema(&output.schema())?.with_descriptor(call.descriptor.clone());
+        for (ticket, node) in &run.parts {
             let ticket = TicketStatementQuery { statement_handle: ticket.to_handle().into() };
             let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket.as_any().encode_to_vec()));
-            info = info.with_endpoint(endpoint.with_location(address).with_location(SAME_CONNECTION));
+            // Credentials that came encrypted do not go to a node in plain, and a client without TLS gets no node that wants it.
+            let reachable = node.flight.starts_with(TLS_SCHEME) == call.encrypted;
+            let endpoint = if reachable { endpoint.with_location(&node.flight) } else { endpoint };
+            info = info.with_endpoint(endpoint.with_location(SAME_CONNECTION));
         }
         self.queries.watch(client, &secret, run)?;
         Ok(Some(info))

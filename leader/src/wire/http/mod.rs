@@ -14,8 +14,10 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use slipher_common::tls::{Incoming, Refusal, ServerTls, Stream};
 use slipher_common::{Error, ErrorKind, Result};
 use statements::Statements;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -34,10 +36,16 @@ struct Endpoint {
 }
 
 /// Answers HTTP until `shutdown`.
-pub async fn serve(listener: TcpListener, engine: Arc<dyn Engine>, shutdown: CancellationToken) -> Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    engine: Arc<dyn Engine>,
+    tls: Option<ServerTls>,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let connections = Connections(Incoming::new(listener, tls.as_ref(), &["http/1.1"], Refusal::HTTP)?);
     let statements = Arc::new(Statements::new(shutdown.clone()));
     let router = router(engine, Arc::clone(&statements));
-    let server = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let server = axum::serve(connections, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let forced_end = async {
         shutdown.cancelled().await;
         tokio::time::sleep(Duration::from_secs(SHUTDOWN_GRACE_SECONDS)).await;
@@ -46,6 +54,26 @@ pub async fn serve(listener: TcpListener, engine: Arc<dyn Engine>, shutdown: Can
         ended = server => ended.map_err(|error| Error::io("serving HTTP", &error)),
         () = forced_end => Ok(()),
         () = statements.sweep_forever() => Ok(()),
+    }
+}
+
+/// Connections as axum takes them.
+struct Connections(Incoming);
+
+impl axum::serve::Listener for Connections {
+    type Io = Stream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Stream, SocketAddr) {
+        match self.0.next().await {
+            Some(stream) => (stream, self.0.address()),
+            // Accepting ends with the runtime only.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        Ok(self.0.address())
     }
 }
 

@@ -97,7 +97,11 @@ impl Connection {
     }
 
     async fn answer_one(&mut self) -> Result<(), Failure> {
-        let (message_type, body) = self.socket.message(MESSAGE_MAX_BYTES).await?;
+        let message = self.socket.message(MESSAGE_MAX_BYTES);
+        let (message_type, body) = match self.session.idle_limit() {
+            Some((limit, error)) => tokio::time::timeout(limit, message).await.map_err(|_| Failure::Fatal(error))??,
+            None => message.await?,
+        };
         if self.skip_to_sync && !matches!(message_type, b'S' | b'X') {
             return Ok(());
         }

@@ -26,6 +26,7 @@ use connection::Connection;
 use error::{Failure, send_error};
 use parking_lot::Mutex;
 use slipher_common::catalog::ADMIN_USER;
+use slipher_common::tls::ServerTls;
 use slipher_common::{Error, ErrorKind, Result};
 use socket::Socket;
 use startup::{CancelKey, Opening};
@@ -36,6 +37,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 /// Sessions at a time, unless configured otherwise.
@@ -48,6 +50,8 @@ pub const STARTUP_MAX_SECONDS: u64 = 30;
 pub const STARTING_CONNECTIONS_MAX: usize = 128;
 /// Time that connections have to end when the server stops.
 pub const SHUTDOWN_MAX_SECONDS: u64 = 5;
+/// The protocol's name in TLS handshakes.
+const ALPN: &str = "postgresql";
 /// Pause after a failed accept, which mostly means that file descriptors ran out.
 const ACCEPT_PAUSE_MILLISECONDS: u64 = 100;
 
@@ -58,11 +62,13 @@ pub struct PostgresOptions {
     pub connections_max: usize,
     /// Time from the first byte to an authenticated session.
     pub startup_timeout: Duration,
+    /// Encryption for clients that ask for it.
+    pub tls: Option<ServerTls>,
 }
 
 impl Default for PostgresOptions {
     fn default() -> Self {
-        Self { connections_max: CONNECTIONS_MAX, startup_timeout: Duration::from_secs(STARTUP_MAX_SECONDS) }
+        Self { connections_max: CONNECTIONS_MAX, startup_timeout: Duration::from_secs(STARTUP_MAX_SECONDS), tls: None }
     }
 }
 
@@ -70,6 +76,7 @@ impl Default for PostgresOptions {
 struct Listener {
     engine: Arc<dyn Engine>,
     options: PostgresOptions,
+    acceptor: Option<TlsAcceptor>,
     connections: Arc<Semaphore>,
     cancel_keys: Mutex<HashMap<CancelKey, Weak<dyn Session>>>,
     last_process_id: AtomicI32,
@@ -88,6 +95,7 @@ pub async fn serve(
     let shared = Arc::new(Listener {
         engine,
         connections: Arc::new(Semaphore::new(options.connections_max)),
+        acceptor: options.tls.as_ref().map(|tls| tls.acceptor(&[ALPN])).transpose()?,
         options,
         cancel_keys: Mutex::default(),
         last_process_id: AtomicI32::new(0),
@@ -167,13 +175,19 @@ impl Listener {
 
     /// Negotiates and authenticates; `None` when the connection was for a cancel request, which is done.
     async fn open(&self, socket: &mut Socket) -> Result<Option<Opened<'_>>, Failure> {
-        let parameters = match startup::negotiate(socket).await? {
+        let parameters = match startup::negotiate(socket, self.acceptor.as_ref()).await? {
             Opening::Session(parameters) => parameters,
             Opening::Cancel(key) => {
                 self.cancel(key);
                 return Ok(None);
             }
         };
+        if !socket.is_encrypted() && self.options.tls.as_ref().is_some_and(ServerTls::is_required) {
+            let refused = Error::new(ErrorKind::InvalidAuthorization, "connecting: the server takes encrypted connections only");
+            return Err(Failure::Fatal(
+                refused.with_hint("set sslmode to require, or to verify-full with the certificate of the root"),
+            ));
+        }
         let identity = startup::identity(&parameters).map_err(Failure::Fatal)?;
         let permit = self.admit(&identity.user).map_err(Failure::Fatal)?;
         startup::authenticate(socket, self, &identity.user).await?;

@@ -3,12 +3,13 @@
 use super::error::{Failure, protocol_violation, shutting_down};
 use bytes::{Buf, Bytes, BytesMut};
 use pgwire::messages::Message;
+use slipher_common::tls::{self, Stream};
 use slipher_common::{Error, Result};
 use std::future::Future;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 /// Longest message of an authenticated client.
@@ -34,8 +35,7 @@ const LENGTH_BYTES: usize = 4;
 
 /// A client's socket with its buffers.
 pub(super) struct Socket {
-    read: OwnedReadHalf,
-    write: OwnedWriteHalf,
+    stream: Stream,
     input: BytesMut,
     output: BytesMut,
     shutdown: CancellationToken,
@@ -44,8 +44,34 @@ pub(super) struct Socket {
 impl Socket {
     /// Takes over a connection; work on it ends when `shutdown` is cancelled.
     pub fn new(stream: TcpStream, shutdown: CancellationToken) -> Self {
-        let (read, write) = stream.into_split();
-        Self { read, write, input: BytesMut::new(), output: BytesMut::with_capacity(READ_CHUNK_BYTES), shutdown }
+        let stream = Stream::Plain(stream);
+        Self { stream, input: BytesMut::new(), output: BytesMut::with_capacity(READ_CHUNK_BYTES), shutdown }
+    }
+
+    /// Whether nobody between can read what is sent.
+    pub fn is_encrypted(&self) -> bool {
+        self.stream.is_encrypted()
+    }
+
+    /// Whether the client begins with a TLS handshake, without asking for it in a startup packet first.
+    pub async fn begins_handshake(&self) -> Result<bool, Failure> {
+        match &self.stream {
+            Stream::Plain(stream) if self.input.is_empty() => Ok(tls::begins_handshake(stream).await?),
+            _ => Ok(false),
+        }
+    }
+
+    /// Encrypts the connection from here on. What the client sent in plain after asking for that may be somebody else's: it ends
+    /// the connection.
+    pub async fn encrypt(&mut self, acceptor: &TlsAcceptor) -> Result<(), Failure> {
+        if !self.input.is_empty() {
+            return Err(Failure::Fatal(protocol_violation("the client sent plain bytes after asking for encryption")));
+        }
+        match std::mem::replace(&mut self.stream, Stream::Closed) {
+            Stream::Plain(stream) => self.stream = tls::handshake(acceptor, stream).await?,
+            _ => return Err(Failure::Fatal(protocol_violation("encryption was asked for a second time"))),
+        }
+        Ok(())
     }
 
     /// The body of the next startup packet, which has no type.
@@ -85,7 +111,7 @@ impl Socket {
     async fn fill(&mut self) -> Result<(), Failure> {
         self.input.reserve(READ_CHUNK_BYTES);
         tokio::select! {
-            read = self.read.read_buf(&mut self.input) => match read? {
+            read = self.stream.read_buf(&mut self.input) => match read? {
                 0 => Err(Failure::Disconnected),
                 _ => Ok(()),
             },
@@ -105,7 +131,7 @@ impl Socket {
                 biased;
                 done = &mut work => return Ok(done),
                 () = self.shutdown.cancelled() => return Err(Failure::Fatal(shutting_down())),
-                read = self.read.read_buf(&mut self.input), if room => {
+                read = self.stream.read_buf(&mut self.input), if room => {
                     if read? == 0 {
                         return Err(Failure::Disconnected);
                     }
@@ -147,23 +173,31 @@ impl Socket {
     /// Sends the output; waits as long as the client takes some of it now and then.
     pub async fn flush(&mut self) -> Result<(), Failure> {
         let stall = Duration::from_secs(WRITE_STALL_MAX_SECONDS);
-        while !self.output.is_empty() {
-            tokio::select! {
-                written = tokio::time::timeout(stall, self.write.write_buf(&mut self.output)) => match written {
-                    Ok(Ok(count)) if count > 0 => {}
-                    _ => return Err(Failure::Disconnected),
-                },
+        loop {
+            let step = async {
+                match self.output.is_empty() {
+                    // An encrypted connection keeps some of what it took.
+                    true => self.stream.flush().await.map(|()| true),
+                    false => self.stream.write_buf(&mut self.output).await.map(|count| count == 0),
+                }
+            };
+            let done = tokio::select! {
+                done = tokio::time::timeout(stall, step) => done,
                 () = self.shutdown.cancelled() => return Err(Failure::Fatal(shutting_down())),
+            };
+            match done {
+                Ok(Ok(false)) => {}
+                Ok(Ok(true)) if self.output.is_empty() => return Ok(()),
+                _ => return Err(Failure::Disconnected),
             }
         }
-        Ok(())
     }
 
     /// Sends what is left and closes; a client that does not listen is not waited for.
     pub async fn close(mut self) {
         let farewell = async {
-            self.write.write_all_buf(&mut self.output).await?;
-            self.write.shutdown().await
+            self.stream.write_all_buf(&mut self.output).await?;
+            self.stream.shutdown().await
         };
         // The connection ends either way.
         let _ = tokio::time::timeout(Duration::from_secs(FAREWELL_MAX_SECONDS), farewell).await;

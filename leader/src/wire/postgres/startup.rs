@@ -14,6 +14,7 @@ use pgwire::messages::startup::{Authentication, NegotiateProtocolVersion};
 use slipher_common::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tokio_rustls::TlsAcceptor;
 
 /// PBKDF2 rounds shown to a client that names an unknown user; what PostgreSQL uses by default.
 const UNKNOWN_USER_ITERATIONS: u32 = 4_096;
@@ -43,22 +44,31 @@ pub(super) enum Opening {
     Cancel(CancelKey),
 }
 
-/// Reads startup packets until one says what the connection is for.
-pub(super) async fn negotiate(socket: &mut Socket) -> Result<Opening, Failure> {
-    let (mut tls_refused, mut gss_refused) = (false, false);
+/// Reads startup packets until one says what the connection is for; encrypts it if the client asks for that and `tls` is there.
+pub(super) async fn negotiate(socket: &mut Socket, tls: Option<&TlsAcceptor>) -> Result<Opening, Failure> {
+    let (mut tls_asked, mut gss_asked) = (false, false);
+    if let Some(acceptor) = tls
+        && socket.begins_handshake().await?
+    {
+        tls_asked = true;
+        socket.encrypt(acceptor).await?;
+    }
     loop {
         let mut fields = Fields::new(socket.startup_packet().await?);
-        let refused = match fields.u32().map_err(Failure::Fatal)? {
-            SSL_REQUEST => &mut tls_refused,
-            GSS_ENCRYPTION_REQUEST => &mut gss_refused,
+        let (asked, acceptor) = match fields.u32().map_err(Failure::Fatal)? {
+            SSL_REQUEST => (&mut tls_asked, tls),
+            GSS_ENCRYPTION_REQUEST => (&mut gss_asked, None),
             CANCEL_REQUEST => return cancel_key(fields).map(Opening::Cancel).map_err(Failure::Fatal),
             version => return startup(socket, version, fields).map(Opening::Session).map_err(Failure::Fatal),
         };
-        if std::mem::replace(refused, true) {
+        if std::mem::replace(asked, true) {
             return Err(Failure::Fatal(protocol_violation("encryption was asked for a second time")));
         }
-        socket.output().put_u8(b'N');
+        socket.output().put_u8(if acceptor.is_some() { b'S' } else { b'N' });
         socket.flush().await?;
+        if let Some(acceptor) = acceptor {
+            socket.encrypt(acceptor).await?;
+        }
     }
 }
 

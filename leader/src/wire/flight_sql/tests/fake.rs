@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 /// What the sessions of one engine share.
 #[derive(Default)]
-pub(super) struct FakeEngine {
+pub(in crate::wire) struct FakeEngine {
     pub(super) context: SessionContext,
     /// Texts of all statements that ran.
     pub(super) ran: Arc<Mutex<Vec<String>>>,
@@ -40,7 +40,7 @@ impl std::fmt::Debug for FakeEngine {
 }
 
 impl FakeEngine {
-    pub(super) fn new() -> Arc<Self> {
+    pub(in crate::wire) fn new() -> Arc<Self> {
         let config = SessionConfig::new().with_default_catalog_and_schema("dev", "public").with_information_schema(false);
         Arc::new(Self { context: SessionContext::new_with_config(config), ..Default::default() })
     }

@@ -1,6 +1,7 @@
 //! The endpoint over loopback, with Arrow's own Flight SQL client, against an engine in this process.
 
-mod fake;
+pub(in crate::wire) mod fake;
+mod fuzz;
 mod metadata;
 mod statements;
 mod uploads;

@@ -1,25 +1,17 @@
 //! Mutated messages, before and after authentication: whatever comes, no task panics and the server answers the next client.
-//!
-//! `SLIPHER_FUZZ_MESSAGES=1000000` sends more than the few that every run sends; `SLIPHER_FUZZ_SEED` others.
 
 use super::client::{Client, body, kinds, put_string};
 use super::{PostgresOptions, start};
+use crate::wire::fuzz::{Run, mutate_once};
 use bytes::BufMut;
+use rand::Rng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-const MESSAGES_DEFAULT: usize = 20_000;
 const MESSAGES_PER_CONNECTION: usize = 250;
 /// How long a server may think about what it got before the client goes.
 const PATIENCE: Duration = Duration::from_millis(20);
-
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
 
 /// Messages as a well-behaved client sends them.
 fn corpus() -> Vec<(u8, Vec<u8>)> {
@@ -72,22 +64,11 @@ fn mutated(rng: &mut StdRng, (kind, content): &(u8, Vec<u8>)) -> Vec<u8> {
     bytes.extend((content.len() as u32 + 4).to_be_bytes());
     bytes.extend(content);
     for _ in 0..rng.random_range(0..4) {
-        let at = rng.random_range(0..bytes.len());
-        match rng.random_range(0..7) {
-            0 => bytes[at] ^= 1 << rng.random_range(0..8),
-            1 => bytes[at] = rng.random(),
-            2 => bytes.truncate(at.max(1)),
-            3 => bytes.insert(at, rng.random()),
-            4 => {
-                let end = rng.random_range(at..bytes.len());
-                let piece = bytes[at..end].to_vec();
-                bytes.extend(piece);
-            }
-            5 if bytes.len() >= 5 => {
-                let length: u32 = [0, 3, 4, 5, 1 << 16, 64 << 20, u32::MAX][rng.random_range(0..7)];
-                bytes[1..5].copy_from_slice(&length.to_be_bytes());
-            }
-            _ => bytes[0] = rng.random(),
+        if bytes.len() >= 5 && rng.random_range(0..7) == 0 {
+            let length: u32 = [0, 3, 4, 5, 1 << 16, 64 << 20, u32::MAX][rng.random_range(0..7)];
+            bytes[1..5].copy_from_slice(&length.to_be_bytes());
+        } else {
+            mutate_once(rng, &mut bytes);
         }
     }
     bytes
@@ -131,38 +112,27 @@ async fn converse(client: Client, bytes: Vec<u8>) {
 
 #[tokio::test]
 async fn mutated_messages_harm_nobody() {
-    // The server's tasks run on this thread: what panics here is one of them.
-    let panics = Arc::new(AtomicUsize::new(0));
-    let (counted, here) = (Arc::clone(&panics), std::thread::current().id());
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        if std::thread::current().id() == here {
-            counted.fetch_add(1, Ordering::SeqCst);
-        }
-        before(panic);
-    }));
-    let mut rng = StdRng::seed_from_u64(number("SLIPHER_FUZZ_SEED", 7));
-    let wanted = number("SLIPHER_FUZZ_MESSAGES", MESSAGES_DEFAULT as u64) as usize;
+    let mut run = Run::start();
     let server = start(PostgresOptions::default()).await;
     let corpus = corpus();
     let mut sent = 0;
-    while sent < wanted {
-        if rng.random_range(0..4) == 0 {
-            converse(Client::connect(server.address).await, mutated_startup(&mut rng)).await;
+    while sent < run.messages {
+        if run.rng.random_range(0..4) == 0 {
+            converse(Client::connect(server.address).await, mutated_startup(&mut run.rng)).await;
             sent += 1;
             continue;
         }
         let (client, _) = Client::login(server.address).await;
-        let count = rng.random_range(1..=MESSAGES_PER_CONNECTION);
+        let count = run.rng.random_range(1..=MESSAGES_PER_CONNECTION);
         let mut bytes = Vec::new();
         for _ in 0..count {
-            let message = rng.random_range(0..corpus.len());
-            bytes.extend(mutated(&mut rng, &corpus[message]));
+            let message = run.rng.random_range(0..corpus.len());
+            bytes.extend(mutated(&mut run.rng, &corpus[message]));
         }
         converse(client, bytes).await;
         sent += count;
     }
-    assert_eq!(panics.load(Ordering::SeqCst), 0);
+    assert_eq!(run.panics(), 0);
     assert!(!server.task.is_finished());
     let (mut client, _) = Client::login(server.address).await;
     client.send('Q', b"SELECT 1\0").await;

@@ -299,7 +299,8 @@ async fn broken_messages_end_the_connection() {
 
 #[tokio::test]
 async fn connections_are_limited_in_number_and_in_time_to_start() {
-    let options = PostgresOptions { connections_max: 1, startup_timeout: Duration::from_millis(1_000) };
+    let options =
+        PostgresOptions { connections_max: 1, startup_timeout: Duration::from_millis(1_000), ..PostgresOptions::default() };
     let server = start(options).await;
     let (first, _) = Client::login(server.address).await;
     let mut second = Client::connect(server.address).await;

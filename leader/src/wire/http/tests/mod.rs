@@ -1,4 +1,6 @@
-//! The endpoint over a fake engine is covered by `tests/suite/http.rs`; here: what JSON makes of values.
+//! What JSON makes of values, and broken requests. `tests/clients/rest.py` shows the endpoint at work.
+
+mod fuzz;
 
 use super::rows;
 use arrow::array::{ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringViewArray};
