@@ -6,6 +6,7 @@ Prints "N passed, 0 failed" and exits with 0 when every check holds. Needs the p
 import datetime
 import decimal
 import math
+import socket
 import sys
 import threading
 import time
@@ -215,6 +216,22 @@ def check_cancel(checks, connection, cursor):
     cursor.execute("DROP TABLE client_numbers")
 
 
+def check_idle(checks, target):
+    connection = connect(target)
+    connection.autocommit = True
+    cursor = connection.cursor()
+    cursor.execute("SET idle_session_timeout TO 300")
+    time.sleep(0.1)
+    cursor.execute("SELECT 1")
+    time.sleep(1.0)
+    # libpq takes what comes between statements for a notice, and psycopg2 shows none of a connection that is gone.
+    with socket.socket(fileno=connection.fileno()) as raw:
+        said = raw.recv(4096)
+        raw.detach()
+    checks.that(b"57P05" in said and b"idle-session timeout" in said, f"the end of an idle session says why: {said}")
+    connection.close()
+
+
 def main():
     if len(sys.argv) != 5:
         sys.exit(__doc__)
@@ -228,6 +245,7 @@ def main():
         ("literals", lambda: check_literals(checks, cursor)),
         ("table", lambda: check_table(checks, cursor)),
         ("errors", lambda: check_errors(checks, connection, cursor)),
+        ("idle", lambda: check_idle(checks, target)),
         ("cancel", lambda: check_cancel(checks, connection, cursor)),
     ]
     for name, run in parts:

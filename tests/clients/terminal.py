@@ -87,7 +87,7 @@ def completion(target):
     terminal = Terminal(target)
     terminal.send("sel\t")
     terminal.wait_for("select")
-    terminal.send(" max(num\t")
+    terminal.send(" max(numb\t")
     terminal.wait_for("number")
     terminal.send(") from terminal_r\t;\r")
     expect_in("41", terminal.wait_for("1 row"))
@@ -119,9 +119,9 @@ def history(target):
 def cancelling(target):
     """a long statement shows how far it is, and Ctrl-C ends it"""
     terminal = Terminal(target)
-    values = ", ".join(f"({n})" for n in range(2000))
-    terminal.send(f"insert into terminal_rows values {values};\r")
-    terminal.wait_for("INSERT 0 2000")
+    for doubled in range(10):
+        terminal.send("insert into terminal_rows select number from terminal_rows;\r")
+        terminal.wait_for(f"INSERT 0 {2 ** (doubled + 1)}")
     terminal.send("select count(*) from terminal_rows a, terminal_rows b, terminal_rows c where a.number + b.number + c.number < 0;\r")
     terminal.wait_for("tasks done")
     terminal.send("\x03")

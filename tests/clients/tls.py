@@ -15,7 +15,6 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 
 import adbc_driver_flightsql.dbapi as flight_sql
 import adbc_driver_manager
@@ -192,19 +191,6 @@ def plain_connections(target):
         # The compute nodes' addresses are encrypted ones: the leader passes their rows on.
         ended = target.sql("grpc", "--format", "csv", "-c", "SELECT n FROM tls_t")
         expect((len(ended.stdout.splitlines()), ended.returncode), (3001, 0))
-
-
-@check
-def idle_sessions(target):
-    """idle sessions end with 57P05 when they are told to"""
-    connection = target.postgres(sslmode="require")
-    connection.autocommit = True
-    cursor = connection.cursor()
-    cursor.execute("SET idle_session_timeout TO 300")
-    time.sleep(0.1)
-    cursor.execute("SELECT 1")
-    time.sleep(1.0)
-    expect_in("idle-session timeout", raises(psycopg2.OperationalError, lambda: cursor.execute("SELECT 1")))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 //! Real clients: psycopg2 over the PostgreSQL protocol and the ADBC driver over Flight SQL, against three compute nodes.
 
 use super::harness::{Cluster, PASSWORD};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -124,6 +124,8 @@ async fn check_tls(options: &[&str]) {
 /// A root, and a certificate of it for this machine with its key: files in `directory`.
 fn write_certificates(directory: &Path) -> [String; 3] {
     let mut root = CertificateParams::new(Vec::new()).expect("parameters of the root");
+    // Two names: a certificate with the name of its issuer counts as self-signed.
+    root.distinguished_name.push(DnType::CommonName, "the test's root");
     root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let root_key = KeyPair::generate().expect("a key");
     let root_certificate = root.self_signed(&root_key).expect("the root");

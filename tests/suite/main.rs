@@ -11,4 +11,5 @@ mod joins;
 mod oracle;
 mod resize;
 mod slt;
+mod telemetry;
 mod tpch;

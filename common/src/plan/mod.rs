@@ -19,6 +19,7 @@ pub use result_sink::{ResultSinkExec, ResultTarget};
 pub use runtime::{
     ComputeRuntime, FileFormat, FileRef, LaneFiles, LaneResult, LaneScan, LaneSink, RuntimeHandle, SegmentRef, SinkSlice,
 };
+pub use slice_metrics::is_analyzed;
 pub use slice_scan::{ScanSource, SliceScanExec};
 pub use slice_sink::{SinkTarget, SliceSinkExec};
 
@@ -28,7 +29,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use std::sync::Arc;
 
 /// The only child in `children`.
-fn one_child(mut children: Vec<Arc<dyn ExecutionPlan>>, node: &str) -> crate::Result<Arc<dyn ExecutionPlan>> {
+pub fn one_child(mut children: Vec<Arc<dyn ExecutionPlan>>, node: &str) -> crate::Result<Arc<dyn ExecutionPlan>> {
     match (children.pop(), children.len()) {
         (Some(child), 0) => Ok(child),
         (_, others) => Err(Error::internal(format!("{node} takes one child, not {}", others + 1))),

@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 /// Whether somebody asked what the statement does (EXPLAIN ANALYZE).
-pub(super) fn is_analyzed(options: &ConfigOptions) -> bool {
+pub fn is_analyzed(options: &ConfigOptions) -> bool {
     DistributedConfig::from_config_options(options).is_ok_and(|config| config.collect_metrics)
 }
 

@@ -2,6 +2,7 @@
 
 mod queries;
 mod stopping;
+mod task;
 #[cfg(test)]
 pub(crate) mod tests;
 

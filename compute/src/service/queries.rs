@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use slipher_common::trace::Span;
 use slipher_common::{Error, ErrorKind};
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 
 /// How many cancelled queries are remembered, for tasks that arrive after their query was cancelled.
@@ -40,7 +40,7 @@ struct Query {
     progress: Arc<Progress>,
 }
 
-/// One task of a running query; the query has ended here when its last task is dropped.
+/// One task of a running query; the query has ended here when its last task has.
 #[derive(Debug)]
 pub struct RunningQuery {
     registry: Arc<QueryRegistry>,
@@ -48,8 +48,9 @@ pub struct RunningQuery {
     token: CancellationToken,
     progress: Arc<Progress>,
     /// What runs, to be asked for what it measured.
-    plan: OnceLock<Arc<dyn ExecutionPlan>>,
-    span: Span,
+    plan: Mutex<Option<Arc<dyn ExecutionPlan>>>,
+    /// None once the task has ended.
+    span: Mutex<Option<Span>>,
 }
 
 impl RunningQuery {
@@ -68,17 +69,12 @@ impl RunningQuery {
         &self.progress
     }
 
-    /// Notes what the task runs.
-    pub(crate) fn set_plan(&self, plan: &Arc<dyn ExecutionPlan>) {
-        self.plan.get_or_init(|| Arc::clone(plan));
-    }
-}
-
-impl Drop for RunningQuery {
-    fn drop(&mut self) {
+    /// Counts the task as ended: its rows were read, or nobody wants them any more.
+    pub(crate) fn end(&self) {
+        let Some(span) = self.span.lock().take() else { return };
         self.progress.tasks_ended.fetch_add(1, Ordering::Relaxed);
-        self.registry.activity.end_task(self.plan.get().map(AsRef::as_ref));
-        self.span.set("cancelled", self.token.is_cancelled());
+        self.registry.activity.end_task(self.plan.lock().take().as_deref());
+        span.set("slipher.cancelled", self.token.is_cancelled());
         let mut state = self.registry.state.lock();
         let Some(query) = state.running.get_mut(&self.id) else { return };
         query.tasks -= 1;
@@ -90,6 +86,17 @@ impl Drop for RunningQuery {
             }
             state.ended.push_back((self.id.clone(), query.progress));
         }
+    }
+
+    /// Notes what the task runs.
+    pub(crate) fn set_plan(&self, plan: &Arc<dyn ExecutionPlan>) {
+        *self.plan.lock() = Some(Arc::clone(plan));
+    }
+}
+
+impl Drop for RunningQuery {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -121,8 +128,8 @@ impl QueryRegistry {
             id: query_id.to_owned(),
             token: query.token.clone(),
             progress: Arc::clone(&query.progress),
-            plan: OnceLock::new(),
-            span,
+            plan: Mutex::default(),
+            span: Mutex::new(Some(span)),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Joins that can be stopped while they keep no row.
 
 use super::queries::{QueryHandle, cancelled};
+use super::task::marked;
 use arrow::datatypes::{FieldRef, Schema};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
@@ -11,6 +12,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::utils::JoinFilter;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec};
 use datafusion_distributed::{WorkerPlanRewriteEvent, WorkerPlanRewriteEventResponse};
+use slipher_common::plan::is_analyzed;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use std::time::Instant;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio_util::sync::CancellationToken;
 
-/// Notes the plan of a task, and makes the conditions of the joins of a task look whether its query was cancelled. A join goes on inside one poll until it has a
+/// Notes the plan of a task, marks its end, and makes the conditions of the joins of a task look whether its query was cancelled. A join goes on inside one poll until it has a
 /// batch to hand on; where its condition keeps nothing, nobody else could stop it.
 pub(crate) fn stoppable_joins(event: WorkerPlanRewriteEvent<'_>) -> Result<WorkerPlanRewriteEventResponse> {
     let Some(query) = event.session_config.get_extension::<QueryHandle>() else {
@@ -27,6 +29,8 @@ pub(crate) fn stoppable_joins(event: WorkerPlanRewriteEvent<'_>) -> Result<Worke
     };
     let plan = event.plan.transform_up(|node| stoppable(node, query.0.token())).data()?;
     query.0.set_plan(&plan);
+    // EXPLAIN ANALYZE finds operators by their places: its plan stays as it is, and its task ends when the worker forgets it.
+    let plan = if is_analyzed(event.session_config.options()) { plan } else { marked(plan, &query.0)? };
     Ok(WorkerPlanRewriteEventResponse::new(plan))
 }
 
