@@ -4,6 +4,7 @@ use crate::cli::{ComputeOptions, LeaderOptions, LocalOptions, TlsArgs};
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_compute::{ComputeConfig, ComputeNode, NodeOptions};
 use slipher_leader::{Leader, LeaderConfig, generated_password};
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -166,10 +167,15 @@ fn leader_config(options: &LeaderOptions, data_dir: PathBuf, nodes_in_process: u
     })
 }
 
+/// Tells a person, or the program that started this one, on standard output. Nobody may be listening any more.
+fn announce(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
 /// `slipher local`.
 pub async fn run(options: LocalOptions, shutdown: CancellationToken) -> Result<()> {
     let cluster = LocalCluster::start(&options, shutdown.clone()).await?;
-    println!("{}", cluster.how_to_connect());
+    announce(&cluster.how_to_connect());
     tracing::info!(nodes = cluster.nodes().len(), "ready");
     shutdown.cancelled().await;
     cluster.join().await
@@ -180,8 +186,8 @@ pub async fn run_leader(options: LeaderOptions, shutdown: CancellationToken) -> 
     let data_dir = data_dir(options.data_dir.as_deref(), "slipher-data")?;
     let leader = Leader::start(leader_config(&options, data_dir.clone(), 1)?, shutdown.clone()).await?;
     let password = shown_password(&options, &data_dir);
-    println!("{}", how_to_connect(&leader, &options.tls, &password));
-    println!("Compute nodes join with: slipher compute --leader {}", leader.addresses().internal);
+    announce(&how_to_connect(&leader, &options.tls, &password));
+    announce(&format!("Compute nodes join with: slipher compute --leader {}", leader.addresses().internal));
     tracing::info!(internal = %leader.addresses().internal, "ready");
     shutdown.cancelled().await;
     leader.join().await
@@ -231,7 +237,7 @@ pub async fn run_compute(options: ComputeOptions, shutdown: CancellationToken) -
         options: node_options(options.query_memory_mib),
     };
     let node = ComputeNode::start(config, shutdown.clone()).await?;
-    println!("compute node listens on {}", node.address());
+    announce(&format!("compute node listens on {}", node.address()));
     shutdown.cancelled().await;
     node.join().await
 }
