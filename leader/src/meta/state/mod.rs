@@ -182,6 +182,16 @@ impl State {
         &self.users
     }
 
+    /// Whether a schema or a table has this id.
+    pub(super) fn has_object(&self, id: u64) -> bool {
+        self.tables.contains_key(&TableId(id)) || self.schemas.values().any(|schema| schema.id == id)
+    }
+
+    /// This state with the compute nodes of another one: where they listen is no matter of versions.
+    pub fn with_nodes_of(&self, other: &Self) -> Self {
+        Self { nodes: Arc::clone(&other.nodes), ..self.clone() }
+    }
+
     /// The table of a name.
     pub fn table(&self, schema: &str, name: &str) -> Option<&Arc<TableState>> {
         let id = self.schemas.get(schema)?.tables.get(name)?;

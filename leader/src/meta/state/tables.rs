@@ -21,7 +21,7 @@ impl Draft {
             }
             return Err(Error::new(ErrorKind::DuplicateSchema, format!("schema \"{name}\" already exists")));
         }
-        let id = self.take_object_id(operation.schema_id)?;
+        let id = self.take_object_id(operation.schema_id, operation.allocated_id)?;
         let schema = SchemaState { id, name: name.clone(), owner: operation.owner.clone(), tables: BTreeMap::new() };
         Arc::make_mut(&mut self.state.schemas).insert(name.clone(), Arc::new(schema));
         Ok(())
@@ -68,7 +68,7 @@ impl Draft {
             }
             return Err(Error::new(ErrorKind::DuplicateTable, format!("relation \"{}\" already exists", table.name)));
         }
-        table.id = TableId(self.take_object_id(table.id.0)?);
+        table.id = TableId(self.take_object_id(table.id.0, operation.allocated_id)?);
         self.last_created = LastCreated::Table(table.id);
         self.created_table = Some(table.id);
         let created = TableState {
