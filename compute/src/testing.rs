@@ -121,6 +121,8 @@ pub(crate) fn table(types: &[(SqlType, bool)], distribution: Distribution, sort_
         default_expression: None,
         encoding: None,
         identity: None,
+        stored_name: None,
+        missing_value: None,
     };
     Arc::new(Table {
         id: TableId(42),
@@ -136,6 +138,7 @@ pub(crate) fn table(types: &[(SqlType, bool)], distribution: Distribution, sort_
         encode_auto: false,
         backup: true,
         constraints: Vec::new(),
+        next_column_id: 0,
     })
 }
 

@@ -180,7 +180,7 @@ fn restored(scan: Arc<dyn ExecutionPlan>, logical: &SchemaRef, columns: &[usize]
     let mut expressions: Vec<(Arc<dyn PhysicalExpr>, String)> = Vec::with_capacity(columns.len());
     for (place, index) in columns.iter().enumerate() {
         let field = logical.field(*index);
-        let stored: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), place));
+        let stored: Arc<dyn PhysicalExpr> = Arc::new(Column::new(scan.schema().field(place).name(), place));
         let value = if is_restored(field.data_type()) {
             Arc::new(CastExpr::new(stored, field.data_type().clone(), None)) as Arc<dyn PhysicalExpr>
         } else {

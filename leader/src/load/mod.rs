@@ -173,6 +173,7 @@ async fn create_table_as_once(
         table: Arc::clone(&table),
         created_version: snapshot.state.version(),
         changed_version: snapshot.state.version(),
+        defined_version: snapshot.state.version(),
         segments: Arc::new(BTreeMap::new()),
     };
     let receipts = write(&scope.shared, &attempt, snapshot.provider(&made)?, source).await?;

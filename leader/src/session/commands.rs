@@ -1,6 +1,7 @@
 //! One function per kind of statement.
 
 use super::Outcome;
+use super::alter_table;
 use super::leader_session::{Block, LeaderSession};
 use crate::load;
 use crate::plan::explain;
@@ -60,6 +61,7 @@ pub(super) async fn run(
         | Parsed::DropSchema { .. }
         | Parsed::CreateTable(_)
         | Parsed::DropTable { .. }
+        | Parsed::AlterTable { .. }
         | Parsed::CreateUser(_)
         | Parsed::AlterUser(_)
         | Parsed::DropUser { .. }
@@ -244,6 +246,13 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
             let remove = found.segments.keys().map(|id| id.to_vec()).collect();
             let replace = proto::ReplaceSegments { table_id: found.table.id.0, add: Vec::new(), remove };
             ("TRUNCATE TABLE", vec![Kind::ReplaceSegments(replace)])
+        }
+        Parsed::AlterTable { table, change } => {
+            let (changes, notices) = alter_table::operations(&attempt, table, change)?;
+            if changes.is_empty() {
+                return Ok(done("ALTER TABLE", notices));
+            }
+            ("ALTER TABLE", changes)
         }
         Parsed::CreateUser(spec) => ("CREATE USER", vec![put_user(session, spec, true)?]),
         Parsed::AlterUser(spec) => {

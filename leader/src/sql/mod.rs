@@ -4,6 +4,7 @@
 //! [`position`] points errors of the engine back into the text. Positions count characters from 1 within the
 //! statement's own text; whoever answers a client adds the statement's offset.
 
+pub(crate) mod alter_table;
 pub(crate) mod copy;
 mod copy_options;
 pub(crate) mod create_table;
@@ -19,6 +20,7 @@ mod statements;
 mod table_attributes;
 mod types;
 
+pub(crate) use alter_table::TableChange;
 pub(crate) use copy::CopySpec;
 pub(crate) use create_table::{CreateTableAsSpec, CreateTableSpec};
 pub(crate) use insert::{InsertSource, InsertSpec};
@@ -79,6 +81,13 @@ pub(crate) enum Parsed {
         tables: Vec<QualifiedName>,
         /// No error when one is missing.
         if_exists: bool,
+    },
+    /// ALTER TABLE.
+    AlterTable {
+        /// The table.
+        table: QualifiedName,
+        /// What becomes of it.
+        change: TableChange,
     },
     /// INSERT.
     Insert(Box<InsertSpec>),
@@ -191,6 +200,7 @@ impl Parsed {
             Self::CreateTable(_) => "CREATE TABLE",
             Self::CreateTableAs { .. } => "CREATE TABLE AS",
             Self::DropTable { .. } => "DROP TABLE",
+            Self::AlterTable { .. } => "ALTER TABLE",
             Self::CreateSchema { .. } => "CREATE SCHEMA",
             Self::DropSchema { .. } => "DROP SCHEMA",
             Self::CreateUser(_) => "CREATE USER",

@@ -9,9 +9,9 @@ mod tests;
 
 use crate::cluster::{Cluster, Pin, RunningLoad, record};
 use crate::engine::Shared;
-use crate::meta::{AppliedRecord, State};
+use crate::meta::State;
 use parking_lot::Mutex;
-use slipher_common::ids::{TransactionId, Version};
+use slipher_common::ids::TransactionId;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta::operation::Kind;
 use std::sync::Arc;
@@ -172,16 +172,5 @@ impl Scope {
     /// Whether a statement that lost against another one may run again by itself: in a block it would read what it read before.
     pub(crate) fn can_run_again(&self) -> bool {
         self.transaction.is_none()
-    }
-}
-
-impl State {
-    /// The state that a record would make of this one, for whoever proposes it later. Its version is nobody else's.
-    fn speculate(&self, mut record: slipher_proto::meta::Record) -> Result<(State, AppliedRecord)> {
-        let mut state = self.clone();
-        let next = Version(self.version().0 + 1);
-        record.base_version = self.version().0;
-        let applied = state.apply(next.0, &record)?;
-        Ok((state, applied))
     }
 }

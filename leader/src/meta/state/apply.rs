@@ -96,6 +96,7 @@ impl Draft {
             Kind::DropUser(operation) => self.drop_user(operation),
             Kind::AdvanceIdentity(operation) => self.advance_identity(operation),
             Kind::MoveSlice(operation) => self.move_slice(operation),
+            Kind::ChangeTable(operation) => self.change_table(operation),
         }
     }
 

@@ -75,6 +75,7 @@ impl Draft {
             table: Arc::new(table),
             created_version: self.version,
             changed_version: self.version,
+            defined_version: self.version,
             segments: Arc::default(),
         };
         self.state.insert_table(created)
@@ -87,6 +88,61 @@ impl Draft {
                 .with_detail("a concurrent transaction may have dropped it"));
         }
         self.remove_table(id);
+        Ok(())
+    }
+
+    /// Another definition: name, schema, owner, columns.
+    pub(super) fn change_table(&mut self, operation: &proto::ChangeTable) -> Result<()> {
+        let Some(definition) = &operation.table else {
+            return Err(Error::internal("changing a table: the record holds no definition"));
+        };
+        let mut table = Table::from_proto(definition)?;
+        check_name("table", &table.name)?;
+        check_columns(&table)?;
+        let Some(current) = self.state.tables.get(&table.id).map(Arc::clone) else {
+            return Err(conflict(format_args!("table \"{table}\" was dropped")));
+        };
+        if operation.defined_version != 0 && operation.defined_version != current.defined_version.0 {
+            return Err(conflict(format_args!("the definition of table \"{}\" was changed", current.table)));
+        }
+        let before = &current.table;
+        if before.distribution != table.distribution || before.sort_key != table.sort_key {
+            return Err(Error::internal(format!("changing table \"{before}\": its segments do not fit the new definition")));
+        }
+        // Numbers are handed out by loads, which do not wait for definitions.
+        for column in &mut table.columns {
+            let counted = before.columns.iter().find(|other| other.id == column.id).and_then(|other| other.identity.as_ref());
+            if let (Some(identity), Some(counted)) = (&mut column.identity, counted) {
+                identity.next = counted.next;
+            }
+        }
+        if (&before.schema, &before.name) != (&table.schema, &table.name) {
+            self.rename_table(before, &table)?;
+        }
+        let changed = TableState {
+            table: Arc::new(table),
+            created_version: current.created_version,
+            changed_version: self.version,
+            defined_version: self.version,
+            segments: Arc::clone(&current.segments),
+        };
+        Arc::make_mut(&mut self.state.tables).insert(before.id, Arc::new(changed));
+        Ok(())
+    }
+
+    /// Moves a table's entry to its new name and schema, which must be free.
+    fn rename_table(&mut self, before: &Table, after: &Table) -> Result<()> {
+        if self.state.find_schema(&after.schema)?.tables.contains_key(&after.name) {
+            let message = format!("relation \"{}\" already exists in schema \"{}\"", after.name, after.schema);
+            return Err(Error::new(ErrorKind::DuplicateTable, message));
+        }
+        let schemas = Arc::make_mut(&mut self.state.schemas);
+        if let Some(schema) = schemas.get_mut(&before.schema) {
+            Arc::make_mut(schema).tables.remove(&before.name);
+        }
+        if let Some(schema) = schemas.get_mut(&after.schema) {
+            Arc::make_mut(schema).tables.insert(after.name.clone(), after.id);
+        }
         Ok(())
     }
 
