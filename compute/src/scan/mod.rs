@@ -1,5 +1,6 @@
 //! Reads the segments of one lane: projection and filters run inside the Vortex scan where it can, in a FilterExec where not.
 
+mod missing;
 mod predicate;
 mod reader;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{EmptyRecordBatchStream, ExecutionPlan, SendableRecordBatchStream, SortOrderPushdownResult};
 use futures::{FutureExt, StreamExt, TryStreamExt};
+use missing::MissingColumns;
 use object_store::ObjectMeta;
 use object_store::path::Path as ObjectPath;
 use predicate::Schemas;
@@ -116,6 +118,7 @@ impl Scanner {
             .with_projection_indices(Some(columns.clone()))?
             .with_limit(limit)
             .with_preserve_order(true)
+            .with_expr_adapter(Some(Arc::new(MissingColumns::new(&lane.schema, &storage)?)))
             // Any declared partitioning switches work stealing off: a lane reads its own segments and no others.
             .with_output_partitioning(Some(Partitioning::UnknownPartitioning(1)))
             .build();
