@@ -108,6 +108,8 @@ pub(crate) fn reference(segment: &Segment) -> SegmentRef {
         bytes: segment.bytes,
         checksum: segment.checksum,
         other_copies: Vec::new(),
+        delete_vector: segment.delete_vector.clone(),
+        number: 0,
     }
 }
 

@@ -3,6 +3,7 @@
 mod missing;
 mod predicate;
 mod reader;
+mod row_ids;
 #[cfg(test)]
 mod tests;
 
@@ -35,13 +36,15 @@ use object_store::ObjectMeta;
 use object_store::path::Path as ObjectPath;
 use predicate::Schemas;
 use reader::SegmentReaders;
+use roaring::RoaringTreemap;
 use slipher_common::plan::LaneScan;
 use slipher_common::{Error, ErrorKind, Result};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use vortex::scan::selection::Selection;
 use vortex::session::VortexSession;
-use vortex_datafusion::VortexSource;
+use vortex_datafusion::{VortexAccessPlan, VortexSource};
 
 /// How many files of a lane are compared with their checksums at a time.
 const VERIFICATIONS_CONCURRENT: usize = 4;
@@ -69,7 +72,11 @@ impl Scanner {
         let query = QueryHandle::of(&context).map(|query| Arc::clone(query.0.progress()));
         let opened = async move {
             let stamps = scanner.readable(&lane).await?;
-            EngineResult::<_, DataFusionError>::Ok(scanner.open(&lane, &stamps, context)?)
+            let rows = match row_ids::are_wanted(&lane) {
+                true => scanner.open_with_row_ids(lane, stamps, context)?,
+                false => scanner.open(&lane, &stamps, context)?,
+            };
+            EngineResult::<_, DataFusionError>::Ok(rows)
         };
         let schema = Arc::clone(&output);
         let rows = futures::stream::once(opened).try_flatten().map(move |batch| Ok(with_types(&batch?, &schema)?));
@@ -210,14 +217,19 @@ fn columns_to_read(projection: &[usize], refused: &Predicates) -> Vec<usize> {
 
 fn files(lane: &LaneScan, stamps: &[FileStamp]) -> Vec<PartitionedFile> {
     let file = |(segment, stamp): (&slipher_common::plan::SegmentRef, &FileStamp)| {
-        PartitionedFile::new_from_meta(ObjectMeta {
+        let mut file = PartitionedFile::new_from_meta(ObjectMeta {
             // Below the directory of segments; see SegmentReaders.
             location: ObjectPath::from(format!("{}/{}.{SEGMENT_EXTENSION}", lane.table_id, segment.id)),
             last_modified: stamp.modified.into(),
             size: stamp.bytes,
             e_tag: None,
             version: None,
-        })
+        });
+        if let Some(deleted) = &segment.delete_vector {
+            let rows = RoaringTreemap::from_bitmaps([(0, deleted.rows().clone())]);
+            file.extensions.insert(VortexAccessPlan::default().with_selection(Selection::ExcludeRoaring(rows)));
+        }
+        file
     };
     lane.segments.iter().zip(stamps).map(file).collect()
 }

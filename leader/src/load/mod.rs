@@ -48,6 +48,9 @@ macro_rules! replayed {
     }};
 }
 
+mod change;
+pub(crate) use change::change;
+
 /// INSERT; answers how many rows.
 pub(crate) async fn insert(scope: &Scope, spec: &InsertSpec, parameters: Option<ParamValues>) -> Result<u64> {
     replayed!(scope, async {

@@ -128,6 +128,7 @@ fn segment() -> proto::Segment {
         columns: vec![statistics],
         placement_epoch: 300,
         sorted_by: vec![2, 1],
+        ..Default::default()
     }
 }
 

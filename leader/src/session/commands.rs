@@ -47,6 +47,11 @@ pub(super) async fn run(
             let rows = load::insert(&session.scope(), spec, parameters).await?;
             Ok(Outcome::Done { tag: format!("INSERT 0 {rows}"), rows: Some(rows), notices: Vec::new() })
         }
+        Parsed::Change(spec) => {
+            let only_one_source = session.settings.lock().is_on("error_on_nondeterministic_update");
+            let rows = load::change(&session.scope(), spec, parameters, only_one_source).await?;
+            Ok(Outcome::Done { tag: format!("{} {rows}", spec.verb()), rows: Some(rows), notices: Vec::new() })
+        }
         Parsed::Copy(spec) => {
             let rows = load::copy(&session.scope(), spec).await?;
             let mut notices = spec.notices.clone();

@@ -5,6 +5,7 @@
 //! statement's own text; whoever answers a client adds the statement's offset.
 
 pub(crate) mod alter_table;
+mod change_rows;
 pub(crate) mod copy;
 mod copy_options;
 pub(crate) mod create_table;
@@ -21,6 +22,7 @@ mod table_attributes;
 mod types;
 
 pub(crate) use alter_table::TableChange;
+pub(crate) use change_rows::{Change, ChangeSpec, ROW_ID_SCHEMA};
 pub(crate) use copy::CopySpec;
 pub(crate) use create_table::{CreateTableAsSpec, CreateTableSpec};
 pub(crate) use insert::{InsertSource, InsertSpec};
@@ -91,6 +93,8 @@ pub(crate) enum Parsed {
     },
     /// INSERT.
     Insert(Box<InsertSpec>),
+    /// UPDATE, DELETE.
+    Change(Box<ChangeSpec>),
     /// COPY.
     Copy(Box<CopySpec>),
     /// TRUNCATE.
@@ -195,6 +199,7 @@ impl Parsed {
     pub(crate) fn change(&self) -> Option<&'static str> {
         Some(match self {
             Self::Insert(_) => "INSERT",
+            Self::Change(spec) => spec.verb(),
             Self::Copy(_) => "COPY",
             Self::Truncate { .. } => "TRUNCATE TABLE",
             Self::CreateTable(_) => "CREATE TABLE",

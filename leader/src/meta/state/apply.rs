@@ -97,6 +97,7 @@ impl Draft {
             Kind::AdvanceIdentity(operation) => self.advance_identity(operation),
             Kind::MoveSlice(operation) => self.move_slice(operation),
             Kind::ChangeTable(operation) => self.change_table(operation),
+            Kind::DeleteRows(operation) => self.delete_rows(operation),
         }
     }
 

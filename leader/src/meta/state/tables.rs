@@ -4,7 +4,7 @@ use super::apply::{Draft, LastCreated, check_name, conflict, list_objects};
 use super::{SchemaState, State, TableState};
 use slipher_common::catalog::{Distribution, Table};
 use slipher_common::ids::{ColumnId, SegmentId, SliceId, TableId};
-use slipher_common::manifest::Segment;
+use slipher_common::manifest::{DeleteVector, Segment, bitmap_from_bytes};
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta as proto;
 use std::collections::{BTreeMap, BTreeSet};
@@ -195,6 +195,39 @@ impl Draft {
                 return Err(Error::internal(format!("adding segment {} to table \"{table}\": its id was used", segment.id)));
             }
             segments.insert(segment.id, Arc::new(segment));
+        }
+        changed.changed_version = self.version;
+        Arc::make_mut(&mut self.state.tables).insert(id, Arc::new(changed));
+        Ok(())
+    }
+
+    /// Adds rows to delete vectors. Rows that somebody else deleted in the meantime are a conflict.
+    pub(super) fn delete_rows(&mut self, operation: &proto::DeleteRows) -> Result<()> {
+        let Some(id) = self.resolve_table(operation.table_id)? else {
+            return Ok(());
+        };
+        let mut changed = match self.state.tables.get(&id) {
+            Some(current) => TableState::clone(current),
+            None => return Err(conflict(format_args!("table with id {id} was dropped"))),
+        };
+        let table = Arc::clone(&changed.table);
+        let segments = Arc::make_mut(&mut changed.segments);
+        for part in &operation.segments {
+            let segment = SegmentId::from_bytes(&part.segment_id)?;
+            let Some(current) = segments.get_mut(&segment) else {
+                return Err(conflict(format_args!("segment {segment} of table \"{table}\" was replaced")));
+            };
+            let mut rows = bitmap_from_bytes(&part.rows)?;
+            if rows.max().is_some_and(|row| u64::from(row) >= current.rows) {
+                return Err(Error::internal(format!("deleting rows of segment {segment} of table \"{table}\": it has fewer")));
+            }
+            if let Some(deleted) = &current.delete_vector {
+                if !deleted.rows().is_disjoint(&rows) {
+                    return Err(conflict(format_args!("rows of table \"{table}\" were changed")));
+                }
+                rows |= deleted.rows();
+            }
+            Arc::make_mut(current).delete_vector = DeleteVector::new(rows);
         }
         changed.changed_version = self.version;
         Arc::make_mut(&mut self.state.tables).insert(id, Arc::new(changed));
