@@ -70,7 +70,7 @@ impl ChangeSpec {
 fn select_of(statement: &mut Statement) -> Option<&mut Select> {
     match statement {
         Statement::Query(query) => match query.body.as_mut() {
-            SetExpr::Select(select) => Some(select),
+            SetExpr::Select(select) => Some(select.as_mut()),
             _ => None,
         },
         _ => None,
