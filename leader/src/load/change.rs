@@ -1,10 +1,10 @@
 //! UPDATE and DELETE. The rows they are about are found by a query that yields row ids; DELETE adds those to the segments' delete
 //! vectors, UPDATE also writes the rows anew. All of it is one change: others see the old rows or the new ones.
 
-use super::{LOAD_ATTEMPTS_MAX, find, missing_value, plan_sink, run_sink};
+use super::{LOAD_ATTEMPTS_MAX, find, identity_fills, missing_value, plan_sink, run_sink, target_columns, write_rows};
 use crate::meta::TableState;
 use crate::run::{Attempt, guarded};
-use crate::sql::{Change, ChangeSpec, Name};
+use crate::sql::{Change, ChangeSpec, MergeInsert, MergeSpec, Name};
 use crate::transaction::Scope;
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
@@ -52,29 +52,91 @@ async fn change_once(scope: &Scope, spec: &ChangeSpec, parameters: Option<ParamV
     if matches!(spec.change, Change::Delete) && !spec.filtered {
         return delete_all(scope, &attempt, &table).await;
     }
-    let source = attempt.plan_query(&spec.query(table.table.id), parameters).await?;
-    let found = find_rows(scope, &attempt, &source).await?;
-    if found.rows.is_empty() {
-        return Ok(0);
+    let (kinds, count) = matched(scope, &attempt, &table, spec, parameters, only_one_source).await?;
+    if !kinds.is_empty() {
+        scope.change(kinds, &attempt.snapshot.state, Some(&load)).await?;
     }
-    let mut kinds = vec![delete_rows(&table, &found)?];
+    Ok(count)
+}
+
+/// MERGE; answers how many rows it changed and inserted.
+pub(crate) async fn merge(scope: &Scope, spec: &MergeSpec, parameters: Option<ParamValues>) -> Result<u64> {
+    replayed!(scope, merge_once(scope, spec, parameters.clone()))
+}
+
+async fn merge_once(scope: &Scope, spec: &MergeSpec, parameters: Option<ParamValues>) -> Result<u64> {
+    let load = scope.start_load();
+    let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
+    let table = find(&attempt.snapshot, &spec.matched.table)?;
+    let (mut kinds, changed) = matched(scope, &attempt, &table, &spec.matched, parameters.clone(), true).await?;
+    let (targets, source) = unmatched(&attempt, &table.table, &spec.insert, parameters).await?;
+    let identities = identity_fills(&table.table, &targets);
+    let (added, advances) = write_rows(scope, &attempt, &table, identities, source).await?;
+    let inserted: u64 = added.iter().map(|segment| segment.rows).sum();
+    kinds.extend(advances);
+    kinds.extend(add_segments(&table, &added));
+    if !kinds.is_empty() {
+        scope.change(kinds, &attempt.snapshot.state, Some(&load)).await?;
+    }
+    Ok(changed + inserted)
+}
+
+/// The columns that an INSERT of MERGE gives values to, and its rows with one column per column of the table.
+async fn unmatched(
+    attempt: &Attempt,
+    table: &Table,
+    insert: &MergeInsert,
+    parameters: Option<ParamValues>,
+) -> Result<(Vec<usize>, LogicalPlan)> {
+    let names: Vec<(&str, usize)> = insert.columns.iter().map(|column| (column.value.as_str(), column.position)).collect();
+    let targets = target_columns(table, &names)?;
+    if insert.given.len() > targets.len() {
+        return Err(Error::new(ErrorKind::Syntax, "INSERT of MERGE has more expressions than target columns"));
+    }
+    let given = targets.iter().zip(&insert.given).filter(|(_, is_given)| **is_given).map(|(target, _)| *target);
+    let given: Vec<usize> = given.collect();
+    let source = attempt.plan_query(&insert.query, parameters).await?;
+    let ordered = super::into_table_order(attempt, table, &given, source)?;
+    Ok((given, ordered))
+}
+
+/// What a change does to the rows that match it, and how many those are.
+async fn matched(
+    scope: &Scope,
+    attempt: &Attempt,
+    table: &TableState,
+    spec: &ChangeSpec,
+    parameters: Option<ParamValues>,
+    only_one_source: bool,
+) -> Result<(Vec<Kind>, u64)> {
+    let source = attempt.plan_query(&spec.query(table.table.id), parameters).await?;
+    let found = find_rows(scope, attempt, &source).await?;
+    if found.rows.is_empty() {
+        return Ok((Vec::new(), 0));
+    }
+    let mut kinds = vec![delete_rows(table, &found)?];
     if let Change::Update(columns) = &spec.change {
         if found.any_twice && only_one_source {
-            return Err(Error::new(ErrorKind::CardinalityViolation, "UPDATE finds several source rows for one target row")
-                .with_hint("make the join unique, or SET error_on_nondeterministic_update TO off"));
+            return Err(Error::new(ErrorKind::CardinalityViolation, "found multiple matches to update the same row")
+                .with_detail(format!("several source rows match one row of table \"{}\"", table.table))
+                .with_hint("make the source rows unique in what they are matched by"));
         }
         check_repeatable(&source)?;
-        let added = new_rows(scope, &attempt, &table, columns, source, found.any_twice).await?;
+        let added = new_rows(scope, attempt, table, columns, source, found.any_twice).await?;
         let written: u64 = added.iter().map(|segment| segment.rows).sum();
         if written != found.count() {
             let message = format!("updating table \"{}\": {} rows were found and {written} written", table.table, found.count());
             return Err(Error::internal(message));
         }
-        let add = added.iter().map(Segment::to_proto).collect();
-        kinds.push(Kind::ReplaceSegments(proto::ReplaceSegments { table_id: table.table.id.0, add, remove: Vec::new() }));
+        kinds.extend(add_segments(table, &added));
     }
-    scope.change(kinds, &attempt.snapshot.state, Some(&load)).await?;
-    Ok(found.count())
+    Ok((kinds, found.count()))
+}
+
+fn add_segments(table: &TableState, added: &[Segment]) -> Option<Kind> {
+    let add: Vec<_> = added.iter().map(Segment::to_proto).collect();
+    let replace = proto::ReplaceSegments { table_id: table.table.id.0, add, remove: Vec::new() };
+    (!added.is_empty()).then_some(Kind::ReplaceSegments(replace))
 }
 
 /// DELETE without a condition: the segments go.

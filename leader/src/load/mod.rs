@@ -49,7 +49,7 @@ macro_rules! replayed {
 }
 
 mod change;
-pub(crate) use change::change;
+pub(crate) use change::{change, merge};
 
 /// INSERT; answers how many rows.
 pub(crate) async fn insert(scope: &Scope, spec: &InsertSpec, parameters: Option<ParamValues>) -> Result<u64> {
@@ -303,6 +303,18 @@ async fn append(
     source: LogicalPlan,
 ) -> Result<u64> {
     let identities = identity_fills(&table.table, targets);
+    let (receipts, advances) = write_rows(scope, attempt, table, identities, source).await?;
+    commit(scope, attempt, &load, table.table.id, advances, receipts).await
+}
+
+/// Writes rows for `table`; answers their segments, and the numbers that IDENTITY columns used.
+async fn write_rows(
+    scope: &Scope,
+    attempt: &Attempt,
+    table: &TableState,
+    identities: Vec<IdentityFill>,
+    source: LogicalPlan,
+) -> Result<(Vec<Segment>, Vec<Kind>)> {
     let target = attempt.snapshot.provider(table)?.with_identities(identities.clone());
     let physical = plan_sink(attempt, target, source).await?;
     let parts = assign_parts(&physical, 1).unwrap_or(1) as u64;
@@ -317,7 +329,8 @@ async fn append(
             count: rows.saturating_mul(parts),
         })
     });
-    commit(scope, attempt, &load, table.table.id, advances.collect(), receipts).await
+    let advances = advances.collect();
+    Ok((receipts, advances))
 }
 
 /// The IDENTITY columns that a load of `targets` leaves out.

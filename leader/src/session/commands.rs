@@ -52,6 +52,10 @@ pub(super) async fn run(
             let rows = load::change(&session.scope(), spec, parameters, only_one_source).await?;
             Ok(Outcome::Done { tag: format!("{} {rows}", spec.verb()), rows: Some(rows), notices: Vec::new() })
         }
+        Parsed::Merge(spec) => {
+            let rows = load::merge(&session.scope(), spec, parameters).await?;
+            Ok(Outcome::Done { tag: format!("MERGE {rows}"), rows: Some(rows), notices: Vec::new() })
+        }
         Parsed::Copy(spec) => {
             let rows = load::copy(&session.scope(), spec).await?;
             let mut notices = spec.notices.clone();

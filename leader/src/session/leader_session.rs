@@ -161,7 +161,7 @@ fn why(error: Error, timed_out: &AtomicBool) -> Error {
 fn kind(parsed: &Parsed) -> &'static str {
     match parsed {
         Parsed::Query(_) | Parsed::Explain { .. } => "query",
-        Parsed::Insert(_) | Parsed::Change(_) | Parsed::Copy(_) | Parsed::CreateTableAs { .. } => "load",
+        Parsed::Insert(_) | Parsed::Change(_) | Parsed::Merge(_) | Parsed::Copy(_) | Parsed::CreateTableAs { .. } => "load",
         other if other.change().is_some() => "definition",
         _ => "session",
     }

@@ -28,8 +28,6 @@ pub(crate) struct ChangeSpec {
     pub table: QualifiedName,
     /// What becomes of its rows.
     pub change: Change,
-    /// Other tables decide which rows: one may be found more than once.
-    pub joins: bool,
     /// There is a condition, or another table.
     pub filtered: bool,
     /// Yields the row id; for UPDATE the new values and then all columns of the row. Rewritten.
@@ -67,7 +65,7 @@ impl ChangeSpec {
     }
 }
 
-fn select_of(statement: &mut Statement) -> Option<&mut Select> {
+pub(super) fn select_of(statement: &mut Statement) -> Option<&mut Select> {
     match statement {
         Statement::Query(query) => match query.body.as_mut() {
             SetExpr::Select(select) => Some(select.as_mut()),
@@ -91,6 +89,13 @@ pub(super) fn parse_update(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     cursor.expect(&["UPDATE"])?;
     let (table, alias) = target(cursor)?;
     cursor.expect(&["SET"])?;
+    let (columns, values) = assignments(cursor)?;
+    let others = if cursor.eat(&["FROM"]) { tables(cursor)? } else { Vec::new() };
+    finish(cursor, table, &alias, Change::Update(columns), values, others)
+}
+
+/// `column = value, ...`: the columns, for each whether a value is given (if not, DEFAULT), and the values.
+pub(super) fn assignments(cursor: &mut Cursor<'_>) -> Result<(Vec<(Name, bool)>, Vec<Expr>)> {
     let (mut columns, mut values, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     loop {
         let column = cursor.name("a column")?;
@@ -108,14 +113,13 @@ pub(super) fn parse_update(cursor: &mut Cursor<'_>) -> Result<Parsed> {
             break;
         }
     }
-    let others = if cursor.eat(&["FROM"]) { tables(cursor)? } else { Vec::new() };
-    finish(cursor, table, &alias, Change::Update(columns), values, others)
+    Ok((columns, values))
 }
 
 /// `table [[AS] alias]`.
-fn target(cursor: &mut Cursor<'_>) -> Result<(QualifiedName, Name)> {
+pub(super) fn target(cursor: &mut Cursor<'_>) -> Result<(QualifiedName, Name)> {
     let table = cursor.qualified_name("a table")?;
-    let ends_here = cursor.at_end() || ["SET", "USING", "WHERE", "FROM"].iter().any(|word| cursor.looking_at(&[word]));
+    let ends_here = cursor.at_end() || ["SET", "USING", "WHERE", "FROM", "ON"].iter().any(|word| cursor.looking_at(&[word]));
     let alias = if cursor.eat(&["AS"]) || !ends_here { cursor.name("an alias")? } else { table.name.clone() };
     Ok((table, alias))
 }
@@ -134,7 +138,19 @@ fn finish(
 ) -> Result<Parsed> {
     let selection = if cursor.eat(&["WHERE"]) { Some(with_sqlparser(cursor, |parser| parser.parse_expr())?) } else { None };
     cursor.expect_end()?;
-    let (joins, filtered) = (!others.is_empty(), selection.is_some() || !others.is_empty());
+    Ok(Parsed::Change(Box::new(matched(cursor, &table, alias, (change, values), others, selection)?)))
+}
+
+/// The change of those rows of `table` that `selection` finds, together with `others`.
+pub(super) fn matched(
+    cursor: &Cursor<'_>,
+    table: &QualifiedName,
+    alias: &Name,
+    (change, values): (Change, Vec<Expr>),
+    others: Vec<TableWithJoins>,
+    selection: Option<Expr>,
+) -> Result<ChangeSpec> {
+    let filtered = selection.is_some() || !others.is_empty();
     let mut statement = Box::new(Statement::Query(skeleton(alias)?));
     let Some(select) = select_of(&mut statement) else {
         return Err(Error::internal("the query of a change is no SELECT"));
@@ -143,7 +159,7 @@ fn finish(
     select.from.extend(others);
     select.selection = selection;
     rewrite::rewrite_statement(&mut statement, &|span| position_of(cursor.lexed, span))?;
-    Ok(Parsed::Change(Box::new(ChangeSpec { table, change, joins, filtered, query: statement })))
+    Ok(ChangeSpec { table: table.clone(), change, filtered, query: statement })
 }
 
 /// A query of the target alone; its name is filled in when it is known.

@@ -12,6 +12,7 @@ pub(crate) mod create_table;
 mod dialect;
 mod insert;
 pub(crate) mod lex;
+mod merge;
 pub(crate) mod names;
 pub(crate) mod output;
 pub(crate) mod parse;
@@ -26,6 +27,7 @@ pub(crate) use change_rows::{Change, ChangeSpec, ROW_ID_SCHEMA};
 pub(crate) use copy::CopySpec;
 pub(crate) use create_table::{CreateTableAsSpec, CreateTableSpec};
 pub(crate) use insert::{InsertSource, InsertSpec};
+pub(crate) use merge::{MergeInsert, MergeSpec};
 pub(crate) use names::{Name, QualifiedName};
 
 use datafusion::sql::sqlparser::ast;
@@ -95,6 +97,8 @@ pub(crate) enum Parsed {
     Insert(Box<InsertSpec>),
     /// UPDATE, DELETE.
     Change(Box<ChangeSpec>),
+    /// MERGE.
+    Merge(Box<MergeSpec>),
     /// COPY.
     Copy(Box<CopySpec>),
     /// TRUNCATE.
@@ -200,6 +204,7 @@ impl Parsed {
         Some(match self {
             Self::Insert(_) => "INSERT",
             Self::Change(spec) => spec.verb(),
+            Self::Merge(_) => "MERGE",
             Self::Copy(_) => "COPY",
             Self::Truncate { .. } => "TRUNCATE TABLE",
             Self::CreateTable(_) => "CREATE TABLE",

@@ -1,7 +1,7 @@
 //! From the text a client sent to its statements.
 
 use super::lex::{Cursor, DIALECT, Lexed, offset_of, syntax_error};
-use super::{Parsed, change_rows, copy, create_table, insert, rewrite, statements};
+use super::{Parsed, change_rows, copy, create_table, insert, merge, rewrite, statements};
 use crate::session::Statement;
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -102,11 +102,7 @@ pub(super) fn parse_cursor(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         "CREATE" if create_table::starts_here(cursor) => create_table::parse(cursor),
         "DELETE" => change_rows::parse_delete(cursor),
         "UPDATE" => change_rows::parse_update(cursor),
-        "MERGE" => Err(Error::not_supported(
-            "MERGE",
-            "send UPDATE ... FROM and INSERT ... SELECT ... WHERE NOT EXISTS in one transaction",
-        )
-        .at(cursor.position())),
+        "MERGE" => merge::parse(cursor),
         _ if cursor.looking_at_token(&Token::LParen) => parse_query_statement(cursor),
         _ => statements::parse(cursor),
     }

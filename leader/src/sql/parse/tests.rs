@@ -173,7 +173,7 @@ fn what_is_not_there_is_named_with_advice() {
         ("alter table t alter distkey a", "ALTER TABLE ... ALTER DISTKEY, DISTSTYLE, SORTKEY or ENCODE is not supported"),
         ("alter table t append from s", "ALTER TABLE ... APPEND is not supported"),
         ("GRANT ALL ON SCHEMA analytics TO ROLE analytics_authors", "GRANT is not supported"),
-        ("merge into t using s on t.a = s.a when matched then delete", "MERGE is not supported"),
+        ("merge into t using s on t.a = s.a remove duplicates", "MERGE ... REMOVE DUPLICATES is not supported"),
         ("unload ('select 1') to 's3://b/k' iam_role 'x'", "UNLOAD is not supported"),
         ("show tables from schema dev.public", "SHOW TABLES is not supported"),
         (
