@@ -52,6 +52,8 @@ fn lineitem() -> Arc<Table> {
         default_expression: None,
         encoding: None,
         identity: None,
+        stored_name: None,
+        missing_value: None,
     });
     Arc::new(Table {
         id: TableId(1),
@@ -67,6 +69,7 @@ fn lineitem() -> Arc<Table> {
         encode_auto: true,
         backup: true,
         constraints: Vec::new(),
+        next_column_id: 0,
     })
 }
 

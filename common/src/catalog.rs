@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{ColumnId, TableId};
 use crate::sql_type::SqlType;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use slipher_proto::meta as proto;
 use std::fmt;
 use std::sync::Arc;
@@ -65,6 +65,10 @@ pub struct Column {
     pub encoding: Option<String>,
     /// IDENTITY, if it is one.
     pub identity: Option<Identity>,
+    /// Its name in segment files, where that is another one.
+    pub stored_name: Option<String>,
+    /// The text of its value in rows of segments that were written before it was added; None: NULL.
+    pub missing_value: Option<String>,
 }
 
 /// What a constraint says. Only NOT NULL is enforced, as in Redshift.
@@ -125,19 +129,29 @@ pub struct Table {
     pub backup: bool,
     /// Keys and references.
     pub constraints: Vec<Constraint>,
+    /// No column has or had an id from here on.
+    pub next_column_id: u32,
 }
+
+/// Field metadata: the name of a column in segment files, where that is not its own.
+pub const STORED_NAME_KEY: &str = "slipher.stored_name";
+/// Field metadata: the text of a column's value where a segment does not have it.
+pub const MISSING_VALUE_KEY: &str = "slipher.missing_value";
 
 impl Table {
     /// The Arrow schema of rows in plans and segments; nullability is the declared one.
     pub fn arrow_schema(&self) -> SchemaRef {
-        let fields =
-            self.columns.iter().map(|column| column.sql_type.to_field(&column.name, !column.not_null)).collect::<Vec<_>>();
-        Arc::new(Schema::new(fields))
+        Arc::new(Schema::new(self.columns.iter().map(Column::to_field).collect::<Vec<_>>()))
     }
 
     /// The position of a column.
     pub fn index_of(&self, id: ColumnId) -> Option<usize> {
         self.columns.iter().position(|column| column.id == id)
+    }
+
+    /// One more than the highest id of its columns.
+    fn first_free_column_id(&self) -> u32 {
+        self.columns.iter().map(|column| column.id.0 + 1).max().unwrap_or(0)
     }
 
     /// The column of a name.
@@ -184,6 +198,7 @@ impl Table {
             dist_auto: self.distribution_auto,
             encode_auto: self.encode_auto,
             sort_auto: self.sort_auto,
+            next_column_id: if self.next_column_id > self.first_free_column_id() { self.next_column_id } else { 0 },
         }
     }
 
@@ -214,6 +229,7 @@ impl Table {
             encode_auto: stored.encode_auto,
             backup: stored.backup,
             constraints: stored.constraints.iter().map(Constraint::from_proto).collect::<Result<_>>()?,
+            next_column_id: stored.columns.iter().map(|column| column.column_id + 1).fold(stored.next_column_id, u32::max),
         })
     }
 }
@@ -225,6 +241,15 @@ impl fmt::Display for Table {
 }
 
 impl Column {
+    /// The column in Arrow schemas of plans.
+    pub fn to_field(&self) -> Field {
+        let field = self.sql_type.to_field(&self.name, !self.not_null);
+        let mut metadata = field.metadata().clone();
+        let further = [(STORED_NAME_KEY, &self.stored_name), (MISSING_VALUE_KEY, &self.missing_value)];
+        metadata.extend(further.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?))));
+        field.with_metadata(metadata)
+    }
+
     fn to_proto(&self) -> proto::Column {
         proto::Column {
             column_id: self.id.0,
@@ -239,6 +264,8 @@ impl Column {
                 by_default: identity.by_default,
                 next: identity.next,
             }),
+            stored_name: self.stored_name.clone().unwrap_or_default(),
+            missing_value: self.missing_value.clone(),
         }
     }
 
@@ -257,6 +284,8 @@ impl Column {
                 by_default: identity.by_default,
                 next: identity.next,
             }),
+            stored_name: Some(stored.stored_name.clone()).filter(|name| !name.is_empty()),
+            missing_value: stored.missing_value.clone(),
         })
     }
 }

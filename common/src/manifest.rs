@@ -1,8 +1,10 @@
 //! Segments and manifests: which files hold a table at one version, and what is known of them.
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{ColumnId, NodeId, SegmentId, SliceId, TableId};
+use roaring::RoaringBitmap;
 use slipher_proto::meta as proto;
+use std::sync::Arc;
 
 /// What is known of one column of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,9 +44,58 @@ pub struct Segment {
     pub placement_epoch: u64,
     /// Columns the rows are sorted by.
     pub sorted_by: Vec<ColumnId>,
+    /// Rows that are deleted.
+    pub delete_vector: Option<DeleteVector>,
+}
+
+/// The numbers, from 0 in stored order, of a segment's rows that are deleted. Never empty.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeleteVector(Arc<RoaringBitmap>);
+
+impl Eq for DeleteVector {}
+
+impl DeleteVector {
+    /// Of these rows; None of none.
+    pub fn new(rows: RoaringBitmap) -> Option<Self> {
+        (!rows.is_empty()).then(|| Self(Arc::new(rows)))
+    }
+
+    /// The rows.
+    pub fn rows(&self) -> &RoaringBitmap {
+        &self.0
+    }
+
+    /// The portable form.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        bitmap_to_bytes(&self.0)
+    }
+
+    /// Reads the portable form; nothing means none.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Option<Self>> {
+        if bytes.is_empty() { Ok(None) } else { Ok(Self::new(bitmap_from_bytes(bytes)?)) }
+    }
+}
+
+/// The portable form of row numbers.
+pub fn bitmap_to_bytes(rows: &RoaringBitmap) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(rows.serialized_size());
+    // Writing into memory does not fail.
+    let _ = rows.serialize_into(&mut bytes);
+    bytes
+}
+
+/// Reads the portable form of row numbers.
+pub fn bitmap_from_bytes(bytes: &[u8]) -> Result<RoaringBitmap> {
+    RoaringBitmap::deserialize_from(bytes)
+        .map_err(|error| Error::new(ErrorKind::DataCorrupted, format!("reading a delete vector: {error}")))
 }
 
 impl Segment {
+    /// Rows that are not deleted.
+    pub fn live_rows(&self) -> u64 {
+        self.rows - self.delete_vector.as_ref().map_or(0, |deleted| deleted.rows().len())
+    }
+
     /// The frozen form.
     pub fn to_proto(&self) -> proto::Segment {
         proto::Segment {
@@ -68,6 +119,7 @@ impl Segment {
                 .collect(),
             placement_epoch: self.placement_epoch,
             sorted_by: self.sorted_by.iter().map(|id| id.0).collect(),
+            delete_vector: self.delete_vector.as_ref().map(DeleteVector::to_bytes).unwrap_or_default(),
         }
     }
 
@@ -94,6 +146,7 @@ impl Segment {
                 .collect(),
             placement_epoch: stored.placement_epoch,
             sorted_by: stored.sorted_by.iter().map(|id| ColumnId(*id)).collect(),
+            delete_vector: DeleteVector::from_bytes(&stored.delete_vector)?,
         })
     }
 }

@@ -108,6 +108,8 @@ pub(crate) fn reference(segment: &Segment) -> SegmentRef {
         bytes: segment.bytes,
         checksum: segment.checksum,
         other_copies: Vec::new(),
+        delete_vector: segment.delete_vector.clone(),
+        number: 0,
     }
 }
 
@@ -121,6 +123,8 @@ pub(crate) fn table(types: &[(SqlType, bool)], distribution: Distribution, sort_
         default_expression: None,
         encoding: None,
         identity: None,
+        stored_name: None,
+        missing_value: None,
     };
     Arc::new(Table {
         id: TableId(42),
@@ -136,6 +140,7 @@ pub(crate) fn table(types: &[(SqlType, bool)], distribution: Distribution, sort_
         encode_auto: false,
         backup: true,
         constraints: Vec::new(),
+        next_column_id: 0,
     })
 }
 

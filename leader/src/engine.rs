@@ -102,15 +102,15 @@ pub(crate) struct Shared {
     pub(crate) direct_rows_min: usize,
     /// What is counted.
     pub(crate) telemetry: Arc<Telemetry>,
-    next_table_id: AtomicU64,
+    next_object_id: AtomicU64,
 }
 
 impl Shared {
-    /// A table id that no table has or had: segments are written under it before the table is committed.
-    pub(crate) fn allocate_table_id(&self) -> u64 {
+    /// An id that no object has or had: segments are written under a table's before the table is committed.
+    pub(crate) fn allocate_object_id(&self) -> u64 {
         let known = self.cluster.meta().state().next_object_id();
-        self.next_table_id.fetch_max(known, Ordering::SeqCst);
-        self.next_table_id.fetch_add(1, Ordering::SeqCst)
+        self.next_object_id.fetch_max(known, Ordering::SeqCst);
+        self.next_object_id.fetch_add(1, Ordering::SeqCst)
     }
 }
 
@@ -142,7 +142,7 @@ impl Leader {
             load_dir,
             direct_rows_min: config.direct_rows_min,
             telemetry,
-            next_table_id: AtomicU64::new(0),
+            next_object_id: AtomicU64::new(0),
         });
         let engine: Arc<dyn Engine> = Arc::new(LeaderEngine { shared: Arc::clone(&shared) });
         let mut tasks = JoinSet::new();
@@ -151,7 +151,7 @@ impl Leader {
         tasks.spawn(watch(cluster, config.sweep_interval, shutdown.clone()));
         let options = PostgresOptions { tls: tls.clone(), ..PostgresOptions::default() };
         tasks.spawn(postgres::serve(pg, Arc::clone(&engine), options, shutdown.clone()));
-        let options = FlightOptions { transactions: false, tls: tls.clone(), ..FlightOptions::default() };
+        let options = FlightOptions { tls: tls.clone(), ..FlightOptions::default() };
         tasks.spawn(flight_sql::serve(flight, Arc::clone(&engine), options, shutdown.clone()));
         tasks.spawn(http::serve(http, engine, tls, shutdown));
         Ok(Self { shared, addresses, tasks })

@@ -10,6 +10,7 @@ mod run;
 pub mod session;
 pub mod sql;
 mod telemetry;
+mod transaction;
 pub mod users;
 pub mod wire;
 

@@ -217,7 +217,8 @@ impl Collector for ClusterCollector {
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
         };
         let pool: &Arc<dyn MemoryPool> = &self.runtime.memory_pool;
-        let rows: u64 = state.tables().values().flat_map(|table| table.segments.values()).map(|segment| segment.rows).sum();
+        let rows: u64 =
+            state.tables().values().flat_map(|table| table.segments.values()).map(|segment| segment.live_rows()).sum();
         gauge("leader_memory_reserved_bytes", "Memory that operators hold on the leader", pool.reserved() as i64)?;
         gauge("tables", "Tables", state.tables().len() as i64)?;
         gauge("stored_rows", "Rows of all tables, each copy of a DISTSTYLE ALL table once", rows as i64)?;

@@ -15,6 +15,8 @@ fn table(columns: &[(&str, SqlType, bool)]) -> Arc<Table> {
         default_expression: None,
         encoding: None,
         identity: None,
+        stored_name: None,
+        missing_value: None,
     };
     Arc::new(Table {
         id: TableId(7),
@@ -30,6 +32,7 @@ fn table(columns: &[(&str, SqlType, bool)]) -> Arc<Table> {
         encode_auto: false,
         backup: true,
         constraints: vec![],
+        next_column_id: 0,
     })
 }
 

@@ -3,6 +3,7 @@
 use crate::catalog::Table;
 use crate::error::{Error, ErrorKind};
 use crate::ids::{SegmentId, SliceId, TableId, TransactionId};
+use crate::manifest::DeleteVector;
 use crate::plan::{
     AssignExec, FileFormat, FileRef, FileScanExec, IdentityFill, OnlyTask0Exec, ResultSinkExec, ResultTarget, ScanSource,
     SegmentRef, SinkSlice, SinkTarget, SliceScanExec, SliceSinkExec, TpchScanExec,
@@ -160,6 +161,8 @@ fn encode_segment(segment: &SegmentRef) -> proto::SegmentRef {
         checksum: segment.checksum,
         slice: segment.slice.0,
         other_copies: segment.other_copies.clone(),
+        delete_vector: segment.delete_vector.as_ref().map(DeleteVector::to_bytes).unwrap_or_default(),
+        number: segment.number,
     }
 }
 
@@ -203,6 +206,8 @@ fn decode_segment(segment: &proto::SegmentRef) -> Result<SegmentRef> {
         bytes: segment.bytes,
         checksum: segment.checksum,
         other_copies: segment.other_copies.clone(),
+        delete_vector: DeleteVector::from_bytes(&segment.delete_vector)?,
+        number: segment.number,
     })
 }
 

@@ -17,7 +17,8 @@ pub use file_scan::{FileScanExec, TpchScanExec};
 pub use only_task0::OnlyTask0Exec;
 pub use result_sink::{ResultSinkExec, ResultTarget};
 pub use runtime::{
-    ComputeRuntime, FileFormat, FileRef, LaneFiles, LaneResult, LaneScan, LaneSink, RuntimeHandle, SegmentRef, SinkSlice,
+    ComputeRuntime, FileFormat, FileRef, LaneFiles, LaneResult, LaneScan, LaneSink, ROW_ID_COLUMN, RuntimeHandle, SegmentRef,
+    SinkSlice, row_id, row_of_id,
 };
 pub use slice_metrics::is_analyzed;
 pub use slice_scan::{ScanSource, SliceScanExec};

@@ -5,7 +5,7 @@ use crate::catalog::Table;
 use crate::error::{Error, Result};
 use crate::flight::{DirectTicket, Output};
 use crate::ids::{SegmentId, SliceId, TableId, TransactionId};
-use crate::manifest::Segment;
+use crate::manifest::{DeleteVector, Segment};
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::TaskContext;
 use datafusion::physical_expr::PhysicalExpr;
@@ -29,6 +29,23 @@ pub struct SegmentRef {
     pub checksum: u64,
     /// Other nodes that hold the file (`http://host:port`), for when the own copy is missing or damaged.
     pub other_copies: Vec<String>,
+    /// Rows that are deleted.
+    pub delete_vector: Option<DeleteVector>,
+    /// Its number in the table, for row ids.
+    pub number: u32,
+}
+
+/// Name of the column that a scan for UPDATE and DELETE has behind those of the table: which row of which segment a row is.
+pub const ROW_ID_COLUMN: &str = "slipher$row_id";
+
+/// The row id of row `row` (from 0, in stored order) of segment number `segment`.
+pub fn row_id(segment: u32, row: u32) -> i64 {
+    (i64::from(segment) << 32) | i64::from(row)
+}
+
+/// Segment number and row number of a row id.
+pub fn row_of_id(id: i64) -> (u32, u32) {
+    ((id >> 32) as u32, id as u32)
 }
 
 /// What one partition of a slice scan reads.

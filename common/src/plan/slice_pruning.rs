@@ -76,6 +76,8 @@ mod tests {
             bytes: 1,
             checksum: 0,
             other_copies: Vec::new(),
+            delete_vector: None,
+            number: slice,
         };
         Arc::new(ScanSource {
             table_id: TableId(1),

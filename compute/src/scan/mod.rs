@@ -1,7 +1,9 @@
 //! Reads the segments of one lane: projection and filters run inside the Vortex scan where it can, in a FilterExec where not.
 
+mod missing;
 mod predicate;
 mod reader;
+mod row_ids;
 #[cfg(test)]
 mod tests;
 
@@ -29,17 +31,20 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{EmptyRecordBatchStream, ExecutionPlan, SendableRecordBatchStream, SortOrderPushdownResult};
 use futures::{FutureExt, StreamExt, TryStreamExt};
+use missing::MissingColumns;
 use object_store::ObjectMeta;
 use object_store::path::Path as ObjectPath;
 use predicate::Schemas;
 use reader::SegmentReaders;
+use roaring::RoaringTreemap;
 use slipher_common::plan::LaneScan;
 use slipher_common::{Error, ErrorKind, Result};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use vortex::scan::selection::Selection;
 use vortex::session::VortexSession;
-use vortex_datafusion::VortexSource;
+use vortex_datafusion::{VortexAccessPlan, VortexSource};
 
 /// How many files of a lane are compared with their checksums at a time.
 const VERIFICATIONS_CONCURRENT: usize = 4;
@@ -67,7 +72,11 @@ impl Scanner {
         let query = QueryHandle::of(&context).map(|query| Arc::clone(query.0.progress()));
         let opened = async move {
             let stamps = scanner.readable(&lane).await?;
-            EngineResult::<_, DataFusionError>::Ok(scanner.open(&lane, &stamps, context)?)
+            let rows = match row_ids::are_wanted(&lane) {
+                true => scanner.open_with_row_ids(lane, stamps, context)?,
+                false => scanner.open(&lane, &stamps, context)?,
+            };
+            EngineResult::<_, DataFusionError>::Ok(rows)
         };
         let schema = Arc::clone(&output);
         let rows = futures::stream::once(opened).try_flatten().map(move |batch| Ok(with_types(&batch?, &schema)?));
@@ -116,6 +125,7 @@ impl Scanner {
             .with_projection_indices(Some(columns.clone()))?
             .with_limit(limit)
             .with_preserve_order(true)
+            .with_expr_adapter(Some(Arc::new(MissingColumns::new(&lane.schema, &storage)?)))
             // Any declared partitioning switches work stealing off: a lane reads its own segments and no others.
             .with_output_partitioning(Some(Partitioning::UnknownPartitioning(1)))
             .build();
@@ -180,7 +190,7 @@ fn restored(scan: Arc<dyn ExecutionPlan>, logical: &SchemaRef, columns: &[usize]
     let mut expressions: Vec<(Arc<dyn PhysicalExpr>, String)> = Vec::with_capacity(columns.len());
     for (place, index) in columns.iter().enumerate() {
         let field = logical.field(*index);
-        let stored: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), place));
+        let stored: Arc<dyn PhysicalExpr> = Arc::new(Column::new(scan.schema().field(place).name(), place));
         let value = if is_restored(field.data_type()) {
             Arc::new(CastExpr::new(stored, field.data_type().clone(), None)) as Arc<dyn PhysicalExpr>
         } else {
@@ -207,14 +217,19 @@ fn columns_to_read(projection: &[usize], refused: &Predicates) -> Vec<usize> {
 
 fn files(lane: &LaneScan, stamps: &[FileStamp]) -> Vec<PartitionedFile> {
     let file = |(segment, stamp): (&slipher_common::plan::SegmentRef, &FileStamp)| {
-        PartitionedFile::new_from_meta(ObjectMeta {
+        let mut file = PartitionedFile::new_from_meta(ObjectMeta {
             // Below the directory of segments; see SegmentReaders.
             location: ObjectPath::from(format!("{}/{}.{SEGMENT_EXTENSION}", lane.table_id, segment.id)),
             last_modified: stamp.modified.into(),
             size: stamp.bytes,
             e_tag: None,
             version: None,
-        })
+        });
+        if let Some(deleted) = &segment.delete_vector {
+            let rows = RoaringTreemap::from_bitmaps([(0, deleted.rows().clone())]);
+            file.extensions.insert(VortexAccessPlan::default().with_selection(Selection::ExcludeRoaring(rows)));
+        }
+        file
     };
     lane.segments.iter().zip(stamps).map(file).collect()
 }

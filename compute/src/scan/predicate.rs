@@ -28,8 +28,8 @@ impl Schemas<'_> {
         if matches!(data_type, DataType::Float16 | DataType::Float32 | DataType::Float64) {
             return None;
         }
-        if predicate.downcast_ref::<Column>().is_some() {
-            return Some(Arc::clone(predicate));
+        if let Some(column) = predicate.downcast_ref::<Column>() {
+            return Some(Arc::new(Column::new(self.storage.field(column.index()).name(), column.index())));
         }
         if let Some(literal) = predicate.downcast_ref::<Literal>() {
             return Some(Arc::new(Literal::new(storage_literal(literal.value())?)));

@@ -81,6 +81,7 @@ pub async fn write_segment(
         columns: prepared.statistics,
         placement_epoch: target.placement_epoch,
         sorted_by: target.table.sort_key.clone(),
+        delete_vector: None,
     })
 }
 

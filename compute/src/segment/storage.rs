@@ -6,6 +6,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use slipher_common::Result;
+use slipher_common::catalog::STORED_NAME_KEY;
 use std::sync::Arc;
 
 /// The type in files of a column of type `logical`.
@@ -24,7 +25,10 @@ pub(crate) fn is_restored(logical: &DataType) -> bool {
 
 /// The schema in files of rows of schema `logical`.
 pub(crate) fn storage_schema(logical: &Schema) -> SchemaRef {
-    let field = |field: &Arc<arrow::datatypes::Field>| field.as_ref().clone().with_data_type(storage_type(field.data_type()));
+    let field = |field: &Arc<arrow::datatypes::Field>| {
+        let stored_name = field.metadata().get(STORED_NAME_KEY).unwrap_or(field.name());
+        field.as_ref().clone().with_name(stored_name).with_data_type(storage_type(field.data_type()))
+    };
     Arc::new(Schema::new(logical.fields().iter().map(field).collect::<Vec<_>>()))
 }
 

@@ -160,6 +160,8 @@ impl ComputeNode for ComputeNodeService {
             bytes: request.bytes,
             checksum: request.checksum,
             other_copies: request.addresses,
+            delete_vector: None,
+            number: 0,
         };
         let table = TableId(request.table_id);
         let readable = ensure_readable(&self.store, &self.peers, table, &request.table_name, &segment).await;

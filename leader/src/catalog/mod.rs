@@ -7,10 +7,11 @@ pub(crate) use tpch_function::{TPCH_FUNCTION, TpchFunction};
 use crate::meta::{State, TableState};
 use crate::plan::context::QueryContext;
 use crate::plan::table::{ClusterView, SliceTable};
+use crate::sql::ROW_ID_SCHEMA;
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::error::{DataFusionError, Result as EngineResult};
-use slipher_common::ids::TransactionId;
+use slipher_common::ids::{TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result, error::did_you_mean};
 use std::sync::Arc;
 
@@ -91,7 +92,8 @@ impl CatalogProvider for SnapshotCatalog {
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        let exists = name == SEARCH_PATH_SCHEMA || self.0.state.schemas().contains_key(name);
+        let reserved = name == SEARCH_PATH_SCHEMA || name == ROW_ID_SCHEMA;
+        let exists = reserved || self.0.state.schemas().contains_key(name);
         exists.then(|| Arc::new(SnapshotSchema { snapshot: Arc::clone(&self.0), name: name.to_owned() }) as _)
     }
 }
@@ -109,6 +111,12 @@ impl SchemaProvider for SnapshotSchema {
     }
 
     async fn table(&self, name: &str) -> EngineResult<Option<Arc<dyn TableProvider>>> {
+        if self.name == ROW_ID_SCHEMA {
+            let id = name.parse().map(TableId).map_err(|_| DataFusionError::Plan(format!("no table has the id {name}")))?;
+            let Some(found) = self.snapshot.state.table_by_id(id) else { return Ok(None) };
+            let provider = self.snapshot.provider(found).map_err(DataFusionError::from)?;
+            return Ok(Some(Arc::new(provider.with_row_ids())));
+        }
         let found = match self.snapshot.resolve(Some(&self.name), name) {
             // The engine asks for the names of table functions too.
             Err(_) if self.name == SEARCH_PATH_SCHEMA && name == TPCH_FUNCTION => return Ok(None),
@@ -119,6 +127,9 @@ impl SchemaProvider for SnapshotSchema {
     }
 
     fn table_exist(&self, name: &str) -> bool {
+        if self.name == ROW_ID_SCHEMA {
+            return name.parse().is_ok_and(|id| self.snapshot.state.table_by_id(TableId(id)).is_some());
+        }
         self.snapshot.resolve(Some(&self.name), name).is_ok()
     }
 }

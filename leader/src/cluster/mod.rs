@@ -1,14 +1,17 @@
 //! Membership: compute nodes register, are watched, and get slices.
 
 mod liveness;
+mod pins;
 mod rebalance;
 mod service;
 
+pub(crate) use pins::Pin;
 pub use service::LeaderService;
 
 use crate::meta::{Meta, State};
 use crate::plan::table::ClusterView;
 use parking_lot::RwLock;
+use pins::Pins;
 use slipher_common::channels::NodeChannels;
 use slipher_common::ids::{NodeId, TransactionId};
 use slipher_common::placement::Placement;
@@ -38,6 +41,7 @@ pub struct Cluster {
     /// What each node said last.
     activities: RwLock<BTreeMap<NodeId, NodeActivity>>,
     running_loads: RwLock<BTreeSet<TransactionId>>,
+    pins: Pins,
 }
 
 /// Keeps a load's unfinished files from being swept.
@@ -69,6 +73,7 @@ impl Cluster {
             alive: RwLock::default(),
             activities: RwLock::default(),
             running_loads: RwLock::default(),
+            pins: Pins::default(),
         }
     }
 
@@ -158,8 +163,7 @@ impl Cluster {
     pub async fn sweep(&self, minimum_age_ms: u64) -> u64 {
         // Loads before state: a load that commits in between is in the state, one that starts in between is too young.
         let running: Vec<Vec<u8>> = self.running_loads.read().iter().map(|id| id.to_vec()).collect();
-        let state = self.meta.state();
-        let live: Vec<Vec<u8>> = state.tables().values().flat_map(|table| table.segments.keys()).map(|id| id.to_vec()).collect();
+        let (state, live) = self.live_segments();
         let calls = state.nodes().iter().filter(|(node, _)| self.is_alive(**node)).map(|(_, node)| {
             let request =
                 SweepRequest { live_segment_ids: live.clone(), running_transaction_ids: running.clone(), minimum_age_ms };

@@ -3,12 +3,12 @@
 mod files;
 
 use crate::catalog::Snapshot;
-use crate::cluster::{RunningLoad, record};
 use crate::engine::Shared;
 use crate::meta::TableState;
 use crate::plan::table::SliceTable;
 use crate::run::{Attempt, guarded};
 use crate::sql::{CopySpec, CreateTableAsSpec, InsertSpec, QualifiedName};
+use crate::transaction::{Load, Scope};
 use arrow::array::RecordBatch;
 use datafusion::catalog::MemTable;
 use datafusion::common::{ParamValues, ScalarValue, TableReference};
@@ -35,10 +35,10 @@ const LOAD_ATTEMPTS_MAX: usize = 3;
 /// Ingested rows are sent to compute nodes in portions of about this size.
 const INGEST_PORTION_MAX_BYTES: usize = 64 << 20;
 
-/// Runs `one_attempt` again while it loses against concurrent changes.
+/// Runs `one_attempt` again while it loses against concurrent changes, where `scope` allows.
 macro_rules! replayed {
-    ($attempt:expr) => {{
-        let mut tries = 1;
+    ($scope:expr, $attempt:expr) => {{
+        let mut tries = if $scope.can_run_again() { 1 } else { LOAD_ATTEMPTS_MAX };
         loop {
             match $attempt.await {
                 Err(error) if error.kind == ErrorKind::SerializationFailure && tries < LOAD_ATTEMPTS_MAX => tries += 1,
@@ -48,19 +48,17 @@ macro_rules! replayed {
     }};
 }
 
+mod change;
+pub(crate) use change::{change, merge};
+
 /// INSERT; answers how many rows.
-pub(crate) async fn insert(
-    shared: &Arc<Shared>,
-    search_path: &Arc<Vec<String>>,
-    spec: &InsertSpec,
-    parameters: Option<ParamValues>,
-) -> Result<u64> {
-    replayed!(async {
-        let load = shared.cluster.start_load();
-        let attempt = shared.runner.attempt(search_path, load.id(), false)?;
+pub(crate) async fn insert(scope: &Scope, spec: &InsertSpec, parameters: Option<ParamValues>) -> Result<u64> {
+    replayed!(scope, async {
+        let load = scope.start_load();
+        let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
         let table = find(&attempt.snapshot, &spec.table)?;
         let (targets, source) = insert_source(&attempt, &table.table, spec, parameters.clone()).await?;
-        append(shared, &attempt, load, &table, &targets, source).await
+        append(scope, &attempt, load, &table, &targets, source).await
     })
 }
 
@@ -76,31 +74,26 @@ pub(crate) async fn plan_insert(
 }
 
 /// COPY; answers how many rows.
-pub(crate) async fn copy(shared: &Arc<Shared>, search_path: &Arc<Vec<String>>, spec: &CopySpec) -> Result<u64> {
-    replayed!(async {
-        let load = shared.cluster.start_load();
-        let attempt = shared.runner.attempt(search_path, load.id(), false)?;
+pub(crate) async fn copy(scope: &Scope, spec: &CopySpec) -> Result<u64> {
+    replayed!(scope, async {
+        let load = scope.start_load();
+        let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
         let table = find(&attempt.snapshot, &spec.table)?;
         let targets =
             target_columns(&table.table, &spec.columns.iter().map(|c| (c.value.as_str(), c.position)).collect::<Vec<_>>())?;
         let files =
-            files::plan_files(shared.load_dir.as_deref(), spec, &table.table, &targets, attempt.snapshot.query.clone()?).await?;
+            files::plan_files(scope.shared.load_dir.as_deref(), spec, &table.table, &targets, attempt.snapshot.query.clone()?)
+                .await?;
         let scan = LogicalPlanBuilder::scan("files", provider_as_source(Arc::new(files)), None)?.build()?;
         let source = into_table_order(&attempt, &table.table, &targets, scan)?;
-        append(shared, &attempt, load, &table, &targets, source).await
+        append(scope, &attempt, load, &table, &targets, source).await
     })
 }
 
 /// Rows from a client, sent on in portions; one commit for all of them.
-pub(crate) async fn ingest(
-    shared: &Arc<Shared>,
-    search_path: &Arc<Vec<String>>,
-    schema: Option<&str>,
-    table: &str,
-    mut rows: SendableRecordBatchStream,
-) -> Result<u64> {
-    let load = shared.cluster.start_load();
-    let attempt = shared.runner.attempt(search_path, load.id(), false)?;
+pub(crate) async fn ingest(scope: &Scope, schema: Option<&str>, table: &str, mut rows: SendableRecordBatchStream) -> Result<u64> {
+    let load = scope.start_load();
+    let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
     let table = Arc::clone(attempt.snapshot.resolve(schema, table)?);
     let names: Vec<String> = rows.schema().fields().iter().map(|field| field.name().clone()).collect();
     let targets = target_columns(&table.table, &names.iter().map(|name| (name.as_str(), 0)).collect::<Vec<_>>())?;
@@ -125,7 +118,7 @@ pub(crate) async fn ingest(
             let provider = attempt.snapshot.provider(&table)?.with_identities(identities.clone());
             let physical = plan_sink(&attempt, provider, source).await?;
             let parts = assign_parts(&physical, 1).unwrap_or(1) as u64;
-            let written = run_sink(shared, &attempt, physical).await?;
+            let written = run_sink(&scope.shared, &attempt, physical).await?;
             let rows: u64 = written.iter().map(|segment| segment.rows).sum();
             identities.iter_mut().for_each(|fill| fill.base += rows.saturating_mul(parts));
             receipts.extend(written);
@@ -143,20 +136,27 @@ pub(crate) async fn ingest(
             count: after.base - before.base,
         })
     });
-    commit(shared, &attempt, &load, table.table.id, advances.collect(), receipts).await
+    commit(scope, &attempt, &load, table.table.id, advances.collect(), receipts).await
 }
 
 /// CREATE TABLE AS; answers how many rows, and messages.
 pub(crate) async fn create_table_as(
-    shared: &Arc<Shared>,
-    search_path: &Arc<Vec<String>>,
-    user: &str,
+    scope: &Scope,
     spec: &CreateTableAsSpec,
     query: &ast::Statement,
     parameters: Option<ParamValues>,
 ) -> Result<(u64, Vec<String>)> {
-    let load = shared.cluster.start_load();
-    let attempt = shared.runner.attempt(search_path, load.id(), false)?;
+    replayed!(scope, create_table_as_once(scope, spec, query, parameters.clone()))
+}
+
+async fn create_table_as_once(
+    scope: &Scope,
+    spec: &CreateTableAsSpec,
+    query: &ast::Statement,
+    parameters: Option<ParamValues>,
+) -> Result<(u64, Vec<String>)> {
+    let load = scope.start_load();
+    let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
     let snapshot = &attempt.snapshot;
     let schema = snapshot.creation_schema(spec.name.schema.as_ref().map(|schema| schema.value.as_str()))?;
     let name = &spec.name.name.value;
@@ -169,18 +169,19 @@ pub(crate) async fn create_table_as(
     }
     let source = attempt.plan_query(query, parameters).await?;
     let optimized = attempt.session.optimize(&source)?;
-    let mut table = spec.to_table(&schema, user, &column_types(&optimized)?)?;
-    table.id = TableId(shared.allocate_table_id());
+    let mut table = spec.to_table(&schema, &scope.user, &column_types(&optimized)?)?;
+    table.id = TableId(scope.shared.allocate_object_id());
     let table = Arc::new(table);
     let made = TableState {
         table: Arc::clone(&table),
         created_version: snapshot.state.version(),
         changed_version: snapshot.state.version(),
+        defined_version: snapshot.state.version(),
         segments: Arc::new(BTreeMap::new()),
     };
-    let receipts = write(shared, &attempt, snapshot.provider(&made)?, source).await?;
-    let create = Kind::CreateTable(proto::CreateTable { table: Some(table.to_proto()), if_not_exists: false });
-    let rows = commit(shared, &attempt, &load, table.id, vec![create], receipts).await?;
+    let receipts = write(&scope.shared, &attempt, snapshot.provider(&made)?, source).await?;
+    let create = proto::CreateTable { table: Some(table.to_proto()), if_not_exists: false, allocated_id: true };
+    let rows = commit(scope, &attempt, &load, table.id, vec![Kind::CreateTable(create)], receipts).await?;
     Ok((rows, Vec::new()))
 }
 
@@ -294,18 +295,30 @@ fn missing_value(attempt: &Attempt, column: &Column) -> Result<Expr> {
 }
 
 async fn append(
-    shared: &Shared,
+    scope: &Scope,
     attempt: &Attempt,
-    load: RunningLoad,
+    load: Load,
     table: &TableState,
     targets: &[usize],
     source: LogicalPlan,
 ) -> Result<u64> {
     let identities = identity_fills(&table.table, targets);
+    let (receipts, advances) = write_rows(scope, attempt, table, identities, source).await?;
+    commit(scope, attempt, &load, table.table.id, advances, receipts).await
+}
+
+/// Writes rows for `table`; answers their segments, and the numbers that IDENTITY columns used.
+async fn write_rows(
+    scope: &Scope,
+    attempt: &Attempt,
+    table: &TableState,
+    identities: Vec<IdentityFill>,
+    source: LogicalPlan,
+) -> Result<(Vec<Segment>, Vec<Kind>)> {
     let target = attempt.snapshot.provider(table)?.with_identities(identities.clone());
     let physical = plan_sink(attempt, target, source).await?;
     let parts = assign_parts(&physical, 1).unwrap_or(1) as u64;
-    let receipts = run_sink(shared, attempt, physical).await?;
+    let receipts = run_sink(&scope.shared, attempt, physical).await?;
     let rows: u64 = receipts.iter().map(|segment| segment.rows).sum();
     // No part has more rows than all have together: these numbers cover every part.
     let advances = identities.iter().filter(|_| rows > 0).map(|fill| {
@@ -316,7 +329,8 @@ async fn append(
             count: rows.saturating_mul(parts),
         })
     });
-    commit(shared, attempt, &load, table.table.id, advances.collect(), receipts).await
+    let advances = advances.collect();
+    Ok((receipts, advances))
 }
 
 /// The IDENTITY columns that a load of `targets` leaves out.
@@ -370,9 +384,9 @@ async fn run_sink(shared: &Shared, attempt: &Attempt, physical: Arc<dyn Executio
 
 /// One record: `first` and the new segments of `table`. Answers how many rows it added.
 async fn commit(
-    shared: &Shared,
+    scope: &Scope,
     attempt: &Attempt,
-    load: &RunningLoad,
+    load: &Load,
     table: TableId,
     first: Vec<Kind>,
     receipts: Vec<Segment>,
@@ -386,8 +400,6 @@ async fn commit(
     if kinds.is_empty() {
         return Ok(rows);
     }
-    let mut change = record(kinds, &attempt.snapshot.state);
-    change.transaction_id = load.id().to_vec();
-    shared.cluster.meta().propose(change).await?;
+    scope.change(kinds, &attempt.snapshot.state, Some(load)).await?;
     Ok(rows)
 }

@@ -82,6 +82,7 @@ fn table() -> proto::Table {
         default_expression: if index == 1 { "1 + 1".into() } else { String::new() },
         encoding: if index == 7 { "zstd".into() } else { String::new() },
         identity: (index == 2).then_some(proto::Identity { seed: -5, step: 3, by_default: true, next: 7 }),
+        ..Default::default()
     };
     let constraint = |kind: proto::ConstraintKind, references: &str| proto::Constraint {
         kind: kind.into(),
@@ -127,6 +128,7 @@ fn segment() -> proto::Segment {
         columns: vec![statistics],
         placement_epoch: 300,
         sorted_by: vec![2, 1],
+        ..Default::default()
     }
 }
 
@@ -140,7 +142,7 @@ fn cluster() -> proto::InitCluster {
 }
 
 fn schema(if_not_exists: bool) -> proto::CreateSchema {
-    proto::CreateSchema { schema_id: 2200, name: "public".into(), owner: "admin".into(), if_not_exists }
+    proto::CreateSchema { schema_id: 2200, name: "public".into(), owner: "admin".into(), if_not_exists, ..Default::default() }
 }
 
 fn record() -> proto::Record {
@@ -150,7 +152,7 @@ fn record() -> proto::Record {
         Kind::SetPlacement(proto::SetPlacement { slices: placement() }),
         Kind::CreateSchema(schema(true)),
         Kind::DropSchema(proto::DropSchema { name: "old".into(), cascade: true, if_exists: true }),
-        Kind::CreateTable(proto::CreateTable { table: Some(table()), if_not_exists: true }),
+        Kind::CreateTable(proto::CreateTable { table: Some(table()), if_not_exists: true, ..Default::default() }),
         Kind::DropTable(proto::DropTable { table_id: 100_000 }),
         Kind::ReplaceSegments(proto::ReplaceSegments { table_id: 100_001, add: vec![segment()], remove: vec![id(0x32)] }),
         Kind::PutUser(proto::PutUser { user: Some(user()) }),
@@ -173,7 +175,13 @@ fn state() -> proto::State {
         nodes: vec![node(0x21), node(0x22)],
         placement: placement(),
         schemas: vec![schema(false)],
-        tables: vec![proto::TableState { table: Some(table()), created_version: 40, changed_version: 42, segments }],
+        tables: vec![proto::TableState {
+            table: Some(table()),
+            created_version: 40,
+            changed_version: 42,
+            segments,
+            ..Default::default()
+        }],
         users: vec![user()],
         next_object_id: 100_002,
         recent_transactions: vec![proto::AppliedTransaction { transaction_id: id(0x41), version: 42 }],

@@ -1,7 +1,7 @@
 //! Tables as the engine sees them: a scan of slices with explicit segments, and a sink.
 
 use crate::plan::context::QueryContext;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
@@ -10,12 +10,13 @@ use datafusion::error::Result;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use slipher_common::SqlType;
 use slipher_common::catalog::{Distribution, Table};
 use slipher_common::ids::{NodeId, SegmentId, SliceId, TransactionId};
 use slipher_common::manifest::Segment;
 use slipher_common::placement::Placement;
 use slipher_common::plan::{
-    AssignExec, IdentityFill, ScanSource, SegmentRef, SinkSlice, SinkTarget, SliceScanExec, SliceSinkExec,
+    AssignExec, IdentityFill, ROW_ID_COLUMN, ScanSource, SegmentRef, SinkSlice, SinkTarget, SliceScanExec, SliceSinkExec,
 };
 use slipher_common::statistics::{DistinctSketch, decode_bound};
 use std::collections::BTreeMap;
@@ -47,6 +48,8 @@ pub(crate) struct SliceTable {
     transaction_id: TransactionId,
     /// IDENTITY columns that the load does not name.
     identities: Vec<IdentityFill>,
+    /// Its rows have their ids in a column behind the others.
+    row_ids: bool,
 }
 
 impl SliceTable {
@@ -59,13 +62,22 @@ impl SliceTable {
     ) -> slipher_common::Result<Self> {
         let statistics = Arc::new(table_statistics(&table, segments.values().map(Arc::as_ref))?);
         let schema = table.arrow_schema();
-        Ok(Self { table, schema, segments, statistics, query, cluster, transaction_id, identities: Vec::new() })
+        Ok(Self { table, schema, segments, statistics, query, cluster, transaction_id, identities: Vec::new(), row_ids: false })
     }
 
     /// The same table, with IDENTITY columns that a load into it fills.
     pub(crate) fn with_identities(mut self, identities: Vec<IdentityFill>) -> Self {
         self.identities = identities;
         self
+    }
+
+    /// The same table, with the row ids that UPDATE and DELETE ask for.
+    pub(crate) fn with_row_ids(self) -> Self {
+        let id = Arc::new(SqlType::BigInt.to_field(ROW_ID_COLUMN, false));
+        let fields = self.schema.fields().iter().cloned().chain([id]).collect::<Vec<_>>();
+        let mut statistics = Statistics::clone(&self.statistics);
+        statistics.column_statistics.push(ColumnStatistics::new_unknown());
+        Self { schema: Arc::new(Schema::new(fields)), statistics: Arc::new(statistics), row_ids: true, ..self }
     }
 
     pub(crate) fn definition(&self) -> &Arc<Table> {
@@ -76,19 +88,19 @@ impl SliceTable {
     fn segments_by_lane(&self) -> Vec<Vec<Vec<SegmentRef>>> {
         let layout = &self.query.layout;
         let mut tasks = vec![vec![Vec::new(); layout.lanes]; layout.tasks()];
-        for segment in self.segments.values() {
+        for (number, segment) in self.segments.values().enumerate() {
             if segment.slice == SliceId::ALL {
                 for (task, lanes) in tasks.iter_mut().enumerate() {
-                    lanes[0].push(self.segment_ref(segment, layout.nodes[task]));
+                    lanes[0].push(self.segment_ref(segment, number, layout.nodes[task]));
                 }
             } else if let Some((task, lane)) = layout.slots.get(segment.slice.0 as usize) {
-                tasks[*task][*lane].push(self.segment_ref(segment, layout.nodes[*task]));
+                tasks[*task][*lane].push(self.segment_ref(segment, number, layout.nodes[*task]));
             }
         }
         tasks
     }
 
-    fn segment_ref(&self, segment: &Segment, node: NodeId) -> SegmentRef {
+    fn segment_ref(&self, segment: &Segment, number: usize, node: NodeId) -> SegmentRef {
         let others = segment.nodes.iter().filter(|other| **other != node);
         SegmentRef {
             id: segment.id,
@@ -97,6 +109,8 @@ impl SliceTable {
             bytes: segment.bytes,
             checksum: segment.checksum,
             other_copies: others.filter_map(|other| self.cluster.addresses.get(other).cloned()).collect(),
+            delete_vector: segment.delete_vector.clone(),
+            number: number as u32,
         }
     }
 
@@ -181,14 +195,16 @@ impl TableProvider for SliceTable {
     }
 }
 
-/// Statistics of a table from those of its segments: exact while segments are never changed.
+/// Statistics of a table from those of its segments: bounds are exact while no row is deleted.
 pub fn table_statistics<'a>(table: &Table, segments: impl Iterator<Item = &'a Segment>) -> slipher_common::Result<Statistics> {
     let mut rows = 0usize;
     let mut bytes = 0usize;
+    let mut any_deleted = false;
     let mut columns: Vec<ColumnTotal> = table.columns.iter().map(|_| ColumnTotal::default()).collect();
     for segment in segments {
-        rows += segment.rows as usize;
+        rows += segment.live_rows() as usize;
         bytes += segment.bytes as usize;
+        any_deleted |= segment.delete_vector.is_some();
         for (column, total) in table.columns.iter().zip(&mut columns) {
             match segment.columns.iter().find(|known| known.column == column.id) {
                 Some(known) => total.add(known, segment.rows, column.sql_type)?,
@@ -196,10 +212,13 @@ pub fn table_statistics<'a>(table: &Table, segments: impl Iterator<Item = &'a Se
             }
         }
     }
+    let columns = columns.into_iter().map(|total| total.finish(rows));
+    // A deleted row may have been the one with the bound.
+    let columns = columns.map(|column| if any_deleted { column.to_inexact() } else { column });
     Ok(Statistics {
         num_rows: Precision::Exact(rows),
         total_byte_size: Precision::Inexact(bytes),
-        column_statistics: columns.into_iter().map(|total| total.finish(rows)).collect(),
+        column_statistics: columns.collect(),
     })
 }
 

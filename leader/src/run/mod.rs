@@ -13,6 +13,7 @@ use crate::plan::context::QueryContext;
 use crate::plan::planner::{local_state, query_state};
 use crate::plan::scalar_subquery::check_scalar_subqueries;
 use crate::plan::semantics::check_unions;
+use crate::transaction::{Reading, Scope};
 use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList};
 use datafusion::common::ParamValues;
 use datafusion::execution::SessionState;
@@ -63,25 +64,23 @@ pub(crate) struct Attempt {
     pub(crate) snapshot: Arc<Snapshot>,
     /// The engine's session.
     pub(crate) session: SessionState,
+    _reading: Reading,
 }
 
 impl Runner {
-    /// Pins a version and a layout. `collect_metrics` for EXPLAIN ANALYZE.
-    pub(crate) fn attempt(
-        &self,
-        search_path: &Arc<Vec<String>>,
-        transaction_id: TransactionId,
-        collect_metrics: bool,
-    ) -> Result<Attempt> {
-        let state = self.cluster.meta().state();
+    /// Pins what `scope` reads, and a layout. `collect_metrics` for EXPLAIN ANALYZE.
+    pub(crate) fn attempt(&self, scope: &Scope, transaction_id: TransactionId, collect_metrics: bool) -> Result<Attempt> {
+        let reading = scope.read();
+        let state = Arc::clone(&reading.state);
         let cluster = self.cluster.view(&state);
         let query_id = Uuid::now_v7().to_string();
         // Work outside a statement has nobody to tell.
         let _ = STATEMENT_QUERY.try_with(|query| *query.lock() = Some(query_id.clone()));
         let query = self.layout(&state, &query_id);
-        let snapshot = Arc::new(Snapshot { state, search_path: Arc::clone(search_path), query, cluster, transaction_id });
+        let search_path = Arc::clone(&scope.search_path);
+        let snapshot = Arc::new(Snapshot { state, search_path, query, cluster, transaction_id });
         let session = self.session(&snapshot, collect_metrics)?;
-        Ok(Attempt { query_id, snapshot, session })
+        Ok(Attempt { query_id, snapshot, session, _reading: reading })
     }
 
     fn layout(&self, state: &State, query_id: &str) -> Result<Arc<QueryContext>> {

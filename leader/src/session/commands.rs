@@ -1,6 +1,7 @@
 //! One function per kind of statement.
 
 use super::Outcome;
+use super::alter_table;
 use super::leader_session::{Block, LeaderSession};
 use crate::load;
 use crate::plan::explain;
@@ -16,7 +17,7 @@ use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use datafusion::sql::sqlparser::ast;
 use futures::StreamExt;
 use slipher_common::catalog::ADMIN_USER;
-use slipher_common::ids::TransactionId;
+use slipher_common::ids::{TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result, SqlType};
 use slipher_proto::meta::{self as proto, operation::Kind};
 use std::sync::Arc;
@@ -43,37 +44,45 @@ pub(super) async fn run(
         Parsed::Query(query) => select(session, query, parameters, token).await,
         Parsed::Explain { analyze, verbose, inner } => explain_statement(session, *analyze, *verbose, inner, parameters).await,
         Parsed::Insert(spec) => {
-            let rows = load::insert(&session.shared, &session.search_path(), spec, parameters).await?;
-            Ok(Outcome::Done { tag: format!("INSERT 0 {rows}"), rows: Some(rows), notices: session.note_write() })
+            let rows = load::insert(&session.scope(), spec, parameters).await?;
+            Ok(Outcome::Done { tag: format!("INSERT 0 {rows}"), rows: Some(rows), notices: Vec::new() })
+        }
+        Parsed::Change(spec) => {
+            let only_one_source = session.settings.lock().is_on("error_on_nondeterministic_update");
+            let rows = load::change(&session.scope(), spec, parameters, only_one_source).await?;
+            Ok(Outcome::Done { tag: format!("{} {rows}", spec.verb()), rows: Some(rows), notices: Vec::new() })
+        }
+        Parsed::Merge(spec) => {
+            let rows = load::merge(&session.scope(), spec, parameters).await?;
+            Ok(Outcome::Done { tag: format!("MERGE {rows}"), rows: Some(rows), notices: Vec::new() })
         }
         Parsed::Copy(spec) => {
-            let rows = load::copy(&session.shared, &session.search_path(), spec).await?;
+            let rows = load::copy(&session.scope(), spec).await?;
             let mut notices = spec.notices.clone();
             notices.push(format!("Load into table '{}' completed, {rows} record(s) loaded successfully.", spec.table.name));
-            notices.extend(session.note_write());
             Ok(Outcome::Done { tag: format!("COPY {rows}"), rows: Some(rows), notices })
         }
         Parsed::CreateTableAs { spec, query } => {
-            let (rows, mut notices) =
-                load::create_table_as(&session.shared, &session.search_path(), &session.user, spec, query, parameters).await?;
-            notices.extend(session.note_write());
+            let (rows, notices) = load::create_table_as(&session.scope(), spec, query, parameters).await?;
             Ok(Outcome::Done { tag: format!("SELECT {rows}"), rows: Some(rows), notices })
         }
         Parsed::CreateSchema { .. }
         | Parsed::DropSchema { .. }
         | Parsed::CreateTable(_)
         | Parsed::DropTable { .. }
+        | Parsed::AlterTable { .. }
         | Parsed::CreateUser(_)
         | Parsed::AlterUser(_)
         | Parsed::DropUser { .. }
         | Parsed::Truncate { .. } => define(session, parsed).await,
+        Parsed::Commit => commit(session).await,
         _ => control(session, parsed),
     }
 }
 
 /// One version, layout and engine session for a statement that loads nothing.
 pub(super) fn attempt(session: &LeaderSession, collect_metrics: bool) -> Result<Attempt> {
-    session.shared.runner.attempt(&session.search_path(), TransactionId(Uuid::nil()), collect_metrics)
+    session.shared.runner.attempt(&session.scope(), TransactionId(Uuid::nil()), collect_metrics)
 }
 
 async fn select(
@@ -198,7 +207,13 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
     let (tag, kinds): (&str, Vec<Kind>) = match parsed {
         Parsed::CreateSchema { name, if_not_exists, owner } => {
             let owner = owner.as_ref().map_or_else(|| session.user.clone(), |owner| owner.value.clone());
-            let schema = proto::CreateSchema { schema_id: 0, name: name.value.clone(), owner, if_not_exists: *if_not_exists };
+            let schema = proto::CreateSchema {
+                schema_id: session.shared.allocate_object_id(),
+                name: name.value.clone(),
+                owner,
+                if_not_exists: *if_not_exists,
+                allocated_id: true,
+            };
             ("CREATE SCHEMA", vec![Kind::CreateSchema(schema)])
         }
         Parsed::DropSchema { names, if_exists, cascade } => {
@@ -209,11 +224,13 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
         }
         Parsed::CreateTable(spec) => {
             let schema = snapshot.creation_schema(spec.name.schema.as_ref().map(|schema| schema.value.as_str()))?;
-            let table = spec.to_table(&schema, &session.user, |like| {
+            let mut table = spec.to_table(&schema, &session.user, |like| {
                 let found = snapshot.resolve(like.schema.as_ref().map(|schema| schema.value.as_str()), &like.name.value)?;
                 Ok(found.table.as_ref().clone())
             })?;
-            let create = proto::CreateTable { table: Some(table.to_proto()), if_not_exists: spec.if_not_exists };
+            table.id = TableId(session.shared.allocate_object_id());
+            let create =
+                proto::CreateTable { table: Some(table.to_proto()), if_not_exists: spec.if_not_exists, allocated_id: true };
             ("CREATE TABLE", vec![Kind::CreateTable(create)])
         }
         Parsed::DropTable { tables, if_exists } => {
@@ -239,6 +256,13 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
             let replace = proto::ReplaceSegments { table_id: found.table.id.0, add: Vec::new(), remove };
             ("TRUNCATE TABLE", vec![Kind::ReplaceSegments(replace)])
         }
+        Parsed::AlterTable { table, change } => {
+            let (changes, notices) = alter_table::operations(&attempt, table, change)?;
+            if changes.is_empty() {
+                return Ok(done("ALTER TABLE", notices));
+            }
+            ("ALTER TABLE", changes)
+        }
         Parsed::CreateUser(spec) => ("CREATE USER", vec![put_user(session, spec, true)?]),
         Parsed::AlterUser(spec) => {
             let drop = Kind::DropUser(proto::DropUser { name: spec.name.value.clone() });
@@ -259,14 +283,12 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
             format!("user \"{ADMIN_USER}\" cannot be dropped: the cluster needs it"),
         ));
     }
-    let applied = session.shared.cluster.meta().propose(crate::cluster::record(kinds, state)).await?;
-    let mut notices = applied.notices;
-    notices.extend(session.note_write());
+    let notices = session.scope().change(kinds, state, None).await?;
     Ok(done(tag, notices))
 }
 
 fn require_superuser(session: &LeaderSession, what: &str) -> Result<()> {
-    let state = session.shared.cluster.meta().state();
+    let state = session.scope().state();
     if state.users().get(&session.user).is_some_and(|user| user.superuser) {
         return Ok(());
     }
@@ -278,7 +300,7 @@ fn put_user(session: &LeaderSession, spec: &UserSpec, create: bool) -> Result<Ki
     if !own_password {
         require_superuser(session, if create { "create users" } else { "alter users" })?;
     }
-    let state = session.shared.cluster.meta().state();
+    let state = session.scope().state();
     let name = &spec.name.value;
     let known = state.users().get(name);
     match (known, create) {
@@ -315,7 +337,7 @@ fn check_table(session: &LeaderSession, table: Option<&QualifiedName>) -> Result
 
 /// SET LOCAL: until the transaction ends.
 fn set_local(session: &LeaderSession, name: &str, value: &str) -> Result<Outcome> {
-    if *session.block.lock() == Block::None {
+    if matches!(*session.block.lock(), Block::None) {
         return Ok(done("SET", vec!["SET LOCAL can only be used in transaction blocks".to_owned()]));
     }
     let mut settings = session.settings.lock();
@@ -345,20 +367,11 @@ fn control(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
         Parsed::Show { name } => show(session, name),
         Parsed::Begin { read_only } => {
             let mut block = session.block.lock();
-            if *block == Block::None {
-                *block = Block::Open { wrote: false, read_only: *read_only };
+            if matches!(*block, Block::None) {
+                *block = Block::Open { transaction: None, read_only: *read_only };
                 return Ok(done("BEGIN", Vec::new()));
             }
             Ok(done("BEGIN", vec!["there is already a transaction in progress".to_owned()]))
-        }
-        Parsed::Commit => {
-            session.end_local_settings();
-            let ended = std::mem::replace(&mut *session.block.lock(), Block::None);
-            Ok(match ended {
-                Block::None => done("COMMIT", vec!["there is no transaction in progress".to_owned()]),
-                Block::Open { .. } => done("COMMIT", Vec::new()),
-                Block::Failed { .. } => done("ROLLBACK", Vec::new()),
-            })
         }
         Parsed::Rollback => roll_back(session),
         Parsed::Analyze { table } => {
@@ -379,17 +392,28 @@ fn control(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
     }
 }
 
-fn roll_back(session: &LeaderSession) -> Result<Outcome> {
+/// COMMIT: what the block did is there for all, or an error says why it is gone.
+async fn commit(session: &LeaderSession) -> Result<Outcome> {
     session.end_local_settings();
     let ended = std::mem::replace(&mut *session.block.lock(), Block::None);
     match ended {
-        Block::None => Ok(done("ROLLBACK", vec!["there is no transaction in progress".to_owned()])),
-        Block::Open { wrote: false, .. } | Block::Failed { wrote: false } => Ok(done("ROLLBACK", Vec::new())),
-        Block::Open { wrote: true, .. } | Block::Failed { wrote: true } => Err(Error::not_supported(
-            "rolling back changes",
-            "each statement was committed when it ran: undo it with another statement",
-        )),
+        Block::None => Ok(done("COMMIT", vec!["there is no transaction in progress".to_owned()])),
+        Block::Failed => Ok(done("ROLLBACK", Vec::new())),
+        Block::Open { transaction: None, .. } => Ok(done("COMMIT", Vec::new())),
+        Block::Open { transaction: Some(transaction), .. } => {
+            transaction.commit(&session.shared.cluster).await?;
+            Ok(done("COMMIT", Vec::new()))
+        }
     }
+}
+
+fn roll_back(session: &LeaderSession) -> Result<Outcome> {
+    session.end_local_settings();
+    let ended = std::mem::replace(&mut *session.block.lock(), Block::None);
+    Ok(match ended {
+        Block::None => done("ROLLBACK", vec!["there is no transaction in progress".to_owned()]),
+        Block::Open { .. } | Block::Failed => done("ROLLBACK", Vec::new()),
+    })
 }
 
 fn show(session: &LeaderSession, name: &str) -> Result<Outcome> {

@@ -28,6 +28,14 @@ impl LeaderSession {
                 Description { parameters, rows: Some(schema) }
             }
             Parsed::Insert(spec) => Description { parameters: self.insert_parameters(spec, declared).await?, rows: None },
+            Parsed::Change(spec) => {
+                let attempt = attempt(self, false)?;
+                let schema = spec.table.schema.as_ref().map(|schema| schema.value.as_str());
+                let found = attempt.snapshot.resolve(schema, &spec.table.name.value);
+                let id = found.map_err(|error| error.at(spec.table.name.position))?.table.id;
+                let plan = attempt.plan_query(&spec.query(id), None).await?;
+                Description { parameters: parameter_types(&plan, declared)?, rows: None }
+            }
             Parsed::CreateTableAs { query, .. } => {
                 let plan = attempt(self, false)?.plan_query(query, None).await?;
                 Description { parameters: parameter_types(&plan, declared)?, rows: None }

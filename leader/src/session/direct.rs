@@ -10,6 +10,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::UInt64Type;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, SendableRecordBatchStream};
 use futures::StreamExt;
 use slipher_common::flight::DirectTicket;
@@ -48,7 +49,7 @@ pub(super) async fn start(
         let rows = session.shared.runner.start(&attempt, physical)?;
         let mut progress = guarded(rows, Arc::clone(&session.shared.cluster), attempt.query_id.clone(), token.clone());
         match ready(&mut progress, parts.len()).await {
-            Ok(()) => return Ok(Some(DirectRun { parts, progress })),
+            Ok(()) => return Ok(Some(DirectRun { parts, progress: keeping(progress, attempt) })),
             Err(error) => {
                 let error = session.shared.runner.explain_failure(&attempt, error).await;
                 if error.kind != ErrorKind::NodeUnavailable || attempts >= READ_ATTEMPTS_MAX {
@@ -58,6 +59,15 @@ pub(super) async fn start(
             }
         }
     }
+}
+
+/// `progress`, with what `attempt` reads kept as long as it runs.
+fn keeping(progress: SendableRecordBatchStream, attempt: Attempt) -> SendableRecordBatchStream {
+    let schema = progress.schema();
+    let progress = progress.inspect(move |_| {
+        let _ = &attempt;
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, progress))
 }
 
 /// Whether the top of the plan says so already: what is sorted, limited or one row is put together in one place.

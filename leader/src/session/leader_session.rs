@@ -8,6 +8,7 @@ use crate::load;
 use crate::run::{CurrentQuery, canceled};
 use crate::sql::{self, Parsed};
 use crate::telemetry::OpenSession;
+use crate::transaction::{Scope, Transaction};
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use datafusion::physical_plan::SendableRecordBatchStream;
@@ -23,14 +24,14 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Where a session is with respect to BEGIN and COMMIT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum Block {
     /// Each statement for itself.
     None,
-    /// After BEGIN. `wrote`: a statement in it changed something, which is committed already.
-    Open { wrote: bool, read_only: bool },
-    /// After an error in a block.
-    Failed { wrote: bool },
+    /// After BEGIN; the transaction begins with its first statement.
+    Open { transaction: Option<Arc<Transaction>>, read_only: bool },
+    /// After an error in a block: what it did is gone.
+    Failed,
 }
 
 /// The statement that runs, or ran last.
@@ -80,11 +81,6 @@ impl LeaderSession {
         }
     }
 
-    /// The schemas of unqualified names.
-    pub(super) fn search_path(&self) -> Arc<Vec<String>> {
-        Arc::new(self.settings.lock().search_path(&self.user))
-    }
-
     fn start_statement(&self) -> (CancellationToken, CurrentQuery) {
         let (token, query) = (CancellationToken::new(), CurrentQuery::default());
         self.timed_out.store(false, Ordering::SeqCst);
@@ -107,11 +103,11 @@ impl LeaderSession {
     /// Errors of a failed block, before anything runs in it.
     fn check_block(&self, parsed: &Parsed) -> Result<()> {
         let ends = matches!(parsed, Parsed::Commit | Parsed::Rollback);
-        if matches!(*self.block.lock(), Block::Failed { .. }) && !ends {
+        if matches!(*self.block.lock(), Block::Failed) && !ends {
             let message = "current transaction is aborted, commands ignored until end of transaction block";
             return Err(Error::new(ErrorKind::FailedTransaction, message));
         }
-        if let (Block::Open { read_only: true, .. }, Some(command)) = (*self.block.lock(), parsed.change()) {
+        if let (Block::Open { read_only: true, .. }, Some(command)) = (&*self.block.lock(), parsed.change()) {
             let message = format!("cannot execute {command} in a read-only transaction");
             return Err(Error::new(ErrorKind::ReadOnlyTransaction, message));
         }
@@ -120,9 +116,22 @@ impl LeaderSession {
 
     fn fail_block(&self) {
         let mut block = self.block.lock();
-        if let Block::Open { wrote, .. } = *block {
-            *block = Block::Failed { wrote };
+        if matches!(*block, Block::Open { .. }) {
+            *block = Block::Failed;
         }
+    }
+
+    /// What a statement works with: in a block, with what the block saw and did.
+    pub(super) fn scope(&self) -> Scope {
+        let transaction = match &mut *self.block.lock() {
+            Block::Open { transaction, .. } => {
+                let begun = transaction.get_or_insert_with(|| Arc::new(Transaction::begin(&self.shared.cluster)));
+                Some(Arc::clone(begun))
+            }
+            Block::None | Block::Failed => None,
+        };
+        let search_path = Arc::new(self.settings.lock().search_path(&self.user));
+        Scope { shared: Arc::clone(&self.shared), search_path, user: self.user.clone(), transaction }
     }
 
     /// Undoes SET LOCAL.
@@ -135,18 +144,6 @@ impl LeaderSession {
             };
             if let Err(error) = undone {
                 tracing::warn!(%error, setting = name, "a setting of before the transaction does not come back");
-            }
-        }
-    }
-
-    /// Notes a change inside a block; answers a notice for the client.
-    pub(super) fn note_write(&self) -> Vec<String> {
-        let mut block = self.block.lock();
-        match *block {
-            Block::None => Vec::new(),
-            _ => {
-                *block = Block::Open { wrote: true, read_only: false };
-                vec!["this statement is committed: transaction blocks do not hold changes back yet".to_owned()]
             }
         }
     }
@@ -164,7 +161,7 @@ fn why(error: Error, timed_out: &AtomicBool) -> Error {
 fn kind(parsed: &Parsed) -> &'static str {
     match parsed {
         Parsed::Query(_) | Parsed::Explain { .. } => "query",
-        Parsed::Insert(_) | Parsed::Copy(_) | Parsed::CreateTableAs { .. } => "load",
+        Parsed::Insert(_) | Parsed::Change(_) | Parsed::Merge(_) | Parsed::Copy(_) | Parsed::CreateTableAs { .. } => "load",
         other if other.change().is_some() => "definition",
         _ => "session",
     }
@@ -249,19 +246,21 @@ impl Session for LeaderSession {
         let _turn = self.one_at_a_time.lock().await;
         let counted = self.shared.telemetry.statement("load");
         let (token, query) = self.start_statement();
-        let search_path = self.search_path();
+        let scope = self.scope();
         let result = tokio::select! {
             biased;
             () = token.cancelled() => Err(canceled()),
-            result = counted.around(query, load::ingest(&self.shared, &search_path, schema, table, rows)) => result,
+            result = counted.around(query, load::ingest(&scope, schema, table, rows)) => result,
         };
-        self.note_write();
+        if result.is_err() {
+            self.fail_block();
+        }
         counted.end(result.as_ref().err());
         result
     }
 
     async fn catalog(&self) -> Result<CatalogListing> {
-        let state = self.shared.cluster.meta().state();
+        let state = self.scope().state();
         let tables = state.tables().values().map(|known| TableListing {
             schema: known.table.schema.clone(),
             name: known.table.name.clone(),
@@ -329,7 +328,7 @@ impl Session for LeaderSession {
         match *self.block.lock() {
             Block::None => b'I',
             Block::Open { .. } => b'T',
-            Block::Failed { .. } => b'E',
+            Block::Failed => b'E',
         }
     }
 }

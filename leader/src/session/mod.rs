@@ -2,6 +2,7 @@
 //!
 //! The wire endpoints (`wire`) know nothing of planning; they see [`Engine`], [`Session`], [`Statement`] and [`Outcome`].
 
+mod alter_table;
 mod commands;
 mod describe;
 mod direct;

@@ -11,6 +11,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("client_min_messages", "notice"),
     ("datestyle", "ISO, MDY"),
     ("enable_result_cache_for_session", "on"),
+    ("error_on_nondeterministic_update", "off"),
     ("extra_float_digits", "0"),
     ("idle_in_transaction_session_timeout", "0"),
     ("idle_session_timeout", "0"),
@@ -73,6 +74,11 @@ impl Settings {
             .filter(|part| !part.is_empty())
             .map(|part| if part == "$user" { user.to_owned() } else { part.to_owned() })
             .collect()
+    }
+
+    /// Whether a setting of on and off is on.
+    pub(super) fn is_on(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|value| matches!(value.to_lowercase().as_str(), "on" | "true" | "1" | "yes"))
     }
 
     /// How long a statement may run, in milliseconds; `None`: for ever.

@@ -196,6 +196,26 @@ fn parse_with_columns(cursor: &mut Cursor<'_>, name: QualifiedName, if_not_exist
     Ok(Parsed::CreateTable(Box::new(spec)))
 }
 
+/// One column of ALTER TABLE ... ADD, its id still 0.
+pub(super) fn parse_added_column(cursor: &mut Cursor<'_>, table: &QualifiedName) -> Result<Column> {
+    let position = cursor.position();
+    let mut spec = CreateTableSpec {
+        name: table.clone(),
+        if_not_exists: false,
+        elements: Vec::new(),
+        constraints: Vec::new(),
+        attributes: TableAttributes::default(),
+    };
+    spec.parse_column(cursor)?;
+    let made = spec.to_table("public", "", |_| Err(Error::internal("a column asked for another table")))?;
+    let keys = made.dist_key_index().is_some() || !made.sort_key.is_empty() || !made.constraints.is_empty();
+    let column = made.columns.into_iter().next().filter(|column| column.identity.is_none() && !keys);
+    column.ok_or_else(|| {
+        Error::not_supported("ADD COLUMN with a key, a constraint or IDENTITY", "make the table anew with CREATE TABLE AS")
+            .at(position)
+    })
+}
+
 impl CreateTableSpec {
     fn parse_element(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
         let position = cursor.position();
@@ -342,6 +362,8 @@ fn inherit_columns(table: &mut Table, other: &Table, including_defaults: bool) {
             id: next_id(table),
             default_expression: column.default_expression.clone().filter(|_| including_defaults),
             identity: None,
+            stored_name: None,
+            missing_value: None,
             ..column.clone()
         });
     }
@@ -388,6 +410,8 @@ impl CreateTableAsSpec {
                 default_expression: None,
                 encoding: None,
                 identity: None,
+                stored_name: None,
+                missing_value: None,
             });
         }
         check_columns(&table.columns, &positions, self.name.position())
@@ -412,6 +436,7 @@ fn empty_table(schema: &str, name: &QualifiedName, owner: &str) -> Table {
         encode_auto: false,
         backup: true,
         constraints: Vec::new(),
+        next_column_id: 0,
     }
 }
 

@@ -4,12 +4,15 @@
 //! [`position`] points errors of the engine back into the text. Positions count characters from 1 within the
 //! statement's own text; whoever answers a client adds the statement's offset.
 
+pub(crate) mod alter_table;
+mod change_rows;
 pub(crate) mod copy;
 mod copy_options;
 pub(crate) mod create_table;
 mod dialect;
 mod insert;
 pub(crate) mod lex;
+mod merge;
 pub(crate) mod names;
 pub(crate) mod output;
 pub(crate) mod parse;
@@ -19,9 +22,12 @@ mod statements;
 mod table_attributes;
 mod types;
 
+pub(crate) use alter_table::TableChange;
+pub(crate) use change_rows::{Change, ChangeSpec, ROW_ID_SCHEMA};
 pub(crate) use copy::CopySpec;
 pub(crate) use create_table::{CreateTableAsSpec, CreateTableSpec};
 pub(crate) use insert::{InsertSource, InsertSpec};
+pub(crate) use merge::{MergeInsert, MergeSpec};
 pub(crate) use names::{Name, QualifiedName};
 
 use datafusion::sql::sqlparser::ast;
@@ -80,8 +86,19 @@ pub(crate) enum Parsed {
         /// No error when one is missing.
         if_exists: bool,
     },
+    /// ALTER TABLE.
+    AlterTable {
+        /// The table.
+        table: QualifiedName,
+        /// What becomes of it.
+        change: TableChange,
+    },
     /// INSERT.
     Insert(Box<InsertSpec>),
+    /// UPDATE, DELETE.
+    Change(Box<ChangeSpec>),
+    /// MERGE.
+    Merge(Box<MergeSpec>),
     /// COPY.
     Copy(Box<CopySpec>),
     /// TRUNCATE.
@@ -186,11 +203,14 @@ impl Parsed {
     pub(crate) fn change(&self) -> Option<&'static str> {
         Some(match self {
             Self::Insert(_) => "INSERT",
+            Self::Change(spec) => spec.verb(),
+            Self::Merge(_) => "MERGE",
             Self::Copy(_) => "COPY",
             Self::Truncate { .. } => "TRUNCATE TABLE",
             Self::CreateTable(_) => "CREATE TABLE",
             Self::CreateTableAs { .. } => "CREATE TABLE AS",
             Self::DropTable { .. } => "DROP TABLE",
+            Self::AlterTable { .. } => "ALTER TABLE",
             Self::CreateSchema { .. } => "CREATE SCHEMA",
             Self::DropSchema { .. } => "DROP SCHEMA",
             Self::CreateUser(_) => "CREATE USER",

@@ -1,7 +1,7 @@
 //! From the text a client sent to its statements.
 
 use super::lex::{Cursor, DIALECT, Lexed, offset_of, syntax_error};
-use super::{Parsed, copy, create_table, insert, rewrite, statements};
+use super::{Parsed, change_rows, copy, create_table, insert, merge, rewrite, statements};
 use crate::session::Statement;
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -100,7 +100,9 @@ pub(super) fn parse_cursor(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         "INSERT" => Ok(Parsed::Insert(Box::new(insert::parse(cursor)?))),
         "COPY" => copy::parse(cursor),
         "CREATE" if create_table::starts_here(cursor) => create_table::parse(cursor),
-        "DELETE" | "UPDATE" | "MERGE" => parse_unsupported_dml(cursor, &first),
+        "DELETE" => change_rows::parse_delete(cursor),
+        "UPDATE" => change_rows::parse_update(cursor),
+        "MERGE" => merge::parse(cursor),
         _ if cursor.looking_at_token(&Token::LParen) => parse_query_statement(cursor),
         _ => statements::parse(cursor),
     }
@@ -193,25 +195,6 @@ fn parse_explain(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         _ => Err(Error::not_supported("EXPLAIN of this kind of statement", "explain a query, INSERT, CREATE TABLE AS or COPY")
             .at(position)),
     }
-}
-
-/// Checks the syntax, then refuses.
-fn parse_unsupported_dml(cursor: &mut Cursor<'_>, verb: &str) -> Result<Parsed> {
-    let position = cursor.position();
-    let checked = with_sqlparser(cursor, |parser| parser.parse_statement());
-    match checked {
-        // MERGE and DELETE ... USING have forms that sqlparser does not know.
-        Err(error) if verb == "UPDATE" => return Err(error),
-        Ok(_) if !cursor.at_end() && verb != "MERGE" => return Err(explain_syntax(cursor.lexed, cursor.next)),
-        _ => {}
-    }
-    let hint = match verb {
-        "DELETE" => {
-            "TRUNCATE the table, or create a new one from the rows to keep: CREATE TABLE ... AS SELECT ... WHERE NOT (...)"
-        }
-        _ => "create a new table from the changed rows: CREATE TABLE ... AS SELECT ...",
-    };
-    Err(Error::not_supported(verb, hint).at(position))
 }
 
 /// Runs sqlparser from the cursor on, and moves the cursor behind what it read.

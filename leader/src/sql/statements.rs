@@ -73,8 +73,7 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["CREATE", "ROLE"], "create users with CREATE USER"),
     (&["CREATE"], "CREATE SCHEMA, CREATE TABLE, CREATE TABLE ... AS and CREATE USER are there"),
     (&["DROP"], "DROP SCHEMA, DROP TABLE and DROP USER are there"),
-    (&["ALTER", "TABLE"], "create the table anew: CREATE TABLE new AS SELECT ... FROM old"),
-    (&["ALTER"], "ALTER USER is there"),
+    (&["ALTER"], "ALTER TABLE and ALTER USER are there"),
     (&["GRANT"], "users see every schema; make separate users with CREATE USER"),
     (&["REVOKE"], "users see every schema; make separate users with CREATE USER"),
     (&["UNLOAD"], "read the rows with a query, over PostgreSQL or Flight SQL"),
@@ -86,8 +85,8 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["FETCH"], "fetch the rows of the query itself; they stream"),
     (&["CLOSE"], "fetch the rows of the query itself; they stream"),
     (&["COMMENT"], "keep descriptions outside the database"),
-    (&["SAVEPOINT"], "each statement is committed by itself; undo it with another statement"),
-    (&["RELEASE"], "each statement is committed by itself; undo it with another statement"),
+    (&["SAVEPOINT"], "end the transaction with ROLLBACK, and begin another one"),
+    (&["RELEASE"], "end the transaction with COMMIT or ROLLBACK"),
     (&["LOCK"], "statements see one version of all tables without locks"),
     (&["REFRESH"], "create the table anew with CREATE TABLE ... AS"),
     (&["ATTACH"], "make separate tables for what not everybody may see"),
@@ -106,6 +105,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         "DROP" if cursor.eat(&["DROP", "TABLE"]) => drop_table(cursor)?,
         "CREATE" if cursor.eat(&["CREATE", "USER"]) => Parsed::CreateUser(user(cursor, true)?),
         "ALTER" if cursor.eat(&["ALTER", "USER"]) => Parsed::AlterUser(user(cursor, false)?),
+        "ALTER" if cursor.eat(&["ALTER", "TABLE"]) => super::alter_table::parse(cursor)?,
         "DROP" if cursor.eat(&["DROP", "USER"]) => {
             let if_exists = cursor.eat(&["IF", "EXISTS"]);
             Parsed::DropUser { names: names(cursor, "a user's name")?, if_exists }

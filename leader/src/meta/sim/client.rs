@@ -67,7 +67,8 @@ impl Client {
         if tables.len() < 3 || random.random_bool(0.1) {
             let name = format!("t{}", random.random_range(0..6));
             let if_not_exists = random.random_bool(0.5);
-            let create = Kind::CreateTable(proto::CreateTable { table: Some(definition(name)), if_not_exists });
+            let create =
+                Kind::CreateTable(proto::CreateTable { table: Some(definition(name)), if_not_exists, ..Default::default() });
             let add = vec![self.segment(0, slice, state)];
             return vec![create, Kind::ReplaceSegments(proto::ReplaceSegments { table_id: 0, add, remove: Vec::new() })];
         }

@@ -96,6 +96,8 @@ impl Draft {
             Kind::DropUser(operation) => self.drop_user(operation),
             Kind::AdvanceIdentity(operation) => self.advance_identity(operation),
             Kind::MoveSlice(operation) => self.move_slice(operation),
+            Kind::ChangeTable(operation) => self.change_table(operation),
+            Kind::DeleteRows(operation) => self.delete_rows(operation),
         }
     }
 
@@ -231,9 +233,13 @@ impl Draft {
         Ok(())
     }
 
-    /// The id of a new object: `wanted`, or the next one when that is 0.
-    pub(super) fn take_object_id(&mut self, wanted: u64) -> Result<u64> {
+    /// The id of a new object: `wanted`, or the next one when that is 0. One that its proposer allocated may be lower than others that
+    /// were committed before it.
+    pub(super) fn take_object_id(&mut self, wanted: u64, allocated: bool) -> Result<u64> {
         let id = if wanted == 0 { self.state.next_object_id } else { wanted };
+        if allocated && (FIRST_OBJECT_ID..self.state.next_object_id).contains(&id) && !self.state.has_object(id) {
+            return Ok(id);
+        }
         if id < self.state.next_object_id {
             return Err(Error::internal(format!(
                 "creating an object with id {id}: ids below {} are used",

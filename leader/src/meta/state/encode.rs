@@ -41,6 +41,7 @@ impl State {
                     name: schema.name.clone(),
                     owner: schema.owner.clone(),
                     if_not_exists: false,
+                    allocated_id: false,
                 })
                 .collect(),
             tables: self.tables.values().map(|table| table_to_proto(table)).collect(),
@@ -121,6 +122,7 @@ impl State {
             table: Arc::new(Table::from_proto(definition)?),
             created_version: Version(stored.created_version),
             changed_version: Version(stored.changed_version),
+            defined_version: Version(stored.defined_version.max(stored.created_version)),
             segments: Arc::new(segments),
         })
     }
@@ -131,6 +133,7 @@ fn table_to_proto(table: &TableState) -> proto::TableState {
         table: Some(table.table.to_proto()),
         created_version: table.created_version.0,
         changed_version: table.changed_version.0,
+        defined_version: if table.defined_version > table.created_version { table.defined_version.0 } else { 0 },
         segments: table.segments.values().map(|segment| segment.to_proto()).collect(),
     }
 }

@@ -18,6 +18,7 @@ use slipher_common::ids::{ClusterId, NodeId, SegmentId, TableId, Version};
 use slipher_common::manifest::Segment;
 use slipher_common::placement::Placement;
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_proto::meta as proto;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -75,6 +76,8 @@ pub struct TableState {
     pub created_version: Version,
     /// The last version that changed its definition or its segments (handing out identity values is not a change).
     pub changed_version: Version,
+    /// The last version that changed its definition.
+    pub defined_version: Version,
     /// The live segments.
     pub segments: Arc<BTreeMap<SegmentId, Arc<Segment>>>,
 }
@@ -122,6 +125,8 @@ pub struct State {
     live_segments: SegmentIndex,
     next_object_id: u64,
     recent: RecentTransactions,
+    /// Where a block of changes that is not committed began; None for a state that is.
+    speculated_from: Option<Version>,
 }
 
 impl Default for State {
@@ -137,6 +142,7 @@ impl Default for State {
             live_segments: SegmentIndex::default(),
             next_object_id: FIRST_OBJECT_ID,
             recent: RecentTransactions::default(),
+            speculated_from: None,
         }
     }
 }
@@ -180,6 +186,31 @@ impl State {
     /// All users by name.
     pub fn users(&self) -> &BTreeMap<String, User> {
         &self.users
+    }
+
+    /// Whether a version in this state is of a record that was committed.
+    pub fn is_committed(&self, version: Version) -> bool {
+        self.speculated_from.is_none_or(|base| version <= base)
+    }
+
+    /// The state that a record would make of this one, for whoever commits it later together with others. Its versions are nobody
+    /// else's.
+    pub fn speculate(&self, mut record: proto::Record) -> Result<(Self, AppliedRecord)> {
+        let mut state = self.clone();
+        record.base_version = self.version.0;
+        let applied = state.apply(self.version.0 + 1, &record)?;
+        state.speculated_from = Some(self.speculated_from.unwrap_or(self.version));
+        Ok((state, applied))
+    }
+
+    /// Whether a schema or a table has this id.
+    pub(super) fn has_object(&self, id: u64) -> bool {
+        self.tables.contains_key(&TableId(id)) || self.schemas.values().any(|schema| schema.id == id)
+    }
+
+    /// This state with the compute nodes of another one: where they listen is no matter of versions.
+    pub fn with_nodes_of(&self, other: &Self) -> Self {
+        Self { nodes: Arc::clone(&other.nodes), ..self.clone() }
     }
 
     /// The table of a name.

@@ -4,7 +4,7 @@ use super::apply::{Draft, LastCreated, check_name, conflict, list_objects};
 use super::{SchemaState, State, TableState};
 use slipher_common::catalog::{Distribution, Table};
 use slipher_common::ids::{ColumnId, SegmentId, SliceId, TableId};
-use slipher_common::manifest::Segment;
+use slipher_common::manifest::{DeleteVector, Segment, bitmap_from_bytes};
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta as proto;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +21,7 @@ impl Draft {
             }
             return Err(Error::new(ErrorKind::DuplicateSchema, format!("schema \"{name}\" already exists")));
         }
-        let id = self.take_object_id(operation.schema_id)?;
+        let id = self.take_object_id(operation.schema_id, operation.allocated_id)?;
         let schema = SchemaState { id, name: name.clone(), owner: operation.owner.clone(), tables: BTreeMap::new() };
         Arc::make_mut(&mut self.state.schemas).insert(name.clone(), Arc::new(schema));
         Ok(())
@@ -68,13 +68,14 @@ impl Draft {
             }
             return Err(Error::new(ErrorKind::DuplicateTable, format!("relation \"{}\" already exists", table.name)));
         }
-        table.id = TableId(self.take_object_id(table.id.0)?);
+        table.id = TableId(self.take_object_id(table.id.0, operation.allocated_id)?);
         self.last_created = LastCreated::Table(table.id);
         self.created_table = Some(table.id);
         let created = TableState {
             table: Arc::new(table),
             created_version: self.version,
             changed_version: self.version,
+            defined_version: self.version,
             segments: Arc::default(),
         };
         self.state.insert_table(created)
@@ -87,6 +88,61 @@ impl Draft {
                 .with_detail("a concurrent transaction may have dropped it"));
         }
         self.remove_table(id);
+        Ok(())
+    }
+
+    /// Another definition: name, schema, owner, columns.
+    pub(super) fn change_table(&mut self, operation: &proto::ChangeTable) -> Result<()> {
+        let Some(definition) = &operation.table else {
+            return Err(Error::internal("changing a table: the record holds no definition"));
+        };
+        let mut table = Table::from_proto(definition)?;
+        check_name("table", &table.name)?;
+        check_columns(&table)?;
+        let Some(current) = self.state.tables.get(&table.id).map(Arc::clone) else {
+            return Err(conflict(format_args!("table \"{table}\" was dropped")));
+        };
+        if operation.defined_version != 0 && operation.defined_version != current.defined_version.0 {
+            return Err(conflict(format_args!("the definition of table \"{}\" was changed", current.table)));
+        }
+        let before = &current.table;
+        if before.distribution != table.distribution || before.sort_key != table.sort_key {
+            return Err(Error::internal(format!("changing table \"{before}\": its segments do not fit the new definition")));
+        }
+        // Numbers are handed out by loads, which do not wait for definitions.
+        for column in &mut table.columns {
+            let counted = before.columns.iter().find(|other| other.id == column.id).and_then(|other| other.identity.as_ref());
+            if let (Some(identity), Some(counted)) = (&mut column.identity, counted) {
+                identity.next = counted.next;
+            }
+        }
+        if (&before.schema, &before.name) != (&table.schema, &table.name) {
+            self.rename_table(before, &table)?;
+        }
+        let changed = TableState {
+            table: Arc::new(table),
+            created_version: current.created_version,
+            changed_version: self.version,
+            defined_version: self.version,
+            segments: Arc::clone(&current.segments),
+        };
+        Arc::make_mut(&mut self.state.tables).insert(before.id, Arc::new(changed));
+        Ok(())
+    }
+
+    /// Moves a table's entry to its new name and schema, which must be free.
+    fn rename_table(&mut self, before: &Table, after: &Table) -> Result<()> {
+        if self.state.find_schema(&after.schema)?.tables.contains_key(&after.name) {
+            let message = format!("relation \"{}\" already exists in schema \"{}\"", after.name, after.schema);
+            return Err(Error::new(ErrorKind::DuplicateTable, message));
+        }
+        let schemas = Arc::make_mut(&mut self.state.schemas);
+        if let Some(schema) = schemas.get_mut(&before.schema) {
+            Arc::make_mut(schema).tables.remove(&before.name);
+        }
+        if let Some(schema) = schemas.get_mut(&after.schema) {
+            Arc::make_mut(schema).tables.insert(after.name.clone(), after.id);
+        }
         Ok(())
     }
 
@@ -139,6 +195,39 @@ impl Draft {
                 return Err(Error::internal(format!("adding segment {} to table \"{table}\": its id was used", segment.id)));
             }
             segments.insert(segment.id, Arc::new(segment));
+        }
+        changed.changed_version = self.version;
+        Arc::make_mut(&mut self.state.tables).insert(id, Arc::new(changed));
+        Ok(())
+    }
+
+    /// Adds rows to delete vectors. Rows that somebody else deleted in the meantime are a conflict.
+    pub(super) fn delete_rows(&mut self, operation: &proto::DeleteRows) -> Result<()> {
+        let Some(id) = self.resolve_table(operation.table_id)? else {
+            return Ok(());
+        };
+        let mut changed = match self.state.tables.get(&id) {
+            Some(current) => TableState::clone(current),
+            None => return Err(conflict(format_args!("table with id {id} was dropped"))),
+        };
+        let table = Arc::clone(&changed.table);
+        let segments = Arc::make_mut(&mut changed.segments);
+        for part in &operation.segments {
+            let segment = SegmentId::from_bytes(&part.segment_id)?;
+            let Some(current) = segments.get_mut(&segment) else {
+                return Err(conflict(format_args!("segment {segment} of table \"{table}\" was replaced")));
+            };
+            let mut rows = bitmap_from_bytes(&part.rows)?;
+            if rows.max().is_some_and(|row| u64::from(row) >= current.rows) {
+                return Err(Error::internal(format!("deleting rows of segment {segment} of table \"{table}\": it has fewer")));
+            }
+            if let Some(deleted) = &current.delete_vector {
+                if !deleted.rows().is_disjoint(&rows) {
+                    return Err(conflict(format_args!("rows of table \"{table}\" were changed")));
+                }
+                rows |= deleted.rows();
+            }
+            Arc::make_mut(current).delete_vector = DeleteVector::new(rows);
         }
         changed.changed_version = self.version;
         Arc::make_mut(&mut self.state.tables).insert(id, Arc::new(changed));

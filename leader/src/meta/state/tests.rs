@@ -40,7 +40,7 @@ fn create_table(schema: &str, name: &str, if_not_exists: bool) -> Kind {
         dist_key: Some(1),
         ..Default::default()
     };
-    Kind::CreateTable(proto::CreateTable { table: Some(table), if_not_exists })
+    Kind::CreateTable(proto::CreateTable { table: Some(table), if_not_exists, ..Default::default() })
 }
 
 fn receipt(segment: u128, table: u64, slice: u32, epoch: u64) -> proto::Segment {

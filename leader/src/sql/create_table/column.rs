@@ -63,6 +63,8 @@ impl ColumnSpec {
             default_expression: self.default_expression.clone(),
             encoding: self.encoding.clone(),
             identity: self.identity.clone(),
+            stored_name: None,
+            missing_value: None,
         }
     }
 }

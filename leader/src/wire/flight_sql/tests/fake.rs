@@ -291,6 +291,8 @@ fn with_keys() -> Vec<TableListing> {
         default_expression: None,
         encoding: None,
         identity: None,
+        stored_name: None,
+        missing_value: None,
     };
     let table = |name: &str, columns: Vec<Column>, constraints| {
         let table = Arc::new(Table {

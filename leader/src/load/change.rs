@@ -1,0 +1,256 @@
+//! UPDATE and DELETE. The rows they are about are found by a query that yields row ids; DELETE adds those to the segments' delete
+//! vectors, UPDATE also writes the rows anew. All of it is one change: others see the old rows or the new ones.
+
+use super::{LOAD_ATTEMPTS_MAX, find, identity_fills, missing_value, plan_sink, run_sink, target_columns, write_rows};
+use crate::meta::TableState;
+use crate::run::{Attempt, guarded};
+use crate::sql::{Change, ChangeSpec, MergeInsert, MergeSpec, Name};
+use crate::transaction::Scope;
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use datafusion::common::ParamValues;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use futures::StreamExt;
+use roaring::RoaringBitmap;
+use slipher_common::catalog::Table;
+use slipher_common::manifest::{Segment, bitmap_to_bytes};
+use slipher_common::plan::row_of_id;
+use slipher_common::{Error, ErrorKind, Result};
+use slipher_proto::meta::{self as proto, operation::Kind};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Rows by the number of their segment.
+struct Found {
+    rows: BTreeMap<u32, RoaringBitmap>,
+    /// One row was found more than once.
+    any_twice: bool,
+}
+
+impl Found {
+    fn count(&self) -> u64 {
+        self.rows.values().map(RoaringBitmap::len).sum()
+    }
+}
+
+/// Runs UPDATE or DELETE; answers how many rows. `only_one_source`: a row that several rows of FROM would change is an error.
+pub(crate) async fn change(
+    scope: &Scope,
+    spec: &ChangeSpec,
+    parameters: Option<ParamValues>,
+    only_one_source: bool,
+) -> Result<u64> {
+    replayed!(scope, change_once(scope, spec, parameters.clone(), only_one_source))
+}
+
+async fn change_once(scope: &Scope, spec: &ChangeSpec, parameters: Option<ParamValues>, only_one_source: bool) -> Result<u64> {
+    let load = scope.start_load();
+    let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
+    let table = find(&attempt.snapshot, &spec.table)?;
+    if matches!(spec.change, Change::Delete) && !spec.filtered {
+        return delete_all(scope, &attempt, &table).await;
+    }
+    let (kinds, count) = matched(scope, &attempt, &table, spec, parameters, only_one_source).await?;
+    if !kinds.is_empty() {
+        scope.change(kinds, &attempt.snapshot.state, Some(&load)).await?;
+    }
+    Ok(count)
+}
+
+/// MERGE; answers how many rows it changed and inserted.
+pub(crate) async fn merge(scope: &Scope, spec: &MergeSpec, parameters: Option<ParamValues>) -> Result<u64> {
+    replayed!(scope, merge_once(scope, spec, parameters.clone()))
+}
+
+async fn merge_once(scope: &Scope, spec: &MergeSpec, parameters: Option<ParamValues>) -> Result<u64> {
+    let load = scope.start_load();
+    let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
+    let table = find(&attempt.snapshot, &spec.matched.table)?;
+    let (mut kinds, changed) = matched(scope, &attempt, &table, &spec.matched, parameters.clone(), true).await?;
+    let (targets, source) = unmatched(&attempt, &table.table, &spec.insert, parameters).await?;
+    let identities = identity_fills(&table.table, &targets);
+    let (added, advances) = write_rows(scope, &attempt, &table, identities, source).await?;
+    let inserted: u64 = added.iter().map(|segment| segment.rows).sum();
+    kinds.extend(advances);
+    kinds.extend(add_segments(&table, &added));
+    if !kinds.is_empty() {
+        scope.change(kinds, &attempt.snapshot.state, Some(&load)).await?;
+    }
+    Ok(changed + inserted)
+}
+
+/// The columns that an INSERT of MERGE gives values to, and its rows with one column per column of the table.
+async fn unmatched(
+    attempt: &Attempt,
+    table: &Table,
+    insert: &MergeInsert,
+    parameters: Option<ParamValues>,
+) -> Result<(Vec<usize>, LogicalPlan)> {
+    let names: Vec<(&str, usize)> = insert.columns.iter().map(|column| (column.value.as_str(), column.position)).collect();
+    let targets = target_columns(table, &names)?;
+    if insert.given.len() > targets.len() {
+        return Err(Error::new(ErrorKind::Syntax, "INSERT of MERGE has more expressions than target columns"));
+    }
+    let given = targets.iter().zip(&insert.given).filter(|(_, is_given)| **is_given).map(|(target, _)| *target);
+    let given: Vec<usize> = given.collect();
+    let source = attempt.plan_query(&insert.query, parameters).await?;
+    let ordered = super::into_table_order(attempt, table, &given, source)?;
+    Ok((given, ordered))
+}
+
+/// What a change does to the rows that match it, and how many those are.
+async fn matched(
+    scope: &Scope,
+    attempt: &Attempt,
+    table: &TableState,
+    spec: &ChangeSpec,
+    parameters: Option<ParamValues>,
+    only_one_source: bool,
+) -> Result<(Vec<Kind>, u64)> {
+    let source = attempt.plan_query(&spec.query(table.table.id), parameters).await?;
+    let found = find_rows(scope, attempt, &source).await?;
+    if found.rows.is_empty() {
+        return Ok((Vec::new(), 0));
+    }
+    let mut kinds = vec![delete_rows(table, &found)?];
+    if let Change::Update(columns) = &spec.change {
+        if found.any_twice && only_one_source {
+            return Err(Error::new(ErrorKind::CardinalityViolation, "found multiple matches to update the same row")
+                .with_detail(format!("several source rows match one row of table \"{}\"", table.table))
+                .with_hint("make the source rows unique in what they are matched by"));
+        }
+        check_repeatable(&source)?;
+        let added = new_rows(scope, attempt, table, columns, source, found.any_twice).await?;
+        let written: u64 = added.iter().map(|segment| segment.rows).sum();
+        if written != found.count() {
+            let message = format!("updating table \"{}\": {} rows were found and {written} written", table.table, found.count());
+            return Err(Error::internal(message));
+        }
+        kinds.extend(add_segments(table, &added));
+    }
+    Ok((kinds, found.count()))
+}
+
+fn add_segments(table: &TableState, added: &[Segment]) -> Option<Kind> {
+    let add: Vec<_> = added.iter().map(Segment::to_proto).collect();
+    let replace = proto::ReplaceSegments { table_id: table.table.id.0, add, remove: Vec::new() };
+    (!added.is_empty()).then_some(Kind::ReplaceSegments(replace))
+}
+
+/// DELETE without a condition: the segments go.
+async fn delete_all(scope: &Scope, attempt: &Attempt, table: &TableState) -> Result<u64> {
+    let rows = table.segments.values().map(|segment| segment.live_rows()).sum();
+    if !table.segments.is_empty() {
+        let remove = table.segments.keys().map(|id| id.to_vec()).collect();
+        let replace = proto::ReplaceSegments { table_id: table.table.id.0, add: Vec::new(), remove };
+        scope.change(vec![Kind::ReplaceSegments(replace)], &attempt.snapshot.state, None).await?;
+    }
+    Ok(rows)
+}
+
+/// Runs the query for its first column, the row ids.
+async fn find_rows(scope: &Scope, attempt: &Attempt, source: &LogicalPlan) -> Result<Found> {
+    let id = source.schema().columns().into_iter().next().ok_or_else(|| Error::internal("a change without row ids"))?;
+    let ids = LogicalPlanBuilder::from(source.clone()).project([Expr::Column(id)])?.build()?;
+    let physical = attempt.plan_physical(&ids).await?;
+    let rows = scope.shared.runner.start(attempt, physical)?;
+    let cluster = Arc::clone(&scope.shared.cluster);
+    let mut rows = guarded(rows, cluster, attempt.query_id.clone(), CancellationToken::new());
+    let mut found = Found { rows: BTreeMap::new(), any_twice: false };
+    while let Some(batch) = rows.next().await {
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(error) => return Err(scope.shared.runner.explain_failure(attempt, error.into()).await),
+        };
+        let ids = batch.column(0).as_primitive_opt::<Int64Type>();
+        let ids = ids.ok_or_else(|| Error::internal("row ids of another type"))?;
+        for id in ids.values() {
+            let (segment, row) = row_of_id(*id);
+            found.any_twice |= !found.rows.entry(segment).or_default().insert(row);
+        }
+    }
+    Ok(found)
+}
+
+fn delete_rows(table: &TableState, found: &Found) -> Result<Kind> {
+    let ids: Vec<_> = table.segments.keys().collect();
+    let mut segments = Vec::with_capacity(found.rows.len());
+    for (number, rows) in &found.rows {
+        let id = ids.get(*number as usize).ok_or_else(|| Error::internal(format!("a row id of segment number {number}")))?;
+        segments.push(proto::SegmentRows { segment_id: id.to_vec(), rows: bitmap_to_bytes(rows) });
+    }
+    Ok(Kind::DeleteRows(proto::DeleteRows { table_id: table.table.id.0, segments }))
+}
+
+/// The query runs twice: for the row ids and for the new rows. A condition that changes its mind in between would lose rows.
+fn check_repeatable(source: &LogicalPlan) -> Result<()> {
+    let mut volatile = false;
+    for input in source.inputs() {
+        input.apply(|node| {
+            volatile |= node.expressions().iter().any(Expr::is_volatile);
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+    }
+    match volatile {
+        true => Err(Error::not_supported(
+            "UPDATE with a condition that changes from call to call",
+            "keep the rows to update in a table of their own, and join with it",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Writes the rows with their new values.
+async fn new_rows(
+    scope: &Scope,
+    attempt: &Attempt,
+    table: &TableState,
+    columns: &[(Name, bool)],
+    source: LogicalPlan,
+    any_twice: bool,
+) -> Result<Vec<Segment>> {
+    let source = if any_twice { one_of_each(source)? } else { source };
+    let ordered = into_table_order(attempt, &table.table, columns, source)?;
+    let physical = plan_sink(attempt, attempt.snapshot.provider(table)?, ordered).await?;
+    run_sink(&scope.shared, attempt, physical).await
+}
+
+/// Any one row for each row id.
+fn one_of_each(source: LogicalPlan) -> Result<LogicalPlan> {
+    let all: Vec<Expr> = source.schema().columns().into_iter().map(Expr::Column).collect();
+    let id = all[..1].to_vec();
+    Ok(LogicalPlanBuilder::from(source).distinct_on(id, all, None)?.build()?)
+}
+
+/// `source` is the row id, the given values, the columns of the table, and the row id again.
+fn into_table_order(attempt: &Attempt, table: &Table, assigned: &[(Name, bool)], source: LogicalPlan) -> Result<LogicalPlan> {
+    let columns = source.schema().columns();
+    let mut given = BTreeMap::new();
+    let mut next = 1;
+    for (name, is_given) in assigned {
+        let index = table.columns.iter().position(|column| column.name == name.value).ok_or_else(|| {
+            let known = table.columns.iter().map(|column| column.name.as_str());
+            Error::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" of relation \"{}\" does not exist", table.name))
+                .with_hint(slipher_common::error::did_you_mean(&name.value, known))
+                .at(name.position)
+        })?;
+        if table.columns[index].identity.as_ref().is_some_and(|identity| !identity.by_default) {
+            let message = format!("cannot set an identity column to a value: column \"{name}\"");
+            return Err(Error::new(ErrorKind::InvalidColumnDefinition, message).at(name.position));
+        }
+        let value = match is_given {
+            true => Expr::Column(columns[next].clone()),
+            false => missing_value(attempt, &table.columns[index])?,
+        };
+        next += usize::from(*is_given);
+        given.insert(index, value);
+    }
+    let expressions = table.columns.iter().enumerate().map(|(index, column)| {
+        let value = given.remove(&index).unwrap_or_else(|| Expr::Column(columns[next + index].clone()));
+        value.alias(column.name.clone())
+    });
+    let expressions: Vec<Expr> = expressions.collect();
+    Ok(LogicalPlanBuilder::from(source).project(expressions)?.build()?)
+}

@@ -1,0 +1,125 @@
+//! ALTER TABLE.
+
+use super::Parsed;
+use super::create_table::parse_added_column;
+use super::lex::Cursor;
+use super::names::{Name, QualifiedName};
+use super::types;
+use slipher_common::catalog::Column;
+use slipher_common::{Error, Result, SqlType};
+
+/// What one ALTER TABLE does.
+#[derive(Debug)]
+pub(crate) enum TableChange {
+    /// RENAME TO.
+    Rename(Name),
+    /// RENAME COLUMN.
+    RenameColumn {
+        /// Its name.
+        from: Name,
+        /// The new one.
+        to: Name,
+    },
+    /// SET SCHEMA.
+    SetSchema(Name),
+    /// OWNER TO.
+    Owner(Name),
+    /// SWAP WITH: both tables get each other's names.
+    Swap(QualifiedName),
+    /// ADD COLUMN.
+    AddColumn {
+        /// Its id is still 0.
+        column: Box<Column>,
+        /// Where its name stands.
+        position: usize,
+        /// No error when it is there.
+        if_not_exists: bool,
+    },
+    /// DROP COLUMN.
+    DropColumn {
+        /// The column.
+        name: Name,
+        /// No error when it is not there.
+        if_exists: bool,
+    },
+    /// ALTER COLUMN ... TYPE.
+    ColumnType {
+        /// The column.
+        name: Name,
+        /// Its new type.
+        sql_type: SqlType,
+    },
+}
+
+/// Reads what follows ALTER TABLE.
+pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    let table = cursor.qualified_name("a table")?;
+    let change = change(cursor, &table)?;
+    Ok(Parsed::AlterTable { table, change })
+}
+
+fn change(cursor: &mut Cursor<'_>, table: &QualifiedName) -> Result<TableChange> {
+    let position = cursor.position();
+    let refuse =
+        |what: &str, instead: &str| Err(Error::not_supported(format_args!("ALTER TABLE ... {what}"), instead).at(position));
+    if cursor.eat(&["RENAME", "TO"]) {
+        return Ok(TableChange::Rename(cursor.name("a table's name")?));
+    }
+    if cursor.eat(&["RENAME"]) {
+        cursor.eat(&["COLUMN"]);
+        let from = cursor.name("a column")?;
+        cursor.expect(&["TO"])?;
+        return Ok(TableChange::RenameColumn { from, to: cursor.name("a column's name")? });
+    }
+    if cursor.eat(&["SET", "SCHEMA"]) {
+        return Ok(TableChange::SetSchema(cursor.name("a schema")?));
+    }
+    if cursor.eat(&["OWNER", "TO"]) {
+        return Ok(TableChange::Owner(cursor.name("a user")?));
+    }
+    if cursor.eat(&["SWAP", "WITH"]) {
+        return Ok(TableChange::Swap(cursor.qualified_name("a table")?));
+    }
+    if ["PRIMARY", "UNIQUE", "FOREIGN", "CONSTRAINT", "CHECK"].iter().any(|word| cursor.looking_at(&["ADD", word])) {
+        return refuse("ADD CONSTRAINT", "declare keys in CREATE TABLE; they are not enforced");
+    }
+    if cursor.eat(&["ADD"]) {
+        cursor.eat(&["COLUMN"]);
+        let if_not_exists = cursor.eat(&["IF", "NOT", "EXISTS"]);
+        let position = cursor.position();
+        let column = Box::new(parse_added_column(cursor, table)?);
+        return Ok(TableChange::AddColumn { column, position, if_not_exists });
+    }
+    if cursor.looking_at(&["DROP", "CONSTRAINT"]) {
+        return refuse("DROP CONSTRAINT", "leave it: constraints are not enforced");
+    }
+    if cursor.eat(&["DROP"]) {
+        cursor.eat(&["COLUMN"]);
+        let if_exists = cursor.eat(&["IF", "EXISTS"]);
+        let name = cursor.name("a column")?;
+        // Nothing but keys depends on a column, and those are refused either way.
+        cursor.eat_one_of(&["CASCADE", "RESTRICT"]);
+        return Ok(TableChange::DropColumn { name, if_exists });
+    }
+    if ["DISTKEY", "DISTSTYLE", "SORTKEY", "COMPOUND", "ENCODE"].iter().any(|word| cursor.looking_at(&["ALTER", word])) {
+        return refuse(
+            "ALTER DISTKEY, DISTSTYLE, SORTKEY or ENCODE",
+            "make the table anew with CREATE TABLE AS, and swap the names",
+        );
+    }
+    if cursor.eat(&["ALTER"]) {
+        cursor.eat(&["COLUMN"]);
+        let name = cursor.name("a column")?;
+        if !cursor.eat(&["TYPE"]) {
+            return refuse(
+                "ALTER COLUMN",
+                "ALTER COLUMN ... TYPE is there; for the rest make the table anew with CREATE TABLE AS",
+            );
+        }
+        return Ok(TableChange::ColumnType { name, sql_type: types::parse(cursor)? });
+    }
+    if cursor.looking_at(&["APPEND"]) {
+        return refuse("APPEND", "INSERT INTO ... SELECT in a transaction with TRUNCATE of the source");
+    }
+    Err(cursor.error("expected RENAME, ADD, DROP, ALTER COLUMN, SET SCHEMA, OWNER TO or SWAP WITH"))
+}

@@ -1,0 +1,186 @@
+//! UPDATE and DELETE: a query of the rows they are about.
+
+use super::Parsed;
+use super::lex::{Cursor, DIALECT};
+use super::names::{Name, QualifiedName};
+use super::parse::{position_of, with_sqlparser};
+use super::rewrite;
+use datafusion::sql::sqlparser::ast::{
+    Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement,
+    TableFactor, TableWithJoins, WildcardAdditionalOptions,
+};
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::Token;
+use slipher_common::ids::TableId;
+use slipher_common::plan::ROW_ID_COLUMN;
+use slipher_common::{Error, ErrorKind, Result};
+use std::collections::HashSet;
+
+/// Schema in which a table is found by its id, with row ids.
+pub(crate) const ROW_ID_SCHEMA: &str = "slipher$row_ids";
+/// What the row id is called in the query.
+const TARGET_ALIAS: &str = "slipher$target";
+
+/// UPDATE or DELETE.
+#[derive(Debug)]
+pub(crate) struct ChangeSpec {
+    /// The table.
+    pub table: QualifiedName,
+    /// What becomes of its rows.
+    pub change: Change,
+    /// There is a condition, or another table.
+    pub filtered: bool,
+    /// Yields the row id; for UPDATE the new values and then all columns of the row. Rewritten.
+    query: Box<Statement>,
+}
+
+/// What becomes of the rows.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// DELETE.
+    Delete,
+    /// UPDATE: columns with their new values; None for DEFAULT.
+    Update(Vec<(Name, bool)>),
+}
+
+impl ChangeSpec {
+    /// The query, of the table with this id.
+    pub(crate) fn query(&self, table: TableId) -> Statement {
+        let mut query = self.query.clone();
+        if let Some(select) = select_of(&mut query)
+            && let Some(TableWithJoins { relation: TableFactor::Table { name, .. }, .. }) = select.from.first_mut()
+            && let Some(ObjectNamePart::Identifier(last)) = name.0.last_mut()
+        {
+            last.value = table.to_string();
+        }
+        *query
+    }
+
+    /// The command's name.
+    pub(crate) fn verb(&self) -> &'static str {
+        match self.change {
+            Change::Delete => "DELETE",
+            Change::Update(_) => "UPDATE",
+        }
+    }
+}
+
+pub(super) fn select_of(statement: &mut Statement) -> Option<&mut Select> {
+    match statement {
+        Statement::Query(query) => match query.body.as_mut() {
+            SetExpr::Select(select) => Some(select.as_mut()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Reads DELETE.
+pub(super) fn parse_delete(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    cursor.expect(&["DELETE"])?;
+    cursor.eat(&["FROM"]);
+    let (table, alias) = target(cursor)?;
+    let others = if cursor.eat(&["USING"]) { tables(cursor)? } else { Vec::new() };
+    finish(cursor, table, &alias, Change::Delete, Vec::new(), others)
+}
+
+/// Reads UPDATE.
+pub(super) fn parse_update(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    cursor.expect(&["UPDATE"])?;
+    let (table, alias) = target(cursor)?;
+    cursor.expect(&["SET"])?;
+    let (columns, values) = assignments(cursor)?;
+    let others = if cursor.eat(&["FROM"]) { tables(cursor)? } else { Vec::new() };
+    finish(cursor, table, &alias, Change::Update(columns), values, others)
+}
+
+/// `column = value, ...`: the columns, for each whether a value is given (if not, DEFAULT), and the values.
+pub(super) fn assignments(cursor: &mut Cursor<'_>) -> Result<(Vec<(Name, bool)>, Vec<Expr>)> {
+    let (mut columns, mut values, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+    loop {
+        let column = cursor.name("a column")?;
+        if !seen.insert(column.value.clone()) {
+            let message = format!("multiple assignments to same column \"{column}\"");
+            return Err(Error::new(ErrorKind::Syntax, message).at(column.position));
+        }
+        cursor.expect_token(&Token::Eq)?;
+        let given = !cursor.eat(&["DEFAULT"]);
+        if given {
+            values.push(with_sqlparser(cursor, |parser| parser.parse_expr())?);
+        }
+        columns.push((column, given));
+        if !cursor.eat_token(&Token::Comma) {
+            break;
+        }
+    }
+    Ok((columns, values))
+}
+
+/// `table [[AS] alias]`.
+pub(super) fn target(cursor: &mut Cursor<'_>) -> Result<(QualifiedName, Name)> {
+    let table = cursor.qualified_name("a table")?;
+    let ends_here = cursor.at_end() || ["SET", "USING", "WHERE", "FROM", "ON"].iter().any(|word| cursor.looking_at(&[word]));
+    let alias = if cursor.eat(&["AS"]) || !ends_here { cursor.name("an alias")? } else { table.name.clone() };
+    Ok((table, alias))
+}
+
+fn tables(cursor: &mut Cursor<'_>) -> Result<Vec<TableWithJoins>> {
+    with_sqlparser(cursor, |parser| parser.parse_comma_separated(Parser::parse_table_and_joins))
+}
+
+fn finish(
+    cursor: &mut Cursor<'_>,
+    table: QualifiedName,
+    alias: &Name,
+    change: Change,
+    values: Vec<Expr>,
+    others: Vec<TableWithJoins>,
+) -> Result<Parsed> {
+    let selection = if cursor.eat(&["WHERE"]) { Some(with_sqlparser(cursor, |parser| parser.parse_expr())?) } else { None };
+    cursor.expect_end()?;
+    Ok(Parsed::Change(Box::new(matched(cursor, &table, alias, (change, values), others, selection)?)))
+}
+
+/// The change of those rows of `table` that `selection` finds, together with `others`.
+pub(super) fn matched(
+    cursor: &Cursor<'_>,
+    table: &QualifiedName,
+    alias: &Name,
+    (change, values): (Change, Vec<Expr>),
+    others: Vec<TableWithJoins>,
+    selection: Option<Expr>,
+) -> Result<ChangeSpec> {
+    let filtered = selection.is_some() || !others.is_empty();
+    let mut statement = Box::new(Statement::Query(skeleton(alias)?));
+    let Some(select) = select_of(&mut statement) else {
+        return Err(Error::internal("the query of a change is no SELECT"));
+    };
+    select.projection = projection(alias, &change, values);
+    select.from.extend(others);
+    select.selection = selection;
+    rewrite::rewrite_statement(&mut statement, &|span| position_of(cursor.lexed, span))?;
+    Ok(ChangeSpec { table: table.clone(), change, filtered, query: statement })
+}
+
+/// A query of the target alone; its name is filled in when it is known.
+fn skeleton(alias: &Name) -> Result<Box<Query>> {
+    let quoted = alias.value.replace('"', "\"\"");
+    let text = format!("SELECT 1 FROM \"{ROW_ID_SCHEMA}\".\"0\" AS \"{quoted}\"");
+    let parsed = Parser::new(&DIALECT).try_with_sql(&text).and_then(|mut parser| parser.parse_query());
+    parsed.map_err(|error| Error::internal(format!("making the query of a change: {error}")))
+}
+
+fn projection(alias: &Name, change: &Change, values: Vec<Expr>) -> Vec<SelectItem> {
+    let quoted = |text: &str| Ident::with_quote('"', text);
+    let id = Expr::CompoundIdentifier(vec![quoted(&alias.value), quoted(ROW_ID_COLUMN)]);
+    let mut items = vec![SelectItem::ExprWithAlias { expr: id, alias: quoted(TARGET_ALIAS) }];
+    if matches!(change, Change::Update(_)) {
+        for (number, expr) in values.into_iter().enumerate() {
+            items.push(SelectItem::ExprWithAlias { expr, alias: quoted(&format!("slipher$set_{number}")) });
+        }
+        let all = ObjectName(vec![ObjectNamePart::Identifier(quoted(&alias.value))]);
+        let all = SelectItemQualifiedWildcardKind::ObjectName(all);
+        items.push(SelectItem::QualifiedWildcard(all, WildcardAdditionalOptions::default()));
+    }
+    items
+}

@@ -1,0 +1,127 @@
+//! MERGE: a change of the rows that match, and an INSERT of the others.
+
+use super::Parsed;
+use super::change_rows::{Change, ChangeSpec, assignments, matched, select_of, target};
+use super::lex::{Cursor, DIALECT};
+use super::names::{Name, QualifiedName};
+use super::parse::{position_of, with_sqlparser};
+use super::rewrite;
+use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, SelectItem, SetExpr, Statement, TableWithJoins};
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::Token;
+use slipher_common::{Error, ErrorKind, Result};
+
+/// MERGE.
+#[derive(Debug)]
+pub(crate) struct MergeSpec {
+    /// WHEN MATCHED.
+    pub matched: ChangeSpec,
+    /// WHEN NOT MATCHED.
+    pub insert: MergeInsert,
+}
+
+/// Rows of the source that match nothing.
+#[derive(Debug)]
+pub(crate) struct MergeInsert {
+    /// The columns given; empty: the table's first columns, in order.
+    pub columns: Vec<Name>,
+    /// For each of them whether a value is given; if not, DEFAULT.
+    pub given: Vec<bool>,
+    /// Yields the values given. Rewritten.
+    pub query: Box<Statement>,
+}
+
+/// Reads MERGE.
+pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    cursor.expect(&["MERGE", "INTO"])?;
+    let (table, alias) = target(cursor)?;
+    cursor.expect(&["USING"])?;
+    let source = with_sqlparser(cursor, |parser| parser.parse_table_and_joins())?;
+    cursor.expect(&["ON"])?;
+    let condition = with_sqlparser(cursor, |parser| parser.parse_expr())?;
+    if cursor.looking_at(&["REMOVE", "DUPLICATES"]) {
+        let instead = "write WHEN MATCHED THEN UPDATE ... WHEN NOT MATCHED THEN INSERT ...";
+        return Err(Error::not_supported("MERGE ... REMOVE DUPLICATES", instead).at(cursor.position()));
+    }
+    cursor.expect(&["WHEN", "MATCHED", "THEN"])?;
+    let (change, values) = if cursor.eat(&["DELETE"]) {
+        (Change::Delete, Vec::new())
+    } else {
+        cursor.expect(&["UPDATE", "SET"])?;
+        let (columns, values) = assignments(cursor)?;
+        (Change::Update(columns), values)
+    };
+    let changed = matched(cursor, &table, &alias, (change, values), vec![source.clone()], Some(condition.clone()))?;
+    cursor.expect(&["WHEN", "NOT", "MATCHED", "THEN", "INSERT"])?;
+    let columns = if cursor.looking_at_token(&Token::LParen) { cursor.names_in_parentheses("a column")? } else { Vec::new() };
+    cursor.expect(&["VALUES"])?;
+    let (given, values) = values_in_parentheses(cursor)?;
+    if !columns.is_empty() && columns.len() != given.len() {
+        let message = format!("INSERT of MERGE names {} columns and gives {} values", columns.len(), given.len());
+        return Err(Error::new(ErrorKind::Syntax, message).at(columns[0].position));
+    }
+    cursor.expect_end()?;
+    let query = unmatched(cursor, &table, &alias, values, source, condition)?;
+    let insert = MergeInsert { columns, given, query };
+    Ok(Parsed::Merge(Box::new(MergeSpec { matched: changed, insert })))
+}
+
+/// `(value, ...)`, each an expression or DEFAULT.
+fn values_in_parentheses(cursor: &mut Cursor<'_>) -> Result<(Vec<bool>, Vec<Expr>)> {
+    cursor.expect_token(&Token::LParen)?;
+    let (mut given, mut values) = (Vec::new(), Vec::new());
+    loop {
+        let is_given = !cursor.eat(&["DEFAULT"]);
+        given.push(is_given);
+        if is_given {
+            values.push(with_sqlparser(cursor, |parser| parser.parse_expr())?);
+        }
+        if !cursor.eat_token(&Token::Comma) {
+            break;
+        }
+    }
+    cursor.expect_token(&Token::RParen)?;
+    Ok((given, values))
+}
+
+/// `SELECT values FROM source WHERE NOT EXISTS (SELECT 1 FROM target WHERE condition)`.
+fn unmatched(
+    cursor: &Cursor<'_>,
+    table: &QualifiedName,
+    alias: &Name,
+    values: Vec<Expr>,
+    source: TableWithJoins,
+    condition: Expr,
+) -> Result<Box<Statement>> {
+    let quoted = |name: &Name| format!("\"{}\"", name.value.replace('"', "\"\""));
+    let schema = table.schema.as_ref().map(|schema| format!("{}.", quoted(schema))).unwrap_or_default();
+    let text = format!("SELECT 1 FROM {schema}{} AS {}", quoted(&table.name), quoted(alias));
+    let parse = |text: &str| -> Result<Box<Query>> {
+        let parsed = Parser::new(&DIALECT).try_with_sql(text).and_then(|mut parser| parser.parse_query());
+        parsed.map_err(|error| Error::internal(format!("making the query of MERGE: {error}")))
+    };
+    let mut subquery = parse(&text)?;
+    if let SetExpr::Select(select) = subquery.body.as_mut() {
+        select.selection = Some(condition);
+    }
+    let mut statement = Box::new(Statement::Query(parse("SELECT 1")?));
+    let Some(select) = select_of(&mut statement) else {
+        return Err(Error::internal("the query of MERGE is no SELECT"));
+    };
+    let named =
+        |(number, expr)| SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', format!("slipher$set_{number}")) };
+    select.projection = values.into_iter().enumerate().map(named).collect();
+    if select.projection.is_empty() {
+        select.projection = parse_one()?;
+    }
+    select.from = vec![source];
+    select.selection = Some(Expr::Exists { subquery, negated: true });
+    rewrite::rewrite_statement(&mut statement, &|span| position_of(cursor.lexed, span))?;
+    Ok(statement)
+}
+
+/// `1`, for a row of defaults only.
+fn parse_one() -> Result<Vec<SelectItem>> {
+    let one = super::parse::parse_expression("1")?;
+    Ok(vec![SelectItem::ExprWithAlias { expr: one, alias: Ident::with_quote('"', "slipher$set_0") }])
+}

@@ -1,0 +1,176 @@
+//! Transactions: what a statement reads, and where its changes go.
+//!
+//! A statement on its own reads the latest version and commits one record. In a block ([`Transaction`]) all statements read one base version
+//! with the block's own changes applied to it ([`State::speculate`]: the same code that applies records), and the changes become one record
+//! at COMMIT. Whether they still fit what others committed meanwhile is decided when that record is applied.
+
+#[cfg(test)]
+mod tests;
+
+use crate::cluster::{Cluster, Pin, RunningLoad, record};
+use crate::engine::Shared;
+use crate::meta::State;
+use parking_lot::Mutex;
+use slipher_common::ids::TransactionId;
+use slipher_common::{Error, ErrorKind, Result};
+use slipher_proto::meta::operation::Kind;
+use std::sync::Arc;
+
+/// Changes that one block may gather; each load, each definition is one or two.
+const OPERATIONS_MAX_COUNT: usize = 100_000;
+
+/// A block of statements that commit together.
+#[derive(Debug)]
+pub(crate) struct Transaction {
+    /// Its files are not swept before the end of the block.
+    load: RunningLoad,
+    changes: Mutex<Changes>,
+    _pin: Pin,
+}
+
+#[derive(Debug)]
+struct Changes {
+    /// What others had committed when the block began.
+    base: Arc<State>,
+    /// With the changes of the block.
+    state: Arc<State>,
+    operations: Vec<Kind>,
+}
+
+impl Transaction {
+    /// Begins a block on the latest version.
+    pub(crate) fn begin(cluster: &Arc<Cluster>) -> Self {
+        let (base, pin) = cluster.pin_latest();
+        let changes = Changes { state: Arc::clone(&base), base, operations: Vec::new() };
+        Self { load: cluster.start_load(), changes: Mutex::new(changes), _pin: pin }
+    }
+
+    /// What the block sees, with the addresses that nodes have now.
+    fn state(&self, cluster: &Cluster) -> Arc<State> {
+        Arc::new(self.changes.lock().state.with_nodes_of(&cluster.meta().state()))
+    }
+
+    /// Applies changes for the block alone.
+    fn apply(&self, kinds: Vec<Kind>) -> Result<Vec<String>> {
+        let mut changes = self.changes.lock();
+        if changes.operations.len() + kinds.len() > OPERATIONS_MAX_COUNT {
+            let message = format!("the transaction block makes more than {OPERATIONS_MAX_COUNT} changes");
+            return Err(Error::new(ErrorKind::ProgramLimit, message).with_hint("commit more often"));
+        }
+        let (state, applied) = changes.state.speculate(record(kinds.clone(), &changes.state))?;
+        changes.state = Arc::new(state);
+        changes.operations.extend(kinds);
+        Ok(applied.notices)
+    }
+
+    /// Commits the block: all of it, or an error and nothing.
+    pub(crate) async fn commit(&self, cluster: &Cluster) -> Result<()> {
+        let change = {
+            let changes = self.changes.lock();
+            if changes.operations.is_empty() {
+                return Ok(());
+            }
+            let mut change = record(changes.operations.clone(), &changes.base);
+            change.transaction_id = self.load.id().to_vec();
+            change
+        };
+        cluster.meta().propose(change).await.map(|_| ())
+    }
+}
+
+/// What one statement works with.
+#[derive(Clone, Debug)]
+pub(crate) struct Scope {
+    /// What sessions share.
+    pub(crate) shared: Arc<Shared>,
+    /// The schemas of unqualified names.
+    pub(crate) search_path: Arc<Vec<String>>,
+    /// Who runs it.
+    pub(crate) user: String,
+    /// The block it stands in.
+    pub(crate) transaction: Option<Arc<Transaction>>,
+}
+
+/// A state that is read; its segments are not swept meanwhile.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading {
+    /// The state.
+    pub(crate) state: Arc<State>,
+    _kept: Kept,
+}
+
+/// What keeps the segments.
+#[derive(Clone, Debug)]
+enum Kept {
+    ByPin(#[expect(dead_code, reason = "lives as long as the reading")] Arc<Pin>),
+    ByBlock(#[expect(dead_code, reason = "lives as long as the reading")] Arc<Transaction>),
+}
+
+/// Keeps the files that a statement writes until it is decided what becomes of them.
+#[derive(Debug)]
+pub(crate) enum Load {
+    /// Of a statement on its own.
+    Statement(RunningLoad),
+    /// Of a block.
+    Block(Arc<Transaction>),
+}
+
+impl Load {
+    /// Under this id the files are written and committed.
+    pub(crate) fn id(&self) -> TransactionId {
+        match self {
+            Self::Statement(load) => load.id(),
+            Self::Block(transaction) => transaction.load.id(),
+        }
+    }
+}
+
+impl Scope {
+    /// What the statement reads; of a block, with its own changes.
+    pub(crate) fn state(&self) -> Arc<State> {
+        match &self.transaction {
+            Some(transaction) => transaction.state(&self.shared.cluster),
+            None => self.shared.cluster.meta().state(),
+        }
+    }
+
+    /// The same, with its segments kept as long as the answer lives.
+    pub(crate) fn read(&self) -> Reading {
+        match &self.transaction {
+            Some(transaction) => {
+                Reading { state: transaction.state(&self.shared.cluster), _kept: Kept::ByBlock(Arc::clone(transaction)) }
+            }
+            None => {
+                let (state, pin) = self.shared.cluster.pin_latest();
+                Reading { state, _kept: Kept::ByPin(Arc::new(pin)) }
+            }
+        }
+    }
+
+    /// Begins to write.
+    pub(crate) fn start_load(&self) -> Load {
+        match &self.transaction {
+            Some(transaction) => Load::Block(Arc::clone(transaction)),
+            None => Load::Statement(self.shared.cluster.start_load()),
+        }
+    }
+
+    /// Makes changes that were worked out on `read`: at once, or with the block's commit.
+    pub(crate) async fn change(&self, kinds: Vec<Kind>, read: &State, load: Option<&Load>) -> Result<Vec<String>> {
+        match (&self.transaction, load) {
+            (Some(transaction), _) => transaction.apply(kinds),
+            (None, load) => {
+                let mut change = record(kinds, read);
+                if let Some(load) = load {
+                    change.transaction_id = load.id().to_vec();
+                }
+                Ok(self.shared.cluster.meta().propose(change).await?.notices)
+            }
+        }
+    }
+
+    /// Whether a statement that lost against another one may run again by itself: in a block it would read what it read before.
+    pub(crate) fn can_run_again(&self) -> bool {
+        self.transaction.is_none()
+    }
+}
