@@ -110,6 +110,10 @@ async fn matched(
     only_one_source: bool,
 ) -> Result<(Vec<Kind>, u64)> {
     let source = attempt.plan_query(&spec.query(table.table.id), parameters).await?;
+    if let Change::Update(columns) = &spec.change {
+        check_repeatable(&source)?;
+        columns.iter().try_for_each(|(name, _)| assigned_column(&table.table, name).map(|_| ()))?;
+    }
     let found = find_rows(scope, attempt, &source).await?;
     if found.rows.is_empty() {
         return Ok((Vec::new(), 0));
@@ -121,7 +125,6 @@ async fn matched(
                 .with_detail(format!("several source rows match one row of table \"{}\"", table.table))
                 .with_hint("make the source rows unique in what they are matched by"));
         }
-        check_repeatable(&source)?;
         let added = new_rows(scope, attempt, table, columns, source, found.any_twice).await?;
         let written: u64 = added.iter().map(|segment| segment.rows).sum();
         if written != found.count() {
@@ -224,22 +227,28 @@ fn one_of_each(source: LogicalPlan) -> Result<LogicalPlan> {
     Ok(LogicalPlanBuilder::from(source).distinct_on(id, all, None)?.build()?)
 }
 
+/// The position of a column that UPDATE may set.
+fn assigned_column(table: &Table, name: &Name) -> Result<usize> {
+    let index = table.columns.iter().position(|column| column.name == name.value).ok_or_else(|| {
+        let known = table.columns.iter().map(|column| column.name.as_str());
+        Error::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" of relation \"{}\" does not exist", table.name))
+            .with_hint(slipher_common::error::did_you_mean(&name.value, known))
+            .at(name.position)
+    })?;
+    if table.columns[index].identity.as_ref().is_some_and(|identity| !identity.by_default) {
+        let message = format!("cannot set an identity column to a value: column \"{name}\"");
+        return Err(Error::new(ErrorKind::InvalidColumnDefinition, message).at(name.position));
+    }
+    Ok(index)
+}
+
 /// `source` is the row id, the given values, the columns of the table, and the row id again.
 fn into_table_order(attempt: &Attempt, table: &Table, assigned: &[(Name, bool)], source: LogicalPlan) -> Result<LogicalPlan> {
     let columns = source.schema().columns();
     let mut given = BTreeMap::new();
     let mut next = 1;
     for (name, is_given) in assigned {
-        let index = table.columns.iter().position(|column| column.name == name.value).ok_or_else(|| {
-            let known = table.columns.iter().map(|column| column.name.as_str());
-            Error::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" of relation \"{}\" does not exist", table.name))
-                .with_hint(slipher_common::error::did_you_mean(&name.value, known))
-                .at(name.position)
-        })?;
-        if table.columns[index].identity.as_ref().is_some_and(|identity| !identity.by_default) {
-            let message = format!("cannot set an identity column to a value: column \"{name}\"");
-            return Err(Error::new(ErrorKind::InvalidColumnDefinition, message).at(name.position));
-        }
+        let index = assigned_column(table, name)?;
         let value = match is_given {
             true => Expr::Column(columns[next].clone()),
             false => missing_value(attempt, &table.columns[index])?,

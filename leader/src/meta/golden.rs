@@ -111,6 +111,7 @@ fn table() -> proto::Table {
         dist_auto: true,
         encode_auto: true,
         sort_auto: true,
+        ..Default::default()
     }
 }
 

@@ -48,8 +48,6 @@ pub(crate) struct SliceTable {
     transaction_id: TransactionId,
     /// IDENTITY columns that the load does not name.
     identities: Vec<IdentityFill>,
-    /// Its rows have their ids in a column behind the others.
-    row_ids: bool,
 }
 
 impl SliceTable {
@@ -62,7 +60,7 @@ impl SliceTable {
     ) -> slipher_common::Result<Self> {
         let statistics = Arc::new(table_statistics(&table, segments.values().map(Arc::as_ref))?);
         let schema = table.arrow_schema();
-        Ok(Self { table, schema, segments, statistics, query, cluster, transaction_id, identities: Vec::new(), row_ids: false })
+        Ok(Self { table, schema, segments, statistics, query, cluster, transaction_id, identities: Vec::new() })
     }
 
     /// The same table, with IDENTITY columns that a load into it fills.
@@ -77,7 +75,7 @@ impl SliceTable {
         let fields = self.schema.fields().iter().cloned().chain([id]).collect::<Vec<_>>();
         let mut statistics = Statistics::clone(&self.statistics);
         statistics.column_statistics.push(ColumnStatistics::new_unknown());
-        Self { schema: Arc::new(Schema::new(fields)), statistics: Arc::new(statistics), row_ids: true, ..self }
+        Self { schema: Arc::new(Schema::new(fields)), statistics: Arc::new(statistics), ..self }
     }
 
     pub(crate) fn definition(&self) -> &Arc<Table> {

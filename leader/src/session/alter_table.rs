@@ -10,7 +10,6 @@ use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::ColumnarValue;
-use datafusion::physical_expr::create_physical_expr;
 use slipher_common::catalog::{Column, ConstraintKind, Distribution, Table};
 use slipher_common::error::did_you_mean;
 use slipher_common::ids::ColumnId;
@@ -133,7 +132,7 @@ fn added(attempt: &Attempt, table: &mut Table, column: &Column) -> Result<Column
 fn constant(attempt: &Attempt, text: &str, sql_type: SqlType) -> Result<Option<String>> {
     let empty = DFSchema::empty();
     let logical = attempt.session.create_logical_expr(text, &empty)?;
-    let physical = create_physical_expr(&logical, &empty, attempt.session.execution_props())?;
+    let physical = attempt.session.create_physical_expr(logical, &empty)?;
     let row = arrow::array::RecordBatch::try_new_with_options(
         std::sync::Arc::new(arrow::datatypes::Schema::empty()),
         Vec::new(),

@@ -309,6 +309,7 @@ fn with_keys() -> Vec<TableListing> {
             encode_auto: false,
             backup: true,
             constraints,
+            next_column_id: 0,
         });
         let columns = table.arrow_schema();
         TableListing { schema: "keys".to_owned(), name: name.to_owned(), kind: TableKind::Table, columns, table: Some(table) }
