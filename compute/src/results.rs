@@ -11,7 +11,9 @@ use slipher_common::plan::LaneResult;
 use slipher_common::{Error, ErrorKind, Result};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +25,7 @@ const UNFETCHED_MAX_SECONDS: u64 = 600;
 /// How long they wait for a client that takes nothing more.
 const STALLED_MAX_SECONDS: u64 = 900;
 
-/// How long a client has to take what is left before it learns of an error.
+/// How long a client has to take what is left, or to come for it, before it learns of an error.
 const FAREWELL_MAX_SECONDS: u64 = 60;
 
 /// What a lane sends: batches, then the end. A channel that closes before the end belongs to a query that failed elsewhere.
@@ -51,15 +53,25 @@ impl std::fmt::Debug for Results {
     }
 }
 
-/// Takes the ticket back when the query ends.
+/// Takes the ticket back when the query ends; after an error some time later, so that a client that comes now learns of it.
 struct Withdraw {
     results: Arc<Results>,
     ticket: DirectTicket,
+    failed: AtomicBool,
 }
 
 impl Drop for Withdraw {
     fn drop(&mut self) {
-        self.results.offered.lock().remove(&self.ticket);
+        let (results, ticket) = (Arc::clone(&self.results), self.ticket.clone());
+        match Handle::try_current() {
+            Ok(runtime) if self.failed.load(Ordering::SeqCst) => {
+                runtime.spawn(async move {
+                    tokio::time::sleep(Duration::from_secs(FAREWELL_MAX_SECONDS)).await;
+                    results.offered.lock().remove(&ticket);
+                });
+            }
+            _ => drop(results.offered.lock().remove(&ticket)),
+        }
     }
 }
 
@@ -74,7 +86,7 @@ impl Results {
         let (sender, items) = mpsc::channel(READY_BATCHES_MAX_COUNT);
         let LaneResult { ticket, owner, output } = lane;
         self.offered.lock().insert(ticket.clone(), Offered { owner, output: output.clone(), items });
-        let withdraw = Withdraw { results: Arc::clone(self), ticket };
+        let withdraw = Withdraw { results: Arc::clone(self), ticket, failed: AtomicBool::new(false) };
         let query = QueryHandle::of(context);
         async move {
             let token = query.as_ref().map_or_else(CancellationToken::new, |query| query.0.token().clone());
@@ -155,6 +167,7 @@ impl Pump {
 
     /// Tells the client too, behind the batches that it has not taken yet; the query need not wait for that.
     fn fail(&self, error: Error) -> Error {
+        self.withdraw.failed.store(true, Ordering::SeqCst);
         if let Err(TrySendError::Full(item)) = self.sender.try_send(Item::Failed(error.clone())) {
             let sender = self.sender.clone();
             tokio::spawn(async move {

@@ -13,3 +13,4 @@ mod resize;
 mod slt;
 mod telemetry;
 mod tpch;
+mod transactions;
