@@ -173,6 +173,9 @@ pub struct LeaderOptions {
     /// How often files of failed loads are looked for, and how old they must be, in seconds [default: 60].
     #[arg(long, env = "SLIPHER_SWEEP_SECONDS", value_name = "SECONDS")]
     pub sweep_seconds: Option<u64>,
+    /// How often tables with many tiny segments or deleted rows are looked for, to be rewritten, in seconds; 0: never [default: 10].
+    #[arg(long, env = "SLIPHER_COMPACT_SECONDS", value_name = "SECONDS")]
+    pub compact_seconds: Option<u64>,
     /// Encryption.
     #[command(flatten)]
     pub tls: TlsArgs,
@@ -198,7 +201,8 @@ impl LeaderOptions {
             leader_memory_mib,
             broadcast_rows_max,
             direct_rows_min,
-            sweep_seconds
+            sweep_seconds,
+            compact_seconds
         );
         self.tls = self.tls.merged(file);
         self

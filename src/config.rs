@@ -25,6 +25,7 @@ pub struct FileConfig {
     pub broadcast_rows_max: Option<usize>,
     pub direct_rows_min: Option<usize>,
     pub sweep_seconds: Option<u64>,
+    pub compact_seconds: Option<u64>,
     pub leader: Option<String>,
     pub listen: Option<String>,
     pub advertise: Option<String>,

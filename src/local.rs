@@ -23,6 +23,7 @@ const LANES_MAX: usize = 256;
 const BROADCAST_ROWS_MAX_DEFAULT: usize = 128 << 10;
 const DIRECT_ROWS_MIN_DEFAULT: usize = 100_000;
 const SWEEP_SECONDS_DEFAULT: u64 = 60;
+const COMPACT_SECONDS_DEFAULT: u64 = 10;
 
 /// A leader with its compute nodes in this process.
 pub struct LocalCluster {
@@ -148,6 +149,7 @@ fn leader_config(options: &LeaderOptions, data_dir: PathBuf, nodes_in_process: u
     if sweep_seconds == 0 {
         return Err(Error::new(ErrorKind::Config, "--sweep-seconds is 0: files of running loads would be swept"));
     }
+    let compact_seconds = options.compact_seconds.unwrap_or(COMPACT_SECONDS_DEFAULT);
     Ok(LeaderConfig {
         data_dir,
         pg_listen: SocketAddr::new(host, options.pg_port.unwrap_or(PG_PORT_DEFAULT)),
@@ -163,6 +165,7 @@ fn leader_config(options: &LeaderOptions, data_dir: PathBuf, nodes_in_process: u
         broadcast_rows_max: options.broadcast_rows_max.unwrap_or(BROADCAST_ROWS_MAX_DEFAULT),
         direct_rows_min: options.direct_rows_min.unwrap_or(DIRECT_ROWS_MIN_DEFAULT),
         sweep_interval: Duration::from_secs(sweep_seconds),
+        compact_interval: Some(Duration::from_secs(compact_seconds)).filter(|interval| !interval.is_zero()),
         tls: options.tls.options()?,
     })
 }

@@ -43,6 +43,8 @@ pub enum ErrorKind {
     NotNullViolation,
     /// 25006: a change in a READ ONLY transaction.
     ReadOnlyTransaction,
+    /// 25001: not inside a transaction block.
+    ActiveTransaction,
     /// 25P02: the transaction is aborted.
     FailedTransaction,
     /// 26000: no prepared statement of that name.
@@ -152,6 +154,7 @@ impl ErrorKind {
             CardinalityViolation => "21000",
             NotNullViolation => "23502",
             ReadOnlyTransaction => "25006",
+            ActiveTransaction => "25001",
             FailedTransaction => "25P02",
             InvalidStatementName => "26000",
             InvalidAuthorization => "28000",

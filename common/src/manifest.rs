@@ -91,9 +91,14 @@ pub fn bitmap_from_bytes(bytes: &[u8]) -> Result<RoaringBitmap> {
 }
 
 impl Segment {
-    /// Rows that are not deleted.
+    /// Rows that are deleted.
+    pub fn deleted_rows(&self) -> u64 {
+        self.delete_vector.as_ref().map_or(0, |deleted| deleted.rows().len())
+    }
+
+    /// Rows that are not.
     pub fn live_rows(&self) -> u64 {
-        self.rows - self.delete_vector.as_ref().map_or(0, |deleted| deleted.rows().len())
+        self.rows - self.deleted_rows()
     }
 
     /// The frozen form.

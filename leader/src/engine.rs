@@ -64,6 +64,8 @@ pub struct LeaderConfig {
     pub direct_rows_min: usize,
     /// How often files that no table needs are looked for, and how old they must be.
     pub sweep_interval: Duration,
+    /// How often somebody looks whether a table's segments should be merged; None: never.
+    pub compact_interval: Option<Duration>,
     /// Encryption for clients of every protocol.
     pub tls: Option<TlsOptions>,
 }
@@ -148,6 +150,9 @@ impl Leader {
         let mut tasks = JoinSet::new();
         tasks.spawn(serve_internal(internal, Arc::clone(&cluster), shutdown.clone()));
         tasks.spawn(rebalance(Arc::clone(&cluster), shutdown.clone()));
+        if let Some(interval) = config.compact_interval {
+            tasks.spawn(crate::compaction::compact_forever(Arc::clone(&shared), interval, shutdown.clone()));
+        }
         tasks.spawn(watch(cluster, config.sweep_interval, shutdown.clone()));
         let options = PostgresOptions { tls: tls.clone(), ..PostgresOptions::default() };
         tasks.spawn(postgres::serve(pg, Arc::clone(&engine), options, shutdown.clone()));

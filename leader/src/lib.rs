@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod cluster;
+mod compaction;
 mod engine;
 mod load;
 pub mod meta;

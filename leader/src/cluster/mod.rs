@@ -5,7 +5,7 @@ mod pins;
 mod rebalance;
 mod service;
 
-pub(crate) use pins::Pin;
+pub(crate) use pins::{OpenBlock, Pin};
 pub use service::LeaderService;
 
 use crate::meta::{Meta, State};
@@ -21,6 +21,7 @@ use slipher_proto::compute::{CancelQueryRequest, NodeActivity, QueryProgressRequ
 use slipher_proto::meta::{self as proto, operation::Kind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tonic::transport::Channel;
 use uuid::Uuid;
@@ -42,6 +43,7 @@ pub struct Cluster {
     activities: RwLock<BTreeMap<NodeId, NodeActivity>>,
     running_loads: RwLock<BTreeSet<TransactionId>>,
     pins: Pins,
+    open_blocks: AtomicUsize,
 }
 
 /// Keeps a load's unfinished files from being swept.
@@ -74,6 +76,7 @@ impl Cluster {
             activities: RwLock::default(),
             running_loads: RwLock::default(),
             pins: Pins::default(),
+            open_blocks: AtomicUsize::new(0),
         }
     }
 

@@ -138,7 +138,8 @@ async fn matched(
 
 fn add_segments(table: &TableState, added: &[Segment]) -> Option<Kind> {
     let add: Vec<_> = added.iter().map(Segment::to_proto).collect();
-    let replace = proto::ReplaceSegments { table_id: table.table.id.0, add, remove: Vec::new() };
+    let replace =
+        proto::ReplaceSegments { table_id: table.table.id.0, add, remove: Vec::new(), removed_deleted_rows: Vec::new() };
     (!added.is_empty()).then_some(Kind::ReplaceSegments(replace))
 }
 
@@ -147,7 +148,8 @@ async fn delete_all(scope: &Scope, attempt: &Attempt, table: &TableState) -> Res
     let rows = table.segments.values().map(|segment| segment.live_rows()).sum();
     if !table.segments.is_empty() {
         let remove = table.segments.keys().map(|id| id.to_vec()).collect();
-        let replace = proto::ReplaceSegments { table_id: table.table.id.0, add: Vec::new(), remove };
+        let replace =
+            proto::ReplaceSegments { table_id: table.table.id.0, add: Vec::new(), remove, removed_deleted_rows: Vec::new() };
         scope.change(vec![Kind::ReplaceSegments(replace)], &attempt.snapshot.state, None).await?;
     }
     Ok(rows)

@@ -49,7 +49,9 @@ macro_rules! replayed {
 }
 
 mod change;
+mod vacuum;
 pub(crate) use change::{change, merge};
+pub(crate) use vacuum::{Choice, vacuum, wants_compaction};
 
 /// INSERT; answers how many rows.
 pub(crate) async fn insert(scope: &Scope, spec: &InsertSpec, parameters: Option<ParamValues>) -> Result<u64> {
@@ -395,7 +397,12 @@ async fn commit(
     let mut kinds = first;
     if !receipts.is_empty() {
         let add = receipts.iter().map(Segment::to_proto).collect();
-        kinds.push(Kind::ReplaceSegments(proto::ReplaceSegments { table_id: table.0, add, remove: Vec::new() }));
+        kinds.push(Kind::ReplaceSegments(proto::ReplaceSegments {
+            table_id: table.0,
+            add,
+            remove: Vec::new(),
+            removed_deleted_rows: Vec::new(),
+        }));
     }
     if kinds.is_empty() {
         return Ok(rows);

@@ -155,7 +155,12 @@ fn record() -> proto::Record {
         Kind::DropSchema(proto::DropSchema { name: "old".into(), cascade: true, if_exists: true }),
         Kind::CreateTable(proto::CreateTable { table: Some(table()), if_not_exists: true, ..Default::default() }),
         Kind::DropTable(proto::DropTable { table_id: 100_000 }),
-        Kind::ReplaceSegments(proto::ReplaceSegments { table_id: 100_001, add: vec![segment()], remove: vec![id(0x32)] }),
+        Kind::ReplaceSegments(proto::ReplaceSegments {
+            table_id: 100_001,
+            add: vec![segment()],
+            remove: vec![id(0x32)],
+            ..Default::default()
+        }),
         Kind::PutUser(proto::PutUser { user: Some(user()) }),
         Kind::DropUser(proto::DropUser { name: "gone".into() }),
         Kind::AdvanceIdentity(proto::AdvanceIdentity { table_id: 100_001, column_id: 3, expected_next: 7, count: 100 }),

@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::alter_table;
 use super::leader_session::{Block, LeaderSession};
-use crate::load;
+use crate::load::{self, Choice};
 use crate::plan::explain;
 use crate::run::{Attempt, guarded};
 use crate::sql::{Parsed, Password, QualifiedName, UserSpec};
@@ -76,6 +76,10 @@ pub(super) async fn run(
         | Parsed::DropUser { .. }
         | Parsed::Truncate { .. } => define(session, parsed).await,
         Parsed::Commit => commit(session).await,
+        Parsed::Vacuum { table, kind, sorted_percent } => {
+            let choice = Choice::Asked { kind: *kind, sorted_percent: *sorted_percent };
+            vacuum(session, table.as_ref(), choice).await
+        }
         _ => control(session, parsed),
     }
 }
@@ -253,7 +257,8 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
         Parsed::Truncate { table } => {
             let found = snapshot.resolve(table.schema.as_ref().map(|schema| schema.value.as_str()), &table.name.value)?;
             let remove = found.segments.keys().map(|id| id.to_vec()).collect();
-            let replace = proto::ReplaceSegments { table_id: found.table.id.0, add: Vec::new(), remove };
+            let replace =
+                proto::ReplaceSegments { table_id: found.table.id.0, add: Vec::new(), remove, removed_deleted_rows: Vec::new() };
             ("TRUNCATE TABLE", vec![Kind::ReplaceSegments(replace)])
         }
         Parsed::AlterTable { table, change } => {
@@ -335,6 +340,43 @@ fn check_table(session: &LeaderSession, table: Option<&QualifiedName>) -> Result
     attempt.snapshot.resolve(schema, &name.name.value).map(|_| ()).map_err(|error| error.at(name.name.position))
 }
 
+/// VACUUM of one table or of all; says what it did.
+async fn vacuum(session: &LeaderSession, name: Option<&QualifiedName>, choice: Choice) -> Result<Outcome> {
+    if !matches!(*session.block.lock(), Block::None) {
+        return Err(Error::new(ErrorKind::ActiveTransaction, "VACUUM cannot run inside a transaction block"));
+    }
+    check_table(session, name)?;
+    let scope = session.scope();
+    let tables: Vec<(TableId, String)> = match name {
+        Some(name) => {
+            let attempt = attempt(session, false)?;
+            let schema = name.schema.as_ref().map(|schema| schema.value.as_str());
+            let found = attempt.snapshot.resolve(schema, &name.name.value)?;
+            vec![(found.table.id, found.table.to_string())]
+        }
+        None => scope.state().tables().values().map(|found| (found.table.id, found.table.to_string())).collect(),
+    };
+    let mut notices = Vec::new();
+    for (table, shown) in tables {
+        let done = match load::vacuum(&scope, table, choice).await {
+            // Of all tables, one may be dropped meanwhile.
+            Err(error) if name.is_none() && error.kind == ErrorKind::UndefinedTable => continue,
+            done => done?,
+        };
+        if let Some(done) = done {
+            let (segments, bytes) = (done.segments, done.bytes);
+            notices.push(format!(
+                "table \"{shown}\": {} segments became {}, {} deleted rows are gone, {} bytes reclaimed",
+                segments.0,
+                segments.1,
+                done.deleted_rows,
+                bytes.0.saturating_sub(bytes.1)
+            ));
+        }
+    }
+    Ok(done("VACUUM", notices))
+}
+
 /// SET LOCAL: until the transaction ends.
 fn set_local(session: &LeaderSession, name: &str, value: &str) -> Result<Outcome> {
     if matches!(*session.block.lock(), Block::None) {
@@ -382,10 +424,6 @@ fn control(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
         Parsed::Discard => {
             session.settings.lock().reset(None)?;
             Ok(done("DISCARD ALL", Vec::new()))
-        }
-        Parsed::Vacuum { table } => {
-            check_table(session, table.as_ref())?;
-            Err(Error::not_supported("VACUUM", "loads sort their rows; there are no deleted rows to reclaim yet"))
         }
         Parsed::Refused(error) => Err(error.as_ref().clone()),
         _ => Err(Error::internal("a statement of an unknown kind")),

@@ -89,13 +89,21 @@ pub(super) fn parse_update(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     cursor.expect(&["UPDATE"])?;
     let (table, alias) = target(cursor)?;
     cursor.expect(&["SET"])?;
-    let (columns, values) = assignments(cursor)?;
+    let Assignments { columns, values } = assignments(cursor)?;
     let others = if cursor.eat(&["FROM"]) { tables(cursor)? } else { Vec::new() };
     finish(cursor, table, &alias, Change::Update(columns), values, others)
 }
 
-/// `column = value, ...`: the columns, for each whether a value is given (if not, DEFAULT), and the values.
-pub(super) fn assignments(cursor: &mut Cursor<'_>) -> Result<(Vec<(Name, bool)>, Vec<Expr>)> {
+/// `column = value, ...`.
+pub(super) struct Assignments {
+    /// The columns, and for each whether a value is given; if not, DEFAULT.
+    pub columns: Vec<(Name, bool)>,
+    /// The values.
+    pub values: Vec<Expr>,
+}
+
+/// Reads what follows SET.
+pub(super) fn assignments(cursor: &mut Cursor<'_>) -> Result<Assignments> {
     let (mut columns, mut values, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     loop {
         let column = cursor.name("a column")?;
@@ -113,7 +121,7 @@ pub(super) fn assignments(cursor: &mut Cursor<'_>) -> Result<(Vec<(Name, bool)>,
             break;
         }
     }
-    Ok((columns, values))
+    Ok(Assignments { columns, values })
 }
 
 /// `table [[AS] alias]`.

@@ -1,7 +1,7 @@
 //! MERGE: a change of the rows that match, and an INSERT of the others.
 
 use super::Parsed;
-use super::change_rows::{Change, ChangeSpec, assignments, matched, select_of, target};
+use super::change_rows::{Assignments, Change, ChangeSpec, assignments, matched, select_of, target};
 use super::lex::{Cursor, DIALECT};
 use super::names::{Name, QualifiedName};
 use super::parse::{position_of, with_sqlparser};
@@ -48,7 +48,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         (Change::Delete, Vec::new())
     } else {
         cursor.expect(&["UPDATE", "SET"])?;
-        let (columns, values) = assignments(cursor)?;
+        let Assignments { columns, values } = assignments(cursor)?;
         (Change::Update(columns), values)
     };
     let changed = matched(cursor, &table, &alias, (change, values), vec![source.clone()], Some(condition.clone()))?;

@@ -143,6 +143,10 @@ pub(crate) enum Parsed {
     Vacuum {
         /// One table, or all.
         table: Option<QualifiedName>,
+        /// What to look at.
+        kind: VacuumKind,
+        /// Slices that are sorted to this share need no sorting.
+        sorted_percent: u64,
     },
     /// CREATE USER.
     CreateUser(UserSpec),
@@ -165,6 +169,15 @@ pub(crate) enum Parsed {
     /// The syntax is right, but executing it answers this error (mostly 0A000: what is not supported and what to use).
     /// A position in it counts within the statement's text.
     Refused(Box<Error>),
+}
+
+/// What VACUUM looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum VacuumKind {
+    /// FULL, SORT ONLY, REINDEX, RECLUSTER: every rewritten segment is sorted and free of deleted rows.
+    Full,
+    /// DELETE ONLY: segments with deleted rows.
+    DeleteOnly,
 }
 
 /// What CREATE USER and ALTER USER say.

@@ -3,7 +3,7 @@
 use super::lex::Cursor;
 use super::names::Name;
 use super::parse::explain_syntax;
-use super::{Parsed, Password, UserSpec};
+use super::{Parsed, Password, UserSpec, VacuumKind};
 use datafusion::sql::sqlparser::tokenizer::Token;
 use slipher_common::error::did_you_mean;
 use slipher_common::{Error, ErrorKind, Result};
@@ -54,6 +54,9 @@ const STATEMENT_KEYWORDS: &[&str] = &[
     "VALUES",
     "WITH",
 ];
+
+/// A table that is sorted to this share is left as it is, unless VACUUM ... TO n PERCENT says otherwise.
+const VACUUM_SORTED_PERCENT_DEFAULT: u64 = 95;
 
 /// What is not there, by first words (longest first), and what to use.
 const REFUSED: &[(&[&str], &str)] = &[
@@ -476,9 +479,9 @@ fn analyze(cursor: &mut Cursor<'_>) -> Result<Parsed> {
 
 fn vacuum(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     cursor.expect(&["VACUUM"])?;
-    let _ = cursor.eat(&["SORT", "ONLY"])
-        || cursor.eat(&["DELETE", "ONLY"])
-        || cursor.eat_one_of(&["FULL", "REINDEX", "RECLUSTER"]).is_some();
+    let kind = if cursor.eat(&["DELETE", "ONLY"]) { VacuumKind::DeleteOnly } else { VacuumKind::Full };
+    let _ = cursor.eat(&["SORT", "ONLY"]) || cursor.eat_one_of(&["FULL", "REINDEX", "RECLUSTER"]).is_some();
+    let mut sorted_percent = VACUUM_SORTED_PERCENT_DEFAULT;
     let named = !cursor.at_end() && !cursor.looking_at(&["TO"]) && !cursor.looking_at(&["BOOST"]);
     let table = if named { Some(cursor.qualified_name("a table")?) } else { None };
     if cursor.eat(&["TO"]) {
@@ -488,8 +491,10 @@ fn vacuum(cursor: &mut Cursor<'_>) -> Result<Parsed> {
             return Err(Error::new(ErrorKind::InvalidParameter, format!("VACUUM TO {percent} PERCENT: not between 0 and 100"))
                 .at(position));
         }
+        sorted_percent = percent.unsigned_abs();
         cursor.expect(&["PERCENT"])?;
     }
+    // It has all that the nodes have in any case.
     cursor.eat(&["BOOST"]);
-    Ok(Parsed::Vacuum { table })
+    Ok(Parsed::Vacuum { table, kind, sorted_percent })
 }

@@ -7,7 +7,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::cluster::{Cluster, Pin, RunningLoad, record};
+use crate::cluster::{Cluster, OpenBlock, Pin, RunningLoad, record};
 use crate::engine::Shared;
 use crate::meta::State;
 use parking_lot::Mutex;
@@ -26,6 +26,7 @@ pub(crate) struct Transaction {
     load: RunningLoad,
     changes: Mutex<Changes>,
     _pin: Pin,
+    _open: OpenBlock,
 }
 
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl Transaction {
     pub(crate) fn begin(cluster: &Arc<Cluster>) -> Self {
         let (base, pin) = cluster.pin_latest();
         let changes = Changes { state: Arc::clone(&base), base, operations: Vec::new() };
-        Self { load: cluster.start_load(), changes: Mutex::new(changes), _pin: pin }
+        Self { load: cluster.start_load(), changes: Mutex::new(changes), _pin: pin, _open: cluster.open_block() }
     }
 
     /// What the block sees, with the addresses that nodes have now.

@@ -70,7 +70,15 @@ impl Client {
             let create =
                 Kind::CreateTable(proto::CreateTable { table: Some(definition(name)), if_not_exists, ..Default::default() });
             let add = vec![self.segment(0, slice, state)];
-            return vec![create, Kind::ReplaceSegments(proto::ReplaceSegments { table_id: 0, add, remove: Vec::new() })];
+            return vec![
+                create,
+                Kind::ReplaceSegments(proto::ReplaceSegments {
+                    table_id: 0,
+                    add,
+                    remove: Vec::new(),
+                    removed_deleted_rows: Vec::new(),
+                }),
+            ];
         }
         let table = tables[random.random_range(0..tables.len())];
         let table_id = table.table.id.0;
@@ -92,7 +100,7 @@ impl Client {
                 let live = table.segments.keys().take(random.random_range(0..3));
                 let remove = live.map(|segment| segment.to_vec()).collect();
                 let add = vec![self.segment(table_id, slice, state)];
-                vec![Kind::ReplaceSegments(proto::ReplaceSegments { table_id, add, remove })]
+                vec![Kind::ReplaceSegments(proto::ReplaceSegments { table_id, add, remove, removed_deleted_rows: Vec::new() })]
             }
         }
     }

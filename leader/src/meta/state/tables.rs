@@ -177,10 +177,14 @@ impl Draft {
         let table = Arc::clone(&changed.table);
         let segments = Arc::make_mut(&mut changed.segments);
         let mut removed = BTreeSet::new();
-        for bytes in &operation.remove {
+        for (place, bytes) in operation.remove.iter().enumerate() {
             let segment = SegmentId::from_bytes(bytes)?;
-            if segments.remove(&segment).is_none() {
+            let Some(gone) = segments.remove(&segment) else {
                 return Err(conflict(format_args!("segment {segment} of table \"{table}\" was replaced")));
+            };
+            let expected = operation.removed_deleted_rows.get(place);
+            if expected.is_some_and(|expected| *expected != gone.deleted_rows()) {
+                return Err(conflict(format_args!("rows of table \"{table}\" were deleted")));
             }
             self.state.live_segments.remove(segment);
             removed.insert(segment);

@@ -49,7 +49,7 @@ fn receipt(segment: u128, table: u64, slice: u32, epoch: u64) -> proto::Segment 
 
 fn replace(table_id: u64, add: Vec<proto::Segment>, remove: &[u128]) -> Kind {
     let remove = remove.iter().map(|segment| id(*segment)).collect();
-    Kind::ReplaceSegments(proto::ReplaceSegments { table_id, add, remove })
+    Kind::ReplaceSegments(proto::ReplaceSegments { table_id, add, remove, removed_deleted_rows: Vec::new() })
 }
 
 fn place(epochs: [u64; 2], owners: [u128; 2]) -> Kind {

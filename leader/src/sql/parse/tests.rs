@@ -1,5 +1,5 @@
 use super::*;
-use crate::sql::{Password, UserSpec};
+use crate::sql::{Password, UserSpec, VacuumKind};
 
 fn only(sql: &str) -> Parsed {
     let mut statements = parse(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
@@ -98,8 +98,11 @@ fn small_statements_become_plain_data() {
         matches!(only("drop table if exists a.b, c"), Parsed::DropTable { tables, if_exists: true, .. } if tables.len() == 2)
     );
     assert!(matches!(only("truncate s.t"), Parsed::Truncate { table } if table.to_string() == "s.t"));
-    assert!(matches!(only("vacuum delete only s.t to 75 percent boost"), Parsed::Vacuum { table: Some(_) }));
-    assert!(matches!(only("VACUUM"), Parsed::Vacuum { table: None }));
+    assert!(matches!(
+        only("vacuum delete only s.t to 75 percent boost"),
+        Parsed::Vacuum { table: Some(_), kind: VacuumKind::DeleteOnly, sorted_percent: 75 }
+    ));
+    assert!(matches!(only("VACUUM"), Parsed::Vacuum { table: None, kind: VacuumKind::Full, .. }));
     assert!(matches!(only("analyze t (a, b)"), Parsed::Analyze { table: Some(_) }));
     assert!(matches!(only("deallocate all"), Parsed::Deallocate { name: None }));
 }
