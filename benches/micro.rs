@@ -113,6 +113,8 @@ fn segments(criterion: &mut Criterion) {
             bytes: segment.bytes,
             checksum: segment.checksum,
             other_copies: Vec::new(),
+            delete_vector: None,
+            number: 0,
         }],
         limit: None,
     };
@@ -172,6 +174,8 @@ fn planning(criterion: &mut Criterion) {
         broadcast_rows_max: usize::MAX,
         direct_rows_min: usize::MAX,
         sweep_interval: std::time::Duration::from_secs(60),
+        compact_interval: None,
+        tls: None,
     };
     let (leader, _node) = runtime.block_on(async {
         let leader = Leader::start(config, shutdown.clone()).await.unwrap();
@@ -181,6 +185,7 @@ fn planning(criterion: &mut Criterion) {
             advertise: None,
             flight_listen: any,
             flight_advertise: None,
+            tls: None,
             leader: format!("http://{}", leader.addresses().internal),
             name: "bench".to_owned(),
             options: NodeOptions::default(),

@@ -278,6 +278,8 @@ impl SegmentTable {
                 bytes: segment.bytes,
                 checksum: segment.checksum,
                 other_copies: Vec::new(),
+                delete_vector: None,
+                number: 0,
             });
         }
         let schema = known.table.arrow_schema();

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod clients;
+mod compaction;
 mod crash;
 mod direct;
 mod explain;

@@ -1,0 +1,107 @@
+//! Storage that looks after itself: many single rows, deleted rows, readers and writers meanwhile.
+
+use crate::harness::{Cluster, rows};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio_postgres::error::SqlState;
+
+/// Clients that insert single rows, and rows of each.
+const WRITERS: usize = 4;
+const ROWS_EACH: usize = 60;
+/// How long the background may take to come round.
+const COMPACTED_MAX_SECONDS: u64 = 60;
+
+/// Segments on all nodes, every copy counted.
+fn segments(cluster: &Cluster) -> u64 {
+    let metrics = cluster.metrics();
+    let of_nodes = metrics.lines().filter(|line| line.starts_with("slipher_node_segments{"));
+    of_nodes.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn single_rows_are_merged_while_others_read_and_write() {
+    let cluster = Cluster::start_with(2, &["--compact-seconds", "1", "--slices", "2"]);
+    let client = cluster.connect().await;
+    client.batch_execute("CREATE TABLE single (id int DISTKEY, writer int) SORTKEY(id)").await.unwrap();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let reader = {
+        let (client, is_over) = (cluster.connect().await, Arc::clone(&is_over));
+        tokio::spawn(async move {
+            let mut seen = 0;
+            while !is_over.load(Ordering::SeqCst) {
+                let found = rows(&client, "SELECT count(*), count(DISTINCT id) FROM single").await.unwrap();
+                let count: u64 = found[0][0].parse().unwrap();
+                assert_eq!(found[0][0], found[0][1], "a row is there twice");
+                assert!(count >= seen, "{seen} rows became {count}");
+                seen = count;
+            }
+        })
+    };
+    let mut writers = Vec::new();
+    for writer in 0..WRITERS {
+        let client = cluster.connect().await;
+        writers.push(tokio::spawn(async move {
+            for row in 0..ROWS_EACH {
+                let id = writer * ROWS_EACH + row;
+                client.batch_execute(&format!("INSERT INTO single VALUES ({id}, {writer})")).await.unwrap();
+            }
+        }));
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    // Two slices with two copies each; what is left is too little to be merged.
+    for second in 0.. {
+        if segments(&cluster) < 60 {
+            break;
+        }
+        assert!(second < COMPACTED_MAX_SECONDS, "there are {} segments", segments(&cluster));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    is_over.store(true, Ordering::SeqCst);
+    reader.await.unwrap();
+    let all = (WRITERS * ROWS_EACH).to_string();
+    assert_eq!(rows(&client, "SELECT count(DISTINCT id) FROM single").await.unwrap(), [[all.as_str()]]);
+
+    // Deleted rows are worth a rewrite, too.
+    client.batch_execute("DELETE FROM single WHERE id % 2 = 0; VACUUM single").await.unwrap();
+    let odd = rows(&client, "SELECT count(*), min(id) FROM single").await.unwrap();
+    assert_eq!(odd, [[(WRITERS * ROWS_EACH / 2).to_string(), "1".to_owned()]]);
+}
+
+/// VACUUM and DELETE meet: whoever comes second runs again, and no deleted row comes back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn vacuum_brings_no_deleted_row_back() {
+    let cluster = Cluster::start_with(2, &["--compact-seconds", "0"]);
+    let client = cluster.connect().await;
+    client.batch_execute("CREATE TABLE t (id int DISTKEY, v int)").await.unwrap();
+    client.batch_execute("INSERT INTO t SELECT l_orderkey, l_linenumber FROM tpchgen('lineitem', 0.01)").await.unwrap();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let vacuuming = {
+        let (client, is_over) = (cluster.connect().await, Arc::clone(&is_over));
+        tokio::spawn(async move {
+            let mut done = 0;
+            while !is_over.load(Ordering::SeqCst) {
+                match client.batch_execute("VACUUM DELETE ONLY t").await {
+                    Ok(()) => done += 1,
+                    Err(error) => assert_eq!(error.code(), Some(&SqlState::T_R_SERIALIZATION_FAILURE), "{error:?}"),
+                }
+            }
+            done
+        })
+    };
+    for v in 1..=7 {
+        loop {
+            match client.batch_execute(&format!("DELETE FROM t WHERE v = {v}")).await {
+                Ok(()) => break,
+                Err(error) => assert_eq!(error.code(), Some(&SqlState::T_R_SERIALIZATION_FAILURE), "{error:?}"),
+            }
+        }
+        let left = rows(&client, &format!("SELECT count(*) FROM t WHERE v <= {v}")).await.unwrap();
+        assert_eq!(left, [["0"]], "rows came back after v = {v}");
+    }
+    is_over.store(true, Ordering::SeqCst);
+    println!("{} times vacuumed", vacuuming.await.unwrap());
+    assert_eq!(rows(&client, "SELECT count(*) FROM t").await.unwrap(), [["0"]]);
+}
