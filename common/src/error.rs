@@ -43,6 +43,10 @@ pub enum ErrorKind {
     NotNullViolation,
     /// 25006: a change in a READ ONLY transaction.
     ReadOnlyTransaction,
+    /// 25P01: only inside a transaction block.
+    NoActiveTransaction,
+    /// 42P03: a cursor of this name is open.
+    DuplicateCursor,
     /// 25001: not inside a transaction block.
     ActiveTransaction,
     /// 25P02: the transaction is aborted.
@@ -155,6 +159,8 @@ impl ErrorKind {
             NotNullViolation => "23502",
             ReadOnlyTransaction => "25006",
             ActiveTransaction => "25001",
+            NoActiveTransaction => "25P01",
+            DuplicateCursor => "42P03",
             FailedTransaction => "25P02",
             InvalidStatementName => "26000",
             InvalidAuthorization => "28000",

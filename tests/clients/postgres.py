@@ -216,6 +216,24 @@ def check_cancel(checks, connection, cursor):
     cursor.execute("DROP TABLE client_numbers")
 
 
+def check_named_cursor(checks, target):
+    connection = connect(target)
+    cursor = connection.cursor()
+    cursor.execute("CREATE TABLE client_portions (n BIGINT)")
+    cursor.execute("INSERT INTO client_portions VALUES " + ", ".join(f"({n})" for n in range(5000)))
+    connection.commit()
+    with connection.cursor("portions") as named:
+        named.itersize = 700
+        named.execute("SELECT n FROM client_portions ORDER BY n")
+        checks.equal([row[0] for row in named], list(range(5000)), "rows of a named cursor")
+    connection.rollback()
+    cursor.execute("DROP TABLE client_portions")
+    connection.rollback()
+    cursor.execute("DROP TABLE client_portions")
+    connection.commit()
+    connection.close()
+
+
 def check_idle(checks, target):
     connection = connect(target)
     connection.autocommit = True
@@ -245,6 +263,7 @@ def main():
         ("literals", lambda: check_literals(checks, cursor)),
         ("table", lambda: check_table(checks, cursor)),
         ("errors", lambda: check_errors(checks, connection, cursor)),
+        ("named cursor", lambda: check_named_cursor(checks, target)),
         ("idle", lambda: check_idle(checks, target)),
         ("cancel", lambda: check_cancel(checks, connection, cursor)),
     ]

@@ -1,8 +1,8 @@
 //! One function per kind of statement.
 
 use super::Outcome;
-use super::alter_table;
 use super::leader_session::{Block, LeaderSession};
+use super::{alter_table, cursors};
 use crate::load::{self, Choice};
 use crate::plan::explain;
 use crate::run::{Attempt, guarded};
@@ -75,6 +75,19 @@ pub(super) async fn run(
         | Parsed::AlterUser(_)
         | Parsed::DropUser { .. }
         | Parsed::Truncate { .. } => define(session, parsed).await,
+        Parsed::Declare { name, query } => {
+            cursors::check_in_block(session)?;
+            session.cursors.check_new(&name.value)?;
+            // It outlives the statement, and the statement's time limit.
+            let rows = select(session, query, parameters, &CancellationToken::new()).await?;
+            session.cursors.open(&name.value, rows)?;
+            Ok(done("DECLARE CURSOR", Vec::new()))
+        }
+        Parsed::Fetch { name, count } => session.cursors.fetch(&name.value, *count).map_err(|error| error.at(name.position)),
+        Parsed::Close { name } => {
+            session.cursors.close(name.as_ref().map(|name| name.value.as_str()))?;
+            Ok(done("CLOSE CURSOR", Vec::new()))
+        }
         Parsed::Commit => commit(session).await,
         Parsed::Vacuum { table, kind, sorted_percent } => {
             let choice = Choice::Asked { kind: *kind, sorted_percent: *sorted_percent };
@@ -433,6 +446,7 @@ fn control(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
 /// COMMIT: what the block did is there for all, or an error says why it is gone.
 async fn commit(session: &LeaderSession) -> Result<Outcome> {
     session.end_local_settings();
+    session.cursors.clear();
     let ended = std::mem::replace(&mut *session.block.lock(), Block::None);
     match ended {
         Block::None => Ok(done("COMMIT", vec!["there is no transaction in progress".to_owned()])),
@@ -447,6 +461,7 @@ async fn commit(session: &LeaderSession) -> Result<Outcome> {
 
 fn roll_back(session: &LeaderSession) -> Result<Outcome> {
     session.end_local_settings();
+    session.cursors.clear();
     let ended = std::mem::replace(&mut *session.block.lock(), Block::None);
     Ok(match ended {
         Block::None => done("ROLLBACK", vec!["there is no transaction in progress".to_owned()]),

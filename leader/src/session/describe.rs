@@ -40,6 +40,11 @@ impl LeaderSession {
                 let plan = attempt(self, false)?.plan_query(query, None).await?;
                 Description { parameters: parameter_types(&plan, declared)?, rows: None }
             }
+            Parsed::Declare { query, .. } => {
+                let plan = attempt(self, false)?.plan_query(query, None).await?;
+                Description { parameters: parameter_types(&plan, declared)?, rows: None }
+            }
+            Parsed::Fetch { name, .. } => Description { parameters: Vec::new(), rows: Some(self.cursors.schema(&name.value)?) },
             Parsed::Explain { .. } => Description { parameters: given(declared), rows: Some(text(&["QUERY PLAN"])) },
             Parsed::Show { name } if name == "all" => {
                 Description { parameters: Vec::new(), rows: Some(text(&["name", "setting"])) }

@@ -1,5 +1,6 @@
 //! The session behind every endpoint.
 
+use super::cursors::Cursors;
 use super::settings::Settings;
 use super::{CatalogListing, Description, DirectRun, Outcome, Progress, Session, Statement, TableKind, TableListing};
 use super::{commands, direct};
@@ -49,6 +50,7 @@ pub(crate) struct LeaderSession {
     /// What SET LOCAL replaced, for the end of the block.
     pub(super) local_settings: Mutex<Vec<(String, Option<String>)>>,
     pub(super) block: Mutex<Block>,
+    pub(super) cursors: Cursors,
     running: Mutex<Option<Running>>,
     /// The statement took longer than statement_timeout.
     timed_out: Arc<AtomicBool>,
@@ -74,6 +76,7 @@ impl LeaderSession {
             settings: Mutex::new(settings),
             local_settings: Mutex::new(Vec::new()),
             block: Mutex::new(Block::None),
+            cursors: Cursors::default(),
             running: Mutex::new(None),
             timed_out: Arc::default(),
             _counted: counted,
@@ -118,7 +121,13 @@ impl LeaderSession {
         let mut block = self.block.lock();
         if matches!(*block, Block::Open { .. }) {
             *block = Block::Failed;
+            self.cursors.clear();
         }
+    }
+
+    /// Whether a block is open.
+    pub(super) fn is_in_block(&self) -> bool {
+        matches!(*self.block.lock(), Block::Open { .. })
     }
 
     /// What a statement works with: in a block, with what the block saw and did.

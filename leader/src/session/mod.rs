@@ -4,6 +4,7 @@
 
 mod alter_table;
 mod commands;
+mod cursors;
 mod describe;
 mod direct;
 mod leader_session;

@@ -134,6 +134,25 @@ pub(crate) enum Parsed {
     Commit,
     /// ROLLBACK, ABORT.
     Rollback,
+    /// DECLARE CURSOR.
+    Declare {
+        /// The cursor.
+        name: Name,
+        /// Its query, rewritten.
+        query: Box<ast::Statement>,
+    },
+    /// FETCH.
+    Fetch {
+        /// The cursor.
+        name: Name,
+        /// How many rows; None: all that are left.
+        count: Option<u64>,
+    },
+    /// CLOSE of one cursor, or of all.
+    Close {
+        /// The cursor.
+        name: Option<Name>,
+    },
     /// ANALYZE.
     Analyze {
         /// One table, or all.

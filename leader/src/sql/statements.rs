@@ -84,9 +84,6 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["CANCEL"], "cancel from the session that runs the query"),
     (&["PREPARE"], "prepare with the protocol of your driver (extended query, Flight SQL prepared statement)"),
     (&["EXECUTE"], "prepare with the protocol of your driver (extended query, Flight SQL prepared statement)"),
-    (&["DECLARE"], "fetch the rows of the query itself; they stream"),
-    (&["FETCH"], "fetch the rows of the query itself; they stream"),
-    (&["CLOSE"], "fetch the rows of the query itself; they stream"),
     (&["COMMENT"], "keep descriptions outside the database"),
     (&["SAVEPOINT"], "end the transaction with ROLLBACK, and begin another one"),
     (&["RELEASE"], "end the transaction with COMMIT or ROLLBACK"),
@@ -124,6 +121,13 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         }
         "ANALYZE" | "ANALYSE" => analyze(cursor)?,
         "VACUUM" => vacuum(cursor)?,
+        "DECLARE" => declare(cursor)?,
+        "FETCH" => fetch(cursor)?,
+        "CLOSE" => {
+            cursor.next += 1;
+            let name = if cursor.eat(&["ALL"]) { None } else { Some(cursor.name("a cursor")?) };
+            Parsed::Close { name }
+        }
         "DEALLOCATE" => {
             cursor.next += 1;
             cursor.eat(&["PREPARE"]);
@@ -141,6 +145,54 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     debug_assert!(cursor.next > start);
     cursor.expect_end()?;
     Ok(parsed)
+}
+
+/// `DECLARE name [NO SCROLL] CURSOR [WITHOUT HOLD] FOR query`.
+fn declare(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    cursor.expect(&["DECLARE"])?;
+    let name = cursor.name("a cursor's name")?;
+    let position = cursor.position();
+    let refuse =
+        |what: &str| Err(Error::not_supported(what, "leave it out; a cursor goes forward, within its transaction").at(position));
+    loop {
+        if cursor.eat(&["NO", "SCROLL"]) || cursor.eat(&["INSENSITIVE"]) {
+            continue;
+        }
+        match cursor.eat_one_of(&["BINARY", "SCROLL"]) {
+            Some(word) => return refuse(&format!("DECLARE ... {word} CURSOR")),
+            None => break,
+        }
+    }
+    cursor.expect(&["CURSOR"])?;
+    if cursor.eat(&["WITH", "HOLD"]) {
+        return refuse("DECLARE ... WITH HOLD");
+    }
+    cursor.eat(&["WITHOUT", "HOLD"]);
+    cursor.expect(&["FOR"])?;
+    Ok(Parsed::Declare { name, query: super::parse::query_to_end(cursor)? })
+}
+
+/// `FETCH [NEXT | ALL | FORWARD [count | ALL] | count] [FROM | IN] name`.
+fn fetch(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    cursor.expect(&["FETCH"])?;
+    let position = cursor.position();
+    if cursor.eat_one_of(&["PRIOR", "FIRST", "LAST", "ABSOLUTE", "RELATIVE", "BACKWARD"]).is_some() {
+        return Err(Error::not_supported("FETCH that does not go forward", "use FETCH FORWARD").at(position));
+    }
+    let forward = cursor.eat(&["FORWARD"]);
+    let is_number = matches!(cursor.peek().map(|lexeme| &lexeme.token), Some(Token::Number(..) | Token::Minus));
+    let count = if cursor.eat(&["ALL"]) {
+        None
+    } else if is_number {
+        let count = cursor.integer("a number of rows")?;
+        let count = u64::try_from(count);
+        Some(count.map_err(|_| Error::not_supported("FETCH that does not go forward", "use FETCH FORWARD").at(position))?)
+    } else {
+        let _ = !forward && cursor.eat(&["NEXT"]);
+        Some(1)
+    };
+    cursor.eat_one_of(&["FROM", "IN"]);
+    Ok(Parsed::Fetch { name: cursor.name("a cursor")?, count })
 }
 
 fn refuse(cursor: &Cursor<'_>, first: &str) -> Error {

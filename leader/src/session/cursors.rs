@@ -1,0 +1,137 @@
+//! DECLARE, FETCH, CLOSE: a query whose rows are asked for in portions, within one transaction block.
+
+use super::Outcome;
+use super::leader_session::LeaderSession;
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::StreamExt;
+use slipher_common::error::did_you_mean;
+use slipher_common::{Error, ErrorKind, Result};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// Cursors that one block may have open.
+const CURSORS_MAX_COUNT: usize = 64;
+
+/// The cursors of a session's block.
+#[derive(Default)]
+pub(super) struct Cursors(parking_lot::Mutex<HashMap<String, Cursor>>);
+
+/// An open cursor.
+#[derive(Clone)]
+struct Cursor {
+    schema: SchemaRef,
+    rows: Arc<Mutex<Rows>>,
+}
+
+/// What is left of a cursor's rows.
+struct Rows {
+    stream: SendableRecordBatchStream,
+    /// Rows of a batch that was not taken whole.
+    rest: Option<RecordBatch>,
+}
+
+impl Rows {
+    /// The next rows, at most `max`; None after the last.
+    async fn next(&mut self, max: usize) -> datafusion::error::Result<Option<RecordBatch>> {
+        let batch = loop {
+            match self.rest.take() {
+                Some(rest) => break rest,
+                None => match self.stream.next().await.transpose()? {
+                    Some(batch) if batch.num_rows() == 0 => {}
+                    Some(batch) => self.rest = Some(batch),
+                    None => return Ok(None),
+                },
+            }
+        };
+        if batch.num_rows() <= max {
+            return Ok(Some(batch));
+        }
+        self.rest = Some(batch.slice(max, batch.num_rows() - max));
+        Ok(Some(batch.slice(0, max)))
+    }
+}
+
+impl Cursors {
+    /// Closes all: the block ended.
+    pub(super) fn clear(&self) {
+        self.0.lock().clear();
+    }
+
+    /// The columns of a cursor.
+    pub(super) fn schema(&self, name: &str) -> Result<SchemaRef> {
+        self.find(name).map(|cursor| cursor.schema)
+    }
+
+    fn find(&self, name: &str) -> Result<Cursor> {
+        let all = self.0.lock();
+        all.get(name).cloned().ok_or_else(|| {
+            Error::new(ErrorKind::InvalidCursorName, format!("cursor \"{name}\" does not exist"))
+                .with_hint(did_you_mean(name, all.keys().map(String::as_str)))
+        })
+    }
+
+    /// Checks that a cursor of this name may be opened.
+    pub(super) fn check_new(&self, name: &str) -> Result<()> {
+        let all = self.0.lock();
+        if all.contains_key(name) {
+            return Err(Error::new(ErrorKind::DuplicateCursor, format!("cursor \"{name}\" already exists")));
+        }
+        if all.len() >= CURSORS_MAX_COUNT {
+            let message = format!("the transaction has {CURSORS_MAX_COUNT} open cursors");
+            return Err(Error::new(ErrorKind::ProgramLimit, message).with_hint("close some with CLOSE"));
+        }
+        Ok(())
+    }
+
+    /// Opens a cursor over the rows of a query.
+    pub(super) fn open(&self, name: &str, outcome: Outcome) -> Result<()> {
+        let Outcome::Rows { schema, stream, .. } = outcome else {
+            return Err(Error::internal("a cursor of a statement without rows"));
+        };
+        let rows = Arc::new(Mutex::new(Rows { stream, rest: None }));
+        self.0.lock().insert(name.to_owned(), Cursor { schema, rows });
+        Ok(())
+    }
+
+    /// CLOSE of one, or of all.
+    pub(super) fn close(&self, name: Option<&str>) -> Result<()> {
+        match name {
+            None => self.clear(),
+            Some(name) => {
+                self.find(name)?;
+                self.0.lock().remove(name);
+            }
+        }
+        Ok(())
+    }
+
+    /// The next rows of a cursor; all that are left without a count.
+    pub(super) fn fetch(&self, name: &str, count: Option<u64>) -> Result<Outcome> {
+        let Cursor { schema, rows } = self.find(name)?;
+        let left = count.unwrap_or(u64::MAX);
+        let stream = futures::stream::unfold((rows, left), |(rows, left)| async move {
+            if left == 0 {
+                return None;
+            }
+            let next = rows.lock().await.next(usize::try_from(left).unwrap_or(usize::MAX)).await;
+            let batch = next.transpose()?;
+            let taken = batch.as_ref().map_or(left, |batch| batch.num_rows() as u64);
+            Some((batch, (rows, left - taken)))
+        });
+        let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), stream));
+        Ok(Outcome::Rows { schema, stream, tag: "FETCH" })
+    }
+}
+
+/// 25P01 outside of a block: the cursor would be gone before anybody could fetch.
+pub(super) fn check_in_block(session: &LeaderSession) -> Result<()> {
+    match session.is_in_block() {
+        true => Ok(()),
+        false => Err(Error::new(ErrorKind::NoActiveTransaction, "DECLARE CURSOR can only be used in transaction blocks")
+            .with_hint("send BEGIN before it")),
+    }
+}
