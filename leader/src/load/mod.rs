@@ -41,7 +41,7 @@ macro_rules! replayed {
         let mut tries = if $scope.can_run_again() { 1 } else { LOAD_ATTEMPTS_MAX };
         loop {
             match $attempt.await {
-                Err(error) if error.kind == ErrorKind::SerializationFailure && tries < LOAD_ATTEMPTS_MAX => tries += 1,
+                Err(error) if error.kind == slipher_common::ErrorKind::SerializationFailure && tries < LOAD_ATTEMPTS_MAX => tries += 1,
                 other => break other,
             }
         }
@@ -49,8 +49,10 @@ macro_rules! replayed {
 }
 
 mod change;
+mod rewrite;
 mod vacuum;
 pub(crate) use change::{change, merge};
+pub(crate) use rewrite::rewrite;
 pub(crate) use vacuum::{Choice, vacuum, wants_compaction};
 
 /// INSERT; answers how many rows.

@@ -16,6 +16,45 @@ use slipher_common::ids::ColumnId;
 use slipher_common::{Error, ErrorKind, Result, SqlType};
 use slipher_proto::meta::{self as proto, operation::Kind};
 
+/// How a change is made that needs the table's rows written anew; None for one that does not.
+pub(super) fn rewriting<'a>(
+    attempt: &Attempt,
+    name: &QualifiedName,
+    change: &'a TableChange,
+) -> Result<Option<Box<dyn Fn(&mut Table) -> Result<()> + Send + Sync + 'a>>> {
+    match change {
+        TableChange::Layout(attributes)
+            if attributes.dist_style.is_some() || attributes.dist_key.is_some() || attributes.sort_key.is_some() =>
+        {
+            Ok(Some(Box::new(|table: &mut Table| attributes.alter(table))))
+        }
+        TableChange::ColumnType { name: column, sql_type } => {
+            let found = find(&attempt.snapshot, name)?;
+            let index = index_of(&found.table, &column.value).map_err(|error| error.at(column.position))?;
+            if grows(&found.table.columns[index], *sql_type) {
+                return Ok(None);
+            }
+            Ok(Some(Box::new(move |table: &mut Table| {
+                retype(table, &column.value, *sql_type).map_err(|error| error.at(column.position))
+            })))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Gives a column another type. Its rows get it as an INSERT would.
+fn retype(table: &mut Table, name: &str, sql_type: SqlType) -> Result<()> {
+    let index = index_of(table, name)?;
+    let column = &mut table.columns[index];
+    if column.identity.is_some() || column.default_expression.is_some() {
+        let what = format!("changing the type of column \"{name}\", which has a default or is an identity");
+        return Err(Error::not_supported(what, "add a column of the new type, and copy the values with UPDATE"));
+    }
+    column.sql_type = sql_type;
+    column.encoding = None;
+    Ok(())
+}
+
 /// The operations of one ALTER TABLE, and messages.
 pub(super) fn operations(attempt: &Attempt, name: &QualifiedName, change: &TableChange) -> Result<(Vec<Kind>, Vec<String>)> {
     let snapshot = &attempt.snapshot;
@@ -68,9 +107,16 @@ pub(super) fn operations(attempt: &Attempt, name: &QualifiedName, change: &Table
         }
         TableChange::ColumnType { name, sql_type } => {
             let index = index_of(&table, &name.value).map_err(|error| error.at(name.position))?;
+            table.columns[index].sql_type = *sql_type;
+        }
+        TableChange::Layout(attributes) => attributes.alter(&mut table)?,
+        TableChange::Encoding { name, encoding } => {
+            let index = index_of(&table, &name.value).map_err(|error| error.at(name.position))?;
+            let word = encoding.value.to_lowercase();
             let column = &mut table.columns[index];
-            check_growth(column, *sql_type).map_err(|error| error.at(name.position))?;
-            column.sql_type = *sql_type;
+            column.encoding = crate::sql::create_table::checked_encoding(&word, &column.name, column.sql_type)
+                .map_err(|error| error.at(encoding.position))?;
+            table.encode_auto &= column.encoding.is_none();
         }
     }
     Ok((vec![changed(found, &table, &snapshot.state)], Vec::new()))
@@ -83,7 +129,7 @@ fn find<'a>(snapshot: &'a Snapshot, name: &QualifiedName) -> Result<&'a TableSta
 }
 
 /// The operation that gives `before` the definition `after`.
-fn changed(before: &TableState, after: &Table, read: &State) -> Kind {
+pub(crate) fn changed(before: &TableState, after: &Table, read: &State) -> Kind {
     // A version that is not committed yet was made by the block that this statement stands in.
     let defined = before.defined_version;
     let defined_version = if read.is_committed(defined) { defined.0 } else { 0 };
@@ -183,17 +229,7 @@ fn is_reference(kind: &ConstraintKind) -> bool {
     matches!(kind, ConstraintKind::ForeignKey { .. })
 }
 
-/// Only a VARCHAR that gets longer holds all that it held without rewriting anything.
-fn check_growth(column: &Column, wanted: SqlType) -> Result<()> {
-    match (column.sql_type, wanted) {
-        (SqlType::VarChar(before), SqlType::VarChar(after)) if after >= before => Ok(()),
-        (SqlType::VarChar(before), SqlType::VarChar(after)) => {
-            let message = format!("column \"{}\" has length {before} and cannot get the shorter length {after}", column.name);
-            Err(Error::not_supported(message, "make the table anew with CREATE TABLE AS and a cast"))
-        }
-        (before, after) => Err(Error::not_supported(
-            format_args!("changing column \"{}\" from type {before} to {after}", column.name),
-            "add a column of the new type, or make the table anew with CREATE TABLE AS and a cast",
-        )),
-    }
+/// Whether a column of the new type holds all that it held as it is stored: a VARCHAR that gets longer.
+fn grows(column: &Column, wanted: SqlType) -> bool {
+    matches!((column.sql_type, wanted), (SqlType::VarChar(before), SqlType::VarChar(after)) if after >= before)
 }

@@ -70,11 +70,21 @@ pub(super) async fn run(
         | Parsed::DropSchema { .. }
         | Parsed::CreateTable(_)
         | Parsed::DropTable { .. }
-        | Parsed::AlterTable { .. }
         | Parsed::CreateUser(_)
         | Parsed::AlterUser(_)
         | Parsed::DropUser { .. }
         | Parsed::Truncate { .. } => define(session, parsed).await,
+        Parsed::AlterTable { table, change } => {
+            let attempt = attempt(session, false)?;
+            match alter_table::rewriting(&attempt, table, change)? {
+                Some(change) => {
+                    drop(attempt);
+                    load::rewrite(&session.scope(), table, change).await?;
+                    Ok(done("ALTER TABLE", Vec::new()))
+                }
+                None => define(session, parsed).await,
+            }
+        }
         Parsed::Declare { name, query } => {
             cursors::check_in_block(session)?;
             session.cursors.check_new(&name.value)?;

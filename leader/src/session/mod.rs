@@ -3,6 +3,8 @@
 //! The wire endpoints (`wire`) know nothing of planning; they see [`Engine`], [`Session`], [`Statement`] and [`Outcome`].
 
 mod alter_table;
+pub(crate) use alter_table::changed as changed_definition;
+
 mod commands;
 mod cursors;
 mod describe;

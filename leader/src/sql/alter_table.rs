@@ -4,8 +4,9 @@ use super::Parsed;
 use super::create_table::parse_added_column;
 use super::lex::Cursor;
 use super::names::{Name, QualifiedName};
+use super::table_attributes::{SortKey, TableAttributes};
 use super::types;
-use slipher_common::catalog::Column;
+use slipher_common::catalog::{Column, SortStyle};
 use slipher_common::{Error, Result, SqlType};
 
 /// What one ALTER TABLE does.
@@ -41,6 +42,15 @@ pub(crate) enum TableChange {
         name: Name,
         /// No error when it is not there.
         if_exists: bool,
+    },
+    /// ALTER DISTSTYLE, DISTKEY, SORTKEY, ENCODE AUTO.
+    Layout(Box<TableAttributes>),
+    /// ALTER COLUMN ... ENCODE.
+    Encoding {
+        /// The column.
+        name: Name,
+        /// The encoding.
+        encoding: Name,
     },
     /// ALTER COLUMN ... TYPE.
     ColumnType {
@@ -101,15 +111,20 @@ fn change(cursor: &mut Cursor<'_>, table: &QualifiedName) -> Result<TableChange>
         cursor.eat_one_of(&["CASCADE", "RESTRICT"]);
         return Ok(TableChange::DropColumn { name, if_exists });
     }
-    if ["DISTKEY", "DISTSTYLE", "SORTKEY", "COMPOUND", "ENCODE"].iter().any(|word| cursor.looking_at(&["ALTER", word])) {
-        return refuse(
-            "ALTER DISTKEY, DISTSTYLE, SORTKEY or ENCODE",
-            "make the table anew with CREATE TABLE AS, and swap the names",
-        );
+    if ["DISTKEY", "DISTSTYLE", "SORTKEY", "COMPOUND", "INTERLEAVED", "ENCODE"]
+        .iter()
+        .any(|word| cursor.looking_at(&["ALTER", word]))
+    {
+        cursor.next += 1;
+        return Ok(TableChange::Layout(Box::new(layout(cursor)?)));
     }
     if cursor.eat(&["ALTER"]) {
         cursor.eat(&["COLUMN"]);
         let name = cursor.name("a column")?;
+        if cursor.eat(&["ENCODE"]) {
+            let encoding = cursor.name("an encoding")?;
+            return Ok(TableChange::Encoding { name, encoding });
+        }
         if !cursor.eat(&["TYPE"]) {
             return refuse(
                 "ALTER COLUMN",
@@ -122,4 +137,25 @@ fn change(cursor: &mut Cursor<'_>, table: &QualifiedName) -> Result<TableChange>
         return refuse("APPEND", "INSERT INTO ... SELECT in a transaction with TRUNCATE of the source");
     }
     Err(cursor.error("expected RENAME, ADD, DROP, ALTER COLUMN, SET SCHEMA, OWNER TO or SWAP WITH"))
+}
+
+/// `DISTSTYLE style [DISTKEY column]`, `DISTKEY column`, `[COMPOUND | INTERLEAVED] SORTKEY (columns)`, `SORTKEY AUTO | NONE`, `ENCODE AUTO`.
+fn layout(cursor: &mut Cursor<'_>) -> Result<TableAttributes> {
+    let mut attributes = TableAttributes::default();
+    let position = cursor.position();
+    if cursor.eat(&["SORTKEY", "NONE"]) {
+        attributes.set_sort_key(SortKey::Columns(SortStyle::Compound, Vec::new()), position)?;
+        return Ok(attributes);
+    }
+    // DISTKEY stands without parentheses here.
+    if cursor.eat(&["DISTKEY"]) {
+        attributes.set_dist_key(cursor.name("a column")?)?;
+        return Ok(attributes);
+    }
+    if cursor.eat(&["DISTSTYLE", "KEY", "DISTKEY"]) {
+        attributes.set_dist_key(cursor.name("a column")?)?;
+        return Ok(attributes);
+    }
+    attributes.parse(cursor)?;
+    Ok(attributes)
 }

@@ -14,6 +14,7 @@ use slipher_common::{Error, ErrorKind, Result, SqlType};
 use std::collections::HashSet;
 
 mod column;
+pub(crate) use column::checked_encoding;
 #[cfg(test)]
 mod tests;
 

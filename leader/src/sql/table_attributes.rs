@@ -144,6 +144,25 @@ impl TableAttributes {
         positions.into_iter().flatten().min()
     }
 
+    /// Sets what the attributes mean on a table that is there; what they do not name stays.
+    pub fn alter(&self, table: &mut Table) -> Result<()> {
+        if self.dist_style.is_some() || self.dist_key.is_some() {
+            (table.distribution, table.distribution_auto) = self.distribution(&table.columns, &table.constraints)?;
+        }
+        match &self.sort_key {
+            None => {}
+            Some((SortKey::Auto, _)) => table.sort_auto = true,
+            Some((SortKey::Columns(style, names), position)) => {
+                table.sort_auto = false;
+                table.sort_style = *style;
+                table.sort_key =
+                    if names.is_empty() { Vec::new() } else { sort_columns(&table.columns, *style, names, *position)? };
+            }
+        }
+        table.encode_auto |= self.encode_auto.is_some();
+        Ok(())
+    }
+
     /// Sets what the attributes mean on a table whose columns and constraints are complete.
     pub fn apply(&self, table: &mut Table) -> Result<()> {
         (table.distribution, table.distribution_auto) = self.distribution(&table.columns, &table.constraints)?;

@@ -106,8 +106,8 @@ impl Draft {
             return Err(conflict(format_args!("the definition of table \"{}\" was changed", current.table)));
         }
         let before = &current.table;
-        if before.distribution != table.distribution || before.sort_key != table.sort_key {
-            return Err(Error::internal(format!("changing table \"{before}\": its segments do not fit the new definition")));
+        if !current.segments.is_empty() && !fits_segments(before, &table) {
+            return Err(conflict(format_args!("rows were added to table \"{before}\" while it was rewritten")));
         }
         // Numbers are handed out by loads, which do not wait for definitions.
         for column in &mut table.columns {
@@ -265,6 +265,19 @@ impl Draft {
         Arc::make_mut(&mut self.state.tables).insert(id, Arc::new(changed));
         Ok(())
     }
+}
+
+/// Whether segments of `before` are segments of `after`: their rows lie where they belong, and their values are of its types.
+fn fits_segments(before: &Table, after: &Table) -> bool {
+    use slipher_common::SqlType::VarChar;
+    let column_fits = |column: &slipher_common::catalog::Column| {
+        let old = before.columns.iter().find(|old| old.id == column.id);
+        old.is_none_or(|old| {
+            old.sql_type == column.sql_type
+                || matches!((old.sql_type, column.sql_type), (VarChar(old), VarChar(new)) if old <= new)
+        })
+    };
+    before.distribution == after.distribution && before.sort_key == after.sort_key && after.columns.iter().all(column_fits)
 }
 
 impl State {

@@ -167,14 +167,7 @@ impl ColumnSpec {
             // The default; the table says ENCODE AUTO for all of them.
             return Ok(());
         }
-        if !ENCODINGS.contains(&word.as_str()) {
-            let hint = did_you_mean(&word, ENCODINGS.iter().copied());
-            return Err(wrong(format!("unknown encoding \"{word}\" for column \"{}\"", self.name), position).with_hint(hint));
-        }
-        if !encoding_fits(&word, self.sql_type) {
-            let message = format!("invalid encoding \"{word}\" for column \"{}\" of type {}", self.name, self.sql_type);
-            return Err(wrong(message, position).with_hint("ENCODE ZSTD fits every type; ENCODE AUTO chooses"));
-        }
+        check_encoding(&word, &self.name.value, self.sql_type).map_err(|error| error.at(position))?;
         if self.encoding.replace(word).is_some() {
             return Err(wrong(format!("ENCODE of column \"{}\" stands more than once", self.name), position));
         }
@@ -265,4 +258,29 @@ fn default_expression(cursor: &mut Cursor<'_>) -> Result<String> {
     }
     let until = lexed.lexemes.get(cursor.next.saturating_sub(1)).map_or(from.bytes.end, |last| last.bytes.end);
     Ok(lexed.text[from.bytes.start..until].to_owned())
+}
+
+/// ENCODE of ALTER COLUMN; None for AUTO.
+pub(crate) fn checked_encoding(word: &str, column: &str, sql_type: SqlType) -> Result<Option<String>> {
+    if word == "auto" {
+        return Ok(None);
+    }
+    check_encoding(word, column, sql_type)?;
+    Ok(Some(word.to_owned()))
+}
+
+/// An encoding that Redshift has, and that fits the type.
+fn check_encoding(word: &str, column: &str, sql_type: SqlType) -> Result<()> {
+    if !ENCODINGS.contains(&word) {
+        let hint = did_you_mean(word, ENCODINGS.iter().copied());
+        let message = format!("unknown encoding \"{word}\" for column \"{column}\"");
+        return Err(Error::new(ErrorKind::InvalidColumnDefinition, message).with_hint(hint));
+    }
+    if !encoding_fits(word, sql_type) {
+        let message = format!("invalid encoding \"{word}\" for column \"{column}\" of type {sql_type}");
+        return Err(
+            Error::new(ErrorKind::InvalidColumnDefinition, message).with_hint("ENCODE ZSTD fits every type; ENCODE AUTO chooses")
+        );
+    }
+    Ok(())
 }

@@ -173,7 +173,7 @@ fn what_is_not_there_is_named_with_advice() {
         ("create external schema s from data catalog database 'd' iam_role 'x'", "CREATE EXTERNAL SCHEMA is not supported"),
         ("create temp table t (a int)", "a temporary table is not supported"),
         ("drop view v", "DROP VIEW is not supported"),
-        ("alter table t alter distkey a", "ALTER TABLE ... ALTER DISTKEY, DISTSTYLE, SORTKEY or ENCODE is not supported"),
+        ("alter table t add primary key (a)", "ALTER TABLE ... ADD CONSTRAINT is not supported"),
         ("alter table t append from s", "ALTER TABLE ... APPEND is not supported"),
         ("GRANT ALL ON SCHEMA analytics TO ROLE analytics_authors", "GRANT is not supported"),
         ("merge into t using s on t.a = s.a remove duplicates", "MERGE ... REMOVE DUPLICATES is not supported"),
