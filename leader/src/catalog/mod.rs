@@ -31,6 +31,8 @@ pub(crate) struct Snapshot {
     pub(crate) cluster: ClusterView,
     /// The load that writes to tables of this snapshot.
     pub(crate) transaction_id: TransactionId,
+    /// What is seen of a table that is read with row ids, in place of all of it.
+    pub(crate) part: Option<TableState>,
 }
 
 impl Snapshot {
@@ -113,7 +115,8 @@ impl SchemaProvider for SnapshotSchema {
     async fn table(&self, name: &str) -> EngineResult<Option<Arc<dyn TableProvider>>> {
         if self.name == ROW_ID_SCHEMA {
             let id = name.parse().map(TableId).map_err(|_| DataFusionError::Plan(format!("no table has the id {name}")))?;
-            let Some(found) = self.snapshot.state.table_by_id(id) else { return Ok(None) };
+            let part = self.snapshot.part.as_ref().filter(|part| part.table.id == id);
+            let Some(found) = part.or(self.snapshot.state.table_by_id(id).map(Arc::as_ref)) else { return Ok(None) };
             let provider = self.snapshot.provider(found).map_err(DataFusionError::from)?;
             return Ok(Some(Arc::new(provider.with_row_ids())));
         }

@@ -9,12 +9,11 @@ use crate::transaction::Scope;
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use datafusion::common::ParamValues;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use futures::StreamExt;
 use roaring::RoaringBitmap;
 use slipher_common::catalog::Table;
-use slipher_common::manifest::{Segment, bitmap_to_bytes};
+use slipher_common::manifest::{DeleteVector, Segment, bitmap_to_bytes};
 use slipher_common::plan::row_of_id;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta::{self as proto, operation::Kind};
@@ -109,9 +108,8 @@ async fn matched(
     parameters: Option<ParamValues>,
     only_one_source: bool,
 ) -> Result<(Vec<Kind>, u64)> {
-    let source = attempt.plan_query(&spec.query(table.table.id), parameters).await?;
+    let source = attempt.plan_query(&spec.query(table.table.id), parameters.clone()).await?;
     if let Change::Update(columns) = &spec.change {
-        check_repeatable(&source)?;
         columns.iter().try_for_each(|(name, _)| assigned_column(&table.table, name).map(|_| ()))?;
     }
     let found = find_rows(scope, attempt, &source).await?;
@@ -125,11 +123,10 @@ async fn matched(
                 .with_detail(format!("several source rows match one row of table \"{}\"", table.table))
                 .with_hint("make the source rows unique in what they are matched by"));
         }
-        let added = new_rows(scope, attempt, table, columns, source, found.any_twice).await?;
+        let added = new_rows(scope, attempt, table, (spec, columns), &found, parameters).await?;
         let written: u64 = added.iter().map(|segment| segment.rows).sum();
         if written != found.count() {
-            let message = format!("updating table \"{}\": {} rows were found and {written} written", table.table, found.count());
-            return Err(Error::internal(message));
+            return Err(no_longer_found(table, found.count(), written));
         }
         kinds.extend(add_segments(table, &added));
     }
@@ -189,37 +186,44 @@ fn delete_rows(table: &TableState, found: &Found) -> Result<Kind> {
     Ok(Kind::DeleteRows(proto::DeleteRows { table_id: table.table.id.0, segments }))
 }
 
-/// The query runs twice: for the row ids and for the new rows. A condition that changes its mind in between would lose rows.
-fn check_repeatable(source: &LogicalPlan) -> Result<()> {
-    let mut volatile = false;
-    for input in source.inputs() {
-        input.apply(|node| {
-            volatile |= node.expressions().iter().any(Expr::is_volatile);
-            Ok(TreeNodeRecursion::Continue)
-        })?;
-    }
-    match volatile {
-        true => Err(Error::not_supported(
-            "UPDATE with a condition that changes from call to call",
-            "keep the rows to update in a table of their own, and join with it",
-        )),
-        false => Ok(()),
-    }
+/// A join that gave other rows when it ran again: LIMIT without an order that decides, random().
+fn no_longer_found(table: &TableState, found: u64, written: u64) -> Error {
+    let message = format!("updating table \"{}\": {found} rows were found, and {written} when the query ran again", table.table);
+    Error::new(ErrorKind::CardinalityViolation, message)
+        .with_detail("nothing was changed")
+        .with_hint("keep the rows to update with in a table of their own, and join with it")
 }
 
-/// Writes the rows with their new values.
+/// Writes the found rows with their new values: each once, and no others, whatever the condition would find now.
 async fn new_rows(
     scope: &Scope,
     attempt: &Attempt,
     table: &TableState,
-    columns: &[(Name, bool)],
-    source: LogicalPlan,
-    any_twice: bool,
+    (spec, columns): (&ChangeSpec, &[(Name, bool)]),
+    found: &Found,
+    parameters: Option<ParamValues>,
 ) -> Result<Vec<Segment>> {
-    let source = if any_twice { one_of_each(source)? } else { source };
-    let ordered = into_table_order(attempt, &table.table, columns, source)?;
-    let physical = plan_sink(attempt, attempt.snapshot.provider(table)?, ordered).await?;
-    run_sink(&scope.shared, attempt, physical).await
+    let part = scope.shared.runner.with_part(attempt, part_of(table, found)?)?;
+    let source = part.plan_query(&spec.query_of_found(table.table.id), parameters).await?;
+    let source = if spec.joins { one_of_each(source)? } else { source };
+    let ordered = into_table_order(&part, &table.table, columns, source)?;
+    let physical = plan_sink(&part, attempt.snapshot.provider(table)?, ordered).await?;
+    run_sink(&scope.shared, &part, physical).await
+}
+
+/// The table as if it had the found rows only.
+fn part_of(table: &TableState, found: &Found) -> Result<TableState> {
+    let all: Vec<_> = table.segments.values().collect();
+    let mut segments = BTreeMap::new();
+    for (number, rows) in &found.rows {
+        let segment = all.get(*number as usize).ok_or_else(|| Error::internal(format!("a row id of segment number {number}")))?;
+        let mut others = RoaringBitmap::new();
+        others.insert_range(0..u32::try_from(segment.rows).unwrap_or(u32::MAX));
+        others -= rows;
+        let part = Segment { delete_vector: DeleteVector::new(others), ..Segment::clone(segment) };
+        segments.insert(segment.id, Arc::new(part));
+    }
+    Ok(TableState { segments: Arc::new(segments), ..table.clone() })
 }
 
 /// Any one row for each row id.

@@ -41,7 +41,9 @@ macro_rules! replayed {
         let mut tries = if $scope.can_run_again() { 1 } else { LOAD_ATTEMPTS_MAX };
         loop {
             match $attempt.await {
-                Err(error) if error.kind == slipher_common::ErrorKind::SerializationFailure && tries < LOAD_ATTEMPTS_MAX => tries += 1,
+                Err(error) if error.kind == slipher_common::ErrorKind::SerializationFailure && tries < LOAD_ATTEMPTS_MAX => {
+                    tries += 1
+                }
                 other => break other,
             }
         }

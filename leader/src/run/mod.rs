@@ -8,7 +8,7 @@ pub(crate) use stream::{canceled, guarded};
 
 use crate::catalog::{SEARCH_PATH_SCHEMA, Snapshot, SnapshotCatalog, TPCH_FUNCTION, TpchFunction};
 use crate::cluster::{Cluster, task_addresses};
-use crate::meta::State;
+use crate::meta::{State, TableState};
 use crate::plan::context::QueryContext;
 use crate::plan::planner::{local_state, query_state};
 use crate::plan::scalar_subquery::check_scalar_subqueries;
@@ -78,9 +78,16 @@ impl Runner {
         let _ = STATEMENT_QUERY.try_with(|query| *query.lock() = Some(query_id.clone()));
         let query = self.layout(&state, &query_id);
         let search_path = Arc::clone(&scope.search_path);
-        let snapshot = Arc::new(Snapshot { state, search_path, query, cluster, transaction_id });
+        let snapshot = Arc::new(Snapshot { state, search_path, query, cluster, transaction_id, part: None });
         let session = self.session(&snapshot, collect_metrics)?;
         Ok(Attempt { query_id, snapshot, session, _reading: reading })
+    }
+
+    /// The same attempt, which sees `part` of a table wherever that is read with row ids.
+    pub(crate) fn with_part(&self, attempt: &Attempt, part: TableState) -> Result<Attempt> {
+        let snapshot = Arc::new(Snapshot { part: Some(part), ..Snapshot::clone(&attempt.snapshot) });
+        let session = self.session(&snapshot, false)?;
+        Ok(Attempt { snapshot, session, ..attempt.clone() })
     }
 
     fn layout(&self, state: &State, query_id: &str) -> Result<Arc<QueryContext>> {

@@ -28,6 +28,8 @@ pub(crate) struct ChangeSpec {
     pub table: QualifiedName,
     /// What becomes of its rows.
     pub change: Change,
+    /// Other tables decide which rows, and what becomes of them.
+    pub joins: bool,
     /// There is a condition, or another table.
     pub filtered: bool,
     /// Yields the row id; for UPDATE the new values and then all columns of the row. Rewritten.
@@ -46,7 +48,19 @@ pub(crate) enum Change {
 impl ChangeSpec {
     /// The query, of the table with this id.
     pub(crate) fn query(&self, table: TableId) -> Statement {
+        self.query_where(table, true)
+    }
+
+    /// The query of rows that were found before: without its condition, unless that joins other tables.
+    pub(crate) fn query_of_found(&self, table: TableId) -> Statement {
+        self.query_where(table, self.joins)
+    }
+
+    fn query_where(&self, table: TableId, conditional: bool) -> Statement {
         let mut query = self.query.clone();
+        if let Some(select) = select_of(&mut query).filter(|_| !conditional) {
+            select.selection = None;
+        }
         if let Some(select) = select_of(&mut query)
             && let Some(TableWithJoins { relation: TableFactor::Table { name, .. }, .. }) = select.from.first_mut()
             && let Some(ObjectNamePart::Identifier(last)) = name.0.last_mut()
@@ -158,7 +172,8 @@ pub(super) fn matched(
     others: Vec<TableWithJoins>,
     selection: Option<Expr>,
 ) -> Result<ChangeSpec> {
-    let filtered = selection.is_some() || !others.is_empty();
+    let joins = !others.is_empty();
+    let filtered = selection.is_some() || joins;
     let mut statement = Box::new(Statement::Query(skeleton(alias)?));
     let Some(select) = select_of(&mut statement) else {
         return Err(Error::internal("the query of a change is no SELECT"));
@@ -167,7 +182,7 @@ pub(super) fn matched(
     select.from.extend(others);
     select.selection = selection;
     rewrite::rewrite_statement(&mut statement, &|span| position_of(cursor.lexed, span))?;
-    Ok(ChangeSpec { table: table.clone(), change, filtered, query: statement })
+    Ok(ChangeSpec { table: table.clone(), change, joins, filtered, query: statement })
 }
 
 /// A query of the target alone; its name is filled in when it is known.
