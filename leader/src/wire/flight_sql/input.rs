@@ -22,6 +22,12 @@ const PARAMETER_ROWS_MAX_COUNT: usize = 100_000;
 /// Most memory of the batches bound to one statement, in bytes.
 const PARAMETERS_MAX_BYTES: usize = 64 << 20;
 
+#[cfg(test)]
+thread_local! {
+    /// Panics of the decoder that were answered as errors on this thread.
+    pub(super) static CAUGHT_PANICS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// A client's upload before its first message, which carries the command, is consumed.
 pub(super) type UploadStream = Peekable<Streaming<FlightData>>;
 
@@ -47,7 +53,11 @@ impl Upload {
     pub(super) async fn next(&mut self) -> Option<Result<RecordBatch>> {
         // The decoder reads buffers a client made up; a panic in it is that client's error.
         let next = AssertUnwindSafe(self.stream.next()).catch_unwind().await;
-        let Ok(next) = next else { return Some(Err(self.malformed("the message is damaged"))) };
+        let Ok(next) = next else {
+            #[cfg(test)]
+            CAUGHT_PANICS.with(|count| count.set(count.get() + 1));
+            return Some(Err(self.malformed("the message is damaged")));
+        };
         Some(match next? {
             Ok(batch) => Ok(batch),
             Err(FlightError::Tonic(status)) => Err(from_status(self.doing, &status)),
