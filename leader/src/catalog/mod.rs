@@ -8,6 +8,7 @@ use crate::meta::{State, TableState};
 use crate::plan::context::QueryContext;
 use crate::plan::table::{ClusterView, SliceTable};
 use crate::sql::ROW_ID_SCHEMA;
+use crate::transaction::Reads;
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::error::{DataFusionError, Result as EngineResult};
@@ -33,6 +34,8 @@ pub(crate) struct Snapshot {
     pub(crate) transaction_id: TransactionId,
     /// What is seen of a table that is read with row ids, in place of all of it.
     pub(crate) part: Option<TableState>,
+    /// Where tables that are read are noted.
+    pub(crate) reads: Option<Reads>,
 }
 
 impl Snapshot {
@@ -76,6 +79,12 @@ impl Snapshot {
         })
     }
 
+    fn note_read(&self, table: TableId) {
+        if let Some(reads) = &self.reads {
+            reads.lock().insert(table);
+        }
+    }
+
     /// The provider of a table, for a scan or a load.
     pub(crate) fn provider(&self, table: &TableState) -> Result<SliceTable> {
         let query = self.query.clone()?;
@@ -117,6 +126,7 @@ impl SchemaProvider for SnapshotSchema {
             let id = name.parse().map(TableId).map_err(|_| DataFusionError::Plan(format!("no table has the id {name}")))?;
             let part = self.snapshot.part.as_ref().filter(|part| part.table.id == id);
             let Some(found) = part.or(self.snapshot.state.table_by_id(id).map(Arc::as_ref)) else { return Ok(None) };
+            self.snapshot.note_read(id);
             let provider = self.snapshot.provider(found).map_err(DataFusionError::from)?;
             return Ok(Some(Arc::new(provider.with_row_ids())));
         }
@@ -125,6 +135,7 @@ impl SchemaProvider for SnapshotSchema {
             Err(_) if self.name == SEARCH_PATH_SCHEMA && name == TPCH_FUNCTION => return Ok(None),
             found => found.map_err(DataFusionError::from)?,
         };
+        self.snapshot.note_read(found.table.id);
         let provider = self.snapshot.provider(found).map_err(DataFusionError::from)?;
         Ok(Some(Arc::new(provider)))
     }

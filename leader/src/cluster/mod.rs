@@ -230,6 +230,7 @@ pub(crate) fn record(operations: Vec<Kind>, state: &State) -> proto::Record {
         base_version: state.version().0,
         proposed_at_us: since_epoch.as_micros() as i64,
         operations: operations.into_iter().map(|kind| proto::Operation { kind: Some(kind) }).collect(),
+        read_table_ids: Vec::new(),
     }
 }
 

@@ -31,7 +31,9 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// A load that lost against a concurrent change is run so often.
-const LOAD_ATTEMPTS_MAX: usize = 3;
+const LOAD_ATTEMPTS_MAX: usize = 8;
+/// Up to so long it waits before it runs again, for others to come through.
+const LOAD_PAUSE_MAX_MS: u64 = 40;
 /// Ingested rows are sent to compute nodes in portions of about this size.
 const INGEST_PORTION_MAX_BYTES: usize = 64 << 20;
 
@@ -42,8 +44,11 @@ macro_rules! replayed {
         loop {
             match $attempt.await {
                 Err(error) if error.kind == slipher_common::ErrorKind::SerializationFailure && tries < LOAD_ATTEMPTS_MAX => {
-                    tries += 1
+                    tries += 1;
+                    let pause = rand::random_range(0..crate::load::LOAD_PAUSE_MAX_MS);
+                    tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
                 }
+
                 other => break other,
             }
         }

@@ -170,6 +170,7 @@ fn record() -> proto::Record {
         base_version: 41,
         proposed_at_us: 1_700_000_000_000_000,
         operations: kinds.into_iter().map(|kind| proto::Operation { kind: Some(kind) }).collect(),
+        ..Default::default()
     }
 }
 

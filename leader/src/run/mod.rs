@@ -78,7 +78,8 @@ impl Runner {
         let _ = STATEMENT_QUERY.try_with(|query| *query.lock() = Some(query_id.clone()));
         let query = self.layout(&state, &query_id);
         let search_path = Arc::clone(&scope.search_path);
-        let snapshot = Arc::new(Snapshot { state, search_path, query, cluster, transaction_id, part: None });
+        let snapshot =
+            Arc::new(Snapshot { state, search_path, query, cluster, transaction_id, part: None, reads: scope.reads() });
         let session = self.session(&snapshot, collect_metrics)?;
         Ok(Attempt { query_id, snapshot, session, _reading: reading })
     }

@@ -430,10 +430,12 @@ fn control(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
             Ok(done("RESET", Vec::new()))
         }
         Parsed::Show { name } => show(session, name),
-        Parsed::Begin { read_only } => {
+        Parsed::Begin { read_only, serializable } => {
+            let by_setting = || session.settings.lock().get("transaction_isolation").is_some_and(|level| level == "serializable");
+            let serializable = serializable.unwrap_or_else(by_setting);
             let mut block = session.block.lock();
             if matches!(*block, Block::None) {
-                *block = Block::Open { transaction: None, read_only: *read_only };
+                *block = Block::Open { transaction: None, read_only: *read_only, serializable };
                 return Ok(done("BEGIN", Vec::new()));
             }
             Ok(done("BEGIN", vec!["there is already a transaction in progress".to_owned()]))

@@ -30,7 +30,7 @@ pub(super) enum Block {
     /// Each statement for itself.
     None,
     /// After BEGIN; the transaction begins with its first statement.
-    Open { transaction: Option<Arc<Transaction>>, read_only: bool },
+    Open { transaction: Option<Arc<Transaction>>, read_only: bool, serializable: bool },
     /// After an error in a block: what it did is gone.
     Failed,
 }
@@ -133,8 +133,9 @@ impl LeaderSession {
     /// What a statement works with: in a block, with what the block saw and did.
     pub(super) fn scope(&self) -> Scope {
         let transaction = match &mut *self.block.lock() {
-            Block::Open { transaction, .. } => {
-                let begun = transaction.get_or_insert_with(|| Arc::new(Transaction::begin(&self.shared.cluster)));
+            Block::Open { transaction, serializable, .. } => {
+                let begin = || Arc::new(Transaction::begin(&self.shared.cluster, *serializable));
+                let begun = transaction.get_or_insert_with(begin);
                 Some(Arc::clone(begun))
             }
             Block::None | Block::Failed => None,

@@ -129,6 +129,8 @@ pub(crate) enum Parsed {
     Begin {
         /// READ ONLY.
         read_only: bool,
+        /// ISOLATION LEVEL SERIALIZABLE, or none: then the session's setting counts.
+        serializable: Option<bool>,
     },
     /// COMMIT, END.
     Commit,

@@ -336,16 +336,16 @@ fn transaction(cursor: &mut Cursor<'_>) -> Result<Parsed> {
             Err(Error::not_supported("ROLLBACK TO SAVEPOINT", "roll the whole transaction back").at(cursor.position()))
         }
         "ROLLBACK" | "ABORT" => Ok(Parsed::Rollback),
-        _ => Ok(Parsed::Begin { read_only: transaction_modes(cursor)? }),
+        _ => transaction_modes(cursor),
     }
 }
 
-/// ISOLATION LEVEL and READ modes. Every level asked for is met by one that is at least as strict.
-fn transaction_modes(cursor: &mut Cursor<'_>) -> Result<bool> {
-    let mut read_only = false;
+/// ISOLATION LEVEL and READ modes. Levels between are met by snapshot isolation, which is at least as strict.
+fn transaction_modes(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    let (mut read_only, mut serializable) = (false, None);
     while !cursor.at_end() {
         if cursor.eat(&["ISOLATION", "LEVEL"]) {
-            isolation_level(cursor)?;
+            serializable = Some(isolation_level(cursor)? == "serializable");
         } else if cursor.eat(&["READ", "ONLY"]) {
             read_only = true;
         } else if cursor.eat(&["READ", "WRITE"]) {
@@ -355,7 +355,7 @@ fn transaction_modes(cursor: &mut Cursor<'_>) -> Result<bool> {
         }
         cursor.eat_token(&Token::Comma);
     }
-    Ok(read_only)
+    Ok(Parsed::Begin { read_only, serializable })
 }
 
 fn isolation_level(cursor: &mut Cursor<'_>) -> Result<&'static str> {

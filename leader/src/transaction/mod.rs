@@ -11,13 +11,17 @@ use crate::cluster::{Cluster, OpenBlock, Pin, RunningLoad, record};
 use crate::engine::Shared;
 use crate::meta::State;
 use parking_lot::Mutex;
-use slipher_common::ids::TransactionId;
+use slipher_common::ids::{TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta::operation::Kind;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Changes that one block may gather; each load, each definition is one or two.
 const OPERATIONS_MAX_COUNT: usize = 100_000;
+
+/// Tables that a block read.
+pub(crate) type Reads = Arc<Mutex<BTreeSet<TableId>>>;
 
 /// A block of statements that commit together.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub(crate) struct Transaction {
     /// Its files are not swept before the end of the block.
     load: RunningLoad,
     changes: Mutex<Changes>,
+    /// Tables that were read; kept for SERIALIZABLE only.
+    reads: Option<Reads>,
     _pin: Pin,
     _open: OpenBlock,
 }
@@ -40,10 +46,16 @@ struct Changes {
 
 impl Transaction {
     /// Begins a block on the latest version.
-    pub(crate) fn begin(cluster: &Arc<Cluster>) -> Self {
+    pub(crate) fn begin(cluster: &Arc<Cluster>, serializable: bool) -> Self {
         let (base, pin) = cluster.pin_latest();
         let changes = Changes { state: Arc::clone(&base), base, operations: Vec::new() };
-        Self { load: cluster.start_load(), changes: Mutex::new(changes), _pin: pin, _open: cluster.open_block() }
+        Self {
+            load: cluster.start_load(),
+            changes: Mutex::new(changes),
+            reads: serializable.then(Reads::default),
+            _pin: pin,
+            _open: cluster.open_block(),
+        }
     }
 
     /// What the block sees, with the addresses that nodes have now.
@@ -73,6 +85,9 @@ impl Transaction {
             }
             let mut change = record(changes.operations.clone(), &changes.base);
             change.transaction_id = self.load.id().to_vec();
+            if let Some(reads) = &self.reads {
+                change.read_table_ids = reads.lock().iter().map(|table| table.0).collect();
+            }
             change
         };
         cluster.meta().propose(change).await.map(|_| ())
@@ -146,6 +161,11 @@ impl Scope {
                 Reading { state, _kept: Kept::ByPin(Arc::new(pin)) }
             }
         }
+    }
+
+    /// Where tables that are read are noted, if anybody wants to know.
+    pub(crate) fn reads(&self) -> Option<Reads> {
+        self.transaction.as_ref()?.reads.clone()
     }
 
     /// Begins to write.

@@ -31,6 +31,7 @@ fn record(transaction: u128, base_version: u64, kinds: Vec<Kind>) -> proto::Reco
         base_version,
         proposed_at_us: 0,
         operations: kinds.into_iter().map(|kind| proto::Operation { kind: Some(kind) }).collect(),
+        ..Default::default()
     }
 }
 

@@ -51,6 +51,7 @@ impl State {
         if record.base_version >= index {
             return Err(Error::internal(format!("applying record {index}: its base version {} is newer", record.base_version)));
         }
+        self.check_reads(record, transaction)?;
         let mut draft = Draft {
             state: self.clone(),
             version: Version(index),
@@ -67,6 +68,24 @@ impl State {
         draft.state.recent.insert(transaction, draft.version);
         *self = draft.state;
         Ok(AppliedRecord { version: self.version, created_table: draft.created_table, notices: draft.notices })
+    }
+
+    /// Serializability, by tables: what a transaction read must still be so when it commits. The text is Redshift's; clients look for it.
+    fn check_reads(&self, record: &proto::Record, transaction: TransactionId) -> Result<()> {
+        if let Some(id) = record.read_table_ids.iter().find(|id| !self.tables.contains_key(&TableId(**id))) {
+            return Err(conflict(format_args!("table with id {id}, which the transaction read, was dropped")));
+        }
+        let changed = record.read_table_ids.iter().filter_map(|id| self.tables.get(&TableId(*id)));
+        let Some(table) = changed.into_iter().find(|table| table.changed_version.0 > record.base_version) else { return Ok(()) };
+        let other = self.recent.in_order().into_iter().find(|(_, version)| *version == table.changed_version);
+        let other = other.map_or_else(|| format!("version {}", table.changed_version), |(other, _)| other.to_string());
+        let message = format!(
+            "1023 Serializable isolation violation on table - {} ({}), transactions forming the cycle are: {transaction}, {other}",
+            table.table.id, table.table
+        );
+        Err(Error::new(ErrorKind::SerializationFailure, message)
+            .with_detail("the transaction read the table, and another one has changed it since")
+            .with_hint("run the transaction again"))
     }
 
     /// The last table that a version created, if it is still there. Ids grow in the order of creation.

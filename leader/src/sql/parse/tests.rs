@@ -86,8 +86,11 @@ fn deep_and_long_statements_are_refused_not_fatal() {
 
 #[test]
 fn small_statements_become_plain_data() {
-    assert!(matches!(only("begin transaction isolation level serializable read only"), Parsed::Begin { read_only: true }));
-    assert!(matches!(only("START TRANSACTION"), Parsed::Begin { read_only: false }));
+    assert!(matches!(
+        only("begin transaction isolation level serializable read only"),
+        Parsed::Begin { read_only: true, serializable: Some(true) }
+    ));
+    assert!(matches!(only("START TRANSACTION"), Parsed::Begin { read_only: false, serializable: None }));
     assert!(matches!(only("END work"), Parsed::Commit));
     assert!(matches!(only("abort"), Parsed::Rollback));
     assert!(matches!(only("create schema if not exists a authorization b"),
