@@ -13,7 +13,7 @@ use arrow_flight::sql::{
     CommandPreparedStatementQuery, CommandPreparedStatementUpdate, CommandStatementIngest, CommandStatementQuery,
     CommandStatementUpdate, ProstMessageExt, TicketStatementQuery,
 };
-use arrow_flight::{Action, FlightDescriptor, HandshakeRequest, Ticket};
+use arrow_flight::{Action, FlightClient, FlightDescriptor, HandshakeRequest, Ticket};
 use bytes::{Buf, BufMut};
 use futures::TryStreamExt as _;
 use prost::Message;
@@ -196,6 +196,10 @@ async fn mutated_calls_harm_nobody() {
             let chosen = run.rng.random_range(0..corpus.len());
             sent += call(&mut run.rng, &channel, &token, &corpus[chosen]).await;
         }
+        // Sessions of clients that only go away stay for a while, and their number is limited.
+        let mut flight = FlightClient::new(channel);
+        flight.add_header("authorization", &format!("Bearer {token}")).unwrap();
+        drop(flight.do_action(Action::new("CloseSession", "")).await);
     }
     // Those of Arrow's decoder are caught, and answered as errors of the client.
     assert_eq!(run.panics(), CAUGHT_PANICS.with(std::cell::Cell::get));
