@@ -16,12 +16,11 @@ use slipher_common::ids::ColumnId;
 use slipher_common::{Error, ErrorKind, Result, SqlType};
 use slipher_proto::meta::{self as proto, operation::Kind};
 
+/// A change of a table's definition. It may be made several times: once per attempt to commit.
+type Redefine<'a> = Box<dyn Fn(&mut Table) -> Result<()> + Send + Sync + 'a>;
+
 /// How a change is made that needs the table's rows written anew; None for one that does not.
-pub(super) fn rewriting<'a>(
-    attempt: &Attempt,
-    name: &QualifiedName,
-    change: &'a TableChange,
-) -> Result<Option<Box<dyn Fn(&mut Table) -> Result<()> + Send + Sync + 'a>>> {
+pub(super) fn rewriting<'a>(attempt: &Attempt, name: &QualifiedName, change: &'a TableChange) -> Result<Option<Redefine<'a>>> {
     match change {
         TableChange::Layout(attributes)
             if attributes.dist_style.is_some() || attributes.dist_key.is_some() || attributes.sort_key.is_some() =>
