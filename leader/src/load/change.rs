@@ -1,7 +1,9 @@
 //! UPDATE and DELETE. The rows they are about are found by a query that yields row ids; DELETE adds those to the segments' delete
 //! vectors, UPDATE also writes the rows anew. All of it is one change: others see the old rows or the new ones.
 
-use super::{LOAD_ATTEMPTS_MAX, find, identity_fills, missing_value, plan_sink, run_sink, target_columns, write_rows};
+use super::{
+    LOAD_ATTEMPTS_MAX, add_segments, find, identity_fills, missing_value, plan_sink, run_sink, target_columns, write_rows,
+};
 use crate::meta::TableState;
 use crate::run::{Attempt, guarded};
 use crate::sql::{Change, ChangeSpec, MergeInsert, MergeSpec, Name};
@@ -73,7 +75,7 @@ async fn merge_once(scope: &Scope, spec: &MergeSpec, parameters: Option<ParamVal
     let (added, advances) = write_rows(scope, &attempt, &table, identities, source).await?;
     let inserted: u64 = added.iter().map(|segment| segment.rows).sum();
     kinds.extend(advances);
-    kinds.extend(add_segments(&table, &added));
+    kinds.extend(add_segments(table.table.id, &added));
     if !kinds.is_empty() {
         scope.change(kinds, &attempt.snapshot.state, Some(&load)).await?;
     }
@@ -128,26 +130,16 @@ async fn matched(
         if written != found.count() {
             return Err(no_longer_found(table, found.count(), written));
         }
-        kinds.extend(add_segments(table, &added));
+        kinds.extend(add_segments(table.table.id, &added));
     }
     Ok((kinds, found.count()))
-}
-
-fn add_segments(table: &TableState, added: &[Segment]) -> Option<Kind> {
-    let add: Vec<_> = added.iter().map(Segment::to_proto).collect();
-    let replace =
-        proto::ReplaceSegments { table_id: table.table.id.0, add, remove: Vec::new(), removed_deleted_rows: Vec::new() };
-    (!added.is_empty()).then_some(Kind::ReplaceSegments(replace))
 }
 
 /// DELETE without a condition: the segments go.
 async fn delete_all(scope: &Scope, attempt: &Attempt, table: &TableState) -> Result<u64> {
     let rows = table.segments.values().map(|segment| segment.live_rows()).sum();
     if !table.segments.is_empty() {
-        let remove = table.segments.keys().map(|id| id.to_vec()).collect();
-        let replace =
-            proto::ReplaceSegments { table_id: table.table.id.0, add: Vec::new(), remove, removed_deleted_rows: Vec::new() };
-        scope.change(vec![Kind::ReplaceSegments(replace)], &attempt.snapshot.state, None).await?;
+        scope.change(vec![super::remove_segments(table)], &attempt.snapshot.state, None).await?;
     }
     Ok(rows)
 }

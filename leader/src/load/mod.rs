@@ -48,7 +48,6 @@ macro_rules! replayed {
                     let pause = rand::random_range(0..crate::load::LOAD_PAUSE_MAX_MS);
                     tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
                 }
-
                 other => break other,
             }
         }
@@ -393,6 +392,30 @@ async fn run_sink(shared: &Shared, attempt: &Attempt, physical: Arc<dyn Executio
     Ok(receipts)
 }
 
+/// No row may be lost or doubled by what writes segments anew, whatever the plan did.
+fn check_rows<'a>(doing: &str, table: &Table, old: impl Iterator<Item = &'a Arc<Segment>>, new: &[Segment]) -> Result<()> {
+    let before: u64 = old.map(|segment| segment.live_rows()).sum();
+    let after: u64 = new.iter().map(|segment| segment.rows).sum();
+    match before == after {
+        true => Ok(()),
+        false => Err(Error::internal(format!("{doing} table \"{table}\": {before} rows became {after}"))),
+    }
+}
+
+/// The operation that adds segments to a table; None when there are none.
+fn add_segments(table: TableId, added: &[Segment]) -> Option<Kind> {
+    let add: Vec<_> = added.iter().map(Segment::to_proto).collect();
+    let replace = proto::ReplaceSegments { table_id: table.0, add, remove: Vec::new(), removed_deleted_rows: Vec::new() };
+    (!added.is_empty()).then_some(Kind::ReplaceSegments(replace))
+}
+
+/// The operation that removes all segments of a table, whatever rows of them are deleted by then.
+pub(crate) fn remove_segments(table: &TableState) -> Kind {
+    let remove = table.segments.keys().map(|id| id.to_vec()).collect();
+    let table_id = table.table.id.0;
+    Kind::ReplaceSegments(proto::ReplaceSegments { table_id, add: Vec::new(), remove, removed_deleted_rows: Vec::new() })
+}
+
 /// One record: `first` and the new segments of `table`. Answers how many rows it added.
 async fn commit(
     scope: &Scope,
@@ -404,15 +427,7 @@ async fn commit(
 ) -> Result<u64> {
     let rows = receipts.iter().map(|segment| segment.rows).sum();
     let mut kinds = first;
-    if !receipts.is_empty() {
-        let add = receipts.iter().map(Segment::to_proto).collect();
-        kinds.push(Kind::ReplaceSegments(proto::ReplaceSegments {
-            table_id: table.0,
-            add,
-            remove: Vec::new(),
-            removed_deleted_rows: Vec::new(),
-        }));
-    }
+    kinds.extend(add_segments(table, &receipts));
     if kinds.is_empty() {
         return Ok(rows);
     }

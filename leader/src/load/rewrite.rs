@@ -1,15 +1,14 @@
 //! ALTER TABLE with rows written anew: another distribution, sort key or column type. Readers keep the old rows until it is committed;
 //! writers that commit in between make it lose, and it runs again.
 
-use super::{LOAD_ATTEMPTS_MAX, find, plan_sink, run_sink};
+use super::{LOAD_ATTEMPTS_MAX, add_segments, check_rows, find, plan_sink, run_sink};
 use crate::meta::TableState;
 use crate::sql::QualifiedName;
 use crate::transaction::Scope;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlanBuilder;
+use slipher_common::Result;
 use slipher_common::catalog::Table;
-use slipher_common::manifest::Segment;
-use slipher_common::{Error, Result};
 use slipher_proto::meta::{self as proto, operation::Kind};
 use std::sync::Arc;
 
@@ -34,21 +33,17 @@ async fn rewrite_once(scope: &Scope, name: &QualifiedName, change: &impl Fn(&mut
     let source = LogicalPlanBuilder::scan(table.name.clone(), source, None)?.build()?;
     let physical = plan_sink(&attempt, attempt.snapshot.provider(&target)?, source).await?;
     let written = run_sink(&scope.shared, &attempt, physical).await?;
-    let before: u64 = current.segments.values().map(|segment| segment.live_rows()).sum();
-    let after: u64 = written.iter().map(|segment| segment.rows).sum();
-    if before != after {
-        return Err(Error::internal(format!("rewriting table \"{table}\": {before} rows became {after}")));
-    }
-    let replace = |add: Vec<proto::Segment>, remove: Vec<Vec<u8>>, removed_deleted_rows: Vec<u64>| {
-        Kind::ReplaceSegments(proto::ReplaceSegments { table_id: table.id.0, add, remove, removed_deleted_rows })
-    };
+    check_rows("rewriting", &table, current.segments.values(), &written)?;
     let old = &current.segments;
-    let gone = old.values().map(|segment| segment.deleted_rows()).collect();
-    let kinds = vec![
-        replace(Vec::new(), old.keys().map(|id| id.to_vec()).collect(), gone),
-        crate::session::changed_definition(&current, &table, &attempt.snapshot.state),
-        replace(written.iter().map(Segment::to_proto).collect(), Vec::new(), Vec::new()),
-    ];
+    let removal = proto::ReplaceSegments {
+        table_id: table.id.0,
+        add: Vec::new(),
+        remove: old.keys().map(|id| id.to_vec()).collect(),
+        removed_deleted_rows: old.values().map(|segment| segment.deleted_rows()).collect(),
+    };
+    let definition = crate::session::changed_definition(&current, &table, &attempt.snapshot.state);
+    let mut kinds = vec![Kind::ReplaceSegments(removal), definition];
+    kinds.extend(add_segments(table.id, &written));
     scope.change(kinds, &attempt.snapshot.state, Some(&load)).await?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! It is an INSERT of the chosen segments' rows into their own table and the removal of the segments, in one record. Readers keep the
 //! segments they began with. Rows that somebody deletes meanwhile make it lose, and it runs again.
 
-use super::{LOAD_ATTEMPTS_MAX, plan_sink, run_sink};
+use super::{LOAD_ATTEMPTS_MAX, check_rows, plan_sink, run_sink};
 use crate::meta::TableState;
 use crate::sql::VacuumKind;
 use crate::transaction::Scope;
@@ -74,7 +74,7 @@ async fn vacuum_once(scope: &Scope, table: TableId, choice: Choice) -> Result<Op
     let source = LogicalPlanBuilder::scan(current.table.name.clone(), source, None)?.build()?;
     let physical = plan_sink(&attempt, attempt.snapshot.provider(&current)?, source).await?;
     let new = run_sink(&scope.shared, &attempt, physical).await?;
-    check_rows(&current.table, &old, &new)?;
+    check_rows("vacuuming", &current.table, old.values(), &new)?;
     let replace = proto::ReplaceSegments {
         table_id: table.0,
         add: new.iter().map(Segment::to_proto).collect(),
@@ -87,16 +87,6 @@ async fn vacuum_once(scope: &Scope, table: TableId, choice: Choice) -> Result<Op
         bytes: (old.values().map(|segment| segment.bytes).sum(), new.iter().map(|segment| segment.bytes).sum()),
         deleted_rows: old.values().map(|segment| segment.deleted_rows()).sum(),
     }))
-}
-
-/// No row may be lost or doubled, whatever the plan did.
-fn check_rows(table: &Table, old: &BTreeMap<SegmentId, Arc<Segment>>, new: &[Segment]) -> Result<()> {
-    let before: u64 = old.values().map(|segment| segment.live_rows()).sum();
-    let after: u64 = new.iter().map(|segment| segment.rows).sum();
-    match before == after {
-        true => Ok(()),
-        false => Err(Error::internal(format!("vacuuming table \"{table}\": {before} rows became {after}"))),
-    }
 }
 
 fn choose(table: &TableState, choice: Choice) -> Result<BTreeSet<SegmentId>> {

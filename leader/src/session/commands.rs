@@ -279,10 +279,7 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
         }
         Parsed::Truncate { table } => {
             let found = snapshot.resolve(table.schema.as_ref().map(|schema| schema.value.as_str()), &table.name.value)?;
-            let remove = found.segments.keys().map(|id| id.to_vec()).collect();
-            let replace =
-                proto::ReplaceSegments { table_id: found.table.id.0, add: Vec::new(), remove, removed_deleted_rows: Vec::new() };
-            ("TRUNCATE TABLE", vec![Kind::ReplaceSegments(replace)])
+            ("TRUNCATE TABLE", vec![load::remove_segments(found)])
         }
         Parsed::AlterTable { table, change } => {
             let (changes, notices) = alter_table::operations(&attempt, table, change)?;
@@ -368,13 +365,12 @@ async fn vacuum(session: &LeaderSession, name: Option<&QualifiedName>, choice: C
     if !matches!(*session.block.lock(), Block::None) {
         return Err(Error::new(ErrorKind::ActiveTransaction, "VACUUM cannot run inside a transaction block"));
     }
-    check_table(session, name)?;
     let scope = session.scope();
     let tables: Vec<(TableId, String)> = match name {
         Some(name) => {
             let attempt = attempt(session, false)?;
             let schema = name.schema.as_ref().map(|schema| schema.value.as_str());
-            let found = attempt.snapshot.resolve(schema, &name.name.value)?;
+            let found = attempt.snapshot.resolve(schema, &name.name.value).map_err(|error| error.at(name.name.position))?;
             vec![(found.table.id, found.table.to_string())]
         }
         None => scope.state().tables().values().map(|found| (found.table.id, found.table.to_string())).collect(),

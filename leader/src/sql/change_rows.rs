@@ -189,8 +189,19 @@ pub(super) fn matched(
 fn skeleton(alias: &Name) -> Result<Box<Query>> {
     let quoted = alias.value.replace('"', "\"\"");
     let text = format!("SELECT 1 FROM \"{ROW_ID_SCHEMA}\".\"0\" AS \"{quoted}\"");
-    let parsed = Parser::new(&DIALECT).try_with_sql(&text).and_then(|mut parser| parser.parse_query());
+    parse_made(&text)
+}
+
+/// Reads a query that was put together here.
+pub(super) fn parse_made(text: &str) -> Result<Box<Query>> {
+    let parsed = Parser::new(&DIALECT).try_with_sql(text).and_then(|mut parser| parser.parse_query());
     parsed.map_err(|error| Error::internal(format!("making the query of a change: {error}")))
+}
+
+/// The values given, under names that no column has.
+pub(super) fn given_values(values: Vec<Expr>) -> impl Iterator<Item = SelectItem> {
+    let alias = |number| Ident::with_quote('"', format!("slipher$set_{number}"));
+    values.into_iter().enumerate().map(move |(number, expr)| SelectItem::ExprWithAlias { expr, alias: alias(number) })
 }
 
 fn projection(alias: &Name, change: &Change, values: Vec<Expr>) -> Vec<SelectItem> {
@@ -198,9 +209,7 @@ fn projection(alias: &Name, change: &Change, values: Vec<Expr>) -> Vec<SelectIte
     let id = Expr::CompoundIdentifier(vec![quoted(&alias.value), quoted(ROW_ID_COLUMN)]);
     let mut items = vec![SelectItem::ExprWithAlias { expr: id, alias: quoted(TARGET_ALIAS) }];
     if matches!(change, Change::Update(_)) {
-        for (number, expr) in values.into_iter().enumerate() {
-            items.push(SelectItem::ExprWithAlias { expr, alias: quoted(&format!("slipher$set_{number}")) });
-        }
+        items.extend(given_values(values));
         let all = ObjectName(vec![ObjectNamePart::Identifier(quoted(&alias.value))]);
         let all = SelectItemQualifiedWildcardKind::ObjectName(all);
         items.push(SelectItem::QualifiedWildcard(all, WildcardAdditionalOptions::default()));

@@ -1,13 +1,12 @@
 //! MERGE: a change of the rows that match, and an INSERT of the others.
 
 use super::Parsed;
-use super::change_rows::{Assignments, Change, ChangeSpec, assignments, matched, select_of, target};
-use super::lex::{Cursor, DIALECT};
+use super::change_rows::{Assignments, Change, ChangeSpec, assignments, given_values, matched, parse_made, select_of, target};
+use super::lex::Cursor;
 use super::names::{Name, QualifiedName};
 use super::parse::{position_of, with_sqlparser};
 use super::rewrite;
-use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, SelectItem, SetExpr, Statement, TableWithJoins};
-use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::ast::{Expr, SetExpr, Statement, TableWithJoins};
 use datafusion::sql::sqlparser::tokenizer::Token;
 use slipher_common::{Error, ErrorKind, Result};
 
@@ -96,32 +95,20 @@ fn unmatched(
     let quoted = |name: &Name| format!("\"{}\"", name.value.replace('"', "\"\""));
     let schema = table.schema.as_ref().map(|schema| format!("{}.", quoted(schema))).unwrap_or_default();
     let text = format!("SELECT 1 FROM {schema}{} AS {}", quoted(&table.name), quoted(alias));
-    let parse = |text: &str| -> Result<Box<Query>> {
-        let parsed = Parser::new(&DIALECT).try_with_sql(text).and_then(|mut parser| parser.parse_query());
-        parsed.map_err(|error| Error::internal(format!("making the query of MERGE: {error}")))
-    };
-    let mut subquery = parse(&text)?;
+    let mut subquery = parse_made(&text)?;
     if let SetExpr::Select(select) = subquery.body.as_mut() {
         select.selection = Some(condition);
     }
-    let mut statement = Box::new(Statement::Query(parse("SELECT 1")?));
+    let mut statement = Box::new(Statement::Query(parse_made("SELECT 1")?));
     let Some(select) = select_of(&mut statement) else {
         return Err(Error::internal("the query of MERGE is no SELECT"));
     };
-    let named =
-        |(number, expr)| SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', format!("slipher$set_{number}")) };
-    select.projection = values.into_iter().enumerate().map(named).collect();
-    if select.projection.is_empty() {
-        select.projection = parse_one()?;
+    // Without values the `1` stays, for a row of defaults only.
+    if !values.is_empty() {
+        select.projection = given_values(values).collect();
     }
     select.from = vec![source];
     select.selection = Some(Expr::Exists { subquery, negated: true });
     rewrite::rewrite_statement(&mut statement, &|span| position_of(cursor.lexed, span))?;
     Ok(statement)
-}
-
-/// `1`, for a row of defaults only.
-fn parse_one() -> Result<Vec<SelectItem>> {
-    let one = super::parse::parse_expression("1")?;
-    Ok(vec![SelectItem::ExprWithAlias { expr: one, alias: Ident::with_quote('"', "slipher$set_0") }])
 }

@@ -4,11 +4,16 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// Messages that every run of a test sends.
 const MESSAGES_DEFAULT: u64 = 20_000;
 /// The seed of every run.
 const SEED_DEFAULT: u64 = 7;
+/// How long a server may think about what it got before the client goes.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// One run: what it draws from, and how many messages it sends. `SLIPHER_FUZZ_MESSAGES=1000000` sends more than every run does,
 /// `SLIPHER_FUZZ_SEED` others.
@@ -65,5 +70,23 @@ pub(super) fn mutate_once(rng: &mut StdRng, bytes: &mut Vec<u8>) {
             bytes.extend(piece);
         }
         _ => bytes[0] = rng.random(),
+    }
+}
+
+/// Sends `bytes` and reads what comes back, until the server closes or has had time enough.
+pub(super) async fn converse(stream: TcpStream, bytes: &[u8]) {
+    let (mut read, mut write) = stream.into_split();
+    let sending = async move {
+        // The server may have closed already.
+        drop(write.write_all(bytes).await);
+        tokio::time::sleep(PATIENCE).await;
+    };
+    let reading = async move {
+        let mut buffer = [0; 4096];
+        while matches!(read.read(&mut buffer).await, Ok(count) if count > 0) {}
+    };
+    tokio::select! {
+        () = sending => {}
+        () = reading => {}
     }
 }

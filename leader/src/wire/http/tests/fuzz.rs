@@ -1,21 +1,17 @@
 //! Mutated requests: whatever comes, no task panics and the server answers the next client.
 
 use crate::wire::flight_sql::tests::fake::FakeEngine;
-use crate::wire::fuzz::{Run, mutate};
+use crate::wire::fuzz::{Run, converse, mutate};
 use crate::wire::http::serve;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rand::Rng;
-use std::net::SocketAddr;
-use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 /// Requests over one connection, one behind the other.
 const REQUESTS_PER_CONNECTION: usize = 50;
-/// How long a server may think about what it got before the client goes.
-const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Requests as a well-behaved client sends them.
 fn corpus() -> Vec<Vec<u8>> {
@@ -49,23 +45,6 @@ fn corpus() -> Vec<Vec<u8>> {
     requests.into_iter().map(String::into_bytes).collect()
 }
 
-async fn converse(address: SocketAddr, bytes: &[u8]) {
-    let (mut read, mut write) = TcpStream::connect(address).await.unwrap().into_split();
-    let sending = async move {
-        // The server may have closed already.
-        drop(write.write_all(bytes).await);
-        tokio::time::sleep(PATIENCE).await;
-    };
-    let reading = async move {
-        let mut buffer = [0; 4096];
-        while matches!(read.read(&mut buffer).await, Ok(count) if count > 0) {}
-    };
-    tokio::select! {
-        () = sending => {}
-        () = reading => {}
-    }
-}
-
 #[tokio::test]
 async fn mutated_requests_harm_nobody() {
     let mut run = Run::start();
@@ -86,7 +65,7 @@ async fn mutated_requests_harm_nobody() {
             }
             bytes.extend(request);
         }
-        converse(address, &bytes).await;
+        converse(TcpStream::connect(address).await.unwrap(), &bytes).await;
         sent += count;
     }
     assert_eq!(run.panics(), 0);

@@ -2,16 +2,12 @@
 
 use super::client::{Client, body, kinds, put_string};
 use super::{PostgresOptions, start};
-use crate::wire::fuzz::{Run, mutate_once};
+use crate::wire::fuzz::{Run, converse, mutate_once};
 use bytes::BufMut;
 use rand::Rng;
 use rand::rngs::StdRng;
-use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const MESSAGES_PER_CONNECTION: usize = 250;
-/// How long a server may think about what it got before the client goes.
-const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Messages as a well-behaved client sends them.
 fn corpus() -> Vec<(u8, Vec<u8>)> {
@@ -92,24 +88,6 @@ fn mutated_startup(rng: &mut StdRng) -> Vec<u8> {
 }
 
 /// Sends what there is; reads along so that neither side waits for the other for ever.
-async fn converse(client: Client, bytes: Vec<u8>) {
-    let stream = client.stream.into_inner();
-    let (mut read, mut write) = stream.into_split();
-    let sending = async move {
-        // The server may have closed already.
-        drop(write.write_all(&bytes).await);
-        tokio::time::sleep(PATIENCE).await;
-    };
-    let reading = async move {
-        let mut buffer = [0; 4096];
-        while matches!(read.read(&mut buffer).await, Ok(count) if count > 0) {}
-    };
-    tokio::select! {
-        () = sending => {}
-        () = reading => {}
-    }
-}
-
 #[tokio::test]
 async fn mutated_messages_harm_nobody() {
     let mut run = Run::start();
@@ -118,7 +96,7 @@ async fn mutated_messages_harm_nobody() {
     let mut sent = 0;
     while sent < run.messages {
         if run.rng.random_range(0..4) == 0 {
-            converse(Client::connect(server.address).await, mutated_startup(&mut run.rng)).await;
+            converse(Client::connect(server.address).await.stream.into_inner(), &mutated_startup(&mut run.rng)).await;
             sent += 1;
             continue;
         }
@@ -129,7 +107,7 @@ async fn mutated_messages_harm_nobody() {
             let message = run.rng.random_range(0..corpus.len());
             bytes.extend(mutated(&mut run.rng, &corpus[message]));
         }
-        converse(client, bytes).await;
+        converse(client.stream.into_inner(), &bytes).await;
         sent += count;
     }
     assert_eq!(run.panics(), 0);
