@@ -1,5 +1,9 @@
 //! What the catalog knows of a table: columns, distribution, sort order, constraints. Conversions to the frozen form.
 
+mod view;
+
+pub use view::{ReferencedColumn, View, ViewColumn, ViewReference};
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{ColumnId, TableId};
 use crate::sql_type::SqlType;
@@ -291,6 +295,20 @@ impl Column {
 }
 
 impl Constraint {
+    /// Its name; one that was given none is called as PostgreSQL would call it.
+    pub fn shown_name(&self, table: &Table) -> String {
+        if !self.name.is_empty() {
+            return self.name.clone();
+        }
+        let columns = self.columns.iter().filter_map(|id| Some(table.columns.get(table.index_of(*id)?)?.name.as_str()));
+        let columns = columns.collect::<Vec<_>>().join("_");
+        match self.kind {
+            ConstraintKind::PrimaryKey => format!("{}_pkey", table.name),
+            ConstraintKind::Unique => format!("{}_{columns}_key", table.name),
+            ConstraintKind::ForeignKey { .. } => format!("{}_{columns}_fkey", table.name),
+        }
+    }
+
     fn to_proto(&self) -> proto::Constraint {
         let mut stored = proto::Constraint {
             name: self.name.clone(),

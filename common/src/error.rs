@@ -105,8 +105,16 @@ pub enum ErrorKind {
     DuplicateAlias,
     /// 42P20: a window function where none may be.
     Windowing,
+    /// 40P01: transactions wait for each other.
+    DeadlockDetected,
     /// 42P16: a table definition contradicts itself.
     InvalidTableDefinition,
+    /// 42P17: a definition refers to itself.
+    InvalidObjectDefinition,
+    /// 42809: a table where a view is meant, or the other way round.
+    WrongObjectType,
+    /// 42939: a name that the system keeps for itself.
+    ReservedName,
     /// 53100: disk full.
     DiskFull,
     /// 53200: out of memory.
@@ -189,7 +197,11 @@ impl ErrorKind {
             InvalidColumnReference => "42P10",
             DuplicateAlias => "42712",
             Windowing => "42P20",
+            DeadlockDetected => "40P01",
             InvalidTableDefinition => "42P16",
+            InvalidObjectDefinition => "42P17",
+            WrongObjectType => "42809",
+            ReservedName => "42939",
             DiskFull => "53100",
             OutOfMemory => "53200",
             TooManyConnections => "53300",

@@ -35,8 +35,18 @@ pub(crate) async fn compact_forever(shared: Arc<Shared>, interval: Duration, shu
 
 async fn compact(shared: &Arc<Shared>) {
     let state = shared.cluster.meta().state();
-    let scope = Scope { shared: Arc::clone(shared), search_path: Arc::default(), user: ADMIN_USER.to_owned(), transaction: None };
-    for table in state.tables().values().filter(|table| wants_compaction(table)) {
+    let scope = Scope {
+        shared: Arc::clone(shared),
+        search_path: Arc::default(),
+        temp_schema: None,
+        user: ADMIN_USER.to_owned(),
+        process_id: 0,
+        transaction: None,
+        reads: None,
+    };
+    let wanted = state.tables().values().filter(|table| wants_compaction(table));
+    // A block that locked a table must not lose against us.
+    for table in wanted.filter(|table| !shared.locks.is_locked(table.table.id)) {
         let name = table.table.to_string();
         match vacuum(&scope, table.table.id, Choice::Background).await {
             Ok(Some(done)) => {

@@ -1,10 +1,12 @@
 //! The leader as one thing: metadata, cluster, endpoints, sessions.
 
+use crate::catalog::is_temp_schema;
 use crate::cluster::{Cluster, LeaderService, record};
 use crate::meta::{Meta, MetaOptions};
 use crate::run::Runner;
 use crate::session::{Engine, LeaderSession, ScramVerifier, Session};
 use crate::telemetry::Telemetry;
+use crate::transaction::TableLocks;
 use crate::users::{generate_password, is_password, new_verifier, parse_verifier};
 use crate::wire::flight_sql::{self, FlightOptions};
 use crate::wire::http;
@@ -104,6 +106,8 @@ pub(crate) struct Shared {
     pub(crate) direct_rows_min: usize,
     /// What is counted.
     pub(crate) telemetry: Arc<Telemetry>,
+    /// LOCK.
+    pub(crate) locks: Arc<TableLocks>,
     next_object_id: AtomicU64,
 }
 
@@ -135,7 +139,13 @@ impl Leader {
         let cluster = Arc::new(Cluster::new(meta));
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(config.memory_bytes))).build_arc()?;
         let lanes = config.lanes.max(slipher_common::placement::LANES_MIN);
-        let runner = Runner { cluster: Arc::clone(&cluster), lanes, broadcast_rows_max: config.broadcast_rows_max, runtime };
+        let runner = Runner {
+            cluster: Arc::clone(&cluster),
+            lanes,
+            broadcast_rows_max: config.broadcast_rows_max,
+            runtime,
+            sessions: Arc::default(),
+        };
         let load_dir = config.load_dir.clone();
         let telemetry = Arc::new(Telemetry::new(Arc::clone(&cluster), Arc::clone(&runner.runtime)));
         let shared = Arc::new(Shared {
@@ -144,6 +154,7 @@ impl Leader {
             load_dir,
             direct_rows_min: config.direct_rows_min,
             telemetry,
+            locks: Arc::default(),
             next_object_id: AtomicU64::new(0),
         });
         let engine: Arc<dyn Engine> = Arc::new(LeaderEngine { shared: Arc::clone(&shared) });
@@ -164,7 +175,7 @@ impl Leader {
 
     /// A session of `admin`'s inside this process, without a password.
     pub fn admin_session(&self, application_name: &str) -> Arc<dyn Session> {
-        Arc::new(LeaderSession::new(Arc::clone(&self.shared), ADMIN_USER, application_name))
+        LeaderSession::open(Arc::clone(&self.shared), ADMIN_USER, application_name)
     }
 
     /// Where it listens.
@@ -261,6 +272,9 @@ async fn initialise(meta: &Meta, config: &LeaderConfig) -> Result<()> {
         };
         operations.push(Kind::PutUser(proto::PutUser { user: Some(user) }));
     }
+    // No session of before is there any more.
+    let left = state.schemas().keys().filter(|schema| is_temp_schema(schema)).cloned();
+    operations.extend(left.map(|name| Kind::DropSchema(proto::DropSchema { name, cascade: true, if_exists: true })));
     if !operations.is_empty() {
         meta.propose(record(operations, &state)).await?;
     }
@@ -322,6 +336,6 @@ impl Engine for LeaderEngine {
             return Err(Error::new(ErrorKind::UndefinedDatabase, format!("database \"{database}\" does not exist"))
                 .with_hint(format!("the database is \"{DATABASE}\"")));
         }
-        Ok(Arc::new(LeaderSession::new(Arc::clone(&self.shared), user, application_name)))
+        Ok(LeaderSession::open(Arc::clone(&self.shared), user, application_name))
     }
 }

@@ -73,7 +73,7 @@ async fn names(client: &Client) {
     assert_eq!(comma.position(), Some(&ErrorPosition::Original(30)));
     // The second statement's position counts from the start of the text.
     expect(c, "SELECT 1; SELECT 2; SELECT ^nope FROM customers", "42703", "column \"nope\" does not exist", None).await;
-    let unsupported = error_of(c, "CREATE VIEW v AS SELECT state FROM customers").await;
+    let unsupported = error_of(c, "CREATE MATERIALIZED VIEW v AS SELECT state FROM customers").await;
     assert_eq!(unsupported.code().code(), "0A000");
     assert!(unsupported.hint().is_some_and(|hint| hint.contains("CREATE TABLE")), "{unsupported:?}");
 }

@@ -1,17 +1,28 @@
 //! What names mean to a query: the catalog at one version, in the form the engine asks for.
 
+mod backend_functions;
+mod temporary;
 mod tpch_function;
+mod views;
 
+pub(crate) use backend_functions::register as register_backend_functions;
+pub(crate) use temporary::{RESERVED_SCHEMA_PREFIX, is_temp_schema, temp_schema_of};
 pub(crate) use tpch_function::{TPCH_FUNCTION, TpchFunction};
+pub(crate) use views::plan as plan_view;
 
-use crate::meta::{State, TableState};
+use crate::meta::{Relation, State, TableState};
 use crate::plan::context::QueryContext;
 use crate::plan::table::{ClusterView, SliceTable};
+use crate::run::Runner;
 use crate::sql::ROW_ID_SCHEMA;
 use crate::transaction::Reads;
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
+use datafusion::common::Column;
+use datafusion::datasource::provider_as_source;
 use datafusion::error::{DataFusionError, Result as EngineResult};
+use datafusion::logical_expr::LogicalPlanBuilder;
+use slipher_common::catalog::{View, ViewReference};
 use slipher_common::ids::{TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result, error::did_you_mean};
 use std::sync::Arc;
@@ -26,6 +37,8 @@ pub(crate) struct Snapshot {
     pub(crate) state: Arc<State>,
     /// Schemas of unqualified names, first first.
     pub(crate) search_path: Arc<Vec<String>>,
+    /// The schema of the session's temporary tables, which come before all others; there may be none yet.
+    pub(crate) temp_schema: Option<Arc<str>>,
     /// The query's layout, or why it has none (no compute node yet): then only tables fail.
     pub(crate) query: Result<Arc<QueryContext>>,
     /// Where everything is.
@@ -36,15 +49,37 @@ pub(crate) struct Snapshot {
     pub(crate) part: Option<TableState>,
     /// Where tables that are read are noted.
     pub(crate) reads: Option<Reads>,
+    /// Who reads.
+    pub(crate) user: String,
+    /// The session that reads.
+    pub(crate) process_id: i32,
+    /// The views whose queries are looked at, innermost last: names mean what they mean there.
+    pub(crate) inside: Vec<Arc<View>>,
+    /// Makes the engine's sessions.
+    pub(crate) runner: Runner,
 }
 
 impl Snapshot {
-    /// The table that `[schema.]name` means; 42P01 with the nearest name otherwise.
+    /// The table that `[schema.]name` means; 42P01 with the nearest name otherwise, 42809 for a view.
     pub(crate) fn resolve(&self, schema: Option<&str>, name: &str) -> Result<&Arc<TableState>> {
-        if let Some(schema) = schema.filter(|schema| *schema != SEARCH_PATH_SCHEMA) {
-            return self.state.find_table(schema, name);
+        match self.relation(schema, name)? {
+            Relation::Table(table) => Ok(table),
+            Relation::View(_) => Err(Error::new(ErrorKind::WrongObjectType, format!("\"{name}\" is a view, not a table"))
+                .with_hint("name one of the tables that it reads")),
         }
-        let found = self.search_path.iter().find_map(|schema| self.state.table(schema, name));
+    }
+
+    /// The table or view that `[schema.]name` means; 42P01 with the nearest name otherwise.
+    pub(crate) fn relation(&self, schema: Option<&str>, name: &str) -> Result<Relation<'_>> {
+        let schema = schema.filter(|schema| *schema != SEARCH_PATH_SCHEMA);
+        if let Some(reference) = self.reference(schema, name)? {
+            let known = self.state.relation_by_id(reference.relation);
+            return known.ok_or_else(|| Error::internal(format!("relation {}, which a view reads, is gone", reference.relation)));
+        }
+        if let Some(schema) = schema {
+            return self.state.find_relation(self.schema_called(schema)?, name);
+        }
+        let found = on_path(&self.state, self.temp_schema.as_deref(), &self.search_path, name);
         found.ok_or_else(|| {
             Error::new(ErrorKind::UndefinedTable, format!("relation \"{name}\" does not exist"))
                 .with_detail(format!("search_path is {}", self.search_path.join(", ")))
@@ -52,17 +87,28 @@ impl Snapshot {
         })
     }
 
-    /// The table whose name is like `name`; one outside of the search path with its schema.
+    /// What a name means in the view whose query is looked at; None outside of views, and in a late-binding one.
+    fn reference(&self, schema: Option<&str>, name: &str) -> Result<Option<&ViewReference>> {
+        let Some(view) = self.inside.last().filter(|view| !view.late_binding) else { return Ok(None) };
+        let known = view.reference(schema, name);
+        let missing = || Error::new(ErrorKind::UndefinedTable, format!("relation \"{name}\" does not exist"));
+        known.map(Some).ok_or_else(missing)
+    }
+
+    /// The relation whose name is like `name`; one outside of the search path with its schema.
     fn near(&self, name: &str) -> String {
         let on_path = |schema: &str| self.search_path.iter().any(|known| known == schema);
-        let (inside, outside): (Vec<_>, Vec<_>) = self.state.tables().values().partition(|table| on_path(&table.table.schema));
-        let hint = did_you_mean(name, inside.iter().map(|table| table.table.name.as_str()));
+        let tables = self.state.tables().values().map(|table| (table.table.schema.as_str(), table.table.name.as_str()));
+        let views = self.state.views().values().map(|view| (view.view.schema.as_str(), view.view.name.as_str()));
+        let seen = tables.chain(views).filter(|(schema, _)| !is_temp_schema(schema));
+        let (inside, outside): (Vec<_>, Vec<_>) = seen.partition(|(schema, _)| on_path(schema));
+        let hint = did_you_mean(name, inside.iter().map(|(_, name)| *name));
         if !hint.is_empty() {
             return hint;
         }
-        let hint = did_you_mean(name, outside.iter().map(|table| table.table.name.as_str()));
-        match outside.iter().find(|table| hint.contains(&format!("\"{}\"", table.table.name))) {
-            Some(table) => format!("did you mean \"{}.{}\"?", table.table.schema, table.table.name),
+        let hint = did_you_mean(name, outside.iter().map(|(_, name)| *name));
+        match outside.iter().find(|(_, name)| hint.contains(&format!("\"{name}\""))) {
+            Some((schema, name)) => format!("did you mean \"{schema}.{name}\"?"),
             None => String::new(),
         }
     }
@@ -70,7 +116,7 @@ impl Snapshot {
     /// The schema in which an unqualified name is created: the first of the search path that exists.
     pub(crate) fn creation_schema(&self, schema: Option<&str>) -> Result<String> {
         if let Some(schema) = schema {
-            return self.state.find_schema(schema).map(|found| found.name.clone());
+            return self.state.find_schema(self.schema_called(schema)?).map(|found| found.name.clone());
         }
         let existing = self.search_path.iter().find(|schema| self.state.schemas().contains_key(*schema));
         existing.cloned().ok_or_else(|| {
@@ -93,6 +139,17 @@ impl Snapshot {
     }
 }
 
+/// What a name without a schema means: the session's own temporary table, or the first on the search path.
+pub(crate) fn on_path<'a>(
+    state: &'a State,
+    temp_schema: Option<&str>,
+    search_path: &[String],
+    name: &str,
+) -> Option<Relation<'a>> {
+    let path = temp_schema.into_iter().chain(search_path.iter().map(String::as_str));
+    path.into_iter().find_map(|schema| state.relation(schema, name))
+}
+
 /// The one database.
 #[derive(Debug)]
 pub(crate) struct SnapshotCatalog(pub(crate) Arc<Snapshot>);
@@ -104,7 +161,9 @@ impl CatalogProvider for SnapshotCatalog {
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
         let reserved = name == SEARCH_PATH_SCHEMA || name == ROW_ID_SCHEMA;
-        let exists = reserved || self.0.state.schemas().contains_key(name);
+        // A view knows what it reads under the names that were good when it was made.
+        let exists =
+            reserved || !self.0.inside.is_empty() || name == temporary::TEMP_SCHEMA || self.0.state.schemas().contains_key(name);
         exists.then(|| Arc::new(SnapshotSchema { snapshot: Arc::clone(&self.0), name: name.to_owned() }) as _)
     }
 }
@@ -115,10 +174,48 @@ struct SnapshotSchema {
     name: String,
 }
 
+impl SnapshotSchema {
+    /// The provider of what `name` means; inside of a view, with the columns that the view knows.
+    async fn relation(&self, found: Relation<'_>, name: &str) -> Result<Arc<dyn TableProvider>> {
+        let schema = Some(self.name.as_str()).filter(|schema| *schema != SEARCH_PATH_SCHEMA);
+        let reference = self.snapshot.reference(schema, name)?;
+        match found {
+            Relation::Table(table) => {
+                self.snapshot.note_read(table.table.id);
+                let base: Arc<dyn TableProvider> = Arc::new(self.snapshot.provider(table)?);
+                let Some(reference) = reference else { return Ok(base) };
+                let seen = views::columns_of(&table.table, &reference.columns);
+                let seen: Vec<_> = seen.into_iter().map(|(now, then)| (Column::new(Some(name), now), then)).collect();
+                let plan = LogicalPlanBuilder::scan(name, provider_as_source(Arc::clone(&base)), None)?.build()?;
+                views::seen_by_view(base, plan, &seen)
+            }
+            Relation::View(state) => {
+                let base = views::provider(&self.snapshot, &state.view).await?;
+                let plan = base.logical_plan().clone();
+                match reference {
+                    Some(reference) if !reference.columns.is_empty() => {
+                        let columns = plan.schema().columns();
+                        let now = |place: u32| columns.get((place as usize).checked_sub(1)?).cloned();
+                        let seen = reference.columns.iter().filter_map(|column| Some((now(column.id.0)?, column.name.as_str())));
+                        let seen: Vec<_> = seen.collect();
+                        views::seen_by_view(Arc::new(base), plan, &seen)
+                    }
+                    _ => Ok(Arc::new(base)),
+                }
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl SchemaProvider for SnapshotSchema {
     fn table_names(&self) -> Vec<String> {
-        self.snapshot.state.schemas().get(&self.name).map(|schema| schema.tables.keys().cloned().collect()).unwrap_or_default()
+        self.snapshot
+            .state
+            .schemas()
+            .get(&self.name)
+            .map(|schema| schema.tables.keys().chain(schema.views.keys()).cloned().collect())
+            .unwrap_or_default()
     }
 
     async fn table(&self, name: &str) -> EngineResult<Option<Arc<dyn TableProvider>>> {
@@ -130,20 +227,18 @@ impl SchemaProvider for SnapshotSchema {
             let provider = self.snapshot.provider(found).map_err(DataFusionError::from)?;
             return Ok(Some(Arc::new(provider.with_row_ids())));
         }
-        let found = match self.snapshot.resolve(Some(&self.name), name) {
+        let found = match self.snapshot.relation(Some(&self.name), name) {
             // The engine asks for the names of table functions too.
             Err(_) if self.name == SEARCH_PATH_SCHEMA && name == TPCH_FUNCTION => return Ok(None),
             found => found.map_err(DataFusionError::from)?,
         };
-        self.snapshot.note_read(found.table.id);
-        let provider = self.snapshot.provider(found).map_err(DataFusionError::from)?;
-        Ok(Some(Arc::new(provider)))
+        Ok(Some(self.relation(found, name).await.map_err(DataFusionError::from)?))
     }
 
     fn table_exist(&self, name: &str) -> bool {
         if self.name == ROW_ID_SCHEMA {
             return name.parse().is_ok_and(|id| self.snapshot.state.table_by_id(TableId(id)).is_some());
         }
-        self.snapshot.resolve(Some(&self.name), name).is_ok()
+        self.snapshot.relation(Some(&self.name), name).is_ok()
     }
 }

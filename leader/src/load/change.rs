@@ -79,7 +79,8 @@ async fn merge_once(scope: &Scope, spec: &MergeSpec, parameters: Option<ParamVal
     if !kinds.is_empty() {
         scope.change(kinds, &attempt.snapshot.state, Some(&load)).await?;
     }
-    Ok(changed + inserted)
+    // Without values of its own, each row that is inserted is one that was changed or is new.
+    Ok(if spec.insert.given.is_some() { changed + inserted } else { inserted })
 }
 
 /// The columns that an INSERT of MERGE gives values to, and its rows with one column per column of the table.
@@ -91,10 +92,22 @@ async fn unmatched(
 ) -> Result<(Vec<usize>, LogicalPlan)> {
     let names: Vec<(&str, usize)> = insert.columns.iter().map(|column| (column.value.as_str(), column.position)).collect();
     let targets = target_columns(table, &names)?;
-    if insert.given.len() > targets.len() {
+    let Some(is_given) = &insert.given else {
+        let source = attempt.plan_query(&insert.query, parameters).await?;
+        let count = source.schema().fields().len();
+        if count != targets.len() {
+            let message = format!("MERGE ... REMOVE DUPLICATES: the source has {count} columns, the target {}", targets.len());
+            return Err(
+                Error::new(ErrorKind::DatatypeMismatch, message).with_hint("both need the same columns in the same order")
+            );
+        }
+        let ordered = super::into_table_order(attempt, table, &targets, source)?;
+        return Ok((targets, ordered));
+    };
+    if is_given.len() > targets.len() {
         return Err(Error::new(ErrorKind::Syntax, "INSERT of MERGE has more expressions than target columns"));
     }
-    let given = targets.iter().zip(&insert.given).filter(|(_, is_given)| **is_given).map(|(target, _)| *target);
+    let given = targets.iter().zip(is_given).filter(|(_, is_given)| **is_given).map(|(target, _)| *target);
     let given: Vec<usize> = given.collect();
     let source = attempt.plan_query(&insert.query, parameters).await?;
     let ordered = super::into_table_order(attempt, table, &given, source)?;

@@ -58,7 +58,7 @@ mod change;
 mod rewrite;
 mod vacuum;
 pub(crate) use change::{change, merge};
-pub(crate) use rewrite::rewrite;
+pub(crate) use rewrite::{append_from, rewrite};
 pub(crate) use vacuum::{Choice, vacuum, wants_compaction};
 
 /// INSERT; answers how many rows.
@@ -168,9 +168,12 @@ async fn create_table_as_once(
     let load = scope.start_load();
     let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
     let snapshot = &attempt.snapshot;
-    let schema = snapshot.creation_schema(spec.name.schema.as_ref().map(|schema| schema.value.as_str()))?;
+    let (schema, mut first) = snapshot.place_of(&scope.shared, &spec.name, spec.temporary)?;
     let name = &spec.name.name.value;
-    if snapshot.state.table(&schema, name).is_some() {
+    if spec.or_replace {
+        let replaced = snapshot.replaced_table(&schema, name).map_err(|error| error.at(spec.name.name.position))?;
+        first.extend(replaced.map(|(_, drop)| drop));
+    } else if snapshot.state.relation(&schema, name).is_some() {
         if spec.if_not_exists {
             return Ok((0, vec![format!("relation \"{name}\" already exists, skipping")]));
         }
@@ -191,12 +194,13 @@ async fn create_table_as_once(
     };
     let receipts = write(&scope.shared, &attempt, snapshot.provider(&made)?, source).await?;
     let create = proto::CreateTable { table: Some(table.to_proto()), if_not_exists: false, allocated_id: true };
-    let rows = commit(scope, &attempt, &load, table.id, vec![Kind::CreateTable(create)], receipts).await?;
+    first.push(Kind::CreateTable(create));
+    let rows = commit(scope, &attempt, &load, table.id, first, receipts).await?;
     Ok((rows, Vec::new()))
 }
 
 /// Name and type of each column of a query; an expression's text may be as long as VARCHAR allows.
-fn column_types(plan: &LogicalPlan) -> Result<Vec<(String, SqlType)>> {
+pub(crate) fn column_types(plan: &LogicalPlan) -> Result<Vec<(String, SqlType)>> {
     plan.schema()
         .fields()
         .iter()

@@ -1,20 +1,105 @@
-//! ALTER TABLE with rows written anew: another distribution, sort key or column type. Readers keep the old rows until it is committed;
-//! writers that commit in between make it lose, and it runs again.
+//! ALTER TABLE where rows are written anew: in another distribution, sort key or column type, or into another table (APPEND). Readers keep
+//! the old rows until it is committed; writers that commit in between make it lose, and it runs again.
 
-use super::{LOAD_ATTEMPTS_MAX, add_segments, check_rows, find, plan_sink, run_sink};
+use super::{LOAD_ATTEMPTS_MAX, add_segments, check_rows, find, missing_value, plan_sink, run_sink};
 use crate::meta::TableState;
+use crate::run::Attempt;
 use crate::sql::QualifiedName;
 use crate::transaction::Scope;
 use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::LogicalPlanBuilder;
-use slipher_common::Result;
-use slipher_common::catalog::Table;
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
+use slipher_common::catalog::{Column, Table};
+use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta::{self as proto, operation::Kind};
 use std::sync::Arc;
 
 /// Writes all rows of a table under the definition that `change` makes of its own.
 pub(crate) async fn rewrite(scope: &Scope, name: &QualifiedName, change: impl Fn(&mut Table) -> Result<()>) -> Result<()> {
     replayed!(scope, rewrite_once(scope, name, &change))
+}
+
+/// ALTER TABLE APPEND: the rows of one table go into another, which keeps them from then on; answers how many. Both tables have the
+/// same columns, but for what `ignore_extra` and `fill_target` allow.
+pub(crate) async fn append_from(
+    scope: &Scope,
+    target: &QualifiedName,
+    source: &QualifiedName,
+    ignore_extra: bool,
+    fill_target: bool,
+) -> Result<u64> {
+    replayed!(scope, append_once(scope, target, source, ignore_extra, fill_target))
+}
+
+async fn append_once(
+    scope: &Scope,
+    target: &QualifiedName,
+    source: &QualifiedName,
+    ignore_extra: bool,
+    fill_target: bool,
+) -> Result<u64> {
+    let load = scope.start_load();
+    let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
+    let into = find(&attempt.snapshot, target)?;
+    let from = find(&attempt.snapshot, source)?;
+    if into.table.id == from.table.id {
+        return Err(Error::new(ErrorKind::InvalidParameter, "source and target of ALTER TABLE ... APPEND are the same table")
+            .at(source.name.position));
+    }
+    let scan = provider_as_source(Arc::new(attempt.snapshot.provider(&from)?));
+    let plan = LogicalPlanBuilder::scan(from.table.name.clone(), scan, None)?.build()?;
+    let values = moved_columns(&attempt, &into.table, &from.table, (ignore_extra, fill_target))?;
+    let plan = LogicalPlanBuilder::from(plan).project(values)?.build()?;
+    let physical = plan_sink(&attempt, attempt.snapshot.provider(&into)?, plan).await?;
+    let written = run_sink(&scope.shared, &attempt, physical).await?;
+    check_rows("appending to", &into.table, from.segments.values(), &written)?;
+    let mut kinds: Vec<Kind> = add_segments(into.table.id, &written).into_iter().collect();
+    if !from.segments.is_empty() {
+        kinds.push(remove_as_read(&from));
+    }
+    if !kinds.is_empty() {
+        scope.change(kinds, &attempt.snapshot.state, Some(&load)).await?;
+    }
+    Ok(written.iter().map(|segment| segment.rows).sum())
+}
+
+/// For each column of `into` its value in a row of `from`.
+fn moved_columns(attempt: &Attempt, into: &Table, from: &Table, (ignore_extra, fill_target): (bool, bool)) -> Result<Vec<Expr>> {
+    if let Some(column) = into.columns.iter().find(|column| column.identity.is_some()) {
+        let what = format!("ALTER TABLE ... APPEND to table \"{into}\" with the IDENTITY column \"{}\"", column.name);
+        return Err(Error::not_supported(what, "INSERT INTO ... SELECT gives new values"));
+    }
+    let differ = |what: String, hint: &str| Error::new(ErrorKind::DatatypeMismatch, what).with_hint(hint);
+    if let Some(extra) = from.columns.iter().find(|column| into.column(&column.name).is_none())
+        && !ignore_extra
+    {
+        let what = format!("table \"{into}\" has no column \"{}\", table \"{from}\" has", extra.name);
+        return Err(differ(what, "IGNOREEXTRA leaves it out"));
+    }
+    let value = |column: &Column| match from.column(&column.name) {
+        Some(other) if other.sql_type == column.sql_type => {
+            Ok(Expr::Column(datafusion::common::Column::new(Some(from.name.clone()), &other.name)).alias(column.name.clone()))
+        }
+        Some(other) => Err(differ(
+            format!("column \"{}\" is {} in \"{into}\" and {} in \"{from}\"", column.name, column.sql_type, other.sql_type),
+            "INSERT INTO ... SELECT casts",
+        )),
+        None if fill_target => Ok(missing_value(attempt, column)?.alias(column.name.clone())),
+        None => Err(differ(
+            format!("table \"{from}\" has no column \"{}\", table \"{into}\" has", column.name),
+            "FILLTARGET gives it its default",
+        )),
+    };
+    into.columns.iter().map(value).collect()
+}
+
+/// Takes the segments of a table out as they were read: rows that were deleted since make it lose.
+fn remove_as_read(table: &TableState) -> Kind {
+    Kind::ReplaceSegments(proto::ReplaceSegments {
+        table_id: table.table.id.0,
+        add: Vec::new(),
+        remove: table.segments.keys().map(|id| id.to_vec()).collect(),
+        removed_deleted_rows: table.segments.values().map(|segment| segment.deleted_rows()).collect(),
+    })
 }
 
 async fn rewrite_once(scope: &Scope, name: &QualifiedName, change: &impl Fn(&mut Table) -> Result<()>) -> Result<()> {
@@ -34,15 +119,8 @@ async fn rewrite_once(scope: &Scope, name: &QualifiedName, change: &impl Fn(&mut
     let physical = plan_sink(&attempt, attempt.snapshot.provider(&target)?, source).await?;
     let written = run_sink(&scope.shared, &attempt, physical).await?;
     check_rows("rewriting", &table, current.segments.values(), &written)?;
-    let old = &current.segments;
-    let removal = proto::ReplaceSegments {
-        table_id: table.id.0,
-        add: Vec::new(),
-        remove: old.keys().map(|id| id.to_vec()).collect(),
-        removed_deleted_rows: old.values().map(|segment| segment.deleted_rows()).collect(),
-    };
     let definition = crate::session::changed_definition(&current, &table, &attempt.snapshot.state);
-    let mut kinds = vec![Kind::ReplaceSegments(removal), definition];
+    let mut kinds = vec![remove_as_read(&current), definition];
     kinds.extend(add_segments(table.id, &written));
     scope.change(kinds, &attempt.snapshot.state, Some(&load)).await?;
     Ok(())

@@ -154,7 +154,7 @@ fn record() -> proto::Record {
         Kind::CreateSchema(schema(true)),
         Kind::DropSchema(proto::DropSchema { name: "old".into(), cascade: true, if_exists: true }),
         Kind::CreateTable(proto::CreateTable { table: Some(table()), if_not_exists: true, ..Default::default() }),
-        Kind::DropTable(proto::DropTable { table_id: 100_000 }),
+        Kind::DropTable(proto::DropTable { table_id: 100_000, cascade: false }),
         Kind::ReplaceSegments(proto::ReplaceSegments {
             table_id: 100_001,
             add: vec![segment()],
@@ -192,6 +192,7 @@ fn state() -> proto::State {
         users: vec![user()],
         next_object_id: 100_002,
         recent_transactions: vec![proto::AppliedTransaction { transaction_id: id(0x41), version: 42 }],
+        ..Default::default()
     }
 }
 

@@ -22,4 +22,5 @@ pub mod state;
 mod window;
 
 pub use driver::{Applied, Meta, MetaOptions};
-pub use state::{AppliedRecord, ClusterInfo, NodeInfo, SchemaState, State, TableState, User};
+pub(crate) use state::not_a_view;
+pub use state::{AppliedRecord, ClusterInfo, NodeInfo, Relation, SchemaState, State, TableState, User, ViewState};

@@ -13,6 +13,7 @@ use crate::plan::context::QueryContext;
 use crate::plan::planner::{local_state, query_state};
 use crate::plan::scalar_subquery::check_scalar_subqueries;
 use crate::plan::semantics::check_unions;
+use crate::session::Sessions;
 use crate::transaction::{Reading, Scope};
 use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList};
 use datafusion::common::ParamValues;
@@ -53,6 +54,8 @@ pub(crate) struct Runner {
     pub(crate) broadcast_rows_max: usize,
     /// The leader's own memory for queries.
     pub(crate) runtime: Arc<RuntimeEnv>,
+    /// The sessions there are.
+    pub(crate) sessions: Arc<Sessions>,
 }
 
 /// One attempt at a statement: a version of the catalog, a layout of live nodes, and the engine's session over both.
@@ -78,8 +81,20 @@ impl Runner {
         let _ = STATEMENT_QUERY.try_with(|query| *query.lock() = Some(query_id.clone()));
         let query = self.layout(&state, &query_id);
         let search_path = Arc::clone(&scope.search_path);
-        let snapshot =
-            Arc::new(Snapshot { state, search_path, query, cluster, transaction_id, part: None, reads: scope.reads() });
+        let snapshot = Arc::new(Snapshot {
+            state,
+            search_path,
+            temp_schema: scope.temp_schema.clone(),
+            query,
+            cluster,
+            transaction_id,
+            part: None,
+            reads: scope.reads.clone(),
+            user: scope.user.clone(),
+            process_id: scope.process_id,
+            inside: Vec::new(),
+            runner: self.clone(),
+        });
         let session = self.session(&snapshot, collect_metrics)?;
         Ok(Attempt { query_id, snapshot, session, _reading: reading })
     }
@@ -98,7 +113,8 @@ impl Runner {
         Ok(Arc::new(QueryContext::new(query_id.to_owned(), Arc::new(layout), addresses)?))
     }
 
-    fn session(&self, snapshot: &Arc<Snapshot>, collect_metrics: bool) -> Result<SessionState> {
+    /// The engine's session over a snapshot.
+    pub(crate) fn session(&self, snapshot: &Arc<Snapshot>, collect_metrics: bool) -> Result<SessionState> {
         let runtime = Arc::clone(&self.runtime);
         let mut session = match &snapshot.query {
             Ok(query) => query_state(Arc::clone(query), self.cluster.channels().clone(), runtime, collect_metrics)?,
@@ -114,6 +130,7 @@ impl Runner {
         options.catalog.default_schema = SEARCH_PATH_SCHEMA.to_owned();
         slipher_common::functions::register(&mut session)?;
         crate::plan::semantics::register(&mut session)?;
+        crate::catalog::register_backend_functions(&mut session, snapshot, &self.sessions)?;
         // The time that now() answers.
         session.mark_start_execution();
         session.register_udtf(TPCH_FUNCTION, Arc::new(TpchFunction(snapshot.query.clone())));

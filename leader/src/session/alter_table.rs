@@ -1,18 +1,19 @@
 //! ALTER TABLE: the definition that a table gets. Segments stay as they are; a scan finds renamed columns under their stored names and
 //! fills in what segments from before a column do not have.
 
-use crate::catalog::Snapshot;
-use crate::meta::{State, TableState};
+use super::views;
+use crate::catalog::{Snapshot, is_temp_schema};
+use crate::meta::{Relation, State, TableState};
 use crate::run::Attempt;
-use crate::sql::create_table::COLUMNS_MAX;
-use crate::sql::{QualifiedName, TableChange};
+use crate::sql::create_table::{COLUMNS_MAX, CreateTableSpec};
+use crate::sql::{Name, QualifiedName, TableChange};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::ColumnarValue;
-use slipher_common::catalog::{Column, ConstraintKind, Distribution, Table};
+use slipher_common::catalog::{Column, ConstraintKind, Distribution, Table, ViewReference};
 use slipher_common::error::did_you_mean;
-use slipher_common::ids::ColumnId;
+use slipher_common::ids::{ColumnId, TableId};
 use slipher_common::{Error, ErrorKind, Result, SqlType};
 use slipher_proto::meta::{self as proto, operation::Kind};
 
@@ -57,23 +58,22 @@ fn retype(table: &mut Table, name: &str, sql_type: SqlType) -> Result<()> {
 /// The operations of one ALTER TABLE, and messages.
 pub(super) fn operations(attempt: &Attempt, name: &QualifiedName, change: &TableChange) -> Result<(Vec<Kind>, Vec<String>)> {
     let snapshot = &attempt.snapshot;
+    let schema = name.schema.as_ref().map(|schema| schema.value.as_str());
+    if let Ok(Relation::View(view)) = snapshot.relation(schema, &name.name.value) {
+        return Ok((vec![views::changed(view, change, snapshot).map_err(|error| error.at(name.name.position))?], Vec::new()));
+    }
     let found = find(snapshot, name)?;
     let mut table = Table::clone(&found.table);
+    let mut first = Vec::new();
     match change {
         TableChange::Rename(to) => table.name.clone_from(&to.value),
-        TableChange::SetSchema(schema) => {
-            table.schema.clone_from(&snapshot.state.find_schema(&schema.value).map_err(|error| error.at(schema.position))?.name);
+        TableChange::SetSchema(schema) => table.schema = known_schema(&snapshot.state, schema)?,
+        TableChange::Owner(user) => table.owner = known_user(&snapshot.state, user)?,
+        TableChange::Swap(other) => {
+            let other_found = find(snapshot, other)?;
+            check_move(&found.table.schema, &other_found.table.schema).map_err(|error| error.at(other.name.position))?;
+            return Ok((swapped(found, other_found, &snapshot.state), Vec::new()));
         }
-        TableChange::Owner(user) => {
-            if !snapshot.state.users().contains_key(&user.value) {
-                let known = snapshot.state.users().keys().map(String::as_str);
-                return Err(Error::new(ErrorKind::UndefinedObject, format!("user \"{user}\" does not exist"))
-                    .with_hint(did_you_mean(&user.value, known))
-                    .at(user.position));
-            }
-            table.owner.clone_from(&user.value);
-        }
-        TableChange::Swap(other) => return Ok((swapped(found, find(snapshot, other)?, &snapshot.state), Vec::new())),
         TableChange::RenameColumn { from, to } => {
             if table.column(&to.value).is_some() {
                 return Err(duplicate_column(&table, &to.value).at(to.position));
@@ -97,13 +97,20 @@ pub(super) fn operations(attempt: &Attempt, name: &QualifiedName, change: &Table
             let added = added(attempt, &mut table, column).map_err(|error| error.at(*position))?;
             table.columns.push(added);
         }
-        TableChange::DropColumn { name, if_exists } => {
+        TableChange::DropColumn { name, if_exists, cascade } => {
             if *if_exists && table.column(&name.value).is_none() {
                 let notice = format!("column \"{name}\" of relation \"{}\" does not exist, skipping", table.name);
                 return Ok((Vec::new(), vec![notice]));
             }
+            let id = table.column(&name.value).map(|column| column.id);
             drop_column(&mut table, &name.value).map_err(|error| error.at(name.position))?;
+            if let Some(id) = id.filter(|_| *cascade) {
+                first.extend(drop_users_of(&snapshot.state, table.id, id));
+            }
         }
+        TableChange::AddConstraint(spec) => add_constraint(&mut table, spec)?,
+        TableChange::DropConstraint(name) => drop_constraint(&mut table, name)?,
+        TableChange::Append { .. } => return Err(Error::internal("ALTER TABLE ... APPEND is no change of a definition")),
         TableChange::ColumnType { name, sql_type } => {
             let index = index_of(&table, &name.value).map_err(|error| error.at(name.position))?;
             table.columns[index].sql_type = *sql_type;
@@ -118,7 +125,89 @@ pub(super) fn operations(attempt: &Attempt, name: &QualifiedName, change: &Table
             table.encode_auto &= column.encoding.is_none();
         }
     }
-    Ok((vec![changed(found, &table, &snapshot.state)], Vec::new()))
+    if table.schema != found.table.schema {
+        check_move(&found.table.schema, &table.schema).map_err(|error| error.at(name.name.position))?;
+    }
+    first.push(changed(found, &table, &snapshot.state));
+    Ok((first, Vec::new()))
+}
+
+/// What drops the views that use a column.
+fn drop_users_of(state: &State, table: TableId, column: ColumnId) -> Option<Kind> {
+    let uses = |reference: &ViewReference| {
+        reference.relation == table && reference.columns.iter().any(|seen| seen.id == column && seen.used)
+    };
+    let users = state.views().values().filter(|state| state.view.references.iter().any(uses));
+    let view_ids: Vec<u64> = users.map(|state| state.view.id.0).collect();
+    (!view_ids.is_empty()).then_some(Kind::DropViews(proto::DropViews { view_ids, cascade: true }))
+}
+
+/// PRIMARY KEY, UNIQUE or FOREIGN KEY, none of them enforced. The columns of a primary key must be NOT NULL already, as in Redshift.
+fn add_constraint(table: &mut Table, spec: &CreateTableSpec) -> Result<()> {
+    let before = table.clone();
+    let schema = table.schema.clone();
+    spec.add_constraints(table, &schema)?;
+    let Some((added, position)) = table.constraints.last().zip(spec.constraints.first().map(|added| added.position)) else {
+        return Err(Error::internal("ALTER TABLE ... ADD CONSTRAINT has none"));
+    };
+    if added.kind == ConstraintKind::PrimaryKey {
+        if before.constraints.iter().any(|other| other.kind == ConstraintKind::PrimaryKey) {
+            let message = format!("multiple primary keys for table \"{}\" are not allowed", table.name);
+            return Err(Error::new(ErrorKind::InvalidTableDefinition, message).at(position));
+        }
+        let nullable = before.columns.iter().find(|column| added.columns.contains(&column.id) && !column.not_null);
+        if let Some(column) = nullable {
+            let message = format!("column \"{}\" of a primary key must be NOT NULL", column.name);
+            return Err(Error::new(ErrorKind::InvalidTableDefinition, message)
+                .with_hint("make the table anew with CREATE TABLE, or declare it UNIQUE")
+                .at(position));
+        }
+    }
+    let name = added.shown_name(&before);
+    if before.constraints.iter().any(|other| other.shown_name(&before) == name) {
+        let message = format!("constraint \"{name}\" for relation \"{}\" already exists", table.name);
+        return Err(Error::new(ErrorKind::DuplicateObject, message).at(position));
+    }
+    Ok(())
+}
+
+fn drop_constraint(table: &mut Table, name: &Name) -> Result<()> {
+    let names: Vec<String> = table.constraints.iter().map(|constraint| constraint.shown_name(table)).collect();
+    let Some(index) = names.iter().position(|known| *known == name.value) else {
+        let message = format!("constraint \"{name}\" of relation \"{}\" does not exist", table.name);
+        return Err(Error::new(ErrorKind::UndefinedObject, message)
+            .with_hint(did_you_mean(&name.value, names.iter().map(String::as_str)))
+            .at(name.position));
+    };
+    table.constraints.remove(index);
+    Ok(())
+}
+
+/// Temporary tables stay where they are.
+fn check_move(from: &str, to: &str) -> Result<()> {
+    match from != to && (is_temp_schema(from) || is_temp_schema(to)) {
+        true => {
+            Err(Error::not_supported("moving a table into or out of a temporary schema", "copy its rows with CREATE TABLE AS"))
+        }
+        false => Ok(()),
+    }
+}
+
+/// The name of a schema that is there.
+pub(super) fn known_schema(state: &State, schema: &Name) -> Result<String> {
+    let found = state.find_schema(&schema.value).map_err(|error| error.at(schema.position))?;
+    Ok(found.name.clone())
+}
+
+/// The name of a user who is there.
+pub(super) fn known_user(state: &State, user: &Name) -> Result<String> {
+    if state.users().contains_key(&user.value) {
+        return Ok(user.value.clone());
+    }
+    let known = state.users().keys().map(String::as_str);
+    Err(Error::new(ErrorKind::UndefinedObject, format!("user \"{user}\" does not exist"))
+        .with_hint(did_you_mean(&user.value, known))
+        .at(user.position))
 }
 
 fn find<'a>(snapshot: &'a Snapshot, name: &QualifiedName) -> Result<&'a TableState> {

@@ -2,11 +2,13 @@
 
 use super::Outcome;
 use super::leader_session::{Block, LeaderSession};
-use super::{alter_table, cursors};
+use super::settings::{ISOLATION, READ_ONLY};
+use super::{Signal, alter_table, cursors, locking, views};
+use crate::catalog::{RESERVED_SCHEMA_PREFIX, is_temp_schema};
 use crate::load::{self, Choice};
 use crate::plan::explain;
 use crate::run::{Attempt, guarded};
-use crate::sql::{Parsed, Password, QualifiedName, UserSpec};
+use crate::sql::{Parsed, Password, QualifiedName, TableChange, TransactionModes, UserSpec};
 use crate::users::new_verifier;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -16,7 +18,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use datafusion::sql::sqlparser::ast;
 use futures::StreamExt;
-use slipher_common::catalog::ADMIN_USER;
+use slipher_common::catalog::{ADMIN_USER, DATABASE};
 use slipher_common::ids::{TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result, SqlType};
 use slipher_proto::meta::{self as proto, operation::Kind};
@@ -40,6 +42,7 @@ pub(super) async fn run(
     token: &CancellationToken,
 ) -> Result<Outcome> {
     let parameters = bound(parameters);
+    let _locked = locking::lock_targets(session, parsed).await?;
     match parsed {
         Parsed::Query(query) => select(session, query, parameters, token).await,
         Parsed::Explain { analyze, verbose, inner } => explain_statement(session, *analyze, *verbose, inner, parameters).await,
@@ -70,10 +73,21 @@ pub(super) async fn run(
         | Parsed::DropSchema { .. }
         | Parsed::CreateTable(_)
         | Parsed::DropTable { .. }
+        | Parsed::CreateView(_)
+        | Parsed::DropView { .. }
         | Parsed::CreateUser(_)
         | Parsed::AlterUser(_)
+        | Parsed::AlterDatabase { .. }
         | Parsed::DropUser { .. }
         | Parsed::Truncate { .. } => define(session, parsed).await,
+        Parsed::AlterTable { table, change: TableChange::Append { source, ignore_extra, fill_target } } => {
+            if !matches!(*session.block.lock(), Block::None) {
+                let message = "ALTER TABLE ... APPEND cannot run inside a transaction block";
+                return Err(Error::new(ErrorKind::ActiveTransaction, message).with_hint("INSERT INTO ... SELECT can"));
+            }
+            let rows = load::append_from(&session.scope(), table, source, *ignore_extra, *fill_target).await?;
+            Ok(done("ALTER TABLE", vec![format!("{rows} rows moved from \"{}\" to \"{}\"", source.name, table.name)]))
+        }
         Parsed::AlterTable { table, change } => {
             let attempt = attempt(session, false)?;
             match alter_table::rewriting(&attempt, table, change)? {
@@ -98,7 +112,14 @@ pub(super) async fn run(
             session.cursors.close(name.as_ref().map(|name| name.value.as_str()))?;
             Ok(done("CLOSE CURSOR", Vec::new()))
         }
+        Parsed::Lock { tables } => locking::lock(session, tables).await.map(|()| done("LOCK TABLE", Vec::new())),
+        Parsed::Cancel { process_id } => {
+            let is_superuser = require_superuser(session, "").is_ok();
+            session.shared.runner.sessions.signal(*process_id, Signal::Cancel, &session.user, is_superuser)?;
+            Ok(done("CANCEL", Vec::new()))
+        }
         Parsed::Commit => commit(session).await,
+        Parsed::Discard { all, temporary } => discard(session, *all, *temporary).await,
         Parsed::Vacuum { table, kind, sorted_percent } => {
             let choice = Choice::Asked { kind: *kind, sorted_percent: *sorted_percent };
             vacuum(session, table.as_ref(), choice).await
@@ -147,11 +168,8 @@ async fn select(
 
 /// The schema of a query's rows as a client sees it: an expression is named after what it is, not after its text.
 pub(super) fn output_schema(query: &ast::Statement, schema: &SchemaRef) -> SchemaRef {
-    let names = crate::sql::output::names(query, schema.fields().len());
-    let fields = schema.fields().iter().enumerate().map(|(index, field)| match names.get(index) {
-        Some(Some(name)) => Arc::new(field.as_ref().clone().with_name(name)),
-        _ => Arc::new(field.as_ref().clone().with_name(crate::sql::output::plain_name(field.name()))),
-    });
+    let names = crate::sql::output::column_names(query, schema.fields().iter().map(|field| field.name().as_str()));
+    let fields = schema.fields().iter().zip(names).map(|(field, name)| Arc::new(field.as_ref().clone().with_name(name)));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
@@ -233,6 +251,11 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
     let state = &snapshot.state;
     let (tag, kinds): (&str, Vec<Kind>) = match parsed {
         Parsed::CreateSchema { name, if_not_exists, owner } => {
+            if name.value.starts_with(RESERVED_SCHEMA_PREFIX) {
+                return Err(Error::new(ErrorKind::ReservedName, format!("unacceptable schema name \"{name}\""))
+                    .with_detail(format!("the prefix \"{RESERVED_SCHEMA_PREFIX}\" is reserved for system schemas"))
+                    .at(name.position));
+            }
             let owner = owner.as_ref().map_or_else(|| session.user.clone(), |owner| owner.value.clone());
             let schema = proto::CreateSchema {
                 schema_id: session.shared.allocate_object_id(),
@@ -244,13 +267,23 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
             ("CREATE SCHEMA", vec![Kind::CreateSchema(schema)])
         }
         Parsed::DropSchema { names, if_exists, cascade } => {
+            if let Some(name) = names.iter().find(|name| is_temp_schema(&name.value)) {
+                let message = format!("cannot drop schema \"{name}\" because it holds the temporary tables of a session");
+                return Err(Error::new(ErrorKind::InsufficientPrivilege, message)
+                    .with_hint("DISCARD TEMP drops your own")
+                    .at(name.position));
+            }
             let drops = names.iter().map(|name| {
                 Kind::DropSchema(proto::DropSchema { name: name.value.clone(), cascade: *cascade, if_exists: *if_exists })
             });
             ("DROP SCHEMA", drops.collect())
         }
         Parsed::CreateTable(spec) => {
-            let schema = snapshot.creation_schema(spec.name.schema.as_ref().map(|schema| schema.value.as_str()))?;
+            let (schema, mut kinds) = snapshot.place_of(&session.shared, &spec.name, spec.temporary)?;
+            if spec.or_replace {
+                let replaced = snapshot.replaced_table(&schema, &spec.name.name.value);
+                kinds.extend(replaced.map_err(|error| error.at(spec.name.name.position))?.map(|(_, drop)| drop));
+            }
             let mut table = spec.to_table(&schema, &session.user, |like| {
                 let found = snapshot.resolve(like.schema.as_ref().map(|schema| schema.value.as_str()), &like.name.value)?;
                 Ok(found.table.as_ref().clone())
@@ -258,25 +291,26 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
             table.id = TableId(session.shared.allocate_object_id());
             let create =
                 proto::CreateTable { table: Some(table.to_proto()), if_not_exists: spec.if_not_exists, allocated_id: true };
-            ("CREATE TABLE", vec![Kind::CreateTable(create)])
+            kinds.push(Kind::CreateTable(create));
+            ("CREATE TABLE", kinds)
         }
-        Parsed::DropTable { tables, if_exists } => {
-            let mut drops = Vec::new();
-            let mut notices = Vec::new();
-            for name in tables {
-                match snapshot.resolve(name.schema.as_ref().map(|schema| schema.value.as_str()), &name.name.value) {
-                    Ok(found) => drops.push(Kind::DropTable(proto::DropTable { table_id: found.table.id.0 })),
-                    Err(error) if *if_exists && matches!(error.kind, ErrorKind::UndefinedTable | ErrorKind::UndefinedSchema) => {
-                        notices.push(format!("table \"{}\" does not exist, skipping", name.name));
-                    }
-                    Err(error) => return Err(error.at(name.name.position)),
-                }
-            }
-            if drops.is_empty() {
+        Parsed::DropTable { tables, if_exists, cascade } => {
+            let (found, notices) = views::to_drop(snapshot, tables, *if_exists, "table")?;
+            if found.is_empty() {
                 return Ok(done("DROP TABLE", notices));
             }
-            ("DROP TABLE", drops)
+            let drop = |id: &TableId| Kind::DropTable(proto::DropTable { table_id: id.0, cascade: *cascade });
+            ("DROP TABLE", found.iter().map(drop).collect())
         }
+        Parsed::DropView { views, if_exists, cascade } => {
+            let (found, notices) = views::to_drop(snapshot, views, *if_exists, "view")?;
+            if found.is_empty() {
+                return Ok(done("DROP VIEW", notices));
+            }
+            let view_ids = found.iter().map(|id| id.0).collect();
+            ("DROP VIEW", vec![Kind::DropViews(proto::DropViews { view_ids, cascade: *cascade })])
+        }
+        Parsed::CreateView(spec) => ("CREATE VIEW", vec![views::create(session, &attempt, spec).await?]),
         Parsed::Truncate { table } => {
             let found = snapshot.resolve(table.schema.as_ref().map(|schema| schema.value.as_str()), &table.name.value)?;
             ("TRUNCATE TABLE", vec![load::remove_segments(found)])
@@ -292,6 +326,20 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
         Parsed::AlterUser(spec) => {
             let drop = Kind::DropUser(proto::DropUser { name: spec.name.value.clone() });
             ("ALTER USER", vec![drop, put_user(session, spec, false)?])
+        }
+        Parsed::AlterDatabase { name, serializable } => {
+            require_superuser(session, "alter a database")?;
+            if name.value != DATABASE {
+                return Err(Error::new(ErrorKind::UndefinedDatabase, format!("database \"{name}\" does not exist"))
+                    .with_hint(format!("the database is \"{DATABASE}\""))
+                    .at(name.position));
+            }
+            if !matches!(*session.block.lock(), Block::None) {
+                let message = "ALTER DATABASE ... ISOLATION LEVEL cannot run inside a transaction block";
+                return Err(Error::new(ErrorKind::ActiveTransaction, message));
+            }
+            let alter = proto::AlterDatabase { serializable: *serializable };
+            ("ALTER DATABASE", vec![Kind::AlterDatabase(alter)])
         }
         Parsed::DropUser { names, if_exists } => {
             require_superuser(session, "drop users")?;
@@ -396,6 +444,25 @@ async fn vacuum(session: &LeaderSession, name: Option<&QualifiedName>, choice: C
     Ok(done("VACUUM", notices))
 }
 
+/// DISCARD: what the session made for itself goes.
+async fn discard(session: &LeaderSession, all: bool, temporary: bool) -> Result<Outcome> {
+    if all && !matches!(*session.block.lock(), Block::None) {
+        return Err(Error::new(ErrorKind::ActiveTransaction, "DISCARD ALL cannot run inside a transaction block"));
+    }
+    if temporary {
+        let scope = session.scope();
+        let state = scope.state();
+        if let Some(drop) = session.drop_temporary(&state) {
+            scope.change(vec![drop], &state, None).await?;
+        }
+    }
+    if all {
+        session.settings.lock().reset(None)?;
+        session.cursors.clear();
+    }
+    Ok(done(if all { "DISCARD ALL" } else { "DISCARD" }, Vec::new()))
+}
+
 /// SET LOCAL: until the transaction ends.
 fn set_local(session: &LeaderSession, name: &str, value: &str) -> Result<Outcome> {
     if matches!(*session.block.lock(), Block::None) {
@@ -426,29 +493,56 @@ fn control(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
             Ok(done("RESET", Vec::new()))
         }
         Parsed::Show { name } => show(session, name),
-        Parsed::Begin { read_only, serializable } => {
-            let by_setting = || session.settings.lock().get("transaction_isolation").is_some_and(|level| level == "serializable");
-            let serializable = serializable.unwrap_or_else(by_setting);
+        Parsed::ShowView { name } => {
+            let text = views::show(&attempt(session, false)?.snapshot, name)?;
+            Ok(text_rows(views::SHOW_VIEW_COLUMN, vec![text], "SHOW"))
+        }
+        Parsed::Begin { modes } => {
+            let serializable = modes.serializable.unwrap_or_else(|| session.is_serializable());
+            let read_only = modes.read_only.unwrap_or_else(|| session.settings.lock().is_on(READ_ONLY));
             let mut block = session.block.lock();
             if matches!(*block, Block::None) {
-                *block = Block::Open { transaction: None, read_only: *read_only, serializable };
+                let locks = Arc::new(session.shared.locks.owner());
+                *block = Block::Open { transaction: None, locks, read_only, serializable };
                 return Ok(done("BEGIN", Vec::new()));
             }
             Ok(done("BEGIN", vec!["there is already a transaction in progress".to_owned()]))
         }
+        Parsed::SetTransaction { session: for_session, modes } => set_transaction(session, *for_session, *modes),
         Parsed::Rollback => roll_back(session),
         Parsed::Analyze { table } => {
             check_table(session, table.as_ref())?;
             Ok(done("ANALYZE", vec!["statistics are kept by every load; nothing was left to do".to_owned()]))
         }
         Parsed::Deallocate { .. } => Ok(done("DEALLOCATE", Vec::new())),
-        Parsed::Discard => {
-            session.settings.lock().reset(None)?;
-            Ok(done("DISCARD ALL", Vec::new()))
-        }
         Parsed::Refused(error) => Err(error.as_ref().clone()),
         _ => Err(Error::internal("a statement of an unknown kind")),
     }
+}
+
+/// SET TRANSACTION changes the block that is open, SET SESSION CHARACTERISTICS the ones to come.
+fn set_transaction(session: &LeaderSession, for_session: bool, modes: TransactionModes) -> Result<Outcome> {
+    if for_session {
+        let mut settings = session.settings.lock();
+        if let Some(serializable) = modes.serializable {
+            settings.set(ISOLATION, if serializable { "serializable" } else { "snapshot" })?;
+        }
+        if let Some(read_only) = modes.read_only {
+            settings.set(READ_ONLY, if read_only { "on" } else { "off" })?;
+        }
+        return Ok(done("SET", Vec::new()));
+    }
+    let mut block = session.block.lock();
+    let Block::Open { transaction, read_only, serializable, .. } = &mut *block else {
+        return Ok(done("SET", vec!["SET TRANSACTION can only be used in transaction blocks".to_owned()]));
+    };
+    if transaction.is_some() && modes.serializable.is_some_and(|wanted| wanted != *serializable) {
+        let message = "SET TRANSACTION ISOLATION LEVEL must be called before any query";
+        return Err(Error::new(ErrorKind::ActiveTransaction, message));
+    }
+    *serializable = modes.serializable.unwrap_or(*serializable);
+    *read_only = modes.read_only.unwrap_or(*read_only);
+    Ok(done("SET", Vec::new()))
 }
 
 /// COMMIT: what the block did is there for all, or an error says why it is gone.
@@ -482,7 +576,11 @@ fn show(session: &LeaderSession, name: &str) -> Result<Outcome> {
         let (names, values) = session.settings.lock().all().into_iter().unzip();
         return Ok(table_of_text(&["name", "setting"], vec![names, values], "SHOW"));
     }
-    match session.settings.lock().get(name) {
+    let effective = match name {
+        "transaction_isolation" => Some(if session.is_serializable() { "serializable" } else { "snapshot" }.to_owned()),
+        _ => session.settings.lock().get(name),
+    };
+    match effective {
         Some(value) => Ok(text_rows(name, vec![value], "SHOW")),
         None => Err(Error::new(ErrorKind::UndefinedObject, format!("unrecognized configuration parameter \"{name}\""))),
     }

@@ -49,6 +49,9 @@ impl LeaderSession {
             Parsed::Show { name } if name == "all" => {
                 Description { parameters: Vec::new(), rows: Some(text(&["name", "setting"])) }
             }
+            Parsed::ShowView { .. } => {
+                Description { parameters: Vec::new(), rows: Some(text(&[super::views::SHOW_VIEW_COLUMN])) }
+            }
             Parsed::Show { name } => Description { parameters: Vec::new(), rows: Some(text(&[name])) },
             _ => Description { parameters: Vec::new(), rows: None },
         })

@@ -1,15 +1,18 @@
 //! The session behind every endpoint.
 
 use super::cursors::Cursors;
-use super::settings::Settings;
+use super::settings::{ISOLATION, READ_ONLY, Settings};
 use super::{CatalogListing, Description, DirectRun, Outcome, Progress, Session, Statement, TableKind, TableListing};
-use super::{commands, direct};
+use super::{commands, direct, locking, views};
+use crate::catalog::{is_temp_schema, temp_schema_of};
+use crate::cluster::record;
 use crate::engine::Shared;
 use crate::load;
+use crate::meta::State;
 use crate::run::{CurrentQuery, canceled};
 use crate::sql::{self, Parsed};
 use crate::telemetry::OpenSession;
-use crate::transaction::{Scope, Transaction};
+use crate::transaction::{LockOwner, Reads, Scope, Transaction};
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use datafusion::physical_plan::SendableRecordBatchStream;
@@ -18,6 +21,7 @@ use futures::StreamExt;
 use parking_lot::Mutex;
 use slipher_common::plan::ResultTarget;
 use slipher_common::{Error, ErrorKind, Result, SqlType};
+use slipher_proto::meta::{self as proto, operation::Kind};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,7 +34,7 @@ pub(super) enum Block {
     /// Each statement for itself.
     None,
     /// After BEGIN; the transaction begins with its first statement.
-    Open { transaction: Option<Arc<Transaction>>, read_only: bool, serializable: bool },
+    Open { transaction: Option<Arc<Transaction>>, locks: Arc<LockOwner>, read_only: bool, serializable: bool },
     /// After an error in a block: what it did is gone.
     Failed,
 }
@@ -46,6 +50,10 @@ struct Running {
 pub(crate) struct LeaderSession {
     pub(super) shared: Arc<Shared>,
     pub(super) user: String,
+    /// Tells it from other sessions; clients see it as its process.
+    pub(super) process_id: i32,
+    /// The schema of its temporary tables.
+    pub(super) temp_schema: Arc<str>,
     pub(super) settings: Mutex<Settings>,
     /// What SET LOCAL replaced, for the end of the block.
     pub(super) local_settings: Mutex<Vec<(String, Option<String>)>>,
@@ -54,6 +62,10 @@ pub(crate) struct LeaderSession {
     running: Mutex<Option<Running>>,
     /// The statement took longer than statement_timeout.
     timed_out: Arc<AtomicBool>,
+    /// Somebody ended the session.
+    terminated: AtomicBool,
+    /// Ends its connection.
+    connection: Mutex<Option<CancellationToken>>,
     _counted: OpenSession,
     one_at_a_time: tokio::sync::Mutex<()>,
 }
@@ -65,13 +77,18 @@ impl fmt::Debug for LeaderSession {
 }
 
 impl LeaderSession {
-    pub(crate) fn new(shared: Arc<Shared>, user: &str, application_name: &str) -> Self {
+    /// A new session, known to all others.
+    pub(crate) fn open(shared: Arc<Shared>, user: &str, application_name: &str) -> Arc<Self> {
         let mut settings = Settings::default();
         // The name is free text: setting it cannot fail.
         drop(settings.set("application_name", application_name));
         let counted = shared.telemetry.session();
-        Self {
+        let sessions = Arc::clone(&shared.runner.sessions);
+        let process_id = sessions.next_process_id();
+        let session = Arc::new(Self {
             shared,
+            process_id,
+            temp_schema: Arc::from(temp_schema_of(process_id)),
             user: user.to_owned(),
             settings: Mutex::new(settings),
             local_settings: Mutex::new(Vec::new()),
@@ -79,9 +96,36 @@ impl LeaderSession {
             cursors: Cursors::default(),
             running: Mutex::new(None),
             timed_out: Arc::default(),
+            terminated: AtomicBool::new(false),
+            connection: Mutex::default(),
             _counted: counted,
             one_at_a_time: tokio::sync::Mutex::new(()),
+        });
+        sessions.insert(&session);
+        session
+    }
+
+    /// Ends the statement that runs now.
+    pub(super) fn cancel_statement(&self) {
+        if let Some(running) = self.running.lock().as_ref() {
+            running.token.cancel();
         }
+    }
+
+    /// Ends the session: what runs, and its connection.
+    pub(super) fn terminate(&self) {
+        self.terminated.store(true, Ordering::SeqCst);
+        self.cancel_statement();
+        if let Some(connection) = self.connection.lock().as_ref() {
+            connection.cancel();
+        }
+    }
+
+    /// What drops its temporary tables; None when there are none.
+    pub(super) fn drop_temporary(&self, state: &State) -> Option<Kind> {
+        let name = self.temp_schema.to_string();
+        let there = state.schemas().contains_key(&name);
+        there.then_some(Kind::DropSchema(proto::DropSchema { name, cascade: true, if_exists: true }))
     }
 
     fn start_statement(&self) -> (CancellationToken, CurrentQuery) {
@@ -105,12 +149,19 @@ impl LeaderSession {
 
     /// Errors of a failed block, before anything runs in it.
     fn check_block(&self, parsed: &Parsed) -> Result<()> {
+        if self.terminated.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::AdminShutdown, "terminating connection due to administrator command"));
+        }
         let ends = matches!(parsed, Parsed::Commit | Parsed::Rollback);
         if matches!(*self.block.lock(), Block::Failed) && !ends {
             let message = "current transaction is aborted, commands ignored until end of transaction block";
             return Err(Error::new(ErrorKind::FailedTransaction, message));
         }
-        if let (Block::Open { read_only: true, .. }, Some(command)) = (&*self.block.lock(), parsed.change()) {
+        let read_only = match &*self.block.lock() {
+            Block::Open { read_only, .. } => *read_only,
+            Block::None | Block::Failed => self.settings.lock().is_on(READ_ONLY),
+        };
+        if let (true, Some(command)) = (read_only, parsed.change()) {
             let message = format!("cannot execute {command} in a read-only transaction");
             return Err(Error::new(ErrorKind::ReadOnlyTransaction, message));
         }
@@ -123,6 +174,12 @@ impl LeaderSession {
             *block = Block::Failed;
             self.cursors.clear();
         }
+    }
+
+    /// Whether transactions are SERIALIZABLE that do not say what they are: by the session's setting, or the database's.
+    pub(super) fn is_serializable(&self) -> bool {
+        let set = self.settings.lock().changed(ISOLATION).map(|level| level.eq_ignore_ascii_case("serializable"));
+        set.unwrap_or_else(|| self.shared.cluster.meta().state().serializable())
     }
 
     /// Whether a block is open.
@@ -141,7 +198,13 @@ impl LeaderSession {
             Block::None | Block::Failed => None,
         };
         let search_path = Arc::new(self.settings.lock().search_path(&self.user));
-        Scope { shared: Arc::clone(&self.shared), search_path, user: self.user.clone(), transaction }
+        let temp_schema = Some(Arc::clone(&self.temp_schema));
+        let reads = match &transaction {
+            Some(transaction) => transaction.reads(),
+            None => self.is_serializable().then(Reads::default),
+        };
+        let (shared, user) = (Arc::clone(&self.shared), self.user.clone());
+        Scope { shared, search_path, temp_schema, user, process_id: self.process_id, transaction, reads }
     }
 
     /// Undoes SET LOCAL.
@@ -156,6 +219,21 @@ impl LeaderSession {
                 tracing::warn!(%error, setting = name, "a setting of before the transaction does not come back");
             }
         }
+    }
+}
+
+impl Drop for LeaderSession {
+    /// Its temporary tables go. Those that stay because the leader ends go when it starts again.
+    fn drop(&mut self) {
+        self.shared.runner.sessions.remove(self.process_id);
+        let state = self.shared.cluster.meta().state();
+        let (Some(drop), Ok(runtime)) = (self.drop_temporary(&state), tokio::runtime::Handle::try_current()) else { return };
+        let (shared, schema) = (Arc::clone(&self.shared), Arc::clone(&self.temp_schema));
+        runtime.spawn(async move {
+            if let Err(error) = shared.cluster.meta().propose(record(vec![drop], &state)).await {
+                tracing::warn!(%error, %schema, "temporary tables of a session stay until the leader starts again");
+            }
+        });
     }
 }
 
@@ -256,11 +334,14 @@ impl Session for LeaderSession {
         let _turn = self.one_at_a_time.lock().await;
         let counted = self.shared.telemetry.statement("load");
         let (token, query) = self.start_statement();
-        let scope = self.scope();
+        let work = async {
+            let _locked = locking::lock_named(self, std::iter::once((schema, table))).await?;
+            load::ingest(&self.scope(), schema, table, rows).await
+        };
         let result = tokio::select! {
             biased;
             () = token.cancelled() => Err(canceled()),
-            result = counted.around(query, load::ingest(&scope, schema, table, rows)) => result,
+            result = counted.around(query, work) => result,
         };
         if result.is_err() {
             self.fail_block();
@@ -271,20 +352,39 @@ impl Session for LeaderSession {
 
     async fn catalog(&self) -> Result<CatalogListing> {
         let state = self.scope().state();
-        let tables = state.tables().values().map(|known| TableListing {
+        let visible = |schema: &str| !is_temp_schema(schema) || schema == self.temp_schema.as_ref();
+        let tables = state.tables().values().filter(|known| visible(&known.table.schema));
+        let tables = tables.map(|known| TableListing {
             schema: known.table.schema.clone(),
             name: known.table.name.clone(),
             kind: TableKind::Table,
             columns: known.table.arrow_schema(),
             table: Some(Arc::clone(&known.table)),
         });
-        Ok(CatalogListing { schemas: state.schemas().keys().cloned().collect(), tables: tables.collect() })
+        let mut tables: Vec<TableListing> = tables.collect();
+        for known in state.views().values() {
+            tables.push(TableListing {
+                schema: known.view.schema.clone(),
+                name: known.view.name.clone(),
+                kind: TableKind::View,
+                columns: views::columns(self, &known.view).await,
+                table: None,
+            });
+        }
+        let schemas = state.schemas().keys().filter(|schema| visible(schema)).cloned().collect();
+        Ok(CatalogListing { schemas, tables })
     }
 
     fn cancel(&self) {
-        if let Some(running) = self.running.lock().as_ref() {
-            running.token.cancel();
-        }
+        self.cancel_statement();
+    }
+
+    fn process_id(&self) -> i32 {
+        self.process_id
+    }
+
+    fn end_with(&self, connection: CancellationToken) {
+        *self.connection.lock() = Some(connection);
     }
 
     async fn progress(&self) -> Option<Progress> {

@@ -10,9 +10,13 @@ mod cursors;
 mod describe;
 mod direct;
 mod leader_session;
+mod locking;
+mod registry;
 mod settings;
+mod views;
 
 pub(crate) use leader_session::LeaderSession;
+pub(crate) use registry::{Sessions, Signal};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -26,6 +30,7 @@ use slipher_common::{Error, Result, SqlType};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// What a statement yields.
 pub enum Outcome {
@@ -192,6 +197,10 @@ pub trait Session: Send + Sync + fmt::Debug {
     async fn catalog(&self) -> Result<CatalogListing>;
     /// Ends the statement that runs now, if one does, with 57014.
     fn cancel(&self);
+    /// The number by which others know the session, positive.
+    fn process_id(&self) -> i32;
+    /// What to cancel when somebody ends the session (`pg_terminate_backend`).
+    fn end_with(&self, _connection: CancellationToken) {}
     /// How far the statement that runs now is; None when none runs, or it has no part on compute nodes.
     async fn progress(&self) -> Option<Progress> {
         None

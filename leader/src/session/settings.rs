@@ -10,6 +10,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("client_encoding", "UTF8"),
     ("client_min_messages", "notice"),
     ("datestyle", "ISO, MDY"),
+    (ISOLATION, "snapshot"),
+    (READ_ONLY, "off"),
     ("enable_result_cache_for_session", "on"),
     ("error_on_nondeterministic_update", "off"),
     ("extra_float_digits", "0"),
@@ -21,8 +23,21 @@ const SETTINGS: &[(&str, &str)] = &[
     ("standard_conforming_strings", crate::sql::STANDARD_CONFORMING_STRINGS),
     ("statement_timeout", "0"),
     ("timezone", "UTC"),
-    ("transaction_isolation", "snapshot"),
 ];
+
+/// What blocks are that do not say what they are.
+pub(super) const ISOLATION: &str = "default_transaction_isolation";
+/// Whether blocks, and statements on their own, may change nothing.
+pub(super) const READ_ONLY: &str = "default_transaction_read_only";
+
+/// A setting's name as it is kept.
+fn canonical(name: &str) -> String {
+    match name.to_lowercase().as_str() {
+        "transaction_isolation" => ISOLATION.to_owned(),
+        "transaction_read_only" => READ_ONLY.to_owned(),
+        other => other.to_owned(),
+    }
+}
 
 /// The settings of one session.
 #[derive(Debug, Default)]
@@ -33,14 +48,19 @@ pub(super) struct Settings {
 impl Settings {
     /// The value, `None` for an unknown name.
     pub(super) fn get(&self, name: &str) -> Option<String> {
-        let name = name.to_lowercase();
+        let name = canonical(name);
         let default = SETTINGS.iter().find(|(known, _)| *known == name)?.1;
         Some(self.changed.get(&name).cloned().unwrap_or_else(|| default.to_owned()))
     }
 
+    /// The value that the session gave a setting; None: it has its default.
+    pub(super) fn changed(&self, name: &str) -> Option<&str> {
+        self.changed.get(name).map(String::as_str)
+    }
+
     /// Changes a setting.
     pub(super) fn set(&mut self, name: &str, value: &str) -> Result<()> {
-        let name = name.to_lowercase();
+        let name = canonical(name);
         if !SETTINGS.iter().any(|(known, _)| *known == name) {
             return Err(unknown(&name));
         }
@@ -51,7 +71,7 @@ impl Settings {
 
     /// Back to the default; of all settings without a name.
     pub(super) fn reset(&mut self, name: Option<&str>) -> Result<()> {
-        match name.map(str::to_lowercase) {
+        match name.map(canonical) {
             None => self.changed.clear(),
             Some(name) if SETTINGS.iter().any(|(known, _)| *known == name) => {
                 self.changed.remove(&name);
@@ -127,6 +147,10 @@ fn check(name: &str, value: &str) -> Result<()> {
         "client_encoding" => matches!(lower.replace(['-', '_'], "").as_str(), "utf8" | "unicode"),
         "standard_conforming_strings" => lower == crate::sql::STANDARD_CONFORMING_STRINGS,
         "datestyle" => lower.starts_with("iso"),
+        ISOLATION => {
+            matches!(lower.as_str(), "serializable" | "snapshot" | "repeatable read" | "read committed" | "read uncommitted")
+        }
+        READ_ONLY => matches!(lower.as_str(), "on" | "off" | "true" | "false" | "1" | "0" | "yes" | "no"),
         _ => true,
     };
     if valid {

@@ -1,7 +1,7 @@
 //! ALTER TABLE.
 
 use super::Parsed;
-use super::create_table::parse_added_column;
+use super::create_table::{CreateTableSpec, parse_added_column, parse_added_constraint};
 use super::lex::Cursor;
 use super::names::{Name, QualifiedName};
 use super::table_attributes::{SortKey, TableAttributes};
@@ -27,6 +27,19 @@ pub(crate) enum TableChange {
     Owner(Name),
     /// SWAP WITH: both tables get each other's names.
     Swap(QualifiedName),
+    /// APPEND FROM: the rows of another table move here.
+    Append {
+        /// The other table.
+        source: QualifiedName,
+        /// Columns that only the other table has are left out.
+        ignore_extra: bool,
+        /// Columns that only this table has get their defaults.
+        fill_target: bool,
+    },
+    /// ADD CONSTRAINT.
+    AddConstraint(Box<CreateTableSpec>),
+    /// DROP CONSTRAINT.
+    DropConstraint(Name),
     /// ADD COLUMN.
     AddColumn {
         /// Its id is still 0.
@@ -42,6 +55,8 @@ pub(crate) enum TableChange {
         name: Name,
         /// No error when it is not there.
         if_exists: bool,
+        /// With the views that use it.
+        cascade: bool,
     },
     /// ALTER DISTSTYLE, DISTKEY, SORTKEY, ENCODE AUTO.
     Layout(Box<TableAttributes>),
@@ -91,7 +106,8 @@ fn change(cursor: &mut Cursor<'_>, table: &QualifiedName) -> Result<TableChange>
         return Ok(TableChange::Swap(cursor.qualified_name("a table")?));
     }
     if ["PRIMARY", "UNIQUE", "FOREIGN", "CONSTRAINT", "CHECK"].iter().any(|word| cursor.looking_at(&["ADD", word])) {
-        return refuse("ADD CONSTRAINT", "declare keys in CREATE TABLE; they are not enforced");
+        cursor.expect(&["ADD"])?;
+        return Ok(TableChange::AddConstraint(Box::new(parse_added_constraint(cursor, table)?)));
     }
     if cursor.eat(&["ADD"]) {
         cursor.eat(&["COLUMN"]);
@@ -100,16 +116,18 @@ fn change(cursor: &mut Cursor<'_>, table: &QualifiedName) -> Result<TableChange>
         let column = Box::new(parse_added_column(cursor, table)?);
         return Ok(TableChange::AddColumn { column, position, if_not_exists });
     }
-    if cursor.looking_at(&["DROP", "CONSTRAINT"]) {
-        return refuse("DROP CONSTRAINT", "leave it: constraints are not enforced");
+    if cursor.eat(&["DROP", "CONSTRAINT"]) {
+        let name = cursor.name("a constraint")?;
+        // Nothing depends on what is not enforced.
+        cursor.eat_one_of(&["CASCADE", "RESTRICT"]);
+        return Ok(TableChange::DropConstraint(name));
     }
     if cursor.eat(&["DROP"]) {
         cursor.eat(&["COLUMN"]);
         let if_exists = cursor.eat(&["IF", "EXISTS"]);
         let name = cursor.name("a column")?;
-        // Nothing but keys depends on a column, and those are refused either way.
-        cursor.eat_one_of(&["CASCADE", "RESTRICT"]);
-        return Ok(TableChange::DropColumn { name, if_exists });
+        let cascade = cursor.eat_one_of(&["CASCADE", "RESTRICT"]) == Some("CASCADE");
+        return Ok(TableChange::DropColumn { name, if_exists, cascade });
     }
     if ["DISTKEY", "DISTSTYLE", "SORTKEY", "COMPOUND", "INTERLEAVED", "ENCODE"]
         .iter()
@@ -133,10 +151,13 @@ fn change(cursor: &mut Cursor<'_>, table: &QualifiedName) -> Result<TableChange>
         }
         return Ok(TableChange::ColumnType { name, sql_type: types::parse(cursor)? });
     }
-    if cursor.looking_at(&["APPEND"]) {
-        return refuse("APPEND", "INSERT INTO ... SELECT in a transaction with TRUNCATE of the source");
+    if cursor.eat(&["APPEND", "FROM"]) {
+        let source = cursor.qualified_name("a table")?;
+        let option = cursor.eat_one_of(&["IGNOREEXTRA", "FILLTARGET"]);
+        let (ignore_extra, fill_target) = (option == Some("IGNOREEXTRA"), option == Some("FILLTARGET"));
+        return Ok(TableChange::Append { source, ignore_extra, fill_target });
     }
-    Err(cursor.error("expected RENAME, ADD, DROP, ALTER COLUMN, SET SCHEMA, OWNER TO or SWAP WITH"))
+    Err(cursor.error("expected RENAME, ADD, DROP, ALTER COLUMN, SET SCHEMA, OWNER TO, SWAP WITH or APPEND FROM"))
 }
 
 /// `DISTSTYLE style [DISTKEY column]`, `DISTKEY column`, `[COMPOUND | INTERLEAVED] SORTKEY (columns)`, `SORTKEY AUTO | NONE`, `ENCODE AUTO`.

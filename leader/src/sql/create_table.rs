@@ -30,6 +30,10 @@ pub(crate) struct CreateTableSpec {
     pub name: QualifiedName,
     /// No error when it is there.
     pub if_not_exists: bool,
+    /// In place of the table of this name.
+    pub or_replace: bool,
+    /// Only the session sees it, and it goes with the session.
+    pub temporary: bool,
     /// Columns and LIKE clauses, in order.
     pub elements: Vec<Element>,
     /// Keys and references, of columns and of the table.
@@ -100,16 +104,21 @@ pub(crate) struct CreateTableAsSpec {
     pub name: QualifiedName,
     /// No error when it is there.
     pub if_not_exists: bool,
+    /// In place of the table of this name.
+    pub or_replace: bool,
+    /// Only the session sees it, and it goes with the session.
+    pub temporary: bool,
     /// Names for the first columns; the others keep those of the query.
     pub columns: Vec<Name>,
     /// DISTSTYLE and the like.
     pub attributes: TableAttributes,
 }
 
-/// Whether CREATE [[LOCAL] TEMP] TABLE comes next.
+/// Whether CREATE [OR REPLACE | [LOCAL] TEMP] TABLE comes next.
 pub(super) fn starts_here(cursor: &Cursor<'_>) -> bool {
-    let forms: [&[&str]; 5] = [
+    let forms: [&[&str]; 6] = [
         &["CREATE", "TABLE"],
+        &["CREATE", "OR", "REPLACE", "TABLE"],
         &["CREATE", "TEMP", "TABLE"],
         &["CREATE", "TEMPORARY", "TABLE"],
         &["CREATE", "LOCAL", "TEMP", "TABLE"],
@@ -118,30 +127,39 @@ pub(super) fn starts_here(cursor: &Cursor<'_>) -> bool {
     forms.iter().any(|form| cursor.looking_at(form))
 }
 
-/// 0A000 for a temporary table.
-pub(super) fn temporary_table(position: usize) -> Error {
-    Error::not_supported("a temporary table", "create an ordinary table and drop it at the end, or use a WITH clause")
-        .at(position)
+/// Whether a new table is temporary: by its statement, its schema or its name. Such a table's name gets no schema.
+fn is_temporary(name: &mut QualifiedName, said_so: bool) -> Result<bool> {
+    let by_schema = name.schema.as_ref().is_some_and(|schema| schema.value == "pg_temp");
+    if said_so || by_schema || name.name.value.starts_with('#') {
+        if let Some(schema) = name.schema.take_if(|_| !by_schema) {
+            let message = format!("cannot create a temporary table in schema \"{schema}\"");
+            return Err(Error::new(ErrorKind::InvalidTableDefinition, message)
+                .with_hint("leave the schema out, or TEMP, or the # before the name")
+                .at(schema.position));
+        }
+        name.schema = None;
+        return Ok(true);
+    }
+    Ok(false)
 }
 
 /// Parses CREATE TABLE or CREATE TABLE AS to the end of the statement.
 pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     cursor.expect(&["CREATE"])?;
-    let position = cursor.position();
+    let or_replace = cursor.eat(&["OR", "REPLACE"]);
     cursor.eat(&["LOCAL"]);
-    if cursor.eat_one_of(&["TEMP", "TEMPORARY"]).is_some() {
-        return Err(temporary_table(position));
-    }
+    let said_so = cursor.eat_one_of(&["TEMP", "TEMPORARY"]).is_some();
     cursor.expect(&["TABLE"])?;
-    let if_not_exists = cursor.eat(&["IF", "NOT", "EXISTS"]);
-    let name = cursor.qualified_name("a table's name")?;
-    if name.name.value.starts_with('#') {
-        return Err(temporary_table(name.position()));
-    }
+    let if_not_exists = !or_replace && cursor.eat(&["IF", "NOT", "EXISTS"]);
+    let mut name = cursor.qualified_name("a table's name")?;
+    let temporary = is_temporary(&mut name, said_so)?;
     let names_only = cursor.looking_at_token(&Token::LParen)
         && matches!(cursor.peek_at(2).map(|lexeme| &lexeme.token), Some(Token::Comma | Token::RParen));
     if cursor.looking_at_token(&Token::LParen) && !names_only {
-        return parse_with_columns(cursor, name, if_not_exists);
+        return parse_with_columns(
+            cursor,
+            CreateTableSpec { if_not_exists, or_replace, temporary, ..CreateTableSpec::new(name) },
+        );
     }
     let columns = if names_only { cursor.names_in_parentheses("a column")? } else { Vec::new() };
     let mut attributes = TableAttributes::default();
@@ -158,20 +176,13 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
             if names_only { "expected AS and a query; columns need types" } else { "expected columns in parentheses, or AS" };
         return Err(cursor.error(expected));
     }
-    let spec = CreateTableAsSpec { name, if_not_exists, columns, attributes };
+    let spec = CreateTableAsSpec { name, if_not_exists, or_replace, temporary, columns, attributes };
     spec.check_names(spec.columns.iter())?;
     let query = query_to_end(cursor)?;
     Ok(Parsed::CreateTableAs { spec: Box::new(spec), query })
 }
 
-fn parse_with_columns(cursor: &mut Cursor<'_>, name: QualifiedName, if_not_exists: bool) -> Result<Parsed> {
-    let mut spec = CreateTableSpec {
-        name,
-        if_not_exists,
-        elements: Vec::new(),
-        constraints: Vec::new(),
-        attributes: TableAttributes::default(),
-    };
+fn parse_with_columns(cursor: &mut Cursor<'_>, mut spec: CreateTableSpec) -> Result<Parsed> {
     cursor.expect_token(&Token::LParen)?;
     loop {
         spec.parse_element(cursor)?;
@@ -197,16 +208,17 @@ fn parse_with_columns(cursor: &mut Cursor<'_>, name: QualifiedName, if_not_exist
     Ok(Parsed::CreateTable(Box::new(spec)))
 }
 
+/// The constraint of ALTER TABLE ... ADD.
+pub(super) fn parse_added_constraint(cursor: &mut Cursor<'_>, table: &QualifiedName) -> Result<CreateTableSpec> {
+    let mut spec = CreateTableSpec::new(table.clone());
+    spec.parse_element(cursor)?;
+    Ok(spec)
+}
+
 /// One column of ALTER TABLE ... ADD, its id still 0.
 pub(super) fn parse_added_column(cursor: &mut Cursor<'_>, table: &QualifiedName) -> Result<Column> {
     let position = cursor.position();
-    let mut spec = CreateTableSpec {
-        name: table.clone(),
-        if_not_exists: false,
-        elements: Vec::new(),
-        constraints: Vec::new(),
-        attributes: TableAttributes::default(),
-    };
+    let mut spec = CreateTableSpec::new(table.clone());
     spec.parse_column(cursor)?;
     let made = spec.to_table("public", "", |_| Err(Error::internal("a column asked for another table")))?;
     let keys = made.dist_key_index().is_some() || !made.sort_key.is_empty() || !made.constraints.is_empty();
@@ -218,6 +230,18 @@ pub(super) fn parse_added_column(cursor: &mut Cursor<'_>, table: &QualifiedName)
 }
 
 impl CreateTableSpec {
+    fn new(name: QualifiedName) -> Self {
+        Self {
+            name,
+            if_not_exists: false,
+            or_replace: false,
+            temporary: false,
+            elements: Vec::new(),
+            constraints: Vec::new(),
+            attributes: TableAttributes::default(),
+        }
+    }
+
     fn parse_element(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
         let position = cursor.position();
         if cursor.eat(&["LIKE"]) {
@@ -286,7 +310,8 @@ impl CreateTableSpec {
         Ok(table)
     }
 
-    fn add_constraints(&self, table: &mut Table, schema: &str) -> Result<()> {
+    /// Adds the constraints to a table that has the columns.
+    pub fn add_constraints(&self, table: &mut Table, schema: &str) -> Result<()> {
         let mut primary: Option<&ConstraintSpec> = None;
         for spec in &self.constraints {
             let mut columns = Vec::new();
@@ -372,12 +397,17 @@ fn inherit_columns(table: &mut Table, other: &Table, including_defaults: bool) {
 
 impl CreateTableAsSpec {
     /// SELECT ... INTO name.
-    pub(super) fn into_table(name: &ObjectName, position: impl Fn(&Ident) -> usize) -> Result<Self> {
-        let name = QualifiedName::from_object_name(name, position)?;
-        if name.name.value.starts_with('#') {
-            return Err(temporary_table(name.position()));
-        }
-        Ok(Self { name, if_not_exists: false, columns: Vec::new(), attributes: TableAttributes::default() })
+    pub(super) fn into_table(name: &ObjectName, said_so: bool, position: impl Fn(&Ident) -> usize) -> Result<Self> {
+        let mut name = QualifiedName::from_object_name(name, position)?;
+        let temporary = is_temporary(&mut name, said_so)?;
+        Ok(Self {
+            name,
+            if_not_exists: false,
+            or_replace: false,
+            temporary,
+            columns: Vec::new(),
+            attributes: TableAttributes::default(),
+        })
     }
 
     fn check_names<'a>(&self, names: impl Iterator<Item = &'a Name>) -> Result<()> {

@@ -31,7 +31,7 @@ impl Lexeme {
         }
     }
 
-    fn is_keyword(&self, keyword: &str) -> bool {
+    pub fn is_keyword(&self, keyword: &str) -> bool {
         matches!(&self.token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(keyword))
     }
 }
@@ -276,6 +276,15 @@ impl<'a> Cursor<'a> {
             parts.push(self.name(what)?);
         }
         QualifiedName::from_parts(parts)
+    }
+
+    /// One or more of them, with commas between.
+    pub fn qualified_names(&mut self, what: &str) -> Result<Vec<QualifiedName>> {
+        let mut names = vec![self.qualified_name(what)?];
+        while self.eat_token(&Token::Comma) {
+            names.push(self.qualified_name(what)?);
+        }
+        Ok(names)
     }
 
     /// `(name, ...)`.

@@ -24,8 +24,8 @@ pub(crate) struct MergeSpec {
 pub(crate) struct MergeInsert {
     /// The columns given; empty: the table's first columns, in order.
     pub columns: Vec<Name>,
-    /// For each of them whether a value is given; if not, DEFAULT.
-    pub given: Vec<bool>,
+    /// For each of them whether a value is given; if not, DEFAULT. None: the query yields the table's columns, in order.
+    pub given: Option<Vec<bool>>,
     /// Yields the values given. Rewritten.
     pub query: Box<Statement>,
 }
@@ -38,9 +38,9 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     let source = with_sqlparser(cursor, |parser| parser.parse_table_and_joins())?;
     cursor.expect(&["ON"])?;
     let condition = with_sqlparser(cursor, |parser| parser.parse_expr())?;
-    if cursor.looking_at(&["REMOVE", "DUPLICATES"]) {
-        let instead = "write WHEN MATCHED THEN UPDATE ... WHEN NOT MATCHED THEN INSERT ...";
-        return Err(Error::not_supported("MERGE ... REMOVE DUPLICATES", instead).at(cursor.position()));
+    if cursor.eat(&["REMOVE", "DUPLICATES"]) {
+        cursor.expect_end()?;
+        return remove_duplicates(cursor, (&table, &alias), source, condition);
     }
     cursor.expect(&["WHEN", "MATCHED", "THEN"])?;
     let (change, values) = if cursor.eat(&["DELETE"]) {
@@ -61,8 +61,26 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     }
     cursor.expect_end()?;
     let query = unmatched(cursor, &table, &alias, values, source, condition)?;
-    let insert = MergeInsert { columns, given, query };
+    let insert = MergeInsert { columns, given: Some(given), query };
     Ok(Parsed::Merge(Box::new(MergeSpec { matched: changed, insert })))
+}
+
+/// Rows of the target that match go, all rows of the source come: so one row is left where several matched.
+fn remove_duplicates(
+    cursor: &Cursor<'_>,
+    (table, alias): (&QualifiedName, &Name),
+    source: TableWithJoins,
+    condition: Expr,
+) -> Result<Parsed> {
+    let matched = matched(cursor, table, alias, (Change::Delete, Vec::new()), vec![source.clone()], Some(condition))?;
+    let mut query = Box::new(Statement::Query(parse_made("SELECT *")?));
+    let Some(select) = select_of(&mut query) else {
+        return Err(Error::internal("the query of MERGE is no SELECT"));
+    };
+    select.from = vec![source];
+    rewrite::rewrite_statement(&mut query, &|span| position_of(cursor.lexed, span))?;
+    let insert = MergeInsert { columns: Vec::new(), given: None, query };
+    Ok(Parsed::Merge(Box::new(MergeSpec { matched, insert })))
 }
 
 /// `(value, ...)`, each an expression or DEFAULT.

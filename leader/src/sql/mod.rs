@@ -21,6 +21,7 @@ pub(crate) mod rewrite;
 mod statements;
 mod table_attributes;
 mod types;
+mod views;
 
 pub(crate) use alter_table::TableChange;
 pub(crate) use change_rows::{Change, ChangeSpec, ROW_ID_SCHEMA};
@@ -29,6 +30,8 @@ pub(crate) use create_table::{CreateTableAsSpec, CreateTableSpec};
 pub(crate) use insert::{InsertSource, InsertSpec};
 pub(crate) use merge::{MergeInsert, MergeSpec};
 pub(crate) use names::{Name, QualifiedName};
+pub(crate) use statements::TransactionModes;
+pub(crate) use views::CreateViewSpec;
 
 use datafusion::sql::sqlparser::ast;
 use slipher_common::Error;
@@ -85,10 +88,23 @@ pub(crate) enum Parsed {
         tables: Vec<QualifiedName>,
         /// No error when one is missing.
         if_exists: bool,
+        /// With the views that read them.
+        cascade: bool,
     },
-    /// ALTER TABLE.
+    /// CREATE VIEW.
+    CreateView(Box<CreateViewSpec>),
+    /// DROP VIEW.
+    DropView {
+        /// Their names.
+        views: Vec<QualifiedName>,
+        /// No error when one is missing.
+        if_exists: bool,
+        /// With the views that read them.
+        cascade: bool,
+    },
+    /// ALTER TABLE, ALTER VIEW.
     AlterTable {
-        /// The table.
+        /// The table or view.
         table: QualifiedName,
         /// What becomes of it.
         change: TableChange,
@@ -125,12 +141,39 @@ pub(crate) enum Parsed {
         /// The setting, lower case.
         name: String,
     },
+    /// SHOW VIEW.
+    ShowView {
+        /// The view.
+        name: QualifiedName,
+    },
+    /// ALTER DATABASE ... ISOLATION LEVEL.
+    AlterDatabase {
+        /// The database.
+        name: Name,
+        /// SERIALIZABLE, or SNAPSHOT.
+        serializable: bool,
+    },
+    /// LOCK.
+    Lock {
+        /// The tables.
+        tables: Vec<QualifiedName>,
+    },
+    /// CANCEL: of another session's statement.
+    Cancel {
+        /// The session.
+        process_id: i32,
+    },
     /// BEGIN, START TRANSACTION.
     Begin {
-        /// READ ONLY.
-        read_only: bool,
-        /// ISOLATION LEVEL SERIALIZABLE, or none: then the session's setting counts.
-        serializable: Option<bool>,
+        /// What it says of the block; where it says nothing, the session's settings count.
+        modes: TransactionModes,
+    },
+    /// SET TRANSACTION, SET SESSION CHARACTERISTICS AS TRANSACTION.
+    SetTransaction {
+        /// For blocks to come, and not for the one that is open.
+        session: bool,
+        /// What it says.
+        modes: TransactionModes,
     },
     /// COMMIT, END.
     Commit,
@@ -186,7 +229,12 @@ pub(crate) enum Parsed {
         name: Option<Name>,
     },
     /// DISCARD ALL and its kinds.
-    Discard,
+    Discard {
+        /// Everything that the session set, prepared or made.
+        all: bool,
+        /// Temporary tables.
+        temporary: bool,
+    },
     /// The syntax is right, but executing it answers this error (mostly 0A000: what is not supported and what to use).
     /// A position in it counts within the statement's text.
     Refused(Box<Error>),
@@ -233,6 +281,25 @@ impl fmt::Debug for Password {
 }
 
 impl Parsed {
+    /// The tables that the statement writes to, where they are named.
+    pub(crate) fn targets(&self) -> Vec<&QualifiedName> {
+        match self {
+            Self::Insert(spec) => vec![&spec.table],
+            Self::Change(spec) => vec![&spec.table],
+            Self::Merge(spec) => vec![&spec.matched.table],
+            Self::Copy(spec) => vec![&spec.table],
+            Self::Truncate { table } | Self::Vacuum { table: Some(table), .. } => vec![table],
+            Self::AlterTable { table, change: TableChange::Swap(other) | TableChange::Append { source: other, .. } } => {
+                vec![table, other]
+            }
+            Self::AlterTable { table, .. } => vec![table],
+            Self::DropTable { tables, .. } => tables.iter().collect(),
+            Self::CreateTable(spec) if spec.or_replace => vec![&spec.name],
+            Self::CreateTableAs { spec, .. } if spec.or_replace => vec![&spec.name],
+            _ => Vec::new(),
+        }
+    }
+
     /// What the statement changes data or definitions with; None for one that only reads or is about the session.
     pub(crate) fn change(&self) -> Option<&'static str> {
         Some(match self {
@@ -244,11 +311,14 @@ impl Parsed {
             Self::CreateTable(_) => "CREATE TABLE",
             Self::CreateTableAs { .. } => "CREATE TABLE AS",
             Self::DropTable { .. } => "DROP TABLE",
+            Self::CreateView(_) => "CREATE VIEW",
+            Self::DropView { .. } => "DROP VIEW",
             Self::AlterTable { .. } => "ALTER TABLE",
             Self::CreateSchema { .. } => "CREATE SCHEMA",
             Self::DropSchema { .. } => "DROP SCHEMA",
             Self::CreateUser(_) => "CREATE USER",
             Self::AlterUser(_) => "ALTER USER",
+            Self::AlterDatabase { .. } => "ALTER DATABASE",
             Self::DropUser { .. } => "DROP USER",
             Self::Explain { analyze: true, inner, .. } => return inner.change(),
             _ => return None,

@@ -85,7 +85,7 @@ fn name_derived(table: &mut TableWithJoins) {
 
 /// The names a client should see for the columns of a rewritten query's result: `None` keeps the engine's. `count` is
 /// how many columns the result has.
-pub(crate) fn names(statement: &Statement, count: usize) -> Vec<Option<String>> {
+pub(super) fn names(statement: &Statement, count: usize) -> Vec<Option<String>> {
     let mut answer = vec![None; count];
     let Statement::Query(query) = statement else { return answer };
     let Some(select) = first_select(query) else { return answer };
@@ -100,6 +100,12 @@ pub(crate) fn names(statement: &Statement, count: usize) -> Vec<Option<String>> 
         }
     }
     answer
+}
+
+/// The names of a query's columns as a client sees them; `planned` are those of its plan.
+pub(crate) fn column_names<'a>(statement: &Statement, planned: impl ExactSizeIterator<Item = &'a str>) -> Vec<String> {
+    let known = names(statement, planned.len());
+    planned.zip(known).map(|(planned, known)| known.unwrap_or_else(|| plain_name(planned).to_owned())).collect()
 }
 
 /// The name of a column of a rewritten query's plan without what only tells it from others.

@@ -1,7 +1,7 @@
 //! From the text a client sent to its statements.
 
 use super::lex::{Cursor, DIALECT, Lexed, offset_of, syntax_error};
-use super::{Parsed, change_rows, copy, create_table, insert, merge, rewrite, statements};
+use super::{Parsed, change_rows, copy, create_table, insert, merge, rewrite, statements, views};
 use crate::session::Statement;
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -100,6 +100,9 @@ pub(super) fn parse_cursor(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         "INSERT" => Ok(Parsed::Insert(Box::new(insert::parse(cursor)?))),
         "COPY" => copy::parse(cursor),
         "CREATE" if create_table::starts_here(cursor) => create_table::parse(cursor),
+        "CREATE" if cursor.looking_at(&["CREATE", "VIEW"]) || cursor.looking_at(&["CREATE", "OR", "REPLACE", "VIEW"]) => {
+            views::parse_create(cursor)
+        }
         "DELETE" => change_rows::parse_delete(cursor),
         "UPDATE" => change_rows::parse_update(cursor),
         "MERGE" => merge::parse(cursor),
@@ -115,9 +118,11 @@ fn parse_query_statement(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     rewrite::rewrite_statement(&mut query, &|span| position_of(cursor.lexed, span))?;
     match into {
         None => Ok(Parsed::Query(query)),
-        Some(into) if into.temporary || into.unlogged => Err(create_table::temporary_table(position)),
+        Some(into) if into.unlogged => Err(Error::not_supported("an unlogged table", "leave UNLOGGED out").at(position)),
         Some(into) => {
-            let spec = create_table::CreateTableAsSpec::into_table(&into.name, |ident| position_of(cursor.lexed, ident.span))?;
+            let spec = create_table::CreateTableAsSpec::into_table(&into.name, into.temporary, |ident| {
+                position_of(cursor.lexed, ident.span)
+            })?;
             Ok(Parsed::CreateTableAs { spec: Box::new(spec), query })
         }
     }
@@ -141,6 +146,13 @@ pub(super) fn query_to_end(cursor: &mut Cursor<'_>) -> Result<Box<ast::Statement
     let mut statement = read_query(cursor)?;
     rewrite::rewrite_statement(&mut statement, &|span| position_of(cursor.lexed, span))?;
     Ok(statement)
+}
+
+/// Parses and rewrites the text of a query.
+pub(crate) fn query(text: &str) -> Result<Box<ast::Statement>> {
+    let lexed = Lexed::new(text)?;
+    check_chains(&lexed)?;
+    query_to_end(&mut Cursor::new(&lexed))
 }
 
 fn read_query(cursor: &mut Cursor<'_>) -> Result<Box<ast::Statement>> {

@@ -60,9 +60,7 @@ const VACUUM_SORTED_PERCENT_DEFAULT: u64 = 95;
 
 /// What is not there, by first words (longest first), and what to use.
 const REFUSED: &[(&[&str], &str)] = &[
-    (&["CREATE", "OR", "REPLACE", "VIEW"], "create a table with CREATE TABLE ... AS, or write the query as a WITH clause"),
     (&["CREATE", "MATERIALIZED", "VIEW"], "create a table with CREATE TABLE ... AS"),
-    (&["CREATE", "VIEW"], "create a table with CREATE TABLE ... AS, or write the query as a WITH clause"),
     (&["CREATE", "EXTERNAL", "SCHEMA"], "load the files with COPY"),
     (&["CREATE", "EXTERNAL", "TABLE"], "load the files with COPY"),
     (&["CREATE", "EXTERNAL", "FUNCTION"], "use the built-in functions"),
@@ -74,20 +72,18 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["CREATE", "PROCEDURE"], "send the statements one after another"),
     (&["CREATE", "GROUP"], "create users with CREATE USER"),
     (&["CREATE", "ROLE"], "create users with CREATE USER"),
-    (&["CREATE"], "CREATE SCHEMA, CREATE TABLE, CREATE TABLE ... AS and CREATE USER are there"),
-    (&["DROP"], "DROP SCHEMA, DROP TABLE and DROP USER are there"),
-    (&["ALTER"], "ALTER TABLE and ALTER USER are there"),
+    (&["CREATE"], "CREATE SCHEMA, TABLE, TABLE ... AS, VIEW and USER are there"),
+    (&["DROP"], "DROP SCHEMA, DROP TABLE, DROP VIEW and DROP USER are there"),
+    (&["ALTER"], "ALTER TABLE, VIEW, USER and DATABASE ... ISOLATION LEVEL are there"),
     (&["GRANT"], "users see every schema; make separate users with CREATE USER"),
     (&["REVOKE"], "users see every schema; make separate users with CREATE USER"),
     (&["UNLOAD"], "read the rows with a query, over PostgreSQL or Flight SQL"),
     (&["CALL"], "send the procedure's statements one after another"),
-    (&["CANCEL"], "cancel from the session that runs the query"),
     (&["PREPARE"], "prepare with the protocol of your driver (extended query, Flight SQL prepared statement)"),
     (&["EXECUTE"], "prepare with the protocol of your driver (extended query, Flight SQL prepared statement)"),
     (&["COMMENT"], "keep descriptions outside the database"),
     (&["SAVEPOINT"], "end the transaction with ROLLBACK, and begin another one"),
     (&["RELEASE"], "end the transaction with COMMIT or ROLLBACK"),
-    (&["LOCK"], "statements see one version of all tables without locks"),
     (&["REFRESH"], "create the table anew with CREATE TABLE ... AS"),
     (&["ATTACH"], "make separate tables for what not everybody may see"),
     (&["DETACH"], "make separate tables for what not everybody may see"),
@@ -103,9 +99,12 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         "CREATE" if cursor.eat(&["CREATE", "SCHEMA"]) => create_schema(cursor)?,
         "DROP" if cursor.eat(&["DROP", "SCHEMA"]) => drop_schema(cursor)?,
         "DROP" if cursor.eat(&["DROP", "TABLE"]) => drop_table(cursor)?,
+        "DROP" if cursor.eat(&["DROP", "VIEW"]) => super::views::parse_drop(cursor)?,
+        "ALTER" if cursor.eat(&["ALTER", "VIEW"]) => super::views::parse_alter(cursor)?,
         "CREATE" if cursor.eat(&["CREATE", "USER"]) => Parsed::CreateUser(user(cursor, true)?),
         "ALTER" if cursor.eat(&["ALTER", "USER"]) => Parsed::AlterUser(user(cursor, false)?),
         "ALTER" if cursor.eat(&["ALTER", "TABLE"]) => super::alter_table::parse(cursor)?,
+        "ALTER" if cursor.eat(&["ALTER", "DATABASE"]) => alter_database(cursor)?,
         "DROP" if cursor.eat(&["DROP", "USER"]) => {
             let if_exists = cursor.eat(&["IF", "EXISTS"]);
             Parsed::DropUser { names: names(cursor, "a user's name")?, if_exists }
@@ -114,6 +113,12 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         "SET" => set(cursor)?,
         "RESET" => reset(cursor)?,
         "SHOW" => show(cursor)?,
+        "LOCK" => {
+            cursor.next += 1;
+            cursor.eat(&["TABLE"]);
+            Parsed::Lock { tables: cursor.qualified_names("a table")? }
+        }
+        "CANCEL" => cancel(cursor)?,
         "TRUNCATE" => {
             cursor.next += 1;
             cursor.eat(&["TABLE"]);
@@ -137,14 +142,40 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         "DISCARD" => {
             cursor.next += 1;
             let kinds = ["ALL", "PLANS", "TEMP", "TEMPORARY", "SEQUENCES"];
-            cursor.eat_one_of(&kinds).ok_or_else(|| cursor.error("expected ALL, PLANS, TEMP or SEQUENCES"))?;
-            Parsed::Discard
+            let kind = cursor.eat_one_of(&kinds).ok_or_else(|| cursor.error("expected ALL, PLANS, TEMP or SEQUENCES"))?;
+            Parsed::Discard { all: kind == "ALL", temporary: matches!(kind, "ALL" | "TEMP" | "TEMPORARY") }
         }
         _ => return Err(refuse(cursor, &first)),
     };
     debug_assert!(cursor.next > start);
     cursor.expect_end()?;
     Ok(parsed)
+}
+
+/// `ALTER DATABASE name ISOLATION LEVEL { SNAPSHOT | SERIALIZABLE }`.
+fn alter_database(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    let name = cursor.name("a database")?;
+    let position = cursor.position();
+    if !cursor.eat(&["ISOLATION", "LEVEL"]) {
+        let instead = "ALTER DATABASE ... ISOLATION LEVEL SNAPSHOT or SERIALIZABLE is there";
+        return Err(Error::not_supported("this change of a database", instead).at(position));
+    }
+    let level = cursor.eat_one_of(&["SNAPSHOT", "SERIALIZABLE"]);
+    let level = level.ok_or_else(|| cursor.error("expected SNAPSHOT or SERIALIZABLE"))?;
+    Ok(Parsed::AlterDatabase { name, serializable: level == "SERIALIZABLE" })
+}
+
+/// `CANCEL process_id ['message']`.
+fn cancel(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    cursor.expect(&["CANCEL"])?;
+    let position = cursor.position();
+    let number = cursor.integer("a session's process id")?;
+    let out_of_range = |_| Error::new(ErrorKind::InvalidParameter, format!("{number} is no process id")).at(position);
+    let process_id = i32::try_from(number).map_err(out_of_range)?;
+    if !cursor.at_end() {
+        cursor.string("a message")?;
+    }
+    Ok(Parsed::Cancel { process_id })
 }
 
 /// `DECLARE name [NO SCROLL] CURSOR [WITHOUT HOLD] FOR query`.
@@ -262,13 +293,9 @@ fn drop_schema(cursor: &mut Cursor<'_>) -> Result<Parsed> {
 
 fn drop_table(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     let if_exists = cursor.eat(&["IF", "EXISTS"]);
-    let mut tables = vec![cursor.qualified_name("a table")?];
-    while cursor.eat_token(&Token::Comma) {
-        tables.push(cursor.qualified_name("a table")?);
-    }
-    // Nothing depends on a table yet, so both mean the same.
-    cursor.eat_one_of(&["CASCADE", "RESTRICT"]);
-    Ok(Parsed::DropTable { tables, if_exists })
+    let tables = cursor.qualified_names("a table")?;
+    let cascade = cursor.eat_one_of(&["CASCADE", "RESTRICT"]) == Some("CASCADE");
+    Ok(Parsed::DropTable { tables, if_exists, cascade })
 }
 
 fn user(cursor: &mut Cursor<'_>, creating: bool) -> Result<UserSpec> {
@@ -336,26 +363,34 @@ fn transaction(cursor: &mut Cursor<'_>) -> Result<Parsed> {
             Err(Error::not_supported("ROLLBACK TO SAVEPOINT", "roll the whole transaction back").at(cursor.position()))
         }
         "ROLLBACK" | "ABORT" => Ok(Parsed::Rollback),
-        _ => transaction_modes(cursor),
+        _ => Ok(Parsed::Begin { modes: transaction_modes(cursor)? }),
     }
 }
 
-/// ISOLATION LEVEL and READ modes. Levels between are met by snapshot isolation, which is at least as strict.
-fn transaction_modes(cursor: &mut Cursor<'_>) -> Result<Parsed> {
-    let (mut read_only, mut serializable) = (false, None);
+/// What BEGIN and SET TRANSACTION say; None where they say nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TransactionModes {
+    /// READ ONLY, or READ WRITE.
+    pub read_only: Option<bool>,
+    /// SERIALIZABLE; the levels below are met by snapshot isolation, which is at least as strict.
+    pub serializable: Option<bool>,
+}
+
+fn transaction_modes(cursor: &mut Cursor<'_>) -> Result<TransactionModes> {
+    let mut modes = TransactionModes::default();
     while !cursor.at_end() {
         if cursor.eat(&["ISOLATION", "LEVEL"]) {
-            serializable = Some(isolation_level(cursor)? == "serializable");
+            modes.serializable = Some(isolation_level(cursor)? == "serializable");
         } else if cursor.eat(&["READ", "ONLY"]) {
-            read_only = true;
+            modes.read_only = Some(true);
         } else if cursor.eat(&["READ", "WRITE"]) {
-            read_only = false;
+            modes.read_only = Some(false);
         } else {
             return Err(cursor.error("expected ISOLATION LEVEL, READ ONLY or READ WRITE"));
         }
         cursor.eat_token(&Token::Comma);
     }
-    Ok(Parsed::Begin { read_only, serializable })
+    Ok(modes)
 }
 
 fn isolation_level(cursor: &mut Cursor<'_>) -> Result<&'static str> {
@@ -376,8 +411,12 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     if cursor.eat(&["SESSION", "AUTHORIZATION"]) || cursor.eat(&["ROLE"]) {
         return Err(Error::not_supported("changing the user of a session", "connect as that user").at(position));
     }
-    if cursor.eat(&["SESSION", "CHARACTERISTICS", "AS", "TRANSACTION"]) || cursor.eat(&["TRANSACTION"]) {
-        return set_transaction(cursor);
+    let session = cursor.eat(&["SESSION", "CHARACTERISTICS", "AS", "TRANSACTION"]);
+    if session || cursor.eat(&["TRANSACTION"]) {
+        if cursor.at_end() {
+            return Err(cursor.error("expected ISOLATION LEVEL, READ ONLY or READ WRITE"));
+        }
+        return Ok(Parsed::SetTransaction { session, modes: transaction_modes(cursor)? });
     }
     let local = cursor.eat_one_of(&["SESSION", "LOCAL"]) == Some("LOCAL");
     let name = if cursor.eat(&["TIME", "ZONE"]) {
@@ -397,16 +436,6 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         values.push(setting_value(cursor)?);
     }
     Ok(Parsed::Set { name, value: values.join(", "), local })
-}
-
-fn set_transaction(cursor: &mut Cursor<'_>) -> Result<Parsed> {
-    let setting = |name: &str, value: &str| Parsed::Set { name: name.to_owned(), value: value.to_owned(), local: false };
-    if cursor.eat(&["ISOLATION", "LEVEL"]) {
-        return isolation_level(cursor).map(|level| setting("default_transaction_isolation", level));
-    }
-    cursor.expect(&["READ"])?;
-    let mode = cursor.eat_one_of(&["ONLY", "WRITE"]).ok_or_else(|| cursor.error("expected ONLY or WRITE"))?;
-    Ok(setting("transaction_read_only", if mode == "ONLY" { "on" } else { "off" }))
 }
 
 /// A setting's name: dotted names are a session's context variables.
@@ -469,13 +498,15 @@ fn reset(cursor: &mut Cursor<'_>) -> Result<Parsed> {
 fn show(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     let position = cursor.position();
     cursor.expect(&["SHOW"])?;
+    if cursor.eat(&["VIEW"]) {
+        return Ok(Parsed::ShowView { name: cursor.qualified_name("a view")? });
+    }
     let objects = [
         "DATABASES",
         "SCHEMAS",
         "TABLES",
         "COLUMNS",
         "TABLE",
-        "VIEW",
         "CONSTRAINTS",
         "GRANTS",
         "PROCEDURES",

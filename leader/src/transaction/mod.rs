@@ -4,8 +4,11 @@
 //! with the block's own changes applied to it ([`State::speculate`]: the same code that applies records), and the changes become one record
 //! at COMMIT. Whether they still fit what others committed meanwhile is decided when that record is applied.
 
+mod locks;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use locks::{LockMode, LockOwner, TableLocks};
 
 use crate::cluster::{Cluster, OpenBlock, Pin, RunningLoad, record};
 use crate::engine::Shared;
@@ -58,6 +61,11 @@ impl Transaction {
         }
     }
 
+    /// Where tables that are read are noted.
+    pub(crate) fn reads(&self) -> Option<Reads> {
+        self.reads.clone()
+    }
+
     /// What the block sees, with the addresses that nodes have now.
     fn state(&self, cluster: &Cluster) -> Arc<State> {
         Arc::new(self.changes.lock().state.with_nodes_of(&cluster.meta().state()))
@@ -85,13 +93,15 @@ impl Transaction {
             }
             let mut change = record(changes.operations.clone(), &changes.base);
             change.transaction_id = self.load.id().to_vec();
-            if let Some(reads) = &self.reads {
-                change.read_table_ids = reads.lock().iter().map(|table| table.0).collect();
-            }
+            change.read_table_ids = read_table_ids(self.reads.as_ref());
             change
         };
         cluster.meta().propose(change).await.map(|_| ())
     }
+}
+
+fn read_table_ids(reads: Option<&Reads>) -> Vec<u64> {
+    reads.map(|reads| reads.lock().iter().map(|table| table.0).collect()).unwrap_or_default()
 }
 
 /// What one statement works with.
@@ -101,10 +111,16 @@ pub(crate) struct Scope {
     pub(crate) shared: Arc<Shared>,
     /// The schemas of unqualified names.
     pub(crate) search_path: Arc<Vec<String>>,
+    /// The schema of the session's temporary tables.
+    pub(crate) temp_schema: Option<Arc<str>>,
     /// Who runs it.
     pub(crate) user: String,
+    /// The session that runs it.
+    pub(crate) process_id: i32,
     /// The block it stands in.
     pub(crate) transaction: Option<Arc<Transaction>>,
+    /// Where tables that are read are noted, if it is SERIALIZABLE.
+    pub(crate) reads: Option<Reads>,
 }
 
 /// A state that is read; its segments are not swept meanwhile.
@@ -163,11 +179,6 @@ impl Scope {
         }
     }
 
-    /// Where tables that are read are noted, if anybody wants to know.
-    pub(crate) fn reads(&self) -> Option<Reads> {
-        self.transaction.as_ref()?.reads.clone()
-    }
-
     /// Begins to write.
     pub(crate) fn start_load(&self) -> Load {
         match &self.transaction {
@@ -182,6 +193,7 @@ impl Scope {
             (Some(transaction), _) => transaction.apply(kinds),
             (None, load) => {
                 let mut change = record(kinds, read);
+                change.read_table_ids = read_table_ids(self.reads.as_ref());
                 if let Some(load) = load {
                     change.transaction_id = load.id().to_vec();
                 }

@@ -84,7 +84,7 @@ impl Client {
         let table = tables[random.random_range(0..tables.len())];
         let table_id = table.table.id.0;
         match random.random_range(0..10) {
-            0 => vec![Kind::DropTable(proto::DropTable { table_id })],
+            0 => vec![Kind::DropTable(proto::DropTable { table_id, cascade: false })],
             1 => {
                 let expected_next = table.table.columns[0].identity.as_ref().map_or(0, |identity| identity.next);
                 vec![Kind::AdvanceIdentity(proto::AdvanceIdentity { table_id, column_id: 1, expected_next, count: 10 })]

@@ -117,6 +117,13 @@ impl Draft {
             Kind::MoveSlice(operation) => self.move_slice(operation),
             Kind::ChangeTable(operation) => self.change_table(operation),
             Kind::DeleteRows(operation) => self.delete_rows(operation),
+            Kind::CreateView(operation) => self.create_view(operation),
+            Kind::DropViews(operation) => self.drop_views(operation),
+            Kind::ChangeView(operation) => self.change_view(operation),
+            Kind::AlterDatabase(operation) => {
+                self.state.serializable = operation.serializable;
+                Ok(())
+            }
         }
     }
 
@@ -132,6 +139,7 @@ impl Draft {
             name: PUBLIC_SCHEMA.to_owned(),
             owner: ADMIN_USER.to_owned(),
             tables: BTreeMap::new(),
+            views: BTreeMap::new(),
         };
         Arc::make_mut(&mut self.state.schemas).insert(PUBLIC_SCHEMA.to_owned(), Arc::new(public));
         Ok(())
@@ -240,9 +248,11 @@ impl Draft {
         for name in self.dropped_users.iter().filter(|name| !self.state.users.contains_key(*name)) {
             let schemas = self.state.schemas.values().filter(|schema| schema.owner == *name);
             let tables = self.state.tables.values().filter(|table| table.table.owner == *name);
+            let views = self.state.views.values().filter(|view| view.view.owner == *name);
             let owned = schemas
                 .map(|schema| format!("owner of schema {}", schema.name))
-                .chain(tables.map(|table| format!("owner of table {}", table.table)));
+                .chain(tables.map(|table| format!("owner of table {}", table.table)))
+                .chain(views.map(|view| format!("owner of view {}", view.view)));
             let owned = list_objects(owned);
             if !owned.is_empty() {
                 let message = format!("user \"{name}\" cannot be dropped because the user owns some object");

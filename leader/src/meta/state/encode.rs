@@ -1,8 +1,8 @@
 //! The whole state in its frozen form: the body of a Raft snapshot.
 
 use super::apply::{cluster_from_proto, node_from_proto, user_from_proto};
-use super::{FIRST_OBJECT_ID, SchemaState, State, TableState};
-use slipher_common::catalog::Table;
+use super::{FIRST_OBJECT_ID, SchemaState, State, TableState, ViewState};
+use slipher_common::catalog::{Table, View};
 use slipher_common::ids::{TransactionId, Version};
 use slipher_common::manifest::Segment;
 use slipher_common::placement::Placement;
@@ -65,6 +65,16 @@ impl State {
                     version: version.0,
                 })
                 .collect(),
+            serializable: self.serializable,
+            views: self
+                .views
+                .values()
+                .map(|view| proto::ViewState {
+                    view: Some(view.view.to_proto()),
+                    created_version: view.created_version.0,
+                    defined_version: view.defined_version.0,
+                })
+                .collect(),
         }
     }
 
@@ -81,6 +91,7 @@ impl State {
             cluster: stored.cluster.as_ref().map(cluster_from_proto).transpose()?,
             placement: Arc::new(Placement::from_proto(&stored.placement)?),
             next_object_id: stored.next_object_id.max(FIRST_OBJECT_ID),
+            serializable: stored.serializable,
             ..Self::default()
         };
         let nodes = Arc::make_mut(&mut state.nodes);
@@ -91,7 +102,8 @@ impl State {
         let schemas = Arc::make_mut(&mut state.schemas);
         for schema in &stored.schemas {
             let (name, owner) = (schema.name.clone(), schema.owner.clone());
-            let read = SchemaState { id: schema.schema_id, name: name.clone(), owner, tables: BTreeMap::new() };
+            let read =
+                SchemaState { id: schema.schema_id, name: name.clone(), owner, tables: BTreeMap::new(), views: BTreeMap::new() };
             schemas.insert(name, Arc::new(read));
         }
         let users = Arc::make_mut(&mut state.users);
@@ -101,6 +113,14 @@ impl State {
         }
         for table in &stored.tables {
             state.read_table(table)?;
+        }
+        for stored in &stored.views {
+            let definition = stored.view.as_ref().ok_or_else(|| Error::internal("a view has no definition"))?;
+            state.put_view(ViewState {
+                view: Arc::new(View::from_proto(definition)?),
+                created_version: Version(stored.created_version),
+                defined_version: Version(stored.defined_version),
+            })?;
         }
         for applied in &stored.recent_transactions {
             state.recent.insert(TransactionId::from_bytes(&applied.transaction_id)?, Version(applied.version));

@@ -9,10 +9,13 @@ mod segment_index;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod views;
+
+pub(crate) use self::views::not_a_view;
 
 use self::recent::RecentTransactions;
 use self::segment_index::SegmentIndex;
-use slipher_common::catalog::Table;
+use slipher_common::catalog::{Table, View};
 use slipher_common::error::did_you_mean;
 use slipher_common::ids::{ClusterId, NodeId, SegmentId, TableId, Version};
 use slipher_common::manifest::Segment;
@@ -65,6 +68,8 @@ pub struct SchemaState {
     pub owner: String,
     /// Its tables by name.
     pub tables: BTreeMap<String, TableId>,
+    /// Its views by name; no table has the name of a view.
+    pub views: BTreeMap<String, TableId>,
 }
 
 /// One table and its manifest.
@@ -80,6 +85,17 @@ pub struct TableState {
     pub defined_version: Version,
     /// The live segments.
     pub segments: Arc<BTreeMap<SegmentId, Arc<Segment>>>,
+}
+
+/// One view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ViewState {
+    /// The definition.
+    pub view: Arc<View>,
+    /// The version that created it.
+    pub created_version: Version,
+    /// The last version that changed its definition.
+    pub defined_version: Version,
 }
 
 /// A database user.
@@ -99,6 +115,15 @@ impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("User").field("name", &self.name).field("superuser", &self.superuser).finish_non_exhaustive()
     }
+}
+
+/// What a name in FROM may mean.
+#[derive(Clone, Copy, Debug)]
+pub enum Relation<'a> {
+    /// A table.
+    Table(&'a Arc<TableState>),
+    /// A view.
+    View(&'a Arc<ViewState>),
 }
 
 /// What applying a record did.
@@ -121,7 +146,9 @@ pub struct State {
     placement: Arc<Placement>,
     schemas: Arc<BTreeMap<String, Arc<SchemaState>>>,
     tables: Arc<BTreeMap<TableId, Arc<TableState>>>,
+    views: Arc<BTreeMap<TableId, Arc<ViewState>>>,
     users: Arc<BTreeMap<String, User>>,
+    serializable: bool,
     live_segments: SegmentIndex,
     next_object_id: u64,
     recent: RecentTransactions,
@@ -138,7 +165,9 @@ impl Default for State {
             placement: Arc::default(),
             schemas: Arc::default(),
             tables: Arc::default(),
+            views: Arc::default(),
             users: Arc::default(),
+            serializable: false,
             live_segments: SegmentIndex::default(),
             next_object_id: FIRST_OBJECT_ID,
             recent: RecentTransactions::default(),
@@ -183,9 +212,19 @@ impl State {
         &self.tables
     }
 
+    /// All views by id.
+    pub fn views(&self) -> &BTreeMap<TableId, Arc<ViewState>> {
+        &self.views
+    }
+
     /// All users by name.
     pub fn users(&self) -> &BTreeMap<String, User> {
         &self.users
+    }
+
+    /// Whether transactions are SERIALIZABLE that do not say what they are.
+    pub fn serializable(&self) -> bool {
+        self.serializable
     }
 
     /// Whether a version in this state is of a record that was committed.
@@ -203,9 +242,12 @@ impl State {
         Ok((state, applied))
     }
 
-    /// Whether a schema or a table has this id.
+    /// Whether a schema, a table or a view has this id.
     pub(super) fn has_object(&self, id: u64) -> bool {
-        self.tables.contains_key(&TableId(id)) || self.schemas.values().any(|schema| schema.id == id)
+        let relation = TableId(id);
+        self.tables.contains_key(&relation)
+            || self.views.contains_key(&relation)
+            || self.schemas.values().any(|schema| schema.id == id)
     }
 
     /// This state with the compute nodes of another one: where they listen is no matter of versions.
@@ -217,6 +259,12 @@ impl State {
     pub fn table(&self, schema: &str, name: &str) -> Option<&Arc<TableState>> {
         let id = self.schemas.get(schema)?.tables.get(name)?;
         self.tables.get(id)
+    }
+
+    /// The view of a name.
+    pub fn view(&self, schema: &str, name: &str) -> Option<&Arc<ViewState>> {
+        let id = self.schemas.get(schema)?.views.get(name)?;
+        self.views.get(id)
     }
 
     /// The table of an id.
@@ -232,13 +280,26 @@ impl State {
         })
     }
 
-    /// The table of a name, or 3F000 or 42P01 with the nearest name as a hint.
-    pub fn find_table(&self, schema: &str, name: &str) -> Result<&Arc<TableState>> {
-        let names = &self.find_schema(schema)?.tables;
-        names.get(name).and_then(|id| self.tables.get(id)).ok_or_else(|| {
+    /// The table or view of a name, or 3F000 or 42P01 with the nearest name as a hint.
+    pub fn find_relation(&self, schema: &str, name: &str) -> Result<Relation<'_>> {
+        let found = self.find_schema(schema)?;
+        self.relation(schema, name).ok_or_else(|| {
+            let names = found.tables.keys().chain(found.views.keys());
             Error::new(ErrorKind::UndefinedTable, format!("relation \"{schema}.{name}\" does not exist"))
-                .with_hint(did_you_mean(name, names.keys().map(String::as_str)))
+                .with_hint(did_you_mean(name, names.map(String::as_str)))
         })
+    }
+
+    /// The table or view of a name.
+    pub fn relation(&self, schema: &str, name: &str) -> Option<Relation<'_>> {
+        let table = self.table(schema, name).map(Relation::Table);
+        table.or_else(|| self.view(schema, name).map(Relation::View))
+    }
+
+    /// The table or view of an id.
+    pub fn relation_by_id(&self, id: TableId) -> Option<Relation<'_>> {
+        let table = self.tables.get(&id).map(Relation::Table);
+        table.or_else(|| self.views.get(&id).map(Relation::View))
     }
 
     /// The cluster, or an error that says that there is none yet.

@@ -22,7 +22,13 @@ impl Draft {
             return Err(Error::new(ErrorKind::DuplicateSchema, format!("schema \"{name}\" already exists")));
         }
         let id = self.take_object_id(operation.schema_id, operation.allocated_id)?;
-        let schema = SchemaState { id, name: name.clone(), owner: operation.owner.clone(), tables: BTreeMap::new() };
+        let schema = SchemaState {
+            id,
+            name: name.clone(),
+            owner: operation.owner.clone(),
+            tables: BTreeMap::new(),
+            views: BTreeMap::new(),
+        };
         Arc::make_mut(&mut self.state.schemas).insert(name.clone(), Arc::new(schema));
         Ok(())
     }
@@ -33,22 +39,28 @@ impl Draft {
             self.notices.push(format!("schema \"{name}\" does not exist, skipping"));
             return Ok(());
         }
-        let tables = self.state.find_schema(name)?.tables.clone();
-        if !operation.cascade && !tables.is_empty() {
-            let dependents = tables.keys().map(|table| format!("table {name}.{table} depends on schema {name}"));
+        let schema = Arc::clone(self.state.find_schema(name)?);
+        let inside = || {
+            let tables = schema.tables.keys().map(|table| format!("table {name}.{table}"));
+            tables.chain(schema.views.keys().map(|view| format!("view {name}.{view}")))
+        };
+        let count = inside().count();
+        if !operation.cascade && count > 0 {
+            let dependents = inside().map(|object| format!("{object} depends on schema {name}"));
             let message = format!("cannot drop schema \"{name}\" because other objects depend on it");
             return Err(Error::new(ErrorKind::DependentObjects, message)
                 .with_detail(list_objects(dependents))
                 .with_hint("use DROP SCHEMA ... CASCADE to drop the dependent objects too"));
         }
-        match tables.keys().next() {
-            Some(table) if tables.len() == 1 => self.notices.push(format!("drop cascades to table {name}.{table}")),
-            Some(_) => self.notices.push(format!("drop cascades to {} tables", tables.len())),
+        match inside().next() {
+            Some(object) if count == 1 => self.notices.push(format!("drop cascades to {object}")),
+            Some(_) => self.notices.push(format!("drop cascades to {count} other objects")),
             None => {}
         }
-        for id in tables.values() {
-            self.remove_table(*id);
-        }
+        let dropped = schema.tables.values().chain(schema.views.values()).copied().collect();
+        self.drop_dependents(&dropped, operation.cascade)?;
+        schema.views.values().for_each(|id| self.state.remove_view(*id));
+        schema.tables.values().for_each(|id| self.remove_table(*id));
         Arc::make_mut(&mut self.state.schemas).remove(name);
         Ok(())
     }
@@ -60,13 +72,13 @@ impl Draft {
         let mut table = Table::from_proto(definition)?;
         check_name("table", &table.name)?;
         check_columns(&table)?;
-        if self.state.find_schema(&table.schema)?.tables.contains_key(&table.name) {
+        if self.state.is_taken(&table.schema, &table.name)? {
             if operation.if_not_exists {
                 self.notices.push(format!("relation \"{}\" already exists, skipping", table.name));
                 self.last_created = LastCreated::Skipped;
                 return Ok(());
             }
-            return Err(Error::new(ErrorKind::DuplicateTable, format!("relation \"{}\" already exists", table.name)));
+            return Err(self.state.taken(&table.schema, &table.name));
         }
         table.id = TableId(self.take_object_id(table.id.0, operation.allocated_id)?);
         self.last_created = LastCreated::Table(table.id);
@@ -87,6 +99,7 @@ impl Draft {
             return Err(Error::new(ErrorKind::UndefinedTable, format!("table with id {id} does not exist"))
                 .with_detail("a concurrent transaction may have dropped it"));
         }
+        self.drop_dependents(&BTreeSet::from([id]), operation.cascade)?;
         self.remove_table(id);
         Ok(())
     }
@@ -109,6 +122,7 @@ impl Draft {
         if !current.segments.is_empty() && !fits_segments(before, &table) {
             return Err(conflict(format_args!("rows were added to table \"{before}\" while it was rewritten")));
         }
+        self.check_dependents_of_columns(before, &table)?;
         // Numbers are handed out by loads, which do not wait for definitions.
         for column in &mut table.columns {
             let counted = before.columns.iter().find(|other| other.id == column.id).and_then(|other| other.identity.as_ref());
@@ -132,9 +146,8 @@ impl Draft {
 
     /// Moves a table's entry to its new name and schema, which must be free.
     fn rename_table(&mut self, before: &Table, after: &Table) -> Result<()> {
-        if self.state.find_schema(&after.schema)?.tables.contains_key(&after.name) {
-            let message = format!("relation \"{}\" already exists in schema \"{}\"", after.name, after.schema);
-            return Err(Error::new(ErrorKind::DuplicateTable, message));
+        if self.state.is_taken(&after.schema, &after.name)? {
+            return Err(self.state.taken(&after.schema, &after.name));
         }
         let schemas = Arc::make_mut(&mut self.state.schemas);
         if let Some(schema) = schemas.get_mut(&before.schema) {
@@ -166,13 +179,20 @@ impl Draft {
         }
     }
 
-    pub(super) fn replace_segments(&mut self, operation: &proto::ReplaceSegments) -> Result<()> {
-        let Some(id) = self.resolve_table(operation.table_id)? else {
-            return Ok(());
+    /// A copy of the table an operation names, and its id; `None` as for [`Self::resolve_table`].
+    fn table_to_change(&self, id: u64) -> Result<Option<(TableId, TableState)>> {
+        let Some(id) = self.resolve_table(id)? else {
+            return Ok(None);
         };
-        let mut changed = match self.state.tables.get(&id) {
-            Some(current) => TableState::clone(current),
-            None => return Err(conflict(format_args!("table with id {id} was dropped"))),
+        match self.state.tables.get(&id) {
+            Some(current) => Ok(Some((id, TableState::clone(current)))),
+            None => Err(conflict(format_args!("table with id {id} was dropped"))),
+        }
+    }
+
+    pub(super) fn replace_segments(&mut self, operation: &proto::ReplaceSegments) -> Result<()> {
+        let Some((id, mut changed)) = self.table_to_change(operation.table_id)? else {
+            return Ok(());
         };
         let table = Arc::clone(&changed.table);
         let segments = Arc::make_mut(&mut changed.segments);
@@ -207,12 +227,8 @@ impl Draft {
 
     /// Adds rows to delete vectors. Rows that somebody else deleted in the meantime are a conflict.
     pub(super) fn delete_rows(&mut self, operation: &proto::DeleteRows) -> Result<()> {
-        let Some(id) = self.resolve_table(operation.table_id)? else {
+        let Some((id, mut changed)) = self.table_to_change(operation.table_id)? else {
             return Ok(());
-        };
-        let mut changed = match self.state.tables.get(&id) {
-            Some(current) => TableState::clone(current),
-            None => return Err(conflict(format_args!("table with id {id} was dropped"))),
         };
         let table = Arc::clone(&changed.table);
         let segments = Arc::make_mut(&mut changed.segments);
@@ -239,12 +255,8 @@ impl Draft {
     }
 
     pub(super) fn advance_identity(&mut self, operation: &proto::AdvanceIdentity) -> Result<()> {
-        let Some(id) = self.resolve_table(operation.table_id)? else {
+        let Some((id, mut changed)) = self.table_to_change(operation.table_id)? else {
             return Ok(());
-        };
-        let mut changed = match self.state.tables.get(&id) {
-            Some(current) => TableState::clone(current),
-            None => return Err(conflict(format_args!("table with id {id} was dropped"))),
         };
         let mut table = Table::clone(&changed.table);
         let wanted = ColumnId(operation.column_id);

@@ -97,7 +97,7 @@ impl Extended {
                 self.statements.remove(&name.value);
                 self.portals.retain(|_, portal| !Arc::ptr_eq(&portal.prepared, &closed));
             }
-            Parsed::Deallocate { name: None } | Parsed::Discard => {
+            Parsed::Deallocate { name: None } | Parsed::Discard { all: true, .. } => {
                 self.statements.clear();
                 self.portals.clear();
             }

@@ -31,7 +31,6 @@ use slipher_common::{Error, ErrorKind, Result};
 use socket::Socket;
 use startup::{CancelKey, Opening};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -79,7 +78,6 @@ struct Listener {
     acceptor: Option<TlsAcceptor>,
     connections: Arc<Semaphore>,
     cancel_keys: Mutex<HashMap<CancelKey, Weak<dyn Session>>>,
-    last_process_id: AtomicI32,
     /// Makes the salts of unknown users.
     salt_secret: [u8; 32],
     shutdown: CancellationToken,
@@ -98,7 +96,6 @@ pub async fn serve(
         acceptor: options.tls.as_ref().map(|tls| tls.acceptor(&[ALPN])).transpose()?,
         options,
         cancel_keys: Mutex::default(),
-        last_process_id: AtomicI32::new(0),
         salt_secret: rand::random(),
         shutdown: shutdown.clone(),
     });
@@ -194,6 +191,7 @@ impl Listener {
         let application_name = parameters.get("application_name").cloned().unwrap_or_default();
         let session = self.engine.open_session(&identity.user, &identity.database, &application_name).map_err(Failure::Fatal)?;
         startup::apply_settings(&session, &parameters).map_err(Failure::Fatal)?;
+        session.end_with(socket.ending());
         let key = self.register(&session);
         let opened = Opened { listener: self, key, session, application_name, _permit: permit };
         connection::welcome(socket, &opened.session, &opened.application_name, key).await?;
@@ -218,15 +216,9 @@ impl Listener {
 
     /// Gives a session the key with which another connection can cancel its statement.
     fn register(&self, session: &Arc<dyn Session>) -> CancelKey {
-        let mut keys = self.cancel_keys.lock();
-        loop {
-            let process_id = self.last_process_id.fetch_add(1, Ordering::Relaxed).wrapping_add(1) & i32::MAX;
-            let key = (process_id, rand::random());
-            if process_id != 0 && !keys.contains_key(&key) {
-                keys.insert(key, Arc::downgrade(session));
-                return key;
-            }
-        }
+        let key = (session.process_id(), rand::random());
+        self.cancel_keys.lock().insert(key, Arc::downgrade(session));
+        key
     }
 
     /// A wrong key is answered by nothing, like a right one: that is how the protocol has it.

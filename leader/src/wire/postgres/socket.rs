@@ -1,6 +1,6 @@
 //! One client's socket: framed messages in, buffered messages out, and work that stops when the client is gone.
 
-use super::error::{Failure, protocol_violation, shutting_down};
+use super::error::{Failure, protocol_violation, shutting_down, terminated};
 use bytes::{Buf, Bytes, BytesMut};
 use pgwire::messages::Message;
 use slipher_common::tls::{self, Stream};
@@ -39,13 +39,27 @@ pub(super) struct Socket {
     input: BytesMut,
     output: BytesMut,
     shutdown: CancellationToken,
+    /// Cancelled when the server stops, or somebody ends this session.
+    ending: CancellationToken,
 }
 
 impl Socket {
     /// Takes over a connection; work on it ends when `shutdown` is cancelled.
     pub fn new(stream: TcpStream, shutdown: CancellationToken) -> Self {
         let stream = Stream::Plain(stream);
-        Self { stream, input: BytesMut::new(), output: BytesMut::with_capacity(READ_CHUNK_BYTES), shutdown }
+        let ending = shutdown.child_token();
+        Self { stream, input: BytesMut::new(), output: BytesMut::with_capacity(READ_CHUNK_BYTES), shutdown, ending }
+    }
+
+    /// What ends this connection alone.
+    pub fn ending(&self) -> CancellationToken {
+        self.ending.clone()
+    }
+
+    /// Why the connection ends.
+    fn ended(&self) -> Failure {
+        let error = if self.shutdown.is_cancelled() { shutting_down() } else { terminated() };
+        Failure::Fatal(error)
     }
 
     /// Whether nobody between can read what is sent.
@@ -115,7 +129,7 @@ impl Socket {
                 0 => Err(Failure::Disconnected),
                 _ => Ok(()),
             },
-            () = self.shutdown.cancelled() => Err(Failure::Fatal(shutting_down())),
+            () = self.ending.cancelled() => Err(self.ended()),
         }
     }
 
@@ -130,7 +144,7 @@ impl Socket {
             tokio::select! {
                 biased;
                 done = &mut work => return Ok(done),
-                () = self.shutdown.cancelled() => return Err(Failure::Fatal(shutting_down())),
+                () = self.ending.cancelled() => return Err(self.ended()),
                 read = self.stream.read_buf(&mut self.input), if room => {
                     if read? == 0 {
                         return Err(Failure::Disconnected);
@@ -183,7 +197,7 @@ impl Socket {
             };
             let done = tokio::select! {
                 done = tokio::time::timeout(stall, step) => done,
-                () = self.shutdown.cancelled() => return Err(Failure::Fatal(shutting_down())),
+                () = self.ending.cancelled() => return Err(self.ended()),
             };
             match done {
                 Ok(Ok(false)) => {}

@@ -95,7 +95,7 @@ impl std::fmt::Debug for FakeSession {
 
 /// The endpoint never looks into what the parser made; any value does.
 fn parsed() -> Arc<crate::sql::Parsed> {
-    Arc::new(crate::sql::Parsed::Discard)
+    Arc::new(crate::sql::Parsed::Discard { all: true, temporary: true })
 }
 
 struct CountDrop(Arc<AtomicUsize>);
@@ -257,6 +257,10 @@ impl Session for FakeSession {
             }
         }
         Ok(listing)
+    }
+
+    fn process_id(&self) -> i32 {
+        1
     }
 
     fn cancel(&self) {

@@ -189,7 +189,7 @@ impl Session for FakeSession {
         for part in sql.split(';') {
             let blanks = part.chars().count() - part.trim_start().chars().count();
             if !part.trim().is_empty() {
-                let parsed = Arc::new(crate::sql::Parsed::Discard);
+                let parsed = Arc::new(crate::sql::Parsed::Discard { all: true, temporary: true });
                 statements.push(Statement { text: part.trim().into(), offset: offset + blanks, parsed });
             }
             offset += part.chars().count() + 1;
@@ -223,6 +223,10 @@ impl Session for FakeSession {
 
     async fn ingest(&self, _: Option<&str>, _: &str, _: SendableRecordBatchStream) -> Result<u64> {
         Err(Error::internal("not used"))
+    }
+
+    fn process_id(&self) -> i32 {
+        1
     }
 
     fn cancel(&self) {

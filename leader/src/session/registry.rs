@@ -1,0 +1,63 @@
+//! The sessions there are, for those who cancel or end another one's work.
+
+use super::leader_session::LeaderSession;
+use parking_lot::Mutex;
+use slipher_common::{Error, ErrorKind, Result};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Weak};
+
+/// The sessions by their process ids.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    known: Mutex<BTreeMap<i32, Weak<LeaderSession>>>,
+    last_process_id: AtomicI32,
+}
+
+/// What is done to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Signal {
+    /// Its statement ends with 57014.
+    Cancel,
+    /// It ends with 57P01.
+    Terminate,
+}
+
+impl Sessions {
+    /// A number that no other session has. They stay positive: clients read them as they are.
+    pub(super) fn next_process_id(&self) -> i32 {
+        loop {
+            let id = self.last_process_id.fetch_add(1, Ordering::Relaxed).wrapping_add(1) & i32::MAX;
+            if id != 0 && !self.known.lock().contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    pub(super) fn insert(&self, session: &Arc<LeaderSession>) {
+        self.known.lock().insert(session.process_id, Arc::downgrade(session));
+    }
+
+    pub(super) fn remove(&self, process_id: i32) {
+        self.known.lock().remove(&process_id);
+    }
+
+    /// Sends a signal; false when there is no such session. Those of others are for superusers.
+    pub(crate) fn signal(&self, process_id: i32, signal: Signal, user: &str, is_superuser: bool) -> Result<bool> {
+        let known = self.known.lock().get(&process_id).and_then(Weak::upgrade);
+        let Some(session) = known else {
+            tracing::warn!(process_id, "a signal for a session that is not there");
+            return Ok(false);
+        };
+        if session.user != user && !is_superuser {
+            let verb = if signal == Signal::Cancel { "cancel a statement of" } else { "end" };
+            let message = format!("must be superuser to {verb} a session of user \"{}\"", session.user);
+            return Err(Error::new(ErrorKind::InsufficientPrivilege, message));
+        }
+        match signal {
+            Signal::Cancel => session.cancel_statement(),
+            Signal::Terminate => session.terminate(),
+        }
+        Ok(true)
+    }
+}
