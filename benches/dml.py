@@ -17,6 +17,9 @@ import psycopg2
 SINGLE_ROWS = 200
 SINGLE_CLIENTS = 16
 SINGLE_SECONDS = 10
+ABSORBED_ROWS = 10_000
+ABSORBED_CLIENTS = 8
+ABSORB_SECONDS = 30
 SCAN = "SELECT sum(l_extendedprice * (1 - l_discount)), count(*) FROM lineitem WHERE l_shipdate >= '1994-01-01'"
 
 
@@ -76,6 +79,29 @@ def single_rows(bench):
     line(f"one-row INSERTs with {SINGLE_CLIENTS} clients", f"{sum(counts) / SINGLE_SECONDS:.0f} commits/s")
 
 
+def absorbed(bench):
+    bench.cursor.execute("CREATE TABLE absorbed (id BIGINT, v INT, t VARCHAR(40)) DISTKEY(id)")
+    each = ABSORBED_ROWS // ABSORBED_CLIENTS
+
+    def insert(client):
+        _, cursor = bench.connect()
+        for row in range(client * each, (client + 1) * each):
+            cursor.execute(f"INSERT INTO absorbed VALUES ({row}, {row % 100}, 'row number {row}')")
+
+    began = time.perf_counter()
+    threads = [threading.Thread(target=insert, args=(client,)) for client in range(ABSORBED_CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    line(f"{ABSORBED_ROWS:,} one-row INSERTs with {ABSORBED_CLIENTS} clients", f"{time.perf_counter() - began:.1f} s")
+    bench.cursor.execute("CREATE TABLE loaded DISTKEY(id) AS SELECT * FROM absorbed")
+    scan = lambda table: min(bench.timed(f"SELECT sum(v), count(*), max(t) FROM {table}")[0] for _ in range(20))
+    line("scan of them / of the same rows loaded at once", f"{scan('absorbed') / scan('loaded'):.2f}")
+    time.sleep(ABSORB_SECONDS)
+    line(f"the same {ABSORB_SECONDS} s later", f"{scan('absorbed') / scan('loaded'):.2f}")
+
+
 def changes(bench):
     before = bench.best_scan()
     seconds, count = bench.timed("DELETE FROM lineitem WHERE l_orderkey % 100 = 7")
@@ -125,6 +151,7 @@ def main():
     load(bench)
     print("| what | figure |\n|---|---|")
     single_rows(bench)
+    absorbed(bench)
     changes(bench)
     vacuum(bench)
     for notice in bench.connection.notices[-3:]:

@@ -6,6 +6,7 @@ pub mod channels;
 pub mod checked_sum;
 pub mod distribution;
 pub mod error;
+pub mod fail_point;
 pub mod flight;
 pub mod functions;
 pub mod ids;

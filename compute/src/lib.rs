@@ -2,6 +2,7 @@
 //! nodes, and the node's own service.
 
 pub mod activity;
+mod background;
 mod flight;
 pub mod load;
 pub mod memory;

@@ -11,7 +11,7 @@ use slipher_common::checked_sum::checked_sum_udaf;
 use slipher_common::distribution::bucket_token_udf;
 use slipher_common::flight::{PLAIN_SCHEME, TLS_SCHEME};
 use slipher_common::ids::ClusterId;
-use slipher_common::plan::{QUERY_ID_HEADER, SlipherCodec};
+use slipher_common::plan::{BACKGROUND_HEADER, QUERY_ID_HEADER, SlipherCodec};
 use slipher_common::single_value::single_value_udaf;
 use slipher_common::tls::{ServerTls, TlsOptions};
 use slipher_common::trace::Span;
@@ -150,7 +150,8 @@ fn fragment_session(
         let span = Span::remote("task", headers);
         span.set("slipher.query_id", query_id.clone());
         span.set("slipher.node", node.store().node_id().to_string());
-        let running = Arc::new(queries.start(&query_id, span));
+        let background = context.headers.contains_key(BACKGROUND_HEADER).then(|| node.background().clone());
+        let running = Arc::new(queries.start(&query_id, span, background));
         if let Some(config) = builder.config() {
             config.set_extension(Arc::new(QueryHandle(running)));
         }

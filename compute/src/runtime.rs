@@ -1,6 +1,7 @@
 //! What a compute node does for plan nodes: the one object that a worker puts into its sessions.
 
 use crate::activity::Activity;
+use crate::background::BackgroundRuntime;
 use crate::memory::{MemoryLimits, QueryMemory};
 use crate::replicate::Peers;
 use crate::results::Results;
@@ -22,6 +23,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use tokio::runtime::Handle;
 use vortex::session::VortexSession;
 
 /// Memory of one query on one node, unless configured.
@@ -64,6 +66,7 @@ pub struct NodeRuntime {
     sinks_started: AtomicUsize,
     rows_received: Arc<AtomicU64>,
     results: Arc<Results>,
+    background: BackgroundRuntime,
 }
 
 impl fmt::Debug for NodeRuntime {
@@ -92,6 +95,7 @@ impl NodeRuntime {
             sinks_started: AtomicUsize::new(0),
             rows_received: Arc::default(),
             results: Arc::default(),
+            background: BackgroundRuntime::start()?,
         })
     }
 
@@ -113,6 +117,11 @@ impl NodeRuntime {
     /// Memory pools of queries.
     pub fn memory(&self) -> &Arc<QueryMemory> {
         &self.memory
+    }
+
+    /// Where work runs that must not slow queries down.
+    pub(crate) fn background(&self) -> &Handle {
+        self.background.handle()
     }
 
     /// Rows that wait for clients.

@@ -43,6 +43,7 @@ async fn compact(shared: &Arc<Shared>) {
         process_id: 0,
         transaction: None,
         reads: None,
+        background: true,
     };
     let wanted = state.tables().values().filter(|table| wants_compaction(table));
     // A block that locked a table must not lose against us.

@@ -50,6 +50,8 @@ async fn explain_names_what_each_join_moved() {
             "DS_DIST_NONE",
             0,
         ),
+        ("DELETE FROM orders USING lineitem WHERE l_orderkey = o_orderkey", "DS_DIST_NONE", 0),
+        ("UPDATE orders SET o_comment = l_comment FROM lineitem WHERE l_orderkey = o_orderkey", "DS_DIST_NONE", 0),
         // Orders move to where their customers are.
         ("SELECT count(*) FROM orders JOIN customer ON o_custkey = c_custkey", "DS_DIST_OUTER", 1),
         // Of two sides, the smaller one is the inner one: it moves to the orders.

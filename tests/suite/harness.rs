@@ -21,9 +21,15 @@ pub struct Process {
 impl Process {
     /// Starts `slipher` with `arguments` and waits for a line that contains `ready`.
     pub fn start(arguments: &[String], ready: &str) -> Self {
+        Self::try_start(arguments, ready, &[]).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// The same with an environment of its own; an error when it ends before it is ready.
+    pub fn try_start(arguments: &[String], ready: &str, environment: &[(&str, &str)]) -> Result<Self, String> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_slipher"))
             .args(arguments)
             .env("SLIPHER_LOG", std::env::var("SLIPHER_LOG").unwrap_or_else(|_| "warn".to_owned()))
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stdin(Stdio::null())
             .spawn()
@@ -42,10 +48,23 @@ impl Process {
             let left = deadline.saturating_duration_since(Instant::now());
             match receiver.recv_timeout(left) {
                 Ok(line) => lines.push(line),
-                Err(error) => panic!("slipher {arguments:?} did not print \"{ready}\": {error}; it printed {lines:?}"),
+                Err(error) => {
+                    drop(child.kill());
+                    drop(child.wait());
+                    return Err(format!("slipher {arguments:?} did not print \"{ready}\": {error}; it printed {lines:?}"));
+                }
             }
         }
-        Self { child }
+        Ok(Self { child })
+    }
+
+    /// Whether it ends by itself within a time.
+    pub fn ends_within(&mut self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        while self.is_running() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        !self.is_running()
     }
 
     /// kill -9.
@@ -152,7 +171,7 @@ impl Cluster {
         std::fs::create_dir_all(dir.path().join("load")).expect("the load directory");
         let ports = free_ports(4 + node_count);
         let leader_options: Vec<String> = leader_options.iter().map(|option| (*option).to_owned()).collect();
-        let leader = start_leader(dir.path(), &ports, &leader_options);
+        let leader = start_leader(dir.path(), &ports, &leader_options, &[]).unwrap_or_else(|why| panic!("{why}"));
         let mut cluster = Self {
             leader,
             nodes: Vec::new(),
@@ -173,6 +192,10 @@ impl Cluster {
     }
 
     fn start_node(&self, index: usize) -> Process {
+        self.try_start_node(index, &[]).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    fn try_start_node(&self, index: usize, environment: &[(&str, &str)]) -> Result<Process, String> {
         let mut arguments = vec![
             "compute".to_owned(),
             "--leader".to_owned(),
@@ -185,7 +208,7 @@ impl Cluster {
             self.node_dir(index).to_string_lossy().into_owned(),
         ];
         arguments.extend(self.node_options.iter().cloned());
-        Process::start(&arguments, "compute node listens")
+        Process::try_start(&arguments, "compute node listens", environment)
     }
 
     /// Starts one more compute node.
@@ -212,8 +235,20 @@ impl Cluster {
 
     /// Starts the leader again after it was killed.
     pub fn restart_leader(&mut self) {
+        self.restart_leader_with(&[]).unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    /// Starts the leader again with an environment of its own; an error when it ends before it is ready.
+    pub fn restart_leader_with(&mut self, environment: &[(&str, &str)]) -> Result<(), String> {
         let ports = [self.pg_port, self.flight_port, self.internal_port, self.http_port];
-        self.leader = start_leader(self.dir.path(), &ports, &self.leader_options);
+        self.leader = start_leader(self.dir.path(), &ports, &self.leader_options, environment)?;
+        Ok(())
+    }
+
+    /// The same for a compute node.
+    pub fn restart_node_with(&mut self, index: usize, environment: &[(&str, &str)]) -> Result<(), String> {
+        self.nodes[index] = self.try_start_node(index, environment)?;
+        Ok(())
     }
 
     /// Where compute node `index` keeps its data.
@@ -242,7 +277,7 @@ impl Cluster {
     }
 }
 
-fn start_leader(dir: &Path, ports: &[u16], options: &[String]) -> Process {
+fn start_leader(dir: &Path, ports: &[u16], options: &[String], environment: &[(&str, &str)]) -> Result<Process, String> {
     let mut arguments = vec![
         "leader".to_owned(),
         "--data-dir".to_owned(),
@@ -256,12 +291,17 @@ fn start_leader(dir: &Path, ports: &[u16], options: &[String]) -> Process {
         arguments.extend([(*flag).to_owned(), port.to_string()]);
     }
     arguments.extend(options.iter().cloned());
-    Process::start(&arguments, "Compute nodes join with")
+    Process::try_start(&arguments, "Compute nodes join with", environment)
 }
 
 /// A PostgreSQL connection as `admin` to a port of this machine.
 pub async fn connect(port: u16) -> Client {
-    let parameters = format!("host=127.0.0.1 port={port} user=admin password={PASSWORD} dbname=dev connect_timeout=10");
+    connect_as(port, "admin", PASSWORD).await
+}
+
+/// The same as another user.
+pub async fn connect_as(port: u16, user: &str, password: &str) -> Client {
+    let parameters = format!("host=127.0.0.1 port={port} user={user} password={password} dbname=dev connect_timeout=10");
     let (client, connection) = tokio_postgres::connect(&parameters, NoTls).await.expect("connecting");
     tokio::spawn(async move {
         // A test that kills its server sees the error at its statement.

@@ -2,16 +2,15 @@
 //!
 //! `SLIPHER_KILLS=100` kills more processes than every run does; `SLIPHER_KILL_SEED` others.
 
-use crate::crash::after_recovery;
-use crate::harness::{Cluster, PASSWORD, rows};
+use crate::harness::{Cluster, connect_as, rows};
+use crate::ledger::{Ledger, TABLES, check, connect, number, write};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Error, NoTls};
+use tokio_postgres::{Client, Error};
 
 /// Accounts of the bank, and what each begins with.
 const ACCOUNTS: i64 = 8;
@@ -21,12 +20,6 @@ const TRANSFERRERS: u64 = 3;
 const TRANSFERS_EACH: usize = 12;
 /// Processes that are killed in every run.
 const KILLS_DEFAULT: u64 = 6;
-/// A writer that cannot connect for so long gives up.
-const CONNECT_TRIES_MAX: usize = 300;
-
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
 
 fn is_conflict(error: &Error) -> bool {
     error.code() == Some(&SqlState::T_R_SERIALIZATION_FAILURE)
@@ -145,96 +138,164 @@ async fn no_update_is_lost() {
     assert_eq!(one_number(&client, "SELECT n FROM counter").await.unwrap(), 30);
 }
 
-/// What the writers know of their blocks.
-#[derive(Default)]
-struct Ledger {
-    acknowledged: BTreeSet<i64>,
-    /// COMMIT was sent and not answered.
-    in_doubt: BTreeSet<i64>,
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statements_of_one_text_are_one_transaction() {
+    let cluster = Cluster::start(1);
+    let client = cluster.connect().await;
+    client.batch_execute("CREATE TABLE t (n int)").await.unwrap();
+    let numbers = async || rows(&client, "SELECT n FROM t ORDER BY n").await.unwrap().concat();
+    client.batch_execute("INSERT INTO t VALUES (1); SELECT 1 / 0").await.unwrap_err();
+    assert!(numbers().await.is_empty());
+    client.batch_execute("INSERT INTO t VALUES (1); COMMIT; INSERT INTO t VALUES (2); SELECT nothing FROM t").await.unwrap_err();
+    assert_eq!(numbers().await, ["1"]);
+    client.batch_execute("INSERT INTO t VALUES (3); ROLLBACK; INSERT INTO t VALUES (4)").await.unwrap();
+    assert_eq!(numbers().await, ["1", "4"]);
+    // BEGIN makes a block of it that stays open; what came before belongs to it.
+    client.batch_execute("INSERT INTO t VALUES (5); BEGIN; INSERT INTO t VALUES (6)").await.unwrap();
+    assert_eq!(numbers().await, ["1", "4", "5", "6"]);
+    client.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(numbers().await, ["1", "4"]);
+    let error = client.batch_execute("INSERT INTO t VALUES (7); VACUUM t").await.unwrap_err();
+    assert_eq!(error.code(), Some(&SqlState::ACTIVE_SQL_TRANSACTION));
+    client.batch_execute("VACUUM t").await.unwrap();
+    assert_eq!(numbers().await, ["1", "4"]);
 }
 
-async fn connect(port: u16) -> Option<Client> {
-    let parameters = format!("host=127.0.0.1 port={port} user=admin password={PASSWORD} dbname=dev connect_timeout=5");
-    for _ in 0..CONNECT_TRIES_MAX {
-        if let Ok((client, connection)) = tokio_postgres::connect(&parameters, NoTls).await {
-            tokio::spawn(connection);
-            return Some(client);
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blocks_that_get_numbers_for_the_same_column_do_not_conflict() {
+    let cluster = Cluster::start(2);
+    let client = cluster.connect().await;
+    client.batch_execute("CREATE TABLE numbered (id bigint IDENTITY(1, 1), writer int)").await.unwrap();
+    let mut writers = Vec::new();
+    for writer in 0..3 {
+        let client = cluster.connect().await;
+        writers.push(tokio::spawn(async move {
+            for _ in 0..5 {
+                // The block's version is older than what others commit before its INSERT.
+                client.batch_execute("BEGIN").await.unwrap();
+                one_number(&client, "SELECT count(*) FROM numbered").await.unwrap();
+                for _ in 0..2 {
+                    let insert = format!("INSERT INTO numbered (writer) VALUES ({writer}), ({writer})");
+                    client.batch_execute(&insert).await.unwrap();
+                }
+                client.batch_execute("COMMIT").await.unwrap();
+                client.batch_execute(&format!("INSERT INTO numbered (writer) VALUES ({writer})")).await.unwrap();
+            }
+        }));
     }
-    None
-}
-
-/// One block over three tables: every one has the mark of it, or none.
-async fn write_block(client: &Client, id: i64, ledger: &Mutex<Ledger>) -> Result<(), Error> {
-    client.batch_execute("BEGIN").await?;
-    client.batch_execute(&format!("INSERT INTO one VALUES ({id}, 0)")).await?;
-    client.batch_execute(&format!("UPDATE one SET touched = touched + 1 WHERE id = {id} OR id = {}", id - 1)).await?;
-    client.batch_execute(&format!("INSERT INTO two SELECT id, 'block' FROM one WHERE id = {id}")).await?;
-    client.batch_execute(&format!("DELETE FROM last; INSERT INTO last VALUES ({id})")).await?;
-    ledger.lock().unwrap().in_doubt.insert(id);
-    client.batch_execute("COMMIT").await?;
-    let mut ledger = ledger.lock().unwrap();
-    ledger.in_doubt.remove(&id);
-    ledger.acknowledged.insert(id);
-    Ok(())
-}
-
-async fn write(port: u16, ledger: Arc<Mutex<Ledger>>, is_over: Arc<AtomicBool>) {
-    let mut client = connect(port).await.expect("the cluster");
-    let mut id = 0;
-    while !is_over.load(Ordering::SeqCst) {
-        id += 1;
-        let Err(error) = write_block(&client, id, &ledger).await else { continue };
-        let answered = error.as_db_error().is_some();
-        if answered {
-            // It is known to have failed.
-            ledger.lock().unwrap().in_doubt.remove(&id);
-        }
-        if client.is_closed() || client.batch_execute("ROLLBACK").await.is_err() {
-            client = connect(port).await.expect("the leader comes back");
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    for writer in writers {
+        writer.await.unwrap();
     }
+    let counted = rows(&client, "SELECT count(*), count(DISTINCT id), min(id) FROM numbered").await.unwrap();
+    assert_eq!(counted, [["75", "75", "1"]]);
 }
 
-/// Everything that was acknowledged is there, and every block is there whole or not at all.
-async fn check(client: &Client, ledger: &Mutex<Ledger>) {
-    // Before the look: what comes after it may not be in it.
-    let acknowledged = ledger.lock().unwrap().acknowledged.clone();
-    let ids = |text: Vec<Vec<String>>| text.iter().map(|row| row[0].parse().unwrap()).collect::<BTreeSet<i64>>();
-    // One snapshot of all three tables.
-    let (one, two, last, touched) = after_recovery(|| async {
-        client.batch_execute("ROLLBACK; BEGIN").await?;
-        let one = rows(client, "SELECT id FROM one").await?;
-        let two = rows(client, "SELECT id FROM two").await?;
-        let last = rows(client, "SELECT id FROM last").await?;
-        let wrong = "SELECT o.id FROM one AS o LEFT JOIN one AS n ON n.id = o.id + 1 \
-                     WHERE o.touched <> 1 + CASE WHEN n.id IS NULL THEN 0 ELSE 1 END";
-        let touched = rows(client, wrong).await?;
-        client.batch_execute("COMMIT").await?;
-        Ok((one, two, last, touched))
-    })
-    .await;
-    let (one, two, last) = (ids(one), ids(two), ids(last));
-    assert_eq!(one, two, "half a block");
-    assert_eq!(last.first(), one.last(), "the last block");
-    assert!(touched.is_empty(), "rows that were touched too often or too seldom: {touched:?}");
-    let ledger = ledger.lock().unwrap();
-    let lost: Vec<_> = acknowledged.difference(&one).collect();
-    assert!(lost.is_empty(), "acknowledged and gone: {lost:?}");
-    let allowed: BTreeSet<i64> = ledger.acknowledged.union(&ledger.in_doubt).copied().collect();
-    let unknown: Vec<_> = one.difference(&allowed).collect();
-    assert!(unknown.is_empty(), "rolled back or failed, and there: {unknown:?}");
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lock_keeps_other_writers_waiting() {
+    let cluster = Cluster::start(1);
+    let client = cluster.connect().await;
+    client
+        .batch_execute("CREATE TABLE counter (n int); INSERT INTO counter VALUES (0); CREATE TABLE free (n int)")
+        .await
+        .unwrap();
+    let mut writers = Vec::new();
+    for _ in 0..3 {
+        let client = cluster.connect().await;
+        writers.push(tokio::spawn(async move {
+            // What loses without LOCK (see above) never does with it.
+            for _ in 0..10 {
+                client.batch_execute("BEGIN; LOCK counter").await.unwrap();
+                let n = one_number(&client, "SELECT n FROM counter").await.unwrap();
+                client.batch_execute(&format!("UPDATE counter SET n = {}; COMMIT", n + 1)).await.unwrap();
+            }
+        }));
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert_eq!(one_number(&client, "SELECT n FROM counter").await.unwrap(), 30);
+
+    // Readers and writers of other tables do not wait; a writer does, up to its time limit.
+    client.batch_execute("BEGIN; LOCK counter").await.unwrap();
+    let other = cluster.connect().await;
+    assert_eq!(one_number(&other, "SELECT n FROM counter").await.unwrap(), 30);
+    other.batch_execute("INSERT INTO free VALUES (1); SET statement_timeout TO 300").await.unwrap();
+    let error = other.batch_execute("INSERT INTO counter VALUES (1)").await.unwrap_err();
+    assert_eq!(error.code().map(|code| code.code()), Some("57014"));
+    // Two that lock in different orders: one is told, the other goes on.
+    other.batch_execute("RESET statement_timeout; BEGIN; LOCK free").await.unwrap();
+    let waiting = tokio::spawn(async move {
+        let locked = other.batch_execute("LOCK counter").await;
+        (locked, other)
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let error = client.batch_execute("LOCK free").await.unwrap_err();
+    assert_eq!(error.code().map(|code| code.code()), Some("40P01"));
+    let (locked, _other) = waiting.await.unwrap();
+    locked.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_are_cancelled_and_ended_by_others() {
+    let cluster = Cluster::start(1);
+    let client = cluster.connect().await;
+    client.batch_execute("CREATE USER low PASSWORD 'Passw0rd'; CREATE TABLE t (n int)").await.unwrap();
+    let other = cluster.connect().await;
+    let process = one_number(&other, "SELECT pg_backend_pid()").await.unwrap();
+    let long = "SELECT count(*) FROM tpchgen('lineitem', 10) a JOIN tpchgen('lineitem', 10) b ON a.l_orderkey = b.l_partkey";
+    let running = tokio::spawn(async move {
+        let cancelled = other.batch_execute(long).await;
+        (cancelled, other)
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(rows(&client, &format!("SELECT pg_cancel_backend({process})")).await.unwrap(), [["t"]]);
+    let (cancelled, other) = running.await.unwrap();
+    assert_eq!(cancelled.unwrap_err().code().map(|code| code.code()), Some("57014"));
+
+    // It goes on; then it ends, and what its block did with it.
+    other.batch_execute("BEGIN; INSERT INTO t VALUES (1); CREATE TEMP TABLE mine (a int)").await.unwrap();
+    assert_eq!(rows(&client, &format!("SELECT pg_terminate_backend({process})")).await.unwrap(), [["t"]]);
+    let ended = other.batch_execute("SELECT 1").await.unwrap_err();
+    assert!(ended.is_closed() || ended.code().map(|code| code.code()) == Some("57P01"), "{ended:?}");
+    assert_eq!(one_number(&client, "SELECT count(*) FROM t").await.unwrap(), 0);
+
+    // Not by those who are neither superusers nor the same user.
+    let own = one_number(&client, "SELECT pg_backend_pid()").await.unwrap();
+    let low = connect_as(cluster.pg_port, "low", "Passw0rd").await;
+    let error = low.batch_execute(&format!("SELECT pg_terminate_backend({own})")).await.unwrap_err();
+    assert_eq!(error.code().map(|code| code.code()), Some("42501"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn temporary_tables_are_the_sessions_own_and_go_with_it() {
+    let mut cluster = Cluster::start(1);
+    let (one, two) = (cluster.connect().await, cluster.connect().await);
+    for (client, value) in [(&one, 1), (&two, 2)] {
+        let tables = format!("CREATE TEMP TABLE stage (n int); INSERT INTO stage VALUES ({value}); CREATE TABLE #other (n int)");
+        client.batch_execute(&tables).await.unwrap();
+    }
+    assert_eq!(one_number(&one, "SELECT n FROM stage").await.unwrap(), 1);
+    assert_eq!(one_number(&two, "SELECT n FROM stage").await.unwrap(), 2);
+    let schema = format!("pg_temp_{}", one_number(&one, "SELECT pg_backend_pid()").await.unwrap());
+    assert_eq!(one_number(&one, &format!("SELECT n FROM {schema}.stage")).await.unwrap(), 1);
+    two.batch_execute(&format!("SELECT n FROM {schema}.stage")).await.unwrap_err();
+
+    // A name that a session left is free for nobody else's eyes, also after a crash.
+    drop(one);
+    cluster.leader.kill();
+    cluster.restart_leader();
+    let three = connect(cluster.pg_port).await.expect("the leader");
+    let error = three.batch_execute("SELECT n FROM stage").await.unwrap_err();
+    assert_eq!(error.code().map(|code| code.code()), Some("42P01"));
+    three.batch_execute("CREATE TEMP TABLE stage (n int)").await.unwrap();
+    assert_eq!(one_number(&three, "SELECT count(*) FROM stage").await.unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn blocks_are_whole_after_kill_9() {
     let mut cluster = Cluster::start(3);
     let client = cluster.connect().await;
-    let tables = "CREATE TABLE one (id int DISTKEY, touched int); CREATE TABLE two (id int, mark varchar(10)) DISTSTYLE EVEN; \
-                  CREATE TABLE last (id int) DISTSTYLE ALL";
-    client.batch_execute(tables).await.unwrap();
+    client.batch_execute(TABLES).await.unwrap();
     drop(client);
     let (kills, seed) = (number("SLIPHER_KILLS", KILLS_DEFAULT), number("SLIPHER_KILL_SEED", 11));
     let mut rng = StdRng::seed_from_u64(seed);

@@ -39,6 +39,8 @@ pub fn one_child(mut children: Vec<Arc<dyn ExecutionPlan>>, node: &str) -> crate
 
 /// The HTTP header that names a query on its way to compute nodes.
 pub const QUERY_ID_HEADER: &str = "x-slipher-query-id";
+/// The header of a query that must not slow others down.
+pub const BACKGROUND_HEADER: &str = "x-slipher-background";
 
 /// The engine settings that distributed plans need to be right, on the leader and on compute nodes alike.
 pub fn apply_engine_options(options: &mut ConfigOptions) {

@@ -11,6 +11,7 @@ use slipher_common::{Error, ErrorKind};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 /// How many cancelled queries are remembered, for tasks that arrive after their query was cancelled.
@@ -51,6 +52,8 @@ pub struct RunningQuery {
     plan: Mutex<Option<Arc<dyn ExecutionPlan>>>,
     /// None once the task has ended.
     span: Mutex<Option<Span>>,
+    /// Where its work is done, if not where it is asked for.
+    background: Option<Handle>,
 }
 
 impl RunningQuery {
@@ -62,6 +65,11 @@ impl RunningQuery {
     /// The query.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Where the task's work is done, if not where it is asked for.
+    pub(crate) fn background(&self) -> Option<&Handle> {
+        self.background.as_ref()
     }
 
     /// What the query has done on this node.
@@ -106,8 +114,8 @@ impl QueryRegistry {
         Self { state: Mutex::default(), activity }
     }
 
-    /// Notes a task of a query; `span` lasts as long. The token of a query that was cancelled before is cancelled from the start.
-    pub fn start(self: &Arc<Self>, query_id: &str, span: Span) -> RunningQuery {
+    /// Notes a task of a query; `span` lasts as long. `background`: it runs there. The token of a query that was cancelled before is cancelled from the start.
+    pub fn start(self: &Arc<Self>, query_id: &str, span: Span, background: Option<Handle>) -> RunningQuery {
         let mut state = self.state.lock();
         let cancelled = state.cancelled.iter().any(|id| id == query_id);
         // Its next task may come after the one before it has ended.
@@ -130,6 +138,7 @@ impl QueryRegistry {
             progress: Arc::clone(&query.progress),
             plan: Mutex::default(),
             span: Mutex::new(Some(span)),
+            background,
         }
     }
 

@@ -31,7 +31,7 @@ async fn a_cancelled_query_ends_with_an_error_on_every_task() {
     let rows = batch(&table, vec![Arc::new(Int64Array::from_iter_values(0..1000))]);
     let segments = node.write(&table, vec![rows], vec![]).await.unwrap();
     let task = || {
-        let running = QueryHandle(Arc::new(node.runtime.queries().start("q1", Span::default())));
+        let running = QueryHandle(Arc::new(node.runtime.queries().start("q1", Span::default(), None)));
         SessionContext::new_with_config(SessionConfig::new().with_extension(Arc::new(running))).task_ctx()
     };
     let stream = node.runtime.scan(scan_of(&table, &segments), task()).unwrap();

@@ -18,6 +18,7 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
 use futures::future::try_join_all;
 use route::Router;
+use slipher_common::fail_point;
 use slipher_common::manifest::Segment;
 use slipher_common::plan::LaneSink;
 use slipher_common::{Error, ErrorKind, Result};
@@ -165,6 +166,7 @@ impl LaneWriter {
         while !self.copies.is_empty() {
             self.collect_copy().await?;
         }
+        fail_point::pass("receipt.send")?;
         self.receipts.sort_by_key(|segment| (segment.slice, segment.id));
         Ok(self.receipts)
     }
@@ -207,5 +209,6 @@ async fn copy(
     let file = SegmentFile { table: segment.table, segment: segment.id, bytes: segment.bytes, checksum: segment.checksum };
     let puts = addresses.iter().map(|address| sink.peers.put_segment(address, &sink.store, file, transaction));
     segment.nodes.extend(try_join_all(puts).await?);
+    fail_point::pass("segment.copied")?;
     Ok(segment)
 }

@@ -1,6 +1,7 @@
 //! A segment file while it is written: hashed on the way, durable and visible only when it is complete.
 
 use super::{Store, sync_dir};
+use slipher_common::fail_point;
 use slipher_common::ids::{SegmentId, TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
@@ -60,7 +61,11 @@ impl IncomingSegment {
         transaction: Option<TransactionId>,
     ) -> Result<Self> {
         let path = store.root.join("tmp").join(format!("{segment}.{}", Uuid::new_v4().simple()));
-        let file = File::create_new(&path).await.map_err(|e| Error::io(format!("creating \"{}\"", path.display()), &e))?;
+        let created = match fail_point::reach("segment.create") {
+            Ok(()) => File::create_new(&path).await,
+            Err(error) => Err(error),
+        };
+        let file = created.map_err(|e| Error::io(format!("creating \"{}\"", path.display()), &e))?;
         if let Some(transaction) = transaction {
             store.unfinished.lock().insert(segment, transaction);
         }
@@ -89,7 +94,11 @@ impl IncomingSegment {
 
     /// Appends `bytes`.
     pub async fn append(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        if let Err(e) = self.file.write_all(bytes).await {
+        let written = match fail_point::reach("segment.write") {
+            Ok(()) => self.file.write_all(bytes).await,
+            Err(error) => Err(error),
+        };
+        if let Err(e) = written {
             self.failure = Some(Error::io(format!("writing segment {} of table {}", self.segment, self.table), &e));
             return Err(e);
         }
@@ -116,10 +125,14 @@ impl IncomingSegment {
         let path = self.store.segment_path(self.table, self.segment);
         let doing = |e| Error::io(format!("writing segment file \"{}\"", path.display()), &e);
         self.file.flush().await.map_err(doing)?;
+        fail_point::reach("segment.sync").map_err(doing)?;
         self.file.get_ref().sync_all().await.map_err(doing)?;
         let (from, to) = (self.temporary.0.clone(), path.clone());
+        fail_point::reach("segment.rename").map_err(doing)?;
         let moved = tokio::task::spawn_blocking(move || move_durably(&from, &to)).await;
         moved.map_err(|e| Error::internal(format!("writing segment {}: {e}", self.segment)))?.map_err(doing)?;
+        fail_point::synced_file(&self.store.root, &path).map_err(doing)?;
+        fail_point::reach("segment.publish").map_err(doing)?;
         self.forget_on_drop = false;
         Ok(finished)
     }

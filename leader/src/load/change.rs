@@ -12,6 +12,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use datafusion::common::ParamValues;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
 use roaring::RoaringBitmap;
 use slipher_common::catalog::Table;
@@ -65,13 +66,35 @@ pub(crate) async fn merge(scope: &Scope, spec: &MergeSpec, parameters: Option<Pa
     replayed!(scope, merge_once(scope, spec, parameters.clone()))
 }
 
+/// The plan that finds the rows of an UPDATE or DELETE, for EXPLAIN.
+pub(crate) async fn plan_change(
+    attempt: &Attempt,
+    spec: &ChangeSpec,
+    parameters: Option<ParamValues>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let table = find(&attempt.snapshot, &spec.table)?;
+    attempt.plan_statement(&spec.query(table.table.id), parameters).await
+}
+
+/// The plans of a MERGE: of the rows that match, and of those that come.
+pub(crate) async fn plan_merge(
+    attempt: &Attempt,
+    spec: &MergeSpec,
+    parameters: Option<ParamValues>,
+) -> Result<Vec<Arc<dyn ExecutionPlan>>> {
+    let matched = plan_change(attempt, &spec.matched, parameters.clone()).await?;
+    let table = find(&attempt.snapshot, &spec.matched.table)?;
+    let (_, source) = unmatched(attempt, &table.table, &spec.insert, parameters).await?;
+    Ok(vec![matched, plan_sink(attempt, attempt.snapshot.provider(&table)?, source).await?])
+}
+
 async fn merge_once(scope: &Scope, spec: &MergeSpec, parameters: Option<ParamValues>) -> Result<u64> {
     let load = scope.start_load();
     let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
     let table = find(&attempt.snapshot, &spec.matched.table)?;
     let (mut kinds, changed) = matched(scope, &attempt, &table, &spec.matched, parameters.clone(), true).await?;
     let (targets, source) = unmatched(&attempt, &table.table, &spec.insert, parameters).await?;
-    let identities = identity_fills(&table.table, &targets);
+    let identities = identity_fills(scope, &table.table, &targets);
     let (added, advances) = write_rows(scope, &attempt, &table, identities, source).await?;
     let inserted: u64 = added.iter().map(|segment| segment.rows).sum();
     kinds.extend(advances);

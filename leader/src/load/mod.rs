@@ -20,7 +20,7 @@ use datafusion::sql::sqlparser::ast;
 use datafusion_distributed::NetworkBoundaryExt;
 use futures::StreamExt;
 use slipher_common::catalog::{Column, Table};
-use slipher_common::ids::TableId;
+use slipher_common::ids::{ColumnId, TableId};
 use slipher_common::manifest::Segment;
 use slipher_common::plan::{AssignExec, IdentityFill, SliceSinkExec};
 use slipher_common::sql_type::VARCHAR_LENGTH_MAX_BYTES;
@@ -57,7 +57,7 @@ macro_rules! replayed {
 mod change;
 mod rewrite;
 mod vacuum;
-pub(crate) use change::{change, merge};
+pub(crate) use change::{change, merge, plan_change, plan_merge};
 pub(crate) use rewrite::{append_from, rewrite};
 pub(crate) use vacuum::{Choice, vacuum, wants_compaction};
 
@@ -107,7 +107,7 @@ pub(crate) async fn ingest(scope: &Scope, schema: Option<&str>, table: &str, mut
     let table = Arc::clone(attempt.snapshot.resolve(schema, table)?);
     let names: Vec<String> = rows.schema().fields().iter().map(|field| field.name().clone()).collect();
     let targets = target_columns(&table.table, &names.iter().map(|name| (name.as_str(), 0)).collect::<Vec<_>>())?;
-    let mut identities = identity_fills(&table.table, &targets);
+    let mut identities = identity_fills(scope, &table.table, &targets);
     let first_identities = identities.clone();
     let mut receipts = Vec::new();
     let mut portion: Vec<RecordBatch> = Vec::new();
@@ -316,7 +316,7 @@ async fn append(
     targets: &[usize],
     source: LogicalPlan,
 ) -> Result<u64> {
-    let identities = identity_fills(&table.table, targets);
+    let identities = identity_fills(scope, &table.table, targets);
     let (receipts, advances) = write_rows(scope, attempt, table, identities, source).await?;
     commit(scope, attempt, &load, table.table.id, advances, receipts).await
 }
@@ -347,13 +347,21 @@ async fn write_rows(
     Ok((receipts, advances))
 }
 
-/// The IDENTITY columns that a load of `targets` leaves out.
-fn identity_fills(table: &Table, targets: &[usize]) -> Vec<IdentityFill> {
+/// The IDENTITY columns that a load of `targets` leaves out. Their numbers go on where the last committed ones end, whatever version a
+/// block reads.
+fn identity_fills(scope: &Scope, table: &Table, targets: &[usize]) -> Vec<IdentityFill> {
+    let latest = scope.shared.cluster.meta().state();
+    let latest = latest.table_by_id(table.id);
+    let committed = |id: ColumnId| {
+        let column = latest?.table.columns.iter().find(|column| column.id == id)?;
+        column.identity.as_ref().map(|identity| identity.next)
+    };
     let left_out = table.columns.iter().enumerate().filter(|(column, _)| !targets.contains(column));
     left_out
         .filter_map(|(column, definition)| {
             let identity = definition.identity.as_ref()?;
-            Some(IdentityFill { column, seed: identity.seed, step: identity.step, base: identity.next })
+            let base = identity.next.max(committed(definition.id).unwrap_or(0));
+            Some(IdentityFill { column, seed: identity.seed, step: identity.step, base })
         })
         .collect()
 }

@@ -5,6 +5,7 @@ use super::sled_store::SledStore;
 use super::state::State;
 use parking_lot::{Mutex, RwLock};
 use prost::Message as _;
+use slipher_common::fail_point;
 use slipher_common::ids::{TableId, TransactionId, Version};
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta as proto;
@@ -136,6 +137,7 @@ impl Meta {
     ///
     /// A caller that stops waiting does not take the proposal back.
     pub async fn propose(&self, mut record: proto::Record) -> Result<Applied> {
+        fail_point::pass("commit.propose")?;
         if record.transaction_id.is_empty() {
             record.transaction_id = uuid::Uuid::now_v7().as_bytes().to_vec();
         }
@@ -280,6 +282,7 @@ impl Owner {
             match replica.process(&mut NoPeers) {
                 Ok(applied) => {
                     self.publish(&replica);
+                    fail_point::pass("commit.answer")?;
                     waiting.answer(applied, replica.state());
                 }
                 Err(error) => {

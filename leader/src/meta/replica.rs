@@ -9,6 +9,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 use raft::{Config, RawNode, Ready, SnapshotStatus, StateRole};
+use slipher_common::fail_point;
 use slipher_common::ids::TransactionId;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta as proto;
@@ -289,6 +290,7 @@ impl<S: LogStore> Replica<S> {
             let record = proto::Record::decode(entry.data.as_ref()).map_err(|error| {
                 Error::new(ErrorKind::DataCorrupted, format!("applying metadata log entry {}: {error}", entry.index))
             })?;
+            fail_point::pass("commit.apply")?;
             let result = state.apply(entry.index, &record);
             let transaction = TransactionId::from_bytes(&record.transaction_id).ok();
             done.push(AppliedEntry { entry: entry_to_stored(&entry), transaction, result });

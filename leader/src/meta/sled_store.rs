@@ -14,6 +14,7 @@
 use super::log_store::{LogEntry, LogStore, StoredHardState, StoredSnapshot, check_append, check_snapshot, missing};
 use bytes::Bytes;
 use prost::Message;
+use slipher_common::fail_point;
 use slipher_common::{Error, ErrorKind, Result};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -220,6 +221,7 @@ impl LogStore for SledStore {
 
     fn append(&mut self, entries: &[LogEntry], hard_state: Option<&StoredHardState>) -> Result<()> {
         check_append(entries, self.first_index, self.last_index)?;
+        fail_point::pass("log.append")?;
         let mut changes = match entries.first() {
             Some(first) if first.index <= self.last_index => self.removals(PREFIX_LOG, first.index..=u64::MAX)?,
             _ => Vec::new(),
@@ -264,8 +266,11 @@ impl LogStore for SledStore {
 
     fn flush(&mut self) -> Result<()> {
         let doing = || format!("syncing the metadata in \"{}\"", self.directory.display());
+        fail_point::pass("log.flush")?;
         self.database.flush().map_err(|error| store_error(&doing(), &error))?;
-        self.data.sync_data().map_err(|error| Error::io(doing(), &error))
+        self.data.sync_data().map_err(|error| Error::io(doing(), &error))?;
+        fail_point::synced_directory(&self.directory).map_err(|error| Error::io(doing(), &error))?;
+        fail_point::pass("log.flushed")
     }
 }
 

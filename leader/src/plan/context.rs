@@ -19,6 +19,8 @@ pub(crate) struct QueryContext {
     pub(crate) addresses: Vec<Url>,
     /// Token of each slice.
     pub(crate) tokens: TokenTable,
+    /// It must not slow other queries down.
+    pub(crate) background: bool,
 }
 
 /// A client that would fetch rows from the compute nodes. A session extension of planning.
@@ -34,7 +36,7 @@ impl QueryContext {
     /// Finds the tokens of `layout`.
     pub(crate) fn new(query_id: String, layout: Arc<Layout>, addresses: Vec<Url>) -> Result<Self> {
         let tokens = TokenTable::new(&layout.slot_of_slices(), layout.tasks() * layout.lanes)?;
-        Ok(Self { query_id, layout, addresses, tokens })
+        Ok(Self { query_id, layout, addresses, tokens, background: false })
     }
 
     /// Task i of a stage of T tasks goes to the node that serves it; a stage of one task goes to the first node.

@@ -22,7 +22,7 @@ use datafusion_distributed::{
     SessionStateBuilderExt, WorkerResolver,
 };
 use slipher_common::channels::NodeChannels;
-use slipher_common::plan::{QUERY_ID_HEADER, SliceScanExec, SlipherCodec};
+use slipher_common::plan::{BACKGROUND_HEADER, QUERY_ID_HEADER, SliceScanExec, SlipherCodec};
 use std::sync::Arc;
 use tonic::codegen::http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
@@ -123,6 +123,9 @@ fn query_headers(query: &QueryContext) -> Result<HeaderMap> {
     let value = HeaderValue::from_str(&query.query_id)
         .map_err(|error| slipher_common::Error::internal(format!("query id \"{}\": {error}", query.query_id)))?;
     let mut headers = HeaderMap::from_iter([(HeaderName::from_static(QUERY_ID_HEADER), value)]);
+    if query.background {
+        headers.insert(HeaderName::from_static(BACKGROUND_HEADER), HeaderValue::from_static("1"));
+    }
     for (name, value) in slipher_common::trace::headers() {
         if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value)) {
             headers.insert(name, value);

@@ -79,7 +79,7 @@ impl Runner {
         let query_id = Uuid::now_v7().to_string();
         // Work outside a statement has nobody to tell.
         let _ = STATEMENT_QUERY.try_with(|query| *query.lock() = Some(query_id.clone()));
-        let query = self.layout(&state, &query_id);
+        let query = self.layout(&state, &query_id, scope.background);
         let search_path = Arc::clone(&scope.search_path);
         let snapshot = Arc::new(Snapshot {
             state,
@@ -106,11 +106,12 @@ impl Runner {
         Ok(Attempt { snapshot, session, ..attempt.clone() })
     }
 
-    fn layout(&self, state: &State, query_id: &str) -> Result<Arc<QueryContext>> {
+    fn layout(&self, state: &State, query_id: &str, background: bool) -> Result<Arc<QueryContext>> {
         let view = self.cluster.view(state);
         let layout = Layout::new(&view.placement, &view.alive, self.lanes)?;
         let addresses = task_addresses(&layout.nodes, &view.addresses)?;
-        Ok(Arc::new(QueryContext::new(query_id.to_owned(), Arc::new(layout), addresses)?))
+        let context = QueryContext::new(query_id.to_owned(), Arc::new(layout), addresses)?;
+        Ok(Arc::new(QueryContext { background, ..context }))
     }
 
     /// The engine's session over a snapshot.
@@ -180,6 +181,16 @@ impl Attempt {
         };
         check_unions(&plan)?;
         Ok(check_scalar_subqueries(plan)?)
+    }
+
+    /// Both plans of a query.
+    pub(crate) async fn plan_statement(
+        &self,
+        statement: &ast::Statement,
+        parameters: Option<ParamValues>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let logical = self.plan_query(statement, parameters).await?;
+        self.plan_physical(&logical).await
     }
 
     /// The physical plan, with its boundaries placed.

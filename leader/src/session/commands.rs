@@ -9,6 +9,7 @@ use crate::load::{self, Choice};
 use crate::plan::explain;
 use crate::run::{Attempt, guarded};
 use crate::sql::{Parsed, Password, QualifiedName, TableChange, TransactionModes, UserSpec};
+use crate::transaction::Scope;
 use crate::users::new_verifier;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -23,6 +24,7 @@ use slipher_common::ids::{TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result, SqlType};
 use slipher_proto::meta::{self as proto, operation::Kind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -208,21 +210,25 @@ async fn explain_statement(
     parameters: Option<ParamValues>,
 ) -> Result<Outcome> {
     let attempt = attempt(session, analyze)?;
-    let physical: Arc<dyn ExecutionPlan> = match inner {
-        Parsed::Query(query) => {
-            let logical = attempt.plan_query(query, parameters).await?;
-            attempt.plan_physical(&logical).await?
+    let plans: Vec<Arc<dyn ExecutionPlan>> = match inner {
+        Parsed::Query(query) => vec![attempt.plan_statement(query, parameters).await?],
+        Parsed::CreateTableAs { query, .. } if !analyze => vec![attempt.plan_statement(query, parameters).await?],
+        Parsed::Insert(spec) if !analyze => vec![load::plan_insert(&attempt, spec, parameters).await?],
+        Parsed::Change(spec) if !analyze => vec![load::plan_change(&attempt, spec, parameters).await?],
+        Parsed::Merge(spec) if !analyze => load::plan_merge(&attempt, spec, parameters).await?,
+        _ if analyze => {
+            let instead = "EXPLAIN shows its plan; EXPLAIN ANALYZE the query of its rows";
+            return Err(Error::not_supported("EXPLAIN ANALYZE of a statement that changes something", instead));
         }
-        Parsed::Insert(spec) if !analyze => load::plan_insert(&attempt, spec, parameters).await?,
-        _ => {
-            return Err(Error::not_supported("EXPLAIN of this statement", "explain the query that it runs"));
-        }
+        _ => return Err(Error::not_supported("EXPLAIN of this statement", "explain a query, INSERT, UPDATE, DELETE or MERGE")),
     };
-    let lines = if analyze {
-        explain::analyze(&session.shared.runner, &attempt, physical).await?
-    } else {
-        explain::explain(&physical, verbose)?
-    };
+    let mut lines = Vec::new();
+    for physical in plans {
+        lines.extend(match analyze {
+            true => explain::analyze(&session.shared.runner, &attempt, physical).await?,
+            false => explain::explain(&physical, verbose)?,
+        });
+    }
     Ok(text_rows("QUERY PLAN", lines, "EXPLAIN"))
 }
 
@@ -413,7 +419,7 @@ async fn vacuum(session: &LeaderSession, name: Option<&QualifiedName>, choice: C
     if !matches!(*session.block.lock(), Block::None) {
         return Err(Error::new(ErrorKind::ActiveTransaction, "VACUUM cannot run inside a transaction block"));
     }
-    let scope = session.scope();
+    let scope = Scope { background: true, ..session.scope() };
     let tables: Vec<(TableId, String)> = match name {
         Some(name) => {
             let attempt = attempt(session, false)?;
@@ -497,17 +503,7 @@ fn control(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
             let text = views::show(&attempt(session, false)?.snapshot, name)?;
             Ok(text_rows(views::SHOW_VIEW_COLUMN, vec![text], "SHOW"))
         }
-        Parsed::Begin { modes } => {
-            let serializable = modes.serializable.unwrap_or_else(|| session.is_serializable());
-            let read_only = modes.read_only.unwrap_or_else(|| session.settings.lock().is_on(READ_ONLY));
-            let mut block = session.block.lock();
-            if matches!(*block, Block::None) {
-                let locks = Arc::new(session.shared.locks.owner());
-                *block = Block::Open { transaction: None, locks, read_only, serializable };
-                return Ok(done("BEGIN", Vec::new()));
-            }
-            Ok(done("BEGIN", vec!["there is already a transaction in progress".to_owned()]))
-        }
+        Parsed::Begin { modes } => begin(session, *modes),
         Parsed::SetTransaction { session: for_session, modes } => set_transaction(session, *for_session, *modes),
         Parsed::Rollback => roll_back(session),
         Parsed::Analyze { table } => {
@@ -518,6 +514,22 @@ fn control(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
         Parsed::Refused(error) => Err(error.as_ref().clone()),
         _ => Err(Error::internal("a statement of an unknown kind")),
     }
+}
+
+/// BEGIN. What came before it in the same text becomes part of the block.
+fn begin(session: &LeaderSession, modes: TransactionModes) -> Result<Outcome> {
+    let was_implicit = session.is_implicit.swap(false, Ordering::SeqCst);
+    let mut block = session.block.lock();
+    if matches!(*block, Block::None) {
+        *block = session.new_block(modes);
+        return Ok(done("BEGIN", Vec::new()));
+    }
+    drop(block);
+    if was_implicit {
+        set_transaction(session, false, modes)?;
+        return Ok(done("BEGIN", Vec::new()));
+    }
+    Ok(done("BEGIN", vec!["there is already a transaction in progress".to_owned()]))
 }
 
 /// SET TRANSACTION changes the block that is open, SET SESSION CHARACTERISTICS the ones to come.
@@ -546,10 +558,8 @@ fn set_transaction(session: &LeaderSession, for_session: bool, modes: Transactio
 }
 
 /// COMMIT: what the block did is there for all, or an error says why it is gone.
-async fn commit(session: &LeaderSession) -> Result<Outcome> {
-    session.end_local_settings();
-    session.cursors.clear();
-    let ended = std::mem::replace(&mut *session.block.lock(), Block::None);
+pub(super) async fn commit(session: &LeaderSession) -> Result<Outcome> {
+    let ended = session.end_block();
     match ended {
         Block::None => Ok(done("COMMIT", vec!["there is no transaction in progress".to_owned()])),
         Block::Failed => Ok(done("ROLLBACK", Vec::new())),
@@ -562,9 +572,7 @@ async fn commit(session: &LeaderSession) -> Result<Outcome> {
 }
 
 fn roll_back(session: &LeaderSession) -> Result<Outcome> {
-    session.end_local_settings();
-    session.cursors.clear();
-    let ended = std::mem::replace(&mut *session.block.lock(), Block::None);
+    let ended = session.end_block();
     Ok(match ended {
         Block::None => done("ROLLBACK", vec!["there is no transaction in progress".to_owned()]),
         Block::Open { .. } | Block::Failed => done("ROLLBACK", Vec::new()),

@@ -10,7 +10,7 @@ use crate::engine::Shared;
 use crate::load;
 use crate::meta::State;
 use crate::run::{CurrentQuery, canceled};
-use crate::sql::{self, Parsed};
+use crate::sql::{self, Parsed, TransactionModes};
 use crate::telemetry::OpenSession;
 use crate::transaction::{LockOwner, Reads, Scope, Transaction};
 use async_trait::async_trait;
@@ -58,6 +58,8 @@ pub(crate) struct LeaderSession {
     /// What SET LOCAL replaced, for the end of the block.
     pub(super) local_settings: Mutex<Vec<(String, Option<String>)>>,
     pub(super) block: Mutex<Block>,
+    /// The block was begun by nobody's BEGIN: it ends with the text that its statements came in.
+    pub(super) is_implicit: AtomicBool,
     pub(super) cursors: Cursors,
     running: Mutex<Option<Running>>,
     /// The statement took longer than statement_timeout.
@@ -93,6 +95,7 @@ impl LeaderSession {
             settings: Mutex::new(settings),
             local_settings: Mutex::new(Vec::new()),
             block: Mutex::new(Block::None),
+            is_implicit: AtomicBool::new(false),
             cursors: Cursors::default(),
             running: Mutex::new(None),
             timed_out: Arc::default(),
@@ -182,6 +185,13 @@ impl LeaderSession {
         set.unwrap_or_else(|| self.shared.cluster.meta().state().serializable())
     }
 
+    /// A block that has not begun to read or write.
+    pub(super) fn new_block(&self, modes: TransactionModes) -> Block {
+        let serializable = modes.serializable.unwrap_or_else(|| self.is_serializable());
+        let read_only = modes.read_only.unwrap_or_else(|| self.settings.lock().is_on(READ_ONLY));
+        Block::Open { transaction: None, locks: Arc::new(self.shared.locks.owner()), read_only, serializable }
+    }
+
     /// Whether a block is open.
     pub(super) fn is_in_block(&self) -> bool {
         matches!(*self.block.lock(), Block::Open { .. })
@@ -204,11 +214,19 @@ impl LeaderSession {
             None => self.is_serializable().then(Reads::default),
         };
         let (shared, user) = (Arc::clone(&self.shared), self.user.clone());
-        Scope { shared, search_path, temp_schema, user, process_id: self.process_id, transaction, reads }
+        Scope { shared, search_path, temp_schema, user, process_id: self.process_id, transaction, reads, background: false }
+    }
+
+    /// Takes the block that ends, and all that ends with it.
+    pub(super) fn end_block(&self) -> Block {
+        self.is_implicit.store(false, Ordering::SeqCst);
+        self.end_local_settings();
+        self.cursors.clear();
+        std::mem::replace(&mut *self.block.lock(), Block::None)
     }
 
     /// Undoes SET LOCAL.
-    pub(super) fn end_local_settings(&self) {
+    fn end_local_settings(&self) {
         let mut settings = self.settings.lock();
         for (name, before) in self.local_settings.lock().drain(..) {
             let undone = match before {
@@ -330,12 +348,29 @@ impl Session for LeaderSession {
         }
     }
 
+    fn begin_implicit(&self, next: &Statement) {
+        let controls = matches!(*next.parsed, Parsed::Begin { .. } | Parsed::Commit | Parsed::Rollback);
+        let mut block = self.block.lock();
+        if !controls && matches!(*block, Block::None) {
+            *block = self.new_block(TransactionModes::default());
+            self.is_implicit.store(true, Ordering::SeqCst);
+        }
+    }
+
+    async fn end_implicit(&self) -> Result<()> {
+        let _turn = self.one_at_a_time.lock().await;
+        match self.is_implicit.load(Ordering::SeqCst) {
+            true => commands::commit(self).await.map(|_| ()),
+            false => Ok(()),
+        }
+    }
+
     async fn ingest(&self, schema: Option<&str>, table: &str, rows: SendableRecordBatchStream) -> Result<u64> {
         let _turn = self.one_at_a_time.lock().await;
         let counted = self.shared.telemetry.statement("load");
         let (token, query) = self.start_statement();
         let work = async {
-            let _locked = locking::lock_named(self, std::iter::once((schema, table))).await?;
+            let _locked = locking::lock_named(self, std::iter::once((schema, table)), true).await?;
             load::ingest(&self.scope(), schema, table, rows).await
         };
         let result = tokio::select! {

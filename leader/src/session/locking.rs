@@ -5,6 +5,7 @@ use crate::catalog::on_path;
 use crate::meta::Relation;
 use crate::sql::{Parsed, QualifiedName};
 use crate::transaction::{LockMode, LockOwner};
+use slipher_common::catalog::Table;
 use slipher_common::ids::TableId;
 use slipher_common::{Error, ErrorKind, Result};
 use std::sync::Arc;
@@ -13,22 +14,36 @@ use std::sync::Arc;
 pub(super) async fn lock_targets(session: &LeaderSession, parsed: &Parsed) -> Result<Option<Arc<LockOwner>>> {
     let targets = parsed.targets();
     let names = targets.iter().map(|name| (name.schema.as_ref().map(|schema| schema.value.as_str()), name.name.value.as_str()));
-    lock_named(session, names).await
+    let adds_rows = matches!(parsed, Parsed::Insert(_) | Parsed::Copy(_) | Parsed::Merge(_));
+    lock_named(session, names, adds_rows).await
 }
 
 /// The same for tables that are named otherwise.
 pub(super) async fn lock_named<'a>(
     session: &LeaderSession,
     names: impl Iterator<Item = (Option<&'a str>, &'a str)>,
+    adds_rows: bool,
 ) -> Result<Option<Arc<LockOwner>>> {
     // Whoever names what is not there hears of it when the statement runs.
-    let tables: Vec<TableId> = names.filter_map(|(schema, name)| find(session, schema, name)).collect();
+    let tables: Vec<Arc<Table>> = names.filter_map(|(schema, name)| find(session, schema, name)).collect();
     if tables.is_empty() {
         return Ok(None);
     }
     let owner = block_owner(session).unwrap_or_else(|| Arc::new(session.shared.locks.owner()));
-    owner.acquire(&tables, LockMode::Shared).await?;
+    let ids: Vec<TableId> = tables.iter().map(|table| table.id).collect();
+    owner.acquire(&ids, LockMode::Shared).await?;
+    // Rows that get numbers come one writer after the other: nobody's numbers are anybody else's.
+    let numbered = tables.iter().filter(|table| adds_rows && table.columns.iter().any(|column| column.identity.is_some()));
+    let numbered: Vec<TableId> = numbered.map(|table| numbers_of(table.id)).collect();
+    if !numbered.is_empty() {
+        owner.acquire(&numbered, LockMode::Exclusive).await?;
+    }
     Ok(Some(owner))
+}
+
+/// What is locked for the IDENTITY columns of a table: no table has this id.
+fn numbers_of(table: TableId) -> TableId {
+    TableId(table.0 | 1 << 63)
 }
 
 /// LOCK: nobody else writes to the tables before the block ends.
@@ -41,7 +56,7 @@ pub(super) async fn lock(session: &LeaderSession, names: &[QualifiedName]) -> Re
     for name in names {
         let schema = name.schema.as_ref().map(|schema| schema.value.as_str());
         match find(session, schema, &name.name.value) {
-            Some(table) => tables.push(table),
+            Some(table) => tables.push(table.id),
             None => {
                 // The error that a query of it would answer.
                 let attempt = super::commands::attempt(session, false)?;
@@ -62,7 +77,7 @@ fn block_owner(session: &LeaderSession) -> Option<Arc<LockOwner>> {
 
 /// The table of a name: in a block that has begun as the block sees it. One that has not begins after the wait, and sees what those
 /// have committed that it waited for.
-fn find(session: &LeaderSession, schema: Option<&str>, name: &str) -> Option<TableId> {
+fn find(session: &LeaderSession, schema: Option<&str>, name: &str) -> Option<Arc<Table>> {
     let begun = match &*session.block.lock() {
         Block::Open { transaction, .. } => transaction.is_some(),
         Block::None | Block::Failed => false,
@@ -74,7 +89,7 @@ fn find(session: &LeaderSession, schema: Option<&str>, name: &str) -> Option<Tab
         None => on_path(&state, Some(&session.temp_schema), &search_path, name),
     };
     match found {
-        Some(Relation::Table(table)) => Some(table.table.id),
+        Some(Relation::Table(table)) => Some(Arc::clone(&table.table)),
         Some(Relation::View(_)) | None => None,
     }
 }

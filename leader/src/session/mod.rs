@@ -191,6 +191,12 @@ pub trait Session: Send + Sync + fmt::Debug {
     ) -> Result<Option<DirectRun>> {
         Ok(None)
     }
+    /// A statement of several that a client sent as one text comes next: outside of a block they are one transaction.
+    fn begin_implicit(&self, _next: &Statement) {}
+    /// The last of them has ended: what they did is committed, unless one of them failed.
+    async fn end_implicit(&self) -> Result<()> {
+        Ok(())
+    }
     /// Appends rows to a table (Flight SQL ingest); answers how many.
     async fn ingest(&self, schema: Option<&str>, table: &str, rows: SendableRecordBatchStream) -> Result<u64>;
     /// The schemas, tables and views that this session sees, in its transaction.

@@ -1,7 +1,7 @@
 //! From the text a client sent to its statements.
 
 use super::lex::{Cursor, DIALECT, Lexed, offset_of, syntax_error};
-use super::{Parsed, change_rows, copy, create_table, insert, merge, rewrite, statements, views};
+use super::{Parsed, ROW_ID_SCHEMA, change_rows, copy, create_table, insert, merge, rewrite, statements, views};
 use crate::session::Statement;
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -85,9 +85,21 @@ fn split(lexed: &Lexed<'_>) -> Vec<Piece> {
 /// Parses the one statement of `lexed`.
 fn parse_statement(lexed: &Lexed<'_>) -> Result<Parsed> {
     check_chains(lexed)?;
+    check_names(lexed)?;
     match parse_cursor(&mut Cursor::new(lexed)) {
         Err(error) if !matches!(error.kind, ErrorKind::Syntax | ErrorKind::ProgramLimit) => Ok(Parsed::Refused(Box::new(error))),
         other => other,
+    }
+}
+
+/// What the rewriting of UPDATE, DELETE and MERGE calls things is nobody else's name.
+fn check_names(lexed: &Lexed<'_>) -> Result<()> {
+    let reserved = lexed.lexemes.iter().find(|lexeme| matches!(&lexeme.token, Token::Word(word) if word.value == ROW_ID_SCHEMA));
+    match reserved {
+        None => Ok(()),
+        Some(lexeme) => Err(Error::new(ErrorKind::ReservedName, format!("\"{ROW_ID_SCHEMA}\" is a name of the system's own"))
+            .with_hint("choose another name")
+            .at(lexeme.start + 1)),
     }
 }
 
@@ -200,12 +212,18 @@ fn parse_explain(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         return Err(cursor.error("expected a statement after EXPLAIN"));
     }
     match parse_cursor(cursor)? {
-        inner @ (Parsed::Query(_) | Parsed::CreateTableAs { .. } | Parsed::Insert(_) | Parsed::Copy(_)) => {
-            Ok(Parsed::Explain { analyze, verbose, inner: Box::new(inner) })
-        }
+        inner @ (Parsed::Query(_)
+        | Parsed::CreateTableAs { .. }
+        | Parsed::Insert(_)
+        | Parsed::Change(_)
+        | Parsed::Merge(_)
+        | Parsed::Copy(_)) => Ok(Parsed::Explain { analyze, verbose, inner: Box::new(inner) }),
         refused @ Parsed::Refused(_) => Ok(refused),
-        _ => Err(Error::not_supported("EXPLAIN of this kind of statement", "explain a query, INSERT, CREATE TABLE AS or COPY")
-            .at(position)),
+        _ => Err(Error::not_supported(
+            "EXPLAIN of this kind of statement",
+            "explain a query, INSERT, UPDATE, DELETE, MERGE or CREATE TABLE AS",
+        )
+        .at(position)),
     }
 }
 

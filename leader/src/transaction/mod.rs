@@ -121,6 +121,8 @@ pub(crate) struct Scope {
     pub(crate) transaction: Option<Arc<Transaction>>,
     /// Where tables that are read are noted, if it is SERIALIZABLE.
     pub(crate) reads: Option<Reads>,
+    /// It must not slow other statements down.
+    pub(crate) background: bool,
 }
 
 /// A state that is read; its segments are not swept meanwhile.

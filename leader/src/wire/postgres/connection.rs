@@ -166,12 +166,28 @@ impl Connection {
         if statements.is_empty() {
             self.socket.send(&EmptyQueryResponse::new())?;
         }
-        for statement in &statements {
+        let ran = self.run_all(&statements).await;
+        if statements.len() > 1 {
+            let ended = self.session.end_implicit().await;
+            self.extended.end_transaction_unless_open(self.session.transaction_status());
+            ran.and(ended.map_err(Failure::from))?;
+        } else {
+            ran?;
+        }
+        self.ready().await
+    }
+
+    /// Runs the statements of one text until one fails; several are one transaction where they do not say otherwise.
+    async fn run_all(&mut self, statements: &[Statement]) -> Result<(), Failure> {
+        for statement in statements {
+            if statements.len() > 1 {
+                self.session.begin_implicit(statement);
+            }
             let was = self.session.transaction_status();
             self.run_simple(statement).await.map_err(|failure| failure.in_statement(statement))?;
             self.extended.statement_ended(was, self.session.transaction_status());
         }
-        self.ready().await
+        Ok(())
     }
 
     async fn run_simple(&mut self, statement: &Statement) -> Result<(), Failure> {
