@@ -2,7 +2,7 @@
 //! was not. All of it is there in builds with debug assertions only.
 //!
 //! `SLIPHER_FAIL_AT=segment.synced#2=abort` kills the process at the second pass of a step. `=disk_full` lets this pass and all later
-//! ones fail as a full disk does. `SLIPHER_KEEP_SYNCED=1` keeps, beside what is synced, what a machine that loses its power would keep.
+//! ones fail as a full disk does, `=disk_full*3` only three of them. `SLIPHER_KEEP_SYNCED=1` keeps, beside what is synced, what a machine that loses its power would keep.
 
 use crate::{Error, Result};
 use std::io;
@@ -77,7 +77,8 @@ mod armed {
     struct Plan {
         step: String,
         pass: u64,
-        disk_full: bool,
+        /// Passes that fail as on a full disk; none: the process dies.
+        failing: u64,
         passed: AtomicU64,
     }
 
@@ -90,18 +91,22 @@ mod armed {
         let (place, action) = text.split_once('=')?;
         let (step, pass) = place.split_once('#')?;
         assert!(super::STEPS.contains(&step), "SLIPHER_FAIL_AT names no step: {step}");
-        let disk_full = action == "disk_full";
-        assert!(disk_full || action == "abort", "SLIPHER_FAIL_AT names no action: {action}");
-        Some(Plan { step: step.to_owned(), pass: pass.parse().ok()?, disk_full, passed: AtomicU64::new(0) })
+        let failing = match action.split_once('*') {
+            Some(("disk_full", times)) => times.parse().ok()?,
+            None if action == "disk_full" => u64::MAX,
+            _ => 0,
+        };
+        assert!(failing > 0 || action == "abort", "SLIPHER_FAIL_AT names no action: {action}");
+        Some(Plan { step: step.to_owned(), pass: pass.parse().ok()?, failing, passed: AtomicU64::new(0) })
     }
 
     pub(super) fn reach(step: &'static str) -> io::Result<()> {
         let Some(plan) = plan().filter(|plan| plan.step == step) else { return Ok(()) };
         let pass = plan.passed.fetch_add(1, Ordering::SeqCst) + 1;
-        if plan.disk_full && pass >= plan.pass {
+        if pass >= plan.pass && pass - plan.pass < plan.failing {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        if !plan.disk_full && pass == plan.pass {
+        if plan.failing == 0 && pass == plan.pass {
             // Like kill -9: nobody tidies up.
             std::process::abort();
         }

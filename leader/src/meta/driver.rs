@@ -36,6 +36,8 @@ const OPEN_TIMEOUT_SECONDS: u64 = 120;
 const LOG_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// The only voter, for now.
 const REPLICA_ID: u64 = 1;
+/// After an error of the disk, how often it is tried again.
+const REOPEN_MILLISECONDS: u64 = 2_000;
 
 /// How the metadata service works.
 #[derive(Clone, Debug)]
@@ -217,10 +219,47 @@ impl Owner {
         if opened.send(Ok(())).is_err() {
             return;
         }
-        if let Err(error) = runtime.block_on(self.serve(replica)) {
+        let mut replica = replica;
+        while let Err(error) = runtime.block_on(self.serve(replica)) {
             tracing::error!(%error, "the metadata service stops");
             let stopped = Error::new(error.kind, format!("the metadata service has stopped: {error}"));
-            *self.published.stopped.lock() = Some(stopped.with_hint("restart the leader when the cause is gone"));
+            let passes = matches!(error.kind, ErrorKind::DiskFull | ErrorKind::Io);
+            let hint = if passes {
+                "make room on the leader's disk: it tries again by itself"
+            } else {
+                "restart the leader when the cause is gone"
+            };
+            *self.published.stopped.lock() = Some(stopped.with_hint(hint));
+            if !passes {
+                return;
+            }
+            match runtime.block_on(self.recover()) {
+                Some(recovered) => replica = recovered,
+                None => return,
+            }
+            *self.published.stopped.lock() = None;
+        }
+    }
+
+    /// Opens the log again as soon as that can be done; until then nothing can be committed. None when the service ends.
+    async fn recover(&mut self) -> Option<Replica<SledStore>> {
+        let mut retries = tokio::time::interval(Duration::from_millis(REOPEN_MILLISECONDS));
+        retries.tick().await;
+        loop {
+            tokio::select! {
+                command = self.queue.recv() => match command {
+                    Some(Command::Propose { answer, .. }) => {
+                        let reason = self.published.stopped.lock().clone();
+                        let reason = reason.unwrap_or_else(|| Error::internal("the metadata service has stopped"));
+                        drop(answer.send(Err(reason)));
+                    }
+                    Some(Command::Shutdown) | None => return None,
+                },
+                _ = retries.tick() => match self.open_replica() {
+                    Ok(replica) => return Some(replica),
+                    Err(error) => tracing::warn!(%error, "the metadata service cannot go on yet"),
+                },
+            }
         }
     }
 

@@ -122,9 +122,9 @@ pub(super) async fn run(
         }
         Parsed::Commit => commit(session).await,
         Parsed::Discard { all, temporary } => discard(session, *all, *temporary).await,
-        Parsed::Vacuum { table, kind, sorted_percent } => {
+        Parsed::Vacuum { table, kind, sorted_percent, boost } => {
             let choice = Choice::Asked { kind: *kind, sorted_percent: *sorted_percent };
-            vacuum(session, table.as_ref(), choice).await
+            vacuum(session, table.as_ref(), choice, !boost).await
         }
         _ => control(session, parsed),
     }
@@ -415,11 +415,11 @@ fn check_table(session: &LeaderSession, table: Option<&QualifiedName>) -> Result
 }
 
 /// VACUUM of one table or of all; says what it did.
-async fn vacuum(session: &LeaderSession, name: Option<&QualifiedName>, choice: Choice) -> Result<Outcome> {
+async fn vacuum(session: &LeaderSession, name: Option<&QualifiedName>, choice: Choice, background: bool) -> Result<Outcome> {
     if !matches!(*session.block.lock(), Block::None) {
         return Err(Error::new(ErrorKind::ActiveTransaction, "VACUUM cannot run inside a transaction block"));
     }
-    let scope = Scope { background: true, ..session.scope() };
+    let scope = Scope { background, ..session.scope() };
     let tables: Vec<(TableId, String)> = match name {
         Some(name) => {
             let attempt = attempt(session, false)?;

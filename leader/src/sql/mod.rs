@@ -211,6 +211,8 @@ pub(crate) enum Parsed {
         kind: VacuumKind,
         /// Slices that are sorted to this share need no sorting.
         sorted_percent: u64,
+        /// BOOST: it takes what it can get, whatever that does to queries.
+        boost: bool,
     },
     /// CREATE USER.
     CreateUser(UserSpec),

@@ -577,7 +577,6 @@ fn vacuum(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         sorted_percent = percent.unsigned_abs();
         cursor.expect(&["PERCENT"])?;
     }
-    // It has all that the nodes have in any case.
-    cursor.eat(&["BOOST"]);
-    Ok(Parsed::Vacuum { table, kind, sorted_percent })
+    let boost = cursor.eat(&["BOOST"]);
+    Ok(Parsed::Vacuum { table, kind, sorted_percent, boost })
 }
