@@ -245,6 +245,11 @@ impl fmt::Display for Table {
 }
 
 impl Column {
+    /// Its name in segment files.
+    pub fn name_in_files(&self) -> &str {
+        self.stored_name.as_deref().unwrap_or(&self.name)
+    }
+
     /// The column in Arrow schemas of plans.
     pub fn to_field(&self) -> Field {
         let field = self.sql_type.to_field(&self.name, !self.not_null);

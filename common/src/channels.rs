@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tonic::transport::{Channel, Endpoint};
 use url::Url;
 
@@ -39,9 +40,17 @@ pub fn endpoint(address: &str) -> crate::Result<Endpoint> {
 }
 
 /// The connections of one process to compute nodes, by address.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct NodeChannels {
     channels: Arc<Mutex<HashMap<String, Channel>>>,
+    /// Where they are served, whoever uses them first.
+    runtime: Option<Handle>,
+}
+
+impl Default for NodeChannels {
+    fn default() -> Self {
+        Self { channels: Arc::default(), runtime: Handle::try_current().ok() }
+    }
 }
 
 impl NodeChannels {
@@ -51,6 +60,7 @@ impl NodeChannels {
         if let Some(channel) = channels.get(address) {
             return Ok(channel.clone());
         }
+        let _served_there = self.runtime.as_ref().map(Handle::enter);
         let channel = endpoint(address)?.connect_lazy();
         channels.insert(address.to_owned(), channel.clone());
         Ok(channel)

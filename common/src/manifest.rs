@@ -6,6 +6,9 @@ use roaring::RoaringBitmap;
 use slipher_proto::meta as proto;
 use std::sync::Arc;
 
+/// Most rows of a segment; a sink then starts the next one.
+pub const SEGMENT_ROWS_MAX: usize = 4 << 20;
+
 /// What is known of one column of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnStatistics {

@@ -1,10 +1,14 @@
-//! Compaction in the background: tables whose scans suffer from many tiny segments or many deleted rows are rewritten, one at a time.
+//! Compaction in the background: tables whose scans suffer from many tiny segments, many deleted rows or segments out of order are
+//! rewritten, one at a time.
 
 use crate::engine::Shared;
 use crate::load::{Choice, vacuum, wants_compaction};
-use crate::transaction::Scope;
+use crate::meta::State;
+use crate::transaction::{LockMode, Scope};
 use slipher_common::Result;
 use slipher_common::catalog::ADMIN_USER;
+use slipher_common::ids::{TableId, Version};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -12,10 +16,27 @@ use tokio_util::sync::CancellationToken;
 /// Compaction gives way so often in a row to open transaction blocks, which might lose their rows' segments to it.
 const GIVE_WAY_MAX_COUNT: u32 = 12;
 
+/// What was there at the last look.
+#[derive(Debug, Default)]
+struct Looks {
+    /// The versions that had last changed the tables.
+    seen: BTreeMap<TableId, Version>,
+    /// Those with which a table could not be compacted.
+    failed: BTreeMap<TableId, Version>,
+}
+
+impl Looks {
+    fn forget_dropped(&mut self, state: &State) {
+        self.seen.retain(|table, _| state.table_by_id(*table).is_some());
+        self.failed.retain(|table, _| state.table_by_id(*table).is_some());
+    }
+}
+
 /// Looks every `interval` until `shutdown`.
 pub(crate) async fn compact_forever(shared: Arc<Shared>, interval: Duration, shutdown: CancellationToken) -> Result<()> {
     let mut ticks = tokio::time::interval(interval);
     let mut gave_way = 0;
+    let mut looks = Looks::default();
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
@@ -28,12 +49,12 @@ pub(crate) async fn compact_forever(shared: Arc<Shared>, interval: Duration, shu
         gave_way = 0;
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            () = compact(&shared) => {}
+            () = compact(&shared, &mut looks) => {}
         }
     }
 }
 
-async fn compact(shared: &Arc<Shared>) {
+async fn compact(shared: &Arc<Shared>, looks: &mut Looks) {
     let state = shared.cluster.meta().state();
     let scope = Scope {
         shared: Arc::clone(shared),
@@ -43,20 +64,34 @@ async fn compact(shared: &Arc<Shared>) {
         process_id: 0,
         transaction: None,
         reads: None,
+        locks: None,
+        committing: Arc::default(),
         background: true,
     };
-    let wanted = state.tables().values().filter(|table| wants_compaction(table));
-    // A block that locked a table must not lose against us.
-    for table in wanted.filter(|table| !shared.locks.is_locked(table.table.id)) {
+    looks.forget_dropped(&state);
+    for table in state.tables().values() {
+        let (id, changed) = (table.table.id, table.changed_version);
+        let settled = looks.seen.insert(id, changed) == Some(changed);
+        if looks.failed.get(&id) == Some(&changed) || !wants_compaction(table, settled) {
+            continue;
+        }
+        // A block that locked a table must not lose against us.
+        let owner = shared.locks.owner();
+        if !owner.try_acquire(&[(id, LockMode::Shared)]) {
+            continue;
+        }
         let name = table.table.to_string();
-        match vacuum(&scope, table.table.id, Choice::Background).await {
+        match vacuum(&scope, id, Choice::Background { settled }).await {
             Ok(Some(done)) => {
                 let (before, after) = done.segments;
                 tracing::info!(table = name, before, after, deleted_rows = done.deleted_rows, "compacted segments");
             }
             Ok(None) => {}
-            // It was dropped, it lost against writers, or a node is away: there is another time.
-            Err(error) => tracing::debug!(table = name, %error, "compaction did not come through"),
+            // It was dropped, it lost against writers, or a node is away: there is another time, when the table has changed again.
+            Err(error) => {
+                tracing::debug!(table = name, %error, "compaction did not come through");
+                looks.failed.insert(id, changed);
+            }
         }
     }
 }

@@ -190,6 +190,82 @@ async fn blocks_that_get_numbers_for_the_same_column_do_not_conflict() {
     assert_eq!(counted, [["75", "75", "1"]]);
 }
 
+/// What is written by a definition that has changed meanwhile is not added to the table.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blocks_lose_against_another_layout_of_their_table() {
+    let cluster = Cluster::start(2);
+    let (one, two) = (cluster.connect().await, cluster.connect().await);
+    one.batch_execute("CREATE TABLE t (a int DISTKEY, b int)").await.unwrap();
+    one.batch_execute("INSERT INTO t SELECT l_orderkey, l_linenumber FROM tpchgen('lineitem', 0.001)").await.unwrap();
+    let all = rows(&one, "SELECT count(*), sum(a) FROM t").await.unwrap();
+    let changes = [
+        "ALTER TABLE t ALTER DISTKEY b",
+        "ALTER TABLE t ALTER DISTSTYLE ALL",
+        "ALTER TABLE t ALTER DISTSTYLE EVEN",
+        "ALTER TABLE t ALTER COLUMN b TYPE bigint",
+    ];
+    for change in changes {
+        one.batch_execute("BEGIN").await.unwrap();
+        one.batch_execute("INSERT INTO t VALUES (1000000, 1)").await.unwrap();
+        two.batch_execute(change).await.unwrap();
+        assert!(is_conflict(&one.batch_execute("COMMIT").await.unwrap_err()), "{change}");
+        assert_eq!(rows(&one, "SELECT count(*), sum(a) FROM t").await.unwrap(), all, "{change}");
+    }
+    // What leaves segments as they are does no harm.
+    one.batch_execute("BEGIN").await.unwrap();
+    one.batch_execute("INSERT INTO t VALUES (1000000, 1)").await.unwrap();
+    two.batch_execute("ALTER TABLE t RENAME COLUMN b TO c").await.unwrap();
+    two.batch_execute("ALTER TABLE t ADD COLUMN d int DEFAULT 5").await.unwrap();
+    one.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(rows(&one, "SELECT a, c, d FROM t WHERE a = 1000000").await.unwrap(), [["1000000", "1", "5"]]);
+}
+
+/// A block that ends in the middle of a text, or whose session ends, leaves nothing behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_of_a_text_is_never_committed() {
+    let cluster = Cluster::start(1);
+    let client = cluster.connect().await;
+    client.batch_execute("CREATE TABLE t (n int)").await.unwrap();
+    let count = async || one_number(&client, "SELECT count(*) FROM t").await.unwrap();
+    let long = "SELECT count(*) FROM tpchgen('lineitem', 10) a JOIN tpchgen('lineitem', 10) b ON a.l_orderkey = b.l_partkey";
+
+    let other = cluster.connect().await;
+    let process = one_number(&other, "SELECT pg_backend_pid()").await.unwrap();
+    let text = format!("INSERT INTO t VALUES (1); {long}");
+    let running = tokio::spawn(async move { other.batch_execute(&text).await });
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    client.batch_execute(&format!("SELECT pg_terminate_backend({process})")).await.unwrap();
+    running.await.unwrap().unwrap_err();
+    assert_eq!(count().await, 0);
+
+    // The client goes away.
+    let text = format!("INSERT INTO t VALUES (2); {long}");
+    let other = cluster.connect().await;
+    let _ = tokio::time::timeout(Duration::from_millis(700), other.batch_execute(&text)).await;
+    drop(other);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(count().await, 0);
+
+    // What fails after the statement itself did not.
+    client.batch_execute("INSERT INTO t VALUES (3); DEALLOCATE nothing").await.unwrap_err();
+    client.batch_execute("INSERT INTO t VALUES (4); SELECT 1 / (n - 4) FROM t").await.unwrap_err();
+    assert_eq!(count().await, 0);
+    client.batch_execute("BEGIN; INSERT INTO t VALUES (5)").await.unwrap();
+    client.batch_execute("DEALLOCATE nothing").await.unwrap_err();
+    client.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(count().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn serializable_blocks_read_what_they_make() {
+    let cluster = Cluster::start(1);
+    let client = cluster.connect().await;
+    client.batch_execute("ALTER DATABASE dev ISOLATION LEVEL SERIALIZABLE").await.unwrap();
+    client.batch_execute("CREATE TABLE t (n int); SELECT count(*) FROM t").await.unwrap();
+    client.batch_execute("BEGIN; CREATE TEMP TABLE s AS SELECT 1 AS n; INSERT INTO t SELECT n FROM s; COMMIT").await.unwrap();
+    assert_eq!(one_number(&client, "SELECT n FROM t").await.unwrap(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lock_keeps_other_writers_waiting() {
     let cluster = Cluster::start(1);
@@ -278,7 +354,20 @@ async fn temporary_tables_are_the_sessions_own_and_go_with_it() {
     assert_eq!(one_number(&two, "SELECT n FROM stage").await.unwrap(), 2);
     let schema = format!("pg_temp_{}", one_number(&one, "SELECT pg_backend_pid()").await.unwrap());
     assert_eq!(one_number(&one, &format!("SELECT n FROM {schema}.stage")).await.unwrap(), 1);
-    two.batch_execute(&format!("SELECT n FROM {schema}.stage")).await.unwrap_err();
+    for text in [
+        "SELECT n FROM SCHEMA.stage",
+        "BEGIN; LOCK TABLE SCHEMA.stage",
+        "DROP TABLE SCHEMA.stage",
+        "INSERT INTO SCHEMA.stage VALUES (3)",
+    ] {
+        two.batch_execute(&text.replace("SCHEMA", &schema)).await.unwrap_err();
+        two.batch_execute("ROLLBACK").await.unwrap();
+    }
+    two.batch_execute(&format!("SET search_path TO {schema}")).await.unwrap();
+    assert_eq!(one_number(&two, "SELECT n FROM stage").await.unwrap(), 2);
+    two.batch_execute("DROP TABLE stage").await.unwrap();
+    two.batch_execute("SELECT n FROM stage").await.unwrap_err();
+    two.batch_execute("CREATE TABLE lost (n int)").await.unwrap_err();
 
     // A name that a session left is free for nobody else's eyes, also after a crash.
     drop(one);

@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
+use tokio::runtime::Handle;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
@@ -35,9 +36,17 @@ const TRANSFER_BYTES_PER_S_MIN: u64 = 1 << 20;
 const CONNECTIONS_MAX: usize = 1024;
 
 /// Connections to other compute nodes, one per address.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Peers {
     clients: Mutex<HashMap<String, ComputeNodeClient<Channel>>>,
+    /// Where they are served, whoever uses them first.
+    runtime: Option<Handle>,
+}
+
+impl Default for Peers {
+    fn default() -> Self {
+        Self { clients: Mutex::default(), runtime: Handle::try_current().ok() }
+    }
 }
 
 /// One segment file as a transfer names it.
@@ -64,6 +73,7 @@ impl Peers {
             Error::new(ErrorKind::InvalidParameter, format!("connecting to compute node \"{address}\": {e}"))
                 .with_hint("an internal address has the form http://host:port")
         })?;
+        let _served_there = self.runtime.as_ref().map(Handle::enter);
         let channel = endpoint
             .connect_timeout(Duration::from_secs(CONNECT_TIMEOUT_S))
             .http2_keep_alive_interval(Duration::from_secs(KEEP_ALIVE_INTERVAL_S))

@@ -12,6 +12,7 @@ use arrow::array::RecordBatch;
 use futures::FutureExt;
 use slipher_common::catalog::Table;
 use slipher_common::ids::{SegmentId, SliceId, TransactionId};
+pub use slipher_common::manifest::SEGMENT_ROWS_MAX;
 use slipher_common::manifest::{ColumnStatistics, Segment};
 use slipher_common::{Error, Result};
 use sort::OrderedRows;
@@ -27,9 +28,6 @@ use vortex::error::vortex_err;
 use vortex::file::WriteOptionsSessionExt;
 use vortex::io::session::RuntimeSessionExt;
 use vortex::session::VortexSession;
-
-/// Most rows of a segment; a sink then starts the next one.
-pub const SEGMENT_ROWS_MAX: usize = 4 << 20;
 
 /// The Vortex session of a node: its encodings, on the Tokio runtime of whoever calls.
 pub fn vortex_session() -> VortexSession {

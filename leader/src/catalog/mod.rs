@@ -6,7 +6,7 @@ mod tpch_function;
 mod views;
 
 pub(crate) use backend_functions::register as register_backend_functions;
-pub(crate) use temporary::{RESERVED_SCHEMA_PREFIX, is_temp_schema, temp_schema_of};
+pub(crate) use temporary::{RESERVED_SCHEMA_PREFIX, is_temp_schema, own_schema, temp_schema_of};
 pub(crate) use tpch_function::{TPCH_FUNCTION, TpchFunction};
 pub(crate) use views::plan as plan_view;
 
@@ -14,7 +14,7 @@ use crate::meta::{Relation, State, TableState};
 use crate::plan::context::QueryContext;
 use crate::plan::table::{ClusterView, SliceTable};
 use crate::run::Runner;
-use crate::sql::ROW_ID_SCHEMA;
+use crate::sql::{QualifiedName, ROW_ID_SCHEMA};
 use crate::transaction::Reads;
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
@@ -60,6 +60,16 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
+    /// The table that a statement names; errors as of [`Self::resolve`], with the name's position.
+    pub(crate) fn table(&self, name: &QualifiedName) -> Result<&Arc<TableState>> {
+        self.resolve(name.schema_name(), &name.name.value).map_err(|error| error.at(name.name.position))
+    }
+
+    /// The table or view that a statement names, in the same way.
+    pub(crate) fn named(&self, name: &QualifiedName) -> Result<Relation<'_>> {
+        self.relation(name.schema_name(), &name.name.value).map_err(|error| error.at(name.name.position))
+    }
+
     /// The table that `[schema.]name` means; 42P01 with the nearest name otherwise, 42809 for a view.
     pub(crate) fn resolve(&self, schema: Option<&str>, name: &str) -> Result<&Arc<TableState>> {
         match self.relation(schema, name)? {
@@ -118,8 +128,9 @@ impl Snapshot {
         if let Some(schema) = schema {
             return self.state.find_schema(self.schema_called(schema)?).map(|found| found.name.clone());
         }
-        let existing = self.search_path.iter().find(|schema| self.state.schemas().contains_key(*schema));
-        existing.cloned().ok_or_else(|| {
+        let named = self.search_path.iter().filter_map(|schema| own_schema(self.temp_schema.as_deref(), schema));
+        let existing = named.into_iter().find(|schema| self.state.schemas().contains_key(*schema));
+        existing.map(str::to_owned).ok_or_else(|| {
             Error::new(ErrorKind::UndefinedSchema, "no schema has been selected to create in")
                 .with_detail(format!("search_path is {}", self.search_path.join(", ")))
         })
@@ -146,8 +157,9 @@ pub(crate) fn on_path<'a>(
     search_path: &[String],
     name: &str,
 ) -> Option<Relation<'a>> {
-    let path = temp_schema.into_iter().chain(search_path.iter().map(String::as_str));
-    path.into_iter().find_map(|schema| state.relation(schema, name))
+    let named = search_path.iter().filter_map(|schema| own_schema(temp_schema, schema));
+    let mut path = temp_schema.into_iter().chain(named);
+    path.find_map(|schema| state.relation(schema, name))
 }
 
 /// The one database.
@@ -195,9 +207,21 @@ impl SnapshotSchema {
                 match reference {
                     Some(reference) if !reference.columns.is_empty() => {
                         let columns = plan.schema().columns();
-                        let now = |place: u32| columns.get((place as usize).checked_sub(1)?).cloned();
-                        let seen = reference.columns.iter().filter_map(|column| Some((now(column.id.0)?, column.name.as_str())));
-                        let seen: Vec<_> = seen.collect();
+                        let at = |place: u32| columns.get((place as usize).checked_sub(1)?).cloned();
+                        let called = |name: &str| columns.iter().find(|column| column.name == name).cloned();
+                        let mut seen = Vec::new();
+                        for column in &reference.columns {
+                            let now = if state.view.late_binding { called(&column.name) } else { at(column.id.0) };
+                            match now {
+                                Some(now) => seen.push((now, column.name.as_str())),
+                                None if !column.used => {}
+                                None => {
+                                    let message =
+                                        format!("column \"{}\" of view \"{}\" does not exist any more", column.name, state.view);
+                                    return Err(Error::new(ErrorKind::UndefinedColumn, message));
+                                }
+                            }
+                        }
                         views::seen_by_view(Arc::new(base), plan, &seen)
                     }
                     _ => Ok(Arc::new(base)),

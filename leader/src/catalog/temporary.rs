@@ -5,7 +5,6 @@ use crate::engine::Shared;
 use crate::meta::Relation;
 use crate::sql::QualifiedName;
 use slipher_common::catalog::ADMIN_USER;
-use slipher_common::ids::TableId;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta::{self as proto, operation::Kind};
 
@@ -26,21 +25,25 @@ pub(crate) fn is_temp_schema(schema: &str) -> bool {
     schema.starts_with(TEMP_SCHEMA_PREFIX)
 }
 
+/// What a schema is called that a session with the temporary schema `own` names; None for one that is another session's.
+pub(crate) fn own_schema<'a>(own: Option<&'a str>, schema: &'a str) -> Option<&'a str> {
+    match own {
+        Some(own) if schema == TEMP_SCHEMA || schema == own => Some(own),
+        _ if is_temp_schema(schema) || schema == TEMP_SCHEMA => None,
+        _ => Some(schema),
+    }
+}
+
 impl Snapshot {
     /// What a schema that a statement names is called: `pg_temp` is the session's own; nobody sees another's.
     pub(super) fn schema_called<'a>(&'a self, schema: &'a str) -> Result<&'a str> {
-        match &self.temp_schema {
-            Some(own) if schema == TEMP_SCHEMA || schema == own.as_ref() => Ok(own),
-            _ if is_temp_schema(schema) || schema == TEMP_SCHEMA => {
-                Err(Error::new(ErrorKind::UndefinedSchema, format!("schema \"{schema}\" does not exist")))
-            }
-            _ => Ok(schema),
-        }
+        let called = own_schema(self.temp_schema.as_deref(), schema);
+        called.ok_or_else(|| Error::new(ErrorKind::UndefinedSchema, format!("schema \"{schema}\" does not exist")))
     }
 
     /// Where a new table goes, and what has to be made first.
     pub(crate) fn place_of(&self, shared: &Shared, name: &QualifiedName, temporary: bool) -> Result<(String, Vec<Kind>)> {
-        let schema = name.schema.as_ref().map(|schema| schema.value.as_str());
+        let schema = name.schema_name();
         if !temporary {
             return Ok((self.creation_schema(schema)?, Vec::new()));
         }
@@ -61,14 +64,11 @@ impl Snapshot {
         Ok((own.to_string(), first))
     }
 
-    /// What CREATE OR REPLACE TABLE drops; None when nothing has the name.
-    pub(crate) fn replaced_table(&self, schema: &str, name: &str) -> Result<Option<(TableId, Kind)>> {
+    /// The version that last changed the table which CREATE OR REPLACE TABLE replaces; 0 when nobody else can have changed it.
+    pub(crate) fn replaced_version(&self, schema: &str, name: &str) -> Result<u64> {
         match self.state.relation(schema, name) {
-            None => Ok(None),
-            Some(Relation::Table(table)) => {
-                let table_id = table.table.id;
-                Ok(Some((table_id, Kind::DropTable(proto::DropTable { table_id: table_id.0, cascade: false }))))
-            }
+            None => Ok(0),
+            Some(Relation::Table(table)) => Ok(self.state.committed_or_zero(table.changed_version)),
             Some(Relation::View(_)) => Err(Error::new(ErrorKind::WrongObjectType, format!("\"{name}\" is not a table"))
                 .with_hint("it is a view: use CREATE OR REPLACE VIEW, or another name")),
         }

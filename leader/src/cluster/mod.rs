@@ -166,6 +166,10 @@ impl Cluster {
     pub async fn sweep(&self, minimum_age_ms: u64) -> u64 {
         // Loads before state: a load that commits in between is in the state, one that starts in between is too young.
         let running: Vec<Vec<u8>> = self.running_loads.read().iter().map(|id| id.to_vec()).collect();
+        // Files of a load that has ended may belong to a record that is durable and not applied yet.
+        if self.meta.is_stopped() {
+            return 0;
+        }
         let (state, live) = self.live_segments();
         let calls = state.nodes().iter().filter(|(node, _)| self.is_alive(**node)).map(|(_, node)| {
             let request =

@@ -2,7 +2,8 @@
 //! vectors, UPDATE also writes the rows anew. All of it is one change: others see the old rows or the new ones.
 
 use super::{
-    LOAD_ATTEMPTS_MAX, add_segments, find, identity_fills, missing_value, plan_sink, run_sink, target_columns, write_rows,
+    LOAD_ATTEMPTS_MAX, add_segments, find, identity_fills, missing_value, plan_sink, remove_as_read, run_sink, target_columns,
+    write_rows,
 };
 use crate::meta::TableState;
 use crate::run::{Attempt, guarded};
@@ -11,6 +12,7 @@ use crate::transaction::Scope;
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use datafusion::common::ParamValues;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
@@ -56,7 +58,7 @@ async fn change_once(scope: &Scope, spec: &ChangeSpec, parameters: Option<ParamV
     }
     let (kinds, count) = matched(scope, &attempt, &table, spec, parameters, only_one_source).await?;
     if !kinds.is_empty() {
-        scope.change(kinds, &attempt.snapshot.state, Some(&load)).await?;
+        scope.change(kinds, &attempt.snapshot.state, Some(load)).await?;
     }
     Ok(count)
 }
@@ -98,9 +100,9 @@ async fn merge_once(scope: &Scope, spec: &MergeSpec, parameters: Option<ParamVal
     let (added, advances) = write_rows(scope, &attempt, &table, identities, source).await?;
     let inserted: u64 = added.iter().map(|segment| segment.rows).sum();
     kinds.extend(advances);
-    kinds.extend(add_segments(table.table.id, &added));
+    kinds.extend(add_segments(&table, &attempt.snapshot.state, &added));
     if !kinds.is_empty() {
-        scope.change(kinds, &attempt.snapshot.state, Some(&load)).await?;
+        scope.change(kinds, &attempt.snapshot.state, Some(load)).await?;
     }
     // Without values of its own, each row that is inserted is one that was changed or is new.
     Ok(if spec.insert.given.is_some() { changed + inserted } else { inserted })
@@ -115,8 +117,9 @@ async fn unmatched(
 ) -> Result<(Vec<usize>, LogicalPlan)> {
     let names: Vec<(&str, usize)> = insert.columns.iter().map(|column| (column.value.as_str(), column.position)).collect();
     let targets = target_columns(table, &names)?;
+    let source = attempt.plan_query(&insert.query, parameters).await?;
+    check_repeatable(&source)?;
     let Some(is_given) = &insert.given else {
-        let source = attempt.plan_query(&insert.query, parameters).await?;
         let count = source.schema().fields().len();
         if count != targets.len() {
             let message = format!("MERGE ... REMOVE DUPLICATES: the source has {count} columns, the target {}", targets.len());
@@ -132,9 +135,31 @@ async fn unmatched(
     }
     let given = targets.iter().zip(is_given).filter(|(_, is_given)| **is_given).map(|(target, _)| *target);
     let given: Vec<usize> = given.collect();
-    let source = attempt.plan_query(&insert.query, parameters).await?;
     let ordered = super::into_table_order(attempt, table, &given, source)?;
     Ok((given, ordered))
+}
+
+/// MERGE reads its source once for the rows that match, and once for those that do not: it must yield the same rows both times. What
+/// stands in the list of values may be anything.
+fn check_repeatable(source: &LogicalPlan) -> Result<()> {
+    let mut changing = None;
+    for below in source.inputs() {
+        below.apply_with_subqueries(|node| {
+            if matches!(node, LogicalPlan::Limit(_)) {
+                changing = Some("LIMIT");
+            } else if node.expressions().iter().any(Expr::is_volatile) {
+                changing = Some("a volatile function");
+            }
+            Ok(if changing.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })?;
+    }
+    match changing {
+        None => Ok(()),
+        Some(what) => Err(Error::not_supported(
+            format_args!("MERGE from a source with {what}, which may yield other rows when it is read again"),
+            "put its rows into a temporary table first",
+        )),
+    }
 }
 
 /// What a change does to the rows that match it, and how many those are.
@@ -166,7 +191,7 @@ async fn matched(
         if written != found.count() {
             return Err(no_longer_found(table, found.count(), written));
         }
-        kinds.extend(add_segments(table.table.id, &added));
+        kinds.extend(add_segments(table, &attempt.snapshot.state, &added));
     }
     Ok((kinds, found.count()))
 }
@@ -175,7 +200,7 @@ async fn matched(
 async fn delete_all(scope: &Scope, attempt: &Attempt, table: &TableState) -> Result<u64> {
     let rows = table.segments.values().map(|segment| segment.live_rows()).sum();
     if !table.segments.is_empty() {
-        scope.change(vec![super::remove_segments(table)], &attempt.snapshot.state, None).await?;
+        scope.change(vec![remove_as_read(table)], &attempt.snapshot.state, None).await?;
     }
     Ok(rows)
 }

@@ -4,7 +4,7 @@ mod files;
 
 use crate::catalog::Snapshot;
 use crate::engine::Shared;
-use crate::meta::TableState;
+use crate::meta::{State, TableState};
 use crate::plan::table::SliceTable;
 use crate::run::{Attempt, guarded};
 use crate::sql::{CopySpec, CreateTableAsSpec, InsertSpec, QualifiedName};
@@ -20,7 +20,7 @@ use datafusion::sql::sqlparser::ast;
 use datafusion_distributed::NetworkBoundaryExt;
 use futures::StreamExt;
 use slipher_common::catalog::{Column, Table};
-use slipher_common::ids::{ColumnId, TableId};
+use slipher_common::ids::{ColumnId, TableId, Version};
 use slipher_common::manifest::Segment;
 use slipher_common::plan::{AssignExec, IdentityFill, SliceSinkExec};
 use slipher_common::sql_type::VARCHAR_LENGTH_MAX_BYTES;
@@ -146,7 +146,7 @@ pub(crate) async fn ingest(scope: &Scope, schema: Option<&str>, table: &str, mut
             count: after.base - before.base,
         })
     });
-    commit(scope, &attempt, &load, table.table.id, advances.collect(), receipts).await
+    commit(scope, &attempt, load, &table, advances.collect(), receipts).await
 }
 
 /// CREATE TABLE AS; answers how many rows, and messages.
@@ -170,9 +170,10 @@ async fn create_table_as_once(
     let snapshot = &attempt.snapshot;
     let (schema, mut first) = snapshot.place_of(&scope.shared, &spec.name, spec.temporary)?;
     let name = &spec.name.name.value;
+    let mut replaced_version = 0;
     if spec.or_replace {
-        let replaced = snapshot.replaced_table(&schema, name).map_err(|error| error.at(spec.name.name.position))?;
-        first.extend(replaced.map(|(_, drop)| drop));
+        let replaced = snapshot.replaced_version(&schema, name);
+        replaced_version = replaced.map_err(|error| error.at(spec.name.name.position))?;
     } else if snapshot.state.relation(&schema, name).is_some() {
         if spec.if_not_exists {
             return Ok((0, vec![format!("relation \"{name}\" already exists, skipping")]));
@@ -189,13 +190,21 @@ async fn create_table_as_once(
         table: Arc::clone(&table),
         created_version: snapshot.state.version(),
         changed_version: snapshot.state.version(),
-        defined_version: snapshot.state.version(),
+        // Nobody else's record can change it: it is made in the same one.
+        defined_version: Version(0),
+        layout_version: Version(0),
         segments: Arc::new(BTreeMap::new()),
     };
     let receipts = write(&scope.shared, &attempt, snapshot.provider(&made)?, source).await?;
-    let create = proto::CreateTable { table: Some(table.to_proto()), if_not_exists: false, allocated_id: true };
+    let create = proto::CreateTable {
+        table: Some(table.to_proto()),
+        if_not_exists: false,
+        allocated_id: true,
+        or_replace: spec.or_replace,
+        replaced_version,
+    };
     first.push(Kind::CreateTable(create));
-    let rows = commit(scope, &attempt, &load, table.id, first, receipts).await?;
+    let rows = commit(scope, &attempt, load, &made, first, receipts).await?;
     Ok((rows, Vec::new()))
 }
 
@@ -216,8 +225,7 @@ pub(crate) fn column_types(plan: &LogicalPlan) -> Result<Vec<(String, SqlType)>>
 }
 
 fn find(snapshot: &Snapshot, name: &QualifiedName) -> Result<Arc<TableState>> {
-    let schema = name.schema.as_ref().map(|schema| schema.value.as_str());
-    snapshot.resolve(schema, &name.name.value).map(Arc::clone).map_err(|error| error.at(name.name.position))
+    snapshot.table(name).map(Arc::clone)
 }
 
 /// The positions of the columns a load names; all of them when it names none.
@@ -318,7 +326,7 @@ async fn append(
 ) -> Result<u64> {
     let identities = identity_fills(scope, &table.table, targets);
     let (receipts, advances) = write_rows(scope, attempt, table, identities, source).await?;
-    commit(scope, attempt, &load, table.table.id, advances, receipts).await
+    commit(scope, attempt, load, table, advances, receipts).await
 }
 
 /// Writes rows for `table`; answers their segments, and the numbers that IDENTITY columns used.
@@ -414,32 +422,45 @@ fn check_rows<'a>(doing: &str, table: &Table, old: impl Iterator<Item = &'a Arc<
     }
 }
 
-/// The operation that adds segments to a table; None when there are none.
-fn add_segments(table: TableId, added: &[Segment]) -> Option<Kind> {
-    let add: Vec<_> = added.iter().map(Segment::to_proto).collect();
-    let replace = proto::ReplaceSegments { table_id: table.0, add, remove: Vec::new(), removed_deleted_rows: Vec::new() };
+/// The operation that adds segments to a table which were written by the definition that `read` has; None when there are none.
+fn add_segments(table: &TableState, read: &State, added: &[Segment]) -> Option<Kind> {
+    let replace = proto::ReplaceSegments {
+        table_id: table.table.id.0,
+        add: added.iter().map(Segment::to_proto).collect(),
+        defined_version: read.committed_or_zero(table.defined_version),
+        ..Default::default()
+    };
     (!added.is_empty()).then_some(Kind::ReplaceSegments(replace))
 }
 
 /// The operation that removes all segments of a table, whatever rows of them are deleted by then.
 pub(crate) fn remove_segments(table: &TableState) -> Kind {
     let remove = table.segments.keys().map(|id| id.to_vec()).collect();
-    let table_id = table.table.id.0;
-    Kind::ReplaceSegments(proto::ReplaceSegments { table_id, add: Vec::new(), remove, removed_deleted_rows: Vec::new() })
+    Kind::ReplaceSegments(proto::ReplaceSegments { table_id: table.table.id.0, remove, ..Default::default() })
+}
+
+/// Takes the segments of a table out as they were read: rows that were deleted since make it lose.
+fn remove_as_read(table: &TableState) -> Kind {
+    Kind::ReplaceSegments(proto::ReplaceSegments {
+        table_id: table.table.id.0,
+        remove: table.segments.keys().map(|id| id.to_vec()).collect(),
+        removed_deleted_rows: table.segments.values().map(|segment| segment.deleted_rows()).collect(),
+        ..Default::default()
+    })
 }
 
 /// One record: `first` and the new segments of `table`. Answers how many rows it added.
 async fn commit(
     scope: &Scope,
     attempt: &Attempt,
-    load: &Load,
-    table: TableId,
+    load: Load,
+    table: &TableState,
     first: Vec<Kind>,
     receipts: Vec<Segment>,
 ) -> Result<u64> {
     let rows = receipts.iter().map(|segment| segment.rows).sum();
     let mut kinds = first;
-    kinds.extend(add_segments(table, &receipts));
+    kinds.extend(add_segments(table, &attempt.snapshot.state, &receipts));
     if kinds.is_empty() {
         return Ok(rows);
     }

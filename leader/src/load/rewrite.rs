@@ -1,7 +1,7 @@
 //! ALTER TABLE where rows are written anew: in another distribution, sort key or column type, or into another table (APPEND). Readers keep
 //! the old rows until it is committed; writers that commit in between make it lose, and it runs again.
 
-use super::{LOAD_ATTEMPTS_MAX, add_segments, check_rows, find, missing_value, plan_sink, run_sink};
+use super::{LOAD_ATTEMPTS_MAX, add_segments, check_rows, find, missing_value, plan_sink, remove_as_read, run_sink};
 use crate::meta::TableState;
 use crate::run::Attempt;
 use crate::sql::QualifiedName;
@@ -9,8 +9,9 @@ use crate::transaction::Scope;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
 use slipher_common::catalog::{Column, Table};
+use slipher_common::ids::Version;
 use slipher_common::{Error, ErrorKind, Result};
-use slipher_proto::meta::{self as proto, operation::Kind};
+use slipher_proto::meta::operation::Kind;
 use std::sync::Arc;
 
 /// Writes all rows of a table under the definition that `change` makes of its own.
@@ -52,12 +53,12 @@ async fn append_once(
     let physical = plan_sink(&attempt, attempt.snapshot.provider(&into)?, plan).await?;
     let written = run_sink(&scope.shared, &attempt, physical).await?;
     check_rows("appending to", &into.table, from.segments.values(), &written)?;
-    let mut kinds: Vec<Kind> = add_segments(into.table.id, &written).into_iter().collect();
+    let mut kinds: Vec<Kind> = add_segments(&into, &attempt.snapshot.state, &written).into_iter().collect();
     if !from.segments.is_empty() {
         kinds.push(remove_as_read(&from));
     }
     if !kinds.is_empty() {
-        scope.change(kinds, &attempt.snapshot.state, Some(&load)).await?;
+        scope.change(kinds, &attempt.snapshot.state, Some(load)).await?;
     }
     Ok(written.iter().map(|segment| segment.rows).sum())
 }
@@ -92,16 +93,6 @@ fn moved_columns(attempt: &Attempt, into: &Table, from: &Table, (ignore_extra, f
     into.columns.iter().map(value).collect()
 }
 
-/// Takes the segments of a table out as they were read: rows that were deleted since make it lose.
-fn remove_as_read(table: &TableState) -> Kind {
-    Kind::ReplaceSegments(proto::ReplaceSegments {
-        table_id: table.table.id.0,
-        add: Vec::new(),
-        remove: table.segments.keys().map(|id| id.to_vec()).collect(),
-        removed_deleted_rows: table.segments.values().map(|segment| segment.deleted_rows()).collect(),
-    })
-}
-
 async fn rewrite_once(scope: &Scope, name: &QualifiedName, change: &impl Fn(&mut Table) -> Result<()>) -> Result<()> {
     let load = scope.start_load();
     let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
@@ -113,15 +104,18 @@ async fn rewrite_once(scope: &Scope, name: &QualifiedName, change: &impl Fn(&mut
         (column.stored_name, column.missing_value) = (None, None);
     }
     let table = Arc::new(table);
-    let target = TableState { table: Arc::clone(&table), segments: Arc::default(), ..TableState::clone(&current) };
+    // Its definition is made in the same record.
+    let defined_version = Version(0);
+    let target =
+        TableState { table: Arc::clone(&table), segments: Arc::default(), defined_version, ..TableState::clone(&current) };
     let source = provider_as_source(Arc::new(attempt.snapshot.provider(&current)?));
     let source = LogicalPlanBuilder::scan(table.name.clone(), source, None)?.build()?;
-    let physical = plan_sink(&attempt, attempt.snapshot.provider(&target)?, source).await?;
+    let physical = plan_sink(&attempt, attempt.snapshot.provider(&target)?.sorted(), source).await?;
     let written = run_sink(&scope.shared, &attempt, physical).await?;
     check_rows("rewriting", &table, current.segments.values(), &written)?;
     let definition = crate::session::changed_definition(&current, &table, &attempt.snapshot.state);
     let mut kinds = vec![remove_as_read(&current), definition];
-    kinds.extend(add_segments(table.id, &written));
-    scope.change(kinds, &attempt.snapshot.state, Some(&load)).await?;
+    kinds.extend(add_segments(&target, &attempt.snapshot.state, &written));
+    scope.change(kinds, &attempt.snapshot.state, Some(load)).await?;
     Ok(())
 }

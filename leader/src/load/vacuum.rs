@@ -12,7 +12,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use slipher_common::catalog::Table;
 use slipher_common::ids::{SegmentId, SliceId, TableId};
-use slipher_common::manifest::Segment;
+use slipher_common::manifest::{SEGMENT_ROWS_MAX, Segment};
 use slipher_common::statistics::decode_bound;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta::{self as proto, operation::Kind};
@@ -26,6 +26,11 @@ const TINY_SEGMENT_ROWS: u64 = 64 << 10;
 const TINY_SEGMENTS_MAX_COUNT: usize = 16;
 /// A segment that has lost this share of its rows is written anew in the background.
 const DELETED_MAX_PERCENT: u64 = 20;
+
+/// A slice of which a larger share lies in segments that overlap is sorted in the background, as long as those have no more bytes than this:
+/// beyond that it is left to VACUUM.
+const UNSORTED_MAX_PERCENT: u64 = 50;
+const SORTED_AT_ONCE_MAX_BYTES: u64 = 1 << 30;
 
 /// What a VACUUM of one table did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,7 +54,10 @@ pub(crate) enum Choice {
         sorted_percent: u64,
     },
     /// What scans suffer from.
-    Background,
+    Background {
+        /// The table has not changed for a while: its sort order is restored, too.
+        settled: bool,
+    },
 }
 
 /// Rewrites the chosen segments of a table; None when there is nothing to do.
@@ -72,7 +80,12 @@ async fn vacuum_once(scope: &Scope, table: TableId, choice: Choice) -> Result<Op
     let part = TableState { segments: Arc::new(old.clone()), ..TableState::clone(&current) };
     let source = provider_as_source(Arc::new(attempt.snapshot.provider(&part)?));
     let source = LogicalPlanBuilder::scan(current.table.name.clone(), source, None)?.build()?;
-    let physical = plan_sink(&attempt, attempt.snapshot.provider(&current)?, source).await?;
+    let mut target = attempt.snapshot.provider(&current)?;
+    // What fits into one segment is sorted there.
+    if largest_slice(&old) > SEGMENT_ROWS_MAX as u64 {
+        target = target.sorted();
+    }
+    let physical = plan_sink(&attempt, target, source).await?;
     let new = run_sink(&scope.shared, &attempt, physical).await?;
     check_rows("vacuuming", &current.table, old.values(), &new)?;
     let replace = proto::ReplaceSegments {
@@ -80,13 +93,23 @@ async fn vacuum_once(scope: &Scope, table: TableId, choice: Choice) -> Result<Op
         add: new.iter().map(Segment::to_proto).collect(),
         remove: old.keys().map(|id| id.to_vec()).collect(),
         removed_deleted_rows: old.values().map(|segment| segment.deleted_rows()).collect(),
+        defined_version: attempt.snapshot.state.committed_or_zero(current.defined_version),
     };
-    scope.change(vec![Kind::ReplaceSegments(replace)], &attempt.snapshot.state, Some(&load)).await?;
+    scope.change(vec![Kind::ReplaceSegments(replace)], &attempt.snapshot.state, Some(load)).await?;
     Ok(Some(Vacuumed {
         segments: (old.len(), new.len()),
         bytes: (old.values().map(|segment| segment.bytes).sum(), new.iter().map(|segment| segment.bytes).sum()),
         deleted_rows: old.values().map(|segment| segment.deleted_rows()).sum(),
     }))
+}
+
+/// Rows of the slice that has most of them.
+fn largest_slice(segments: &BTreeMap<SegmentId, Arc<Segment>>) -> u64 {
+    let mut slices: BTreeMap<SliceId, u64> = BTreeMap::new();
+    for segment in segments.values() {
+        *slices.entry(segment.slice).or_default() += segment.live_rows();
+    }
+    slices.into_values().max().unwrap_or(0)
 }
 
 fn choose(table: &TableState, choice: Choice) -> Result<BTreeSet<SegmentId>> {
@@ -97,7 +120,7 @@ fn choose(table: &TableState, choice: Choice) -> Result<BTreeSet<SegmentId>> {
     let mut chosen = BTreeSet::new();
     for segments in slices.values() {
         let of_slice = match choice {
-            Choice::Background => in_background(segments),
+            Choice::Background { settled } => in_background(&table.table, segments, settled)?,
             Choice::Asked { kind: VacuumKind::DeleteOnly, .. } => with_deleted_rows(segments),
             Choice::Asked { sorted_percent, .. } => asked(&table.table, segments, sorted_percent)?,
         };
@@ -155,7 +178,7 @@ fn overlapping(table: &Table, segments: &[&Segment]) -> Result<BTreeSet<SegmentI
     Ok(found)
 }
 
-fn in_background(segments: &[&Segment]) -> BTreeSet<SegmentId> {
+fn in_background(table: &Table, segments: &[&Segment], settled: bool) -> Result<BTreeSet<SegmentId>> {
     let is_worn = |segment: &&&Segment| segment.deleted_rows() * 100 >= segment.rows * DELETED_MAX_PERCENT;
     let worn = segments.iter().filter(is_worn).filter(|segment| segment.deleted_rows() > 0);
     let mut chosen: BTreeSet<SegmentId> = worn.map(|segment| segment.id).collect();
@@ -163,10 +186,20 @@ fn in_background(segments: &[&Segment]) -> BTreeSet<SegmentId> {
     if tiny.len() >= TINY_SEGMENTS_MAX_COUNT {
         chosen.extend(tiny.iter().map(|segment| segment.id));
     }
-    chosen
+    if settled {
+        let overlapping = overlapping(table, segments)?;
+        let is_overlapping = |segment: &&&Segment| overlapping.contains(&segment.id);
+        let rows: u64 = segments.iter().map(|segment| segment.live_rows()).sum();
+        let unsorted: u64 = segments.iter().filter(is_overlapping).map(|segment| segment.live_rows()).sum();
+        let bytes: u64 = segments.iter().filter(is_overlapping).map(|segment| segment.bytes).sum();
+        if unsorted * 100 > rows * UNSORTED_MAX_PERCENT && bytes <= SORTED_AT_ONCE_MAX_BYTES {
+            chosen.extend(overlapping);
+        }
+    }
+    Ok(chosen)
 }
 
 /// Whether the background has something to do for a table.
-pub(crate) fn wants_compaction(table: &TableState) -> bool {
-    choose(table, Choice::Background).is_ok_and(|chosen| !chosen.is_empty())
+pub(crate) fn wants_compaction(table: &TableState, settled: bool) -> bool {
+    choose(table, Choice::Background { settled }).is_ok_and(|chosen| !chosen.is_empty())
 }

@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -25,7 +26,7 @@ const INFLIGHT_PROPOSALS_MAX: usize = 1024;
 /// Proposals that share one flush.
 const BATCH_PROPOSALS_MAX: usize = 64;
 /// After so long a proposal is answered with "outcome unknown".
-const PROPOSE_TIMEOUT_SECONDS: u64 = 30;
+pub(crate) const PROPOSE_TIMEOUT_SECONDS: u64 = 30;
 /// How long opening waits for a process that ends to let go of the directory.
 const LOCK_WAIT_MILLISECONDS: u64 = 3_000;
 /// Between two looks at the lock.
@@ -81,6 +82,8 @@ struct Published {
     versions: watch::Sender<Version>,
     /// Why the task ended.
     stopped: Mutex<Option<Error>>,
+    /// It ended without answering somebody.
+    left_unanswered: AtomicBool,
 }
 
 enum Command {
@@ -102,8 +105,12 @@ impl Meta {
         let (commands, queue) = mpsc::channel(QUEUED_PROPOSALS_MAX);
         let (ended_sender, ended) = watch::channel(false);
         let (opened_sender, opened) = oneshot::channel();
-        let published =
-            Arc::new(Published { state: RwLock::default(), versions: watch::channel(Version(0)).0, stopped: Mutex::new(None) });
+        let published = Arc::new(Published {
+            state: RwLock::default(),
+            versions: watch::channel(Version(0)).0,
+            stopped: Mutex::new(None),
+            left_unanswered: AtomicBool::new(false),
+        });
         let owner = Owner { published: Arc::clone(&published), queue, directory: directory.to_owned(), options };
         // A thread of its own, because a flush blocks.
         let spawned = std::thread::Builder::new().name("slipher-meta".to_owned()).spawn(move || {
@@ -139,6 +146,17 @@ impl Meta {
     ///
     /// A caller that stops waiting does not take the proposal back.
     pub async fn propose(&self, mut record: proto::Record) -> Result<Applied> {
+        if record.transaction_id.is_empty() {
+            record.transaction_id = uuid::Uuid::now_v7().as_bytes().to_vec();
+        }
+        let transaction = TransactionId::from_bytes(&record.transaction_id)?;
+        let limit = Duration::from_secs(PROPOSE_TIMEOUT_SECONDS);
+        let outcome = tokio::time::timeout(limit, self.propose_to_the_end(record)).await;
+        outcome.unwrap_or_else(|_| Err(outcome_unknown(Some(transaction))))
+    }
+
+    /// The same for a caller that waits as long as it takes.
+    pub async fn propose_to_the_end(&self, mut record: proto::Record) -> Result<Applied> {
         fail_point::pass("commit.propose")?;
         if record.transaction_id.is_empty() {
             record.transaction_id = uuid::Uuid::now_v7().as_bytes().to_vec();
@@ -150,14 +168,10 @@ impl Meta {
         let transaction = TransactionId::from_bytes(&record.transaction_id)?;
         let (answer, answered) = oneshot::channel();
         let command = Command::Propose { transaction, record: record.encode_to_vec(), answer };
-        let wait = Duration::from_secs(PROPOSE_TIMEOUT_SECONDS);
-        let applied = tokio::time::timeout(wait, async {
-            self.commands.send(command).await.map_err(|_| self.stopped())?;
-            answered.await.unwrap_or_else(|_| Err(self.stopped()))
-        });
-        applied.await.unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::NodeUnavailable, format!("committing a change: no answer for {PROPOSE_TIMEOUT_SECONDS} s"))
-                .with_detail(format!("transaction {transaction} may be committed still")))
+        self.commands.send(command).await.map_err(|_| self.stopped())?;
+        answered.await.unwrap_or_else(|_| {
+            self.published.left_unanswered.store(true, Ordering::SeqCst);
+            Err(self.stopped())
         })
     }
 
@@ -169,6 +183,12 @@ impl Meta {
         let _ = ended.wait_for(|ended| *ended).await;
     }
 
+    /// Whether there may be records that are durable and not applied: they show when the log is opened again. Whoever was told that a
+    /// proposal has failed may have been told so after this began to be true.
+    pub fn is_stopped(&self) -> bool {
+        self.published.stopped.lock().is_some() || self.published.left_unanswered.load(Ordering::SeqCst)
+    }
+
     fn stopped(&self) -> Error {
         let reason = self.published.stopped.lock().clone();
         reason.unwrap_or_else(|| Error::new(ErrorKind::AdminShutdown, "committing a change: the metadata service has ended"))
@@ -176,6 +196,13 @@ impl Meta {
 }
 
 /// sled checks much with assertions.
+/// A proposal that was not answered in time.
+pub(crate) fn outcome_unknown(transaction: Option<TransactionId>) -> Error {
+    let which = transaction.map_or_else(|| "it".to_owned(), |transaction| format!("transaction {transaction}"));
+    let message = format!("committing a change: no answer for {PROPOSE_TIMEOUT_SECONDS} s");
+    Error::new(ErrorKind::NodeUnavailable, message).with_detail(format!("{which} may be committed still"))
+}
+
 fn damaged_beyond_reading(directory: &Path) -> Error {
     let message = format!("opening the metadata in \"{}\": it is damaged", directory.display());
     Error::new(ErrorKind::DataCorrupted, message)
@@ -325,6 +352,8 @@ impl Owner {
                     waiting.answer(applied, replica.state());
                 }
                 Err(error) => {
+                    // Before anybody hears of it: what they wrote must stay as long as it may turn out to be committed.
+                    *self.published.stopped.lock() = Some(error.clone());
                     waiting.fail(&error);
                     return Err(error);
                 }

@@ -22,5 +22,6 @@ pub mod state;
 mod window;
 
 pub use driver::{Applied, Meta, MetaOptions};
+pub(crate) use driver::{PROPOSE_TIMEOUT_SECONDS, outcome_unknown};
 pub(crate) use state::not_a_view;
 pub use state::{AppliedRecord, ClusterInfo, NodeInfo, Relation, SchemaState, State, TableState, User, ViewState};

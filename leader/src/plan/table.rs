@@ -1,6 +1,7 @@
 //! Tables as the engine sees them: a scan of slices with explicit segments, and a sink.
 
 use crate::plan::context::QueryContext;
+use arrow::compute::SortOptions;
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -9,7 +10,10 @@ use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use datafusion::error::Result;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::sorts::sort::SortExec;
 use slipher_common::SqlType;
 use slipher_common::catalog::{Distribution, Table};
 use slipher_common::ids::{NodeId, SegmentId, SliceId, TransactionId};
@@ -21,6 +25,9 @@ use slipher_common::plan::{
 use slipher_common::statistics::{DistinctSketch, decode_bound};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// How rows are sorted within a segment.
+const SEGMENT_ORDER: SortOptions = SortOptions { descending: false, nulls_first: false };
 
 /// What a query knows of where things are.
 #[derive(Clone, Debug)]
@@ -48,6 +55,8 @@ pub(crate) struct SliceTable {
     transaction_id: TransactionId,
     /// IDENTITY columns that the load does not name.
     identities: Vec<IdentityFill>,
+    /// A load comes to the sink in the order of the sort key: then segments of one slice do not overlap.
+    sorts: bool,
 }
 
 impl SliceTable {
@@ -60,13 +69,18 @@ impl SliceTable {
     ) -> slipher_common::Result<Self> {
         let statistics = Arc::new(table_statistics(&table, segments.values().map(Arc::as_ref))?);
         let schema = table.arrow_schema();
-        Ok(Self { table, schema, segments, statistics, query, cluster, transaction_id, identities: Vec::new() })
+        Ok(Self { table, schema, segments, statistics, query, cluster, transaction_id, identities: Vec::new(), sorts: false })
     }
 
     /// The same table, with IDENTITY columns that a load into it fills.
     pub(crate) fn with_identities(mut self, identities: Vec<IdentityFill>) -> Self {
         self.identities = identities;
         self
+    }
+
+    /// The same table, whose loads are sorted before they are cut into segments.
+    pub(crate) fn sorted(self) -> Self {
+        Self { sorts: true, ..self }
     }
 
     /// The same table, with the row ids that UPDATE and DELETE ask for.
@@ -189,7 +203,15 @@ impl TableProvider for SliceTable {
         _operation: InsertOp,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let assigned = AssignExec::try_new(input, Arc::clone(&self.table), false, self.identities.clone())?;
-        Ok(Arc::new(SliceSinkExec::new(Arc::new(assigned), Arc::new(self.sink_target()))))
+        let mut rows: Arc<dyn ExecutionPlan> = Arc::new(assigned);
+        let order = self.table.sort_key_indexes().into_iter().map(|index| {
+            let column = Arc::new(Column::new(self.schema.field(index).name(), index));
+            PhysicalSortExpr::new(column, SEGMENT_ORDER)
+        });
+        if let Some(order) = LexOrdering::new(order).filter(|_| self.sorts) {
+            rows = Arc::new(SortExec::new(order, rows).with_preserve_partitioning(true));
+        }
+        Ok(Arc::new(SliceSinkExec::new(rows, Arc::new(self.sink_target()))))
     }
 }
 

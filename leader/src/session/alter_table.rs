@@ -2,7 +2,7 @@
 //! fills in what segments from before a column do not have.
 
 use super::views;
-use crate::catalog::{Snapshot, is_temp_schema};
+use crate::catalog::is_temp_schema;
 use crate::meta::{Relation, State, TableState};
 use crate::run::Attempt;
 use crate::sql::create_table::{COLUMNS_MAX, CreateTableSpec};
@@ -29,10 +29,14 @@ pub(super) fn rewriting<'a>(attempt: &Attempt, name: &QualifiedName, change: &'a
             Ok(Some(Box::new(|table: &mut Table| attributes.alter(table))))
         }
         TableChange::ColumnType { name: column, sql_type } => {
-            let found = find(&attempt.snapshot, name)?;
+            let found = attempt.snapshot.table(name)?;
             let index = index_of(&found.table, &column.value).map_err(|error| error.at(column.position))?;
             if grows(&found.table.columns[index], *sql_type) {
                 return Ok(None);
+            }
+            if let Some(text) = &found.table.columns[index].default_expression {
+                // It must be a value of the new type, too.
+                constant(attempt, text, *sql_type).map_err(|error| error.at(column.position))?;
             }
             Ok(Some(Box::new(move |table: &mut Table| {
                 retype(table, &column.value, *sql_type).map_err(|error| error.at(column.position))
@@ -46,9 +50,10 @@ pub(super) fn rewriting<'a>(attempt: &Attempt, name: &QualifiedName, change: &'a
 fn retype(table: &mut Table, name: &str, sql_type: SqlType) -> Result<()> {
     let index = index_of(table, name)?;
     let column = &mut table.columns[index];
-    if column.identity.is_some() || column.default_expression.is_some() {
-        let what = format!("changing the type of column \"{name}\", which has a default or is an identity");
-        return Err(Error::not_supported(what, "add a column of the new type, and copy the values with UPDATE"));
+    // A default is cast to the column's type whenever it is used.
+    if column.identity.is_some() && !matches!(sql_type, SqlType::Integer | SqlType::BigInt) {
+        let message = format!("column \"{name}\" is an identity: its type must be INTEGER or BIGINT");
+        return Err(Error::new(ErrorKind::InvalidColumnDefinition, message));
     }
     column.sql_type = sql_type;
     column.encoding = None;
@@ -58,11 +63,10 @@ fn retype(table: &mut Table, name: &str, sql_type: SqlType) -> Result<()> {
 /// The operations of one ALTER TABLE, and messages.
 pub(super) fn operations(attempt: &Attempt, name: &QualifiedName, change: &TableChange) -> Result<(Vec<Kind>, Vec<String>)> {
     let snapshot = &attempt.snapshot;
-    let schema = name.schema.as_ref().map(|schema| schema.value.as_str());
-    if let Ok(Relation::View(view)) = snapshot.relation(schema, &name.name.value) {
+    if let Ok(Relation::View(view)) = snapshot.named(name) {
         return Ok((vec![views::changed(view, change, snapshot).map_err(|error| error.at(name.name.position))?], Vec::new()));
     }
-    let found = find(snapshot, name)?;
+    let found = snapshot.table(name)?;
     let mut table = Table::clone(&found.table);
     let mut first = Vec::new();
     match change {
@@ -70,7 +74,7 @@ pub(super) fn operations(attempt: &Attempt, name: &QualifiedName, change: &Table
         TableChange::SetSchema(schema) => table.schema = known_schema(&snapshot.state, schema)?,
         TableChange::Owner(user) => table.owner = known_user(&snapshot.state, user)?,
         TableChange::Swap(other) => {
-            let other_found = find(snapshot, other)?;
+            let other_found = snapshot.table(other)?;
             check_move(&found.table.schema, &other_found.table.schema).map_err(|error| error.at(other.name.position))?;
             return Ok((swapped(found, other_found, &snapshot.state), Vec::new()));
         }
@@ -184,7 +188,7 @@ fn drop_constraint(table: &mut Table, name: &Name) -> Result<()> {
 }
 
 /// Temporary tables stay where they are.
-fn check_move(from: &str, to: &str) -> Result<()> {
+pub(super) fn check_move(from: &str, to: &str) -> Result<()> {
     match from != to && (is_temp_schema(from) || is_temp_schema(to)) {
         true => {
             Err(Error::not_supported("moving a table into or out of a temporary schema", "copy its rows with CREATE TABLE AS"))
@@ -210,17 +214,9 @@ pub(super) fn known_user(state: &State, user: &Name) -> Result<String> {
         .at(user.position))
 }
 
-fn find<'a>(snapshot: &'a Snapshot, name: &QualifiedName) -> Result<&'a TableState> {
-    let schema = name.schema.as_ref().map(|schema| schema.value.as_str());
-    let found = snapshot.resolve(schema, &name.name.value).map_err(|error| error.at(name.name.position))?;
-    Ok(found)
-}
-
 /// The operation that gives `before` the definition `after`.
 pub(crate) fn changed(before: &TableState, after: &Table, read: &State) -> Kind {
-    // A version that is not committed yet was made by the block that this statement stands in.
-    let defined = before.defined_version;
-    let defined_version = if read.is_committed(defined) { defined.0 } else { 0 };
+    let defined_version = read.committed_or_zero(before.defined_version);
     Kind::ChangeTable(proto::ChangeTable { table: Some(after.to_proto()), defined_version })
 }
 

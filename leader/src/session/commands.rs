@@ -49,26 +49,27 @@ pub(super) async fn run(
         Parsed::Query(query) => select(session, query, parameters, token).await,
         Parsed::Explain { analyze, verbose, inner } => explain_statement(session, *analyze, *verbose, inner, parameters).await,
         Parsed::Insert(spec) => {
-            let rows = load::insert(&session.scope(), spec, parameters).await?;
+            let rows = load::insert(&session.scope()?, spec, parameters).await?;
             Ok(Outcome::Done { tag: format!("INSERT 0 {rows}"), rows: Some(rows), notices: Vec::new() })
         }
         Parsed::Change(spec) => {
             let only_one_source = session.settings.lock().is_on("error_on_nondeterministic_update");
-            let rows = load::change(&session.scope(), spec, parameters, only_one_source).await?;
+            let rows = load::change(&session.scope()?, spec, parameters, only_one_source).await?;
             Ok(Outcome::Done { tag: format!("{} {rows}", spec.verb()), rows: Some(rows), notices: Vec::new() })
         }
         Parsed::Merge(spec) => {
-            let rows = load::merge(&session.scope(), spec, parameters).await?;
+            let rows = load::merge(&session.scope()?, spec, parameters).await?;
             Ok(Outcome::Done { tag: format!("MERGE {rows}"), rows: Some(rows), notices: Vec::new() })
         }
         Parsed::Copy(spec) => {
-            let rows = load::copy(&session.scope(), spec).await?;
+            let rows = load::copy(&session.scope()?, spec).await?;
             let mut notices = spec.notices.clone();
             notices.push(format!("Load into table '{}' completed, {rows} record(s) loaded successfully.", spec.table.name));
             Ok(Outcome::Done { tag: format!("COPY {rows}"), rows: Some(rows), notices })
         }
         Parsed::CreateTableAs { spec, query } => {
-            let (rows, notices) = load::create_table_as(&session.scope(), spec, query, parameters).await?;
+            session.has_temporary.fetch_or(spec.temporary, Ordering::SeqCst);
+            let (rows, notices) = load::create_table_as(&session.scope()?, spec, query, parameters).await?;
             Ok(Outcome::Done { tag: format!("SELECT {rows}"), rows: Some(rows), notices })
         }
         Parsed::CreateSchema { .. }
@@ -87,7 +88,7 @@ pub(super) async fn run(
                 let message = "ALTER TABLE ... APPEND cannot run inside a transaction block";
                 return Err(Error::new(ErrorKind::ActiveTransaction, message).with_hint("INSERT INTO ... SELECT can"));
             }
-            let rows = load::append_from(&session.scope(), table, source, *ignore_extra, *fill_target).await?;
+            let rows = load::append_from(&session.scope()?, table, source, *ignore_extra, *fill_target).await?;
             Ok(done("ALTER TABLE", vec![format!("{rows} rows moved from \"{}\" to \"{}\"", source.name, table.name)]))
         }
         Parsed::AlterTable { table, change } => {
@@ -95,7 +96,7 @@ pub(super) async fn run(
             match alter_table::rewriting(&attempt, table, change)? {
                 Some(change) => {
                     drop(attempt);
-                    load::rewrite(&session.scope(), table, change).await?;
+                    load::rewrite(&session.scope()?, table, change).await?;
                     Ok(done("ALTER TABLE", Vec::new()))
                 }
                 None => define(session, parsed).await,
@@ -109,7 +110,9 @@ pub(super) async fn run(
             session.cursors.open(&name.value, rows)?;
             Ok(done("DECLARE CURSOR", Vec::new()))
         }
-        Parsed::Fetch { name, count } => session.cursors.fetch(&name.value, *count).map_err(|error| error.at(name.position)),
+        Parsed::Fetch { name, count } => {
+            session.cursors.fetch(&name.value, *count, token).map_err(|error| error.at(name.position))
+        }
         Parsed::Close { name } => {
             session.cursors.close(name.as_ref().map(|name| name.value.as_str()))?;
             Ok(done("CLOSE CURSOR", Vec::new()))
@@ -130,9 +133,14 @@ pub(super) async fn run(
     }
 }
 
+/// The same as [`attempt`] for a look ahead: a block that has not begun does not begin by it.
+pub(super) fn look_ahead(session: &LeaderSession) -> Result<Attempt> {
+    session.shared.runner.attempt(&session.scope_without_begin()?, TransactionId(Uuid::nil()), false)
+}
+
 /// One version, layout and engine session for a statement that loads nothing.
 pub(super) fn attempt(session: &LeaderSession, collect_metrics: bool) -> Result<Attempt> {
-    session.shared.runner.attempt(&session.scope(), TransactionId(Uuid::nil()), collect_metrics)
+    session.shared.runner.attempt(&session.scope()?, TransactionId(Uuid::nil()), collect_metrics)
 }
 
 async fn select(
@@ -285,18 +293,20 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
             ("DROP SCHEMA", drops.collect())
         }
         Parsed::CreateTable(spec) => {
+            session.has_temporary.fetch_or(spec.temporary, Ordering::SeqCst);
             let (schema, mut kinds) = snapshot.place_of(&session.shared, &spec.name, spec.temporary)?;
-            if spec.or_replace {
-                let replaced = snapshot.replaced_table(&schema, &spec.name.name.value);
-                kinds.extend(replaced.map_err(|error| error.at(spec.name.name.position))?.map(|(_, drop)| drop));
-            }
             let mut table = spec.to_table(&schema, &session.user, |like| {
-                let found = snapshot.resolve(like.schema.as_ref().map(|schema| schema.value.as_str()), &like.name.value)?;
+                let found = snapshot.table(like)?;
                 Ok(found.table.as_ref().clone())
             })?;
             table.id = TableId(session.shared.allocate_object_id());
-            let create =
-                proto::CreateTable { table: Some(table.to_proto()), if_not_exists: spec.if_not_exists, allocated_id: true };
+            let create = proto::CreateTable {
+                table: Some(table.to_proto()),
+                if_not_exists: spec.if_not_exists,
+                allocated_id: true,
+                or_replace: spec.or_replace,
+                replaced_version: 0,
+            };
             kinds.push(Kind::CreateTable(create));
             ("CREATE TABLE", kinds)
         }
@@ -318,7 +328,7 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
         }
         Parsed::CreateView(spec) => ("CREATE VIEW", vec![views::create(session, &attempt, spec).await?]),
         Parsed::Truncate { table } => {
-            let found = snapshot.resolve(table.schema.as_ref().map(|schema| schema.value.as_str()), &table.name.value)?;
+            let found = snapshot.table(table)?;
             ("TRUNCATE TABLE", vec![load::remove_segments(found)])
         }
         Parsed::AlterTable { table, change } => {
@@ -362,12 +372,12 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
             format!("user \"{ADMIN_USER}\" cannot be dropped: the cluster needs it"),
         ));
     }
-    let notices = session.scope().change(kinds, state, None).await?;
+    let notices = session.scope()?.change(kinds, state, None).await?;
     Ok(done(tag, notices))
 }
 
 fn require_superuser(session: &LeaderSession, what: &str) -> Result<()> {
-    let state = session.scope().state();
+    let state = session.scope()?.state();
     if state.users().get(&session.user).is_some_and(|user| user.superuser) {
         return Ok(());
     }
@@ -379,7 +389,7 @@ fn put_user(session: &LeaderSession, spec: &UserSpec, create: bool) -> Result<Ki
     if !own_password {
         require_superuser(session, if create { "create users" } else { "alter users" })?;
     }
-    let state = session.scope().state();
+    let state = session.scope()?.state();
     let name = &spec.name.value;
     let known = state.users().get(name);
     match (known, create) {
@@ -409,9 +419,8 @@ fn put_user(session: &LeaderSession, spec: &UserSpec, create: bool) -> Result<Ki
 /// 42P01 if the table that is named is not there.
 fn check_table(session: &LeaderSession, table: Option<&QualifiedName>) -> Result<()> {
     let Some(name) = table else { return Ok(()) };
-    let schema = name.schema.as_ref().map(|schema| schema.value.as_str());
     let attempt = attempt(session, false)?;
-    attempt.snapshot.resolve(schema, &name.name.value).map(|_| ()).map_err(|error| error.at(name.name.position))
+    attempt.snapshot.table(name).map(|_| ())
 }
 
 /// VACUUM of one table or of all; says what it did.
@@ -419,15 +428,18 @@ async fn vacuum(session: &LeaderSession, name: Option<&QualifiedName>, choice: C
     if !matches!(*session.block.lock(), Block::None) {
         return Err(Error::new(ErrorKind::ActiveTransaction, "VACUUM cannot run inside a transaction block"));
     }
-    let scope = Scope { background, ..session.scope() };
+    let scope = Scope { background, ..session.scope()? };
     let tables: Vec<(TableId, String)> = match name {
         Some(name) => {
             let attempt = attempt(session, false)?;
-            let schema = name.schema.as_ref().map(|schema| schema.value.as_str());
-            let found = attempt.snapshot.resolve(schema, &name.name.value).map_err(|error| error.at(name.name.position))?;
+            let found = attempt.snapshot.table(name)?;
             vec![(found.table.id, found.table.to_string())]
         }
-        None => scope.state().tables().values().map(|found| (found.table.id, found.table.to_string())).collect(),
+        None => {
+            let state = scope.state();
+            let seen = state.tables().values().filter(|found| session.sees(&found.table.schema));
+            seen.map(|found| (found.table.id, found.table.to_string())).collect()
+        }
     };
     let mut notices = Vec::new();
     for (table, shown) in tables {
@@ -456,7 +468,7 @@ async fn discard(session: &LeaderSession, all: bool, temporary: bool) -> Result<
         return Err(Error::new(ErrorKind::ActiveTransaction, "DISCARD ALL cannot run inside a transaction block"));
     }
     if temporary {
-        let scope = session.scope();
+        let scope = session.scope()?;
         let state = scope.state();
         if let Some(drop) = session.drop_temporary(&state) {
             scope.change(vec![drop], &state, None).await?;
@@ -475,7 +487,7 @@ fn set_local(session: &LeaderSession, name: &str, value: &str) -> Result<Outcome
         return Ok(done("SET", vec!["SET LOCAL can only be used in transaction blocks".to_owned()]));
     }
     let mut settings = session.settings.lock();
-    let before = settings.get(name);
+    let before = settings.changed(name).map(str::to_owned);
     settings.set(name, value)?;
     let mut local = session.local_settings.lock();
     if !local.iter().any(|(known, _)| known == name) {
@@ -564,8 +576,8 @@ pub(super) async fn commit(session: &LeaderSession) -> Result<Outcome> {
         Block::None => Ok(done("COMMIT", vec!["there is no transaction in progress".to_owned()])),
         Block::Failed => Ok(done("ROLLBACK", Vec::new())),
         Block::Open { transaction: None, .. } => Ok(done("COMMIT", Vec::new())),
-        Block::Open { transaction: Some(transaction), .. } => {
-            transaction.commit(&session.shared.cluster).await?;
+        Block::Open { transaction: Some(transaction), locks, .. } => {
+            transaction.commit(&session.shared.cluster, locks, &session.committing()).await?;
             Ok(done("COMMIT", Vec::new()))
         }
     }

@@ -2,6 +2,7 @@
 
 use super::Outcome;
 use super::leader_session::LeaderSession;
+use crate::run::canceled;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::physical_plan::SendableRecordBatchStream;
@@ -12,6 +13,7 @@ use slipher_common::{Error, ErrorKind, Result};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 /// Cursors that one block may have open.
 const CURSORS_MAX_COUNT: usize = 64;
@@ -110,17 +112,26 @@ impl Cursors {
     }
 
     /// The next rows of a cursor; all that are left without a count.
-    pub(super) fn fetch(&self, name: &str, count: Option<u64>) -> Result<Outcome> {
+    pub(super) fn fetch(&self, name: &str, count: Option<u64>, token: &CancellationToken) -> Result<Outcome> {
         let Cursor { schema, rows } = self.find(name)?;
         let left = count.unwrap_or(u64::MAX);
-        let stream = futures::stream::unfold((rows, left), |(rows, left)| async move {
-            if left == 0 {
-                return None;
+        let token = token.clone();
+        let stream = futures::stream::unfold((rows, left), move |(rows, left)| {
+            let token = token.clone();
+            async move {
+                if left == 0 {
+                    return None;
+                }
+                let next = async { rows.lock().await.next(usize::try_from(left).unwrap_or(usize::MAX)).await };
+                let next = tokio::select! {
+                    biased;
+                    () = token.cancelled() => Err(canceled().into()),
+                    next = next => next,
+                };
+                let batch = next.transpose()?;
+                let taken = batch.as_ref().map_or(left, |batch| batch.num_rows() as u64);
+                Some((batch, (rows, left - taken)))
             }
-            let next = rows.lock().await.next(usize::try_from(left).unwrap_or(usize::MAX)).await;
-            let batch = next.transpose()?;
-            let taken = batch.as_ref().map_or(left, |batch| batch.num_rows() as u64);
-            Some((batch, (rows, left - taken)))
         });
         let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), stream));
         Ok(Outcome::Rows { schema, stream, tag: "FETCH" })

@@ -1,6 +1,6 @@
 //! What is known of a statement before it runs.
 
-use super::commands::{UNKNOWN_PARAMETER_TYPE, attempt, output_schema};
+use super::commands::{UNKNOWN_PARAMETER_TYPE, look_ahead, output_schema};
 use super::leader_session::LeaderSession;
 use super::{Description, Statement};
 use crate::run::Attempt;
@@ -21,7 +21,7 @@ impl LeaderSession {
         };
         Ok(match statement.parsed.as_ref() {
             Parsed::Query(query) => {
-                let attempt = attempt(self, false)?;
+                let attempt = look_ahead(self)?;
                 let plan = attempt.plan_query(query, None).await?;
                 let parameters = parameter_types(&plan, declared)?;
                 let schema = output_schema(query, &row_schema(&attempt, &plan));
@@ -29,19 +29,17 @@ impl LeaderSession {
             }
             Parsed::Insert(spec) => Description { parameters: self.insert_parameters(spec, declared).await?, rows: None },
             Parsed::Change(spec) => {
-                let attempt = attempt(self, false)?;
-                let schema = spec.table.schema.as_ref().map(|schema| schema.value.as_str());
-                let found = attempt.snapshot.resolve(schema, &spec.table.name.value);
-                let id = found.map_err(|error| error.at(spec.table.name.position))?.table.id;
+                let attempt = look_ahead(self)?;
+                let id = attempt.snapshot.table(&spec.table)?.table.id;
                 let plan = attempt.plan_query(&spec.query(id), None).await?;
                 Description { parameters: parameter_types(&plan, declared)?, rows: None }
             }
             Parsed::CreateTableAs { query, .. } => {
-                let plan = attempt(self, false)?.plan_query(query, None).await?;
+                let plan = look_ahead(self)?.plan_query(query, None).await?;
                 Description { parameters: parameter_types(&plan, declared)?, rows: None }
             }
             Parsed::Declare { query, .. } => {
-                let plan = attempt(self, false)?.plan_query(query, None).await?;
+                let plan = look_ahead(self)?.plan_query(query, None).await?;
                 Description { parameters: parameter_types(&plan, declared)?, rows: None }
             }
             Parsed::Fetch { name, .. } => Description { parameters: Vec::new(), rows: Some(self.cursors.schema(&name.value)?) },
@@ -59,9 +57,8 @@ impl LeaderSession {
 
     /// `VALUES ($1, ...)` takes the types of the columns it fills.
     async fn insert_parameters(&self, spec: &InsertSpec, declared: &[Option<SqlType>]) -> Result<Vec<SqlType>> {
-        let attempt = attempt(self, false)?;
-        let schema = spec.table.schema.as_ref().map(|schema| schema.value.as_str());
-        let table = Arc::clone(&attempt.snapshot.resolve(schema, &spec.table.name.value)?.table);
+        let attempt = look_ahead(self)?;
+        let table = Arc::clone(&attempt.snapshot.table(&spec.table)?.table);
         let InsertSource::Query(query) = &spec.source else {
             return Ok(given(declared));
         };

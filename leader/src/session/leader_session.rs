@@ -1,6 +1,7 @@
 //! The session behind every endpoint.
 
 use super::cursors::Cursors;
+use super::running::Running;
 use super::settings::{ISOLATION, READ_ONLY, Settings};
 use super::{CatalogListing, Description, DirectRun, Outcome, Progress, Session, Statement, TableKind, TableListing};
 use super::{commands, direct, locking, views};
@@ -9,7 +10,6 @@ use crate::cluster::record;
 use crate::engine::Shared;
 use crate::load;
 use crate::meta::State;
-use crate::run::{CurrentQuery, canceled};
 use crate::sql::{self, Parsed, TransactionModes};
 use crate::telemetry::OpenSession;
 use crate::transaction::{LockOwner, Reads, Scope, Transaction};
@@ -25,8 +25,8 @@ use slipher_proto::meta::{self as proto, operation::Kind};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-use tokio_util::sync::CancellationToken;
+use std::time::Duration;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Where a session is with respect to BEGIN and COMMIT.
 #[derive(Clone, Debug)]
@@ -39,13 +39,6 @@ pub(super) enum Block {
     Failed,
 }
 
-/// The statement that runs, or ran last.
-struct Running {
-    token: CancellationToken,
-    started: Instant,
-    query: CurrentQuery,
-}
-
 /// One client's session.
 pub(crate) struct LeaderSession {
     pub(super) shared: Arc<Shared>,
@@ -54,16 +47,18 @@ pub(crate) struct LeaderSession {
     pub(super) process_id: i32,
     /// The schema of its temporary tables.
     pub(super) temp_schema: Arc<str>,
+    /// It may have some.
+    pub(super) has_temporary: AtomicBool,
     pub(super) settings: Mutex<Settings>,
     /// What SET LOCAL replaced, for the end of the block.
     pub(super) local_settings: Mutex<Vec<(String, Option<String>)>>,
-    pub(super) block: Mutex<Block>,
+    pub(super) block: Arc<Mutex<Block>>,
     /// The block was begun by nobody's BEGIN: it ends with the text that its statements came in.
     pub(super) is_implicit: AtomicBool,
     pub(super) cursors: Cursors,
     running: Mutex<Option<Running>>,
-    /// The statement took longer than statement_timeout.
-    timed_out: Arc<AtomicBool>,
+    /// What the statement that runs outside of a block has locked.
+    pub(super) statement_locks: Mutex<Option<Arc<LockOwner>>>,
     /// Somebody ended the session.
     terminated: AtomicBool,
     /// Ends its connection.
@@ -91,14 +86,15 @@ impl LeaderSession {
             shared,
             process_id,
             temp_schema: Arc::from(temp_schema_of(process_id)),
+            has_temporary: AtomicBool::new(false),
             user: user.to_owned(),
             settings: Mutex::new(settings),
             local_settings: Mutex::new(Vec::new()),
-            block: Mutex::new(Block::None),
+            block: Arc::new(Mutex::new(Block::None)),
             is_implicit: AtomicBool::new(false),
             cursors: Cursors::default(),
             running: Mutex::new(None),
-            timed_out: Arc::default(),
+            statement_locks: Mutex::default(),
             terminated: AtomicBool::new(false),
             connection: Mutex::default(),
             _counted: counted,
@@ -118,10 +114,17 @@ impl LeaderSession {
     /// Ends the session: what runs, and its connection.
     pub(super) fn terminate(&self) {
         self.terminated.store(true, Ordering::SeqCst);
+        // Its locks and what it did go at once, also where no connection notices.
+        self.fail_block();
         self.cancel_statement();
         if let Some(connection) = self.connection.lock().as_ref() {
             connection.cancel();
         }
+    }
+
+    /// Whether a schema is not another session's.
+    pub(super) fn sees(&self, schema: &str) -> bool {
+        !is_temp_schema(schema) || schema == self.temp_schema.as_ref()
     }
 
     /// What drops its temporary tables; None when there are none.
@@ -131,44 +134,41 @@ impl LeaderSession {
         there.then_some(Kind::DropSchema(proto::DropSchema { name, cascade: true, if_exists: true }))
     }
 
-    fn start_statement(&self) -> (CancellationToken, CurrentQuery) {
-        let (token, query) = (CancellationToken::new(), CurrentQuery::default());
-        self.timed_out.store(false, Ordering::SeqCst);
-        *self.running.lock() = Some(Running { token: token.clone(), started: Instant::now(), query: Arc::clone(&query) });
-        if let Some(limit_ms) = self.settings.lock().statement_timeout_ms() {
-            let (timed, timed_out) = (token.clone(), Arc::clone(&self.timed_out));
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = tokio::time::sleep(Duration::from_millis(limit_ms)) => {
-                        timed_out.store(true, Ordering::SeqCst);
-                        timed.cancel();
-                    }
-                    () = timed.cancelled() => {}
-                }
-            });
+    fn start_statement(&self) -> (Running, Option<DropGuard>) {
+        let (running, timer) = Running::start(self.settings.lock().statement_timeout_ms());
+        *self.running.lock() = Some(running.clone());
+        // Whoever ended the session may have looked for a statement before.
+        if self.terminated.load(Ordering::SeqCst) {
+            running.token.cancel();
         }
-        (token, query)
+        (running, timer)
     }
 
     /// Errors of a failed block, before anything runs in it.
     fn check_block(&self, parsed: &Parsed) -> Result<()> {
-        if self.terminated.load(Ordering::SeqCst) {
-            return Err(Error::new(ErrorKind::AdminShutdown, "terminating connection due to administrator command"));
+        match parsed {
+            Parsed::Commit | Parsed::Rollback if !self.terminated.load(Ordering::SeqCst) => Ok(()),
+            _ => self.check_open(parsed.change().unwrap_or_default()),
         }
-        let ends = matches!(parsed, Parsed::Commit | Parsed::Rollback);
-        if matches!(*self.block.lock(), Block::Failed) && !ends {
-            let message = "current transaction is aborted, commands ignored until end of transaction block";
-            return Err(Error::new(ErrorKind::FailedTransaction, message));
+    }
+
+    /// Whether something can run; `change` is what it changes data or definitions with, empty for nothing.
+    fn check_open(&self, change: &str) -> Result<()> {
+        if self.terminated.load(Ordering::SeqCst) {
+            return Err(terminated());
         }
         let read_only = match &*self.block.lock() {
             Block::Open { read_only, .. } => *read_only,
-            Block::None | Block::Failed => self.settings.lock().is_on(READ_ONLY),
+            Block::None => self.settings.lock().is_on(READ_ONLY),
+            Block::Failed => return Err(failed_block()),
         };
-        if let (true, Some(command)) = (read_only, parsed.change()) {
-            let message = format!("cannot execute {command} in a read-only transaction");
-            return Err(Error::new(ErrorKind::ReadOnlyTransaction, message));
+        match read_only && !change.is_empty() {
+            true => {
+                let message = format!("cannot execute {change} in a read-only transaction");
+                Err(Error::new(ErrorKind::ReadOnlyTransaction, message))
+            }
+            false => Ok(()),
         }
-        Ok(())
     }
 
     fn fail_block(&self) {
@@ -197,24 +197,52 @@ impl LeaderSession {
         matches!(*self.block.lock(), Block::Open { .. })
     }
 
-    /// What a statement works with: in a block, with what the block saw and did.
-    pub(super) fn scope(&self) -> Scope {
-        let transaction = match &mut *self.block.lock() {
-            Block::Open { transaction, serializable, .. } => {
+    /// What a statement works with: in a block, with what the block saw and did. 25P02 in a block that has failed.
+    pub(super) fn scope(&self) -> Result<Scope> {
+        let (transaction, locks) = match &mut *self.block.lock() {
+            Block::Open { transaction, serializable, locks, .. } => {
                 let begin = || Arc::new(Transaction::begin(&self.shared.cluster, *serializable));
                 let begun = transaction.get_or_insert_with(begin);
-                Some(Arc::clone(begun))
+                (Some(Arc::clone(begun)), Some(Arc::clone(locks)))
             }
-            Block::None | Block::Failed => None,
+            Block::None => (None, self.statement_locks.lock().clone()),
+            Block::Failed => return Err(failed_block()),
         };
-        let search_path = Arc::new(self.settings.lock().search_path(&self.user));
-        let temp_schema = Some(Arc::clone(&self.temp_schema));
+        Ok(self.scope_of(transaction, locks))
+    }
+
+    /// The same for a look ahead: a block that has not begun does not begin by it.
+    pub(super) fn scope_without_begin(&self) -> Result<Scope> {
+        let transaction = match &*self.block.lock() {
+            Block::Open { transaction, .. } => transaction.clone(),
+            Block::None => None,
+            Block::Failed => return Err(failed_block()),
+        };
+        Ok(self.scope_of(transaction, None))
+    }
+
+    fn scope_of(&self, transaction: Option<Arc<Transaction>>, locks: Option<Arc<LockOwner>>) -> Scope {
         let reads = match &transaction {
             Some(transaction) => transaction.reads(),
             None => self.is_serializable().then(Reads::default),
         };
-        let (shared, user) = (Arc::clone(&self.shared), self.user.clone());
-        Scope { shared, search_path, temp_schema, user, process_id: self.process_id, transaction, reads, background: false }
+        Scope {
+            shared: Arc::clone(&self.shared),
+            search_path: Arc::new(self.settings.lock().search_path(&self.user)),
+            temp_schema: Some(Arc::clone(&self.temp_schema)),
+            user: self.user.clone(),
+            process_id: self.process_id,
+            transaction,
+            reads,
+            locks,
+            committing: self.committing(),
+            background: false,
+        }
+    }
+
+    /// Set when what the running statement did is on its way to being committed.
+    pub(super) fn committing(&self) -> Arc<AtomicBool> {
+        self.running.lock().as_ref().map(|running| Arc::clone(&running.committing)).unwrap_or_default()
     }
 
     /// Takes the block that ends, and all that ends with it.
@@ -244,8 +272,13 @@ impl Drop for LeaderSession {
     /// Its temporary tables go. Those that stay because the leader ends go when it starts again.
     fn drop(&mut self) {
         self.shared.runner.sessions.remove(self.process_id);
+        if !self.has_temporary.load(Ordering::SeqCst) {
+            return;
+        }
+        // The record that makes them may still be on its way: this one comes behind it.
         let state = self.shared.cluster.meta().state();
-        let (Some(drop), Ok(runtime)) = (self.drop_temporary(&state), tokio::runtime::Handle::try_current()) else { return };
+        let drop = Kind::DropSchema(proto::DropSchema { name: self.temp_schema.to_string(), cascade: true, if_exists: true });
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (shared, schema) = (Arc::clone(&self.shared), Arc::clone(&self.temp_schema));
         runtime.spawn(async move {
             if let Err(error) = shared.cluster.meta().propose(record(vec![drop], &state)).await {
@@ -255,12 +288,13 @@ impl Drop for LeaderSession {
     }
 }
 
-/// Who ended a statement: the user, or its time limit.
-fn why(error: Error, timed_out: &AtomicBool) -> Error {
-    if error.kind == ErrorKind::QueryCanceled && timed_out.load(Ordering::SeqCst) {
-        return Error { message: "canceling statement due to statement timeout".to_owned(), ..error };
-    }
-    error
+fn failed_block() -> Error {
+    let message = "current transaction is aborted, commands ignored until end of transaction block";
+    Error::new(ErrorKind::FailedTransaction, message)
+}
+
+fn terminated() -> Error {
+    Error::new(ErrorKind::AdminShutdown, "terminating connection due to administrator command")
 }
 
 /// What a statement counts as.
@@ -270,6 +304,34 @@ fn kind(parsed: &Parsed) -> &'static str {
         Parsed::Insert(_) | Parsed::Change(_) | Parsed::Merge(_) | Parsed::Copy(_) | Parsed::CreateTableAs { .. } => "load",
         other if other.change().is_some() => "definition",
         _ => "session",
+    }
+}
+
+/// The block in which rows are read: it has failed when they have.
+struct BlockOfRows {
+    block: Arc<Mutex<Block>>,
+    transaction: Option<Arc<Transaction>>,
+}
+
+impl BlockOfRows {
+    fn new(session: &LeaderSession) -> Self {
+        let block = Arc::clone(&session.block);
+        let transaction = match &*block.lock() {
+            Block::Open { transaction, .. } => transaction.clone(),
+            Block::None | Block::Failed => None,
+        };
+        Self { block, transaction }
+    }
+
+    fn fail(&self) {
+        let mut block = self.block.lock();
+        let same = match (&*block, &self.transaction) {
+            (Block::Open { transaction: Some(open), .. }, Some(mine)) => Arc::ptr_eq(open, mine),
+            _ => false,
+        };
+        if same {
+            *block = Block::Failed;
+        }
     }
 }
 
@@ -291,16 +353,20 @@ impl Session for LeaderSession {
         let _turn = self.one_at_a_time.lock().await;
         self.check_block(&statement.parsed)?;
         let counted = self.shared.telemetry.statement(kind(&statement.parsed));
-        let (token, query) = self.start_statement();
-        let result = tokio::select! {
-            biased;
-            () = token.cancelled() => Err(canceled()),
-            result = counted.around(query, commands::run(self, &statement.parsed, parameters, &token)) => result,
-        };
-        match result {
+        let (running, timer) = self.start_statement();
+        let query = Arc::clone(&running.query);
+        let work = counted.around(query, commands::run(self, &statement.parsed, parameters, &running.token));
+        match running.work(work).await {
             Ok(Outcome::Rows { schema, stream, tag }) => {
-                let timed_out = Arc::clone(&self.timed_out);
-                let told = counted.end_with(stream).map(move |batch| batch.map_err(|error| why(error.into(), &timed_out).into()));
+                let block = BlockOfRows::new(self);
+                let told = counted.end_with(stream).map(move |batch| {
+                    // The time limit counts until the last row.
+                    let _timer = &timer;
+                    batch.map_err(|error| {
+                        block.fail();
+                        running.why(error.into()).into()
+                    })
+                });
                 let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), told));
                 Ok(Outcome::Rows { schema, stream, tag })
             }
@@ -311,7 +377,7 @@ impl Session for LeaderSession {
             Err(error) => {
                 counted.end(Some(&error));
                 self.fail_block();
-                Err(sql::position::locate(&statement.text, why(error, &self.timed_out)))
+                Err(sql::position::locate(&statement.text, error))
             }
         }
     }
@@ -325,13 +391,10 @@ impl Session for LeaderSession {
         let _turn = self.one_at_a_time.lock().await;
         self.check_block(&statement.parsed)?;
         let counted = self.shared.telemetry.statement(kind(&statement.parsed));
-        let (token, query) = self.start_statement();
-        let result = tokio::select! {
-            biased;
-            () = token.cancelled() => Err(canceled()),
-            result = counted.around(query, direct::start(self, &statement.parsed, parameters, target, &token)) => result,
-        };
-        match result {
+        let (running, _timer) = self.start_statement();
+        let query = Arc::clone(&running.query);
+        let work = counted.around(query, direct::start(self, &statement.parsed, parameters, target, &running.token));
+        match running.work(work).await {
             Ok(Some(DirectRun { parts, progress })) => {
                 Ok(Some(DirectRun { parts, progress: counted.end_with_progress(progress) }))
             }
@@ -346,6 +409,10 @@ impl Session for LeaderSession {
                 Err(sql::position::locate(&statement.text, error))
             }
         }
+    }
+
+    fn fail(&self) {
+        self.fail_block();
     }
 
     fn begin_implicit(&self, next: &Statement) {
@@ -367,17 +434,14 @@ impl Session for LeaderSession {
 
     async fn ingest(&self, schema: Option<&str>, table: &str, rows: SendableRecordBatchStream) -> Result<u64> {
         let _turn = self.one_at_a_time.lock().await;
+        self.check_open("INSERT")?;
         let counted = self.shared.telemetry.statement("load");
-        let (token, query) = self.start_statement();
+        let (running, _timer) = self.start_statement();
         let work = async {
-            let _locked = locking::lock_named(self, std::iter::once((schema, table)), true).await?;
-            load::ingest(&self.scope(), schema, table, rows).await
+            let _locked = locking::lock_named(self, &[(schema, table)], true).await?;
+            load::ingest(&self.scope()?, schema, table, rows).await
         };
-        let result = tokio::select! {
-            biased;
-            () = token.cancelled() => Err(canceled()),
-            result = counted.around(query, work) => result,
-        };
+        let result = running.work(counted.around(Arc::clone(&running.query), work)).await;
         if result.is_err() {
             self.fail_block();
         }
@@ -386,9 +450,8 @@ impl Session for LeaderSession {
     }
 
     async fn catalog(&self) -> Result<CatalogListing> {
-        let state = self.scope().state();
-        let visible = |schema: &str| !is_temp_schema(schema) || schema == self.temp_schema.as_ref();
-        let tables = state.tables().values().filter(|known| visible(&known.table.schema));
+        let state = self.scope_without_begin()?.state();
+        let tables = state.tables().values().filter(|known| self.sees(&known.table.schema));
         let tables = tables.map(|known| TableListing {
             schema: known.table.schema.clone(),
             name: known.table.name.clone(),
@@ -397,7 +460,7 @@ impl Session for LeaderSession {
             table: Some(Arc::clone(&known.table)),
         });
         let mut tables: Vec<TableListing> = tables.collect();
-        for known in state.views().values() {
+        for known in state.views().values().filter(|known| self.sees(&known.view.schema)) {
             tables.push(TableListing {
                 schema: known.view.schema.clone(),
                 name: known.view.name.clone(),
@@ -406,7 +469,7 @@ impl Session for LeaderSession {
                 table: None,
             });
         }
-        let schemas = state.schemas().keys().filter(|schema| visible(schema)).cloned().collect();
+        let schemas = state.schemas().keys().filter(|schema| self.sees(schema)).cloned().collect();
         Ok(CatalogListing { schemas, tables })
     }
 
@@ -419,6 +482,9 @@ impl Session for LeaderSession {
     }
 
     fn end_with(&self, connection: CancellationToken) {
+        if self.terminated.load(Ordering::SeqCst) {
+            connection.cancel();
+        }
         *self.connection.lock() = Some(connection);
     }
 

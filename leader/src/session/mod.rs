@@ -12,6 +12,7 @@ mod direct;
 mod leader_session;
 mod locking;
 mod registry;
+mod running;
 mod settings;
 mod views;
 
@@ -191,6 +192,8 @@ pub trait Session: Send + Sync + fmt::Debug {
     ) -> Result<Option<DirectRun>> {
         Ok(None)
     }
+    /// What the client asked for has failed outside of [`Self::execute`]: its block has, too.
+    fn fail(&self) {}
     /// A statement of several that a client sent as one text comes next: outside of a block they are one transaction.
     fn begin_implicit(&self, _next: &Statement) {}
     /// The last of them has ended: what they did is committed, unless one of them failed.

@@ -55,7 +55,7 @@ impl Settings {
 
     /// The value that the session gave a setting; None: it has its default.
     pub(super) fn changed(&self, name: &str) -> Option<&str> {
-        self.changed.get(name).map(String::as_str)
+        self.changed.get(&canonical(name)).map(String::as_str)
     }
 
     /// Changes a setting.

@@ -1,10 +1,10 @@
 //! CREATE VIEW and what else there is to do with views.
 
-use super::alter_table::{known_schema, known_user};
+use super::alter_table::{check_move, known_schema, known_user};
 use super::leader_session::LeaderSession;
 use crate::catalog::{Snapshot, TPCH_FUNCTION, is_temp_schema};
 use crate::load::column_types;
-use crate::meta::{Relation, State, ViewState, not_a_view};
+use crate::meta::{Relation, ViewState, not_a_view};
 use crate::run::Attempt;
 use crate::sql::{CreateViewSpec, QualifiedName, TableChange};
 use arrow::datatypes::{Schema, SchemaRef};
@@ -13,7 +13,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::parser::Statement as EngineStatement;
 use slipher_common::catalog::{ReferencedColumn, View, ViewColumn, ViewReference};
-use slipher_common::ids::{ColumnId, TableId, Version};
+use slipher_common::ids::{ColumnId, TableId};
 use slipher_common::{Error, ErrorKind, Result, SqlType};
 use slipher_proto::meta::{self as proto, operation::Kind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +25,7 @@ pub(super) const SHOW_VIEW_COLUMN: &str = "Show View DDL statement";
 /// The operation of CREATE VIEW.
 pub(super) async fn create(session: &LeaderSession, attempt: &Attempt, spec: &CreateViewSpec) -> Result<Kind> {
     let snapshot = &attempt.snapshot;
-    let schema = snapshot.creation_schema(spec.name.schema.as_ref().map(|schema| schema.value.as_str()))?;
+    let schema = snapshot.creation_schema(spec.name.schema_name())?;
     let references = attempt.session.resolve_table_references(&EngineStatement::Statement(spec.query.clone()))?;
     let (columns, references) = match spec.late_binding {
         true => {
@@ -37,8 +37,8 @@ pub(super) async fn create(session: &LeaderSession, attempt: &Attempt, spec: &Cr
     };
     let state = &snapshot.state;
     let version = |reference: &ViewReference| match state.relation_by_id(reference.relation) {
-        Some(Relation::Table(table)) => defined(state, table.defined_version),
-        Some(Relation::View(view)) => defined(state, view.defined_version),
+        Some(Relation::Table(table)) => state.committed_or_zero(table.defined_version),
+        Some(Relation::View(view)) => state.committed_or_zero(view.defined_version),
         None => 0,
     };
     let defined_versions = references.iter().map(version).collect();
@@ -54,11 +54,6 @@ pub(super) async fn create(session: &LeaderSession, attempt: &Attempt, spec: &Cr
     };
     let (view, or_replace) = (Some(view.to_proto()), spec.or_replace);
     Ok(Kind::CreateView(proto::CreateView { view, or_replace, allocated_id: true, defined_versions }))
-}
-
-/// The version that a definition must still have when a change is committed; 0 for one that the block itself made.
-fn defined(state: &State, version: Version) -> u64 {
-    if state.is_committed(version) { version.0 } else { 0 }
 }
 
 fn is_function(reference: &TableReference) -> bool {
@@ -83,10 +78,6 @@ async fn bind(
     references: &[TableReference],
 ) -> Result<(Vec<ViewColumn>, Vec<ViewReference>)> {
     let plan = attempt.plan_query(&spec.query, None).await?;
-    if let Some(parameter) = plan.get_parameter_types()?.keys().next() {
-        return Err(Error::new(ErrorKind::UndefinedParameter, format!("there is no parameter {parameter}"))
-            .with_detail("a view has no parameters"));
-    }
     let types = column_types(&attempt.session.optimize(&plan)?)?;
     if spec.columns.len() > types.len() {
         return Err(Error::new(ErrorKind::Syntax, "CREATE VIEW specifies more column names than columns").with_detail(format!(
@@ -100,31 +91,32 @@ async fn bind(
     let names = given.chain(names.into_iter().skip(spec.columns.len()));
     let columns = names.zip(&types).map(|(name, (_, sql_type))| ViewColumn { name, sql_type: Some(*sql_type) });
     let uses = Uses::of(&plan)?;
-    let bound = references.iter().map(|reference| {
-        let found = attempt.snapshot.relation(reference.schema(), reference.table());
-        match found {
-            Err(_) if is_function(reference) => Ok(None),
-            found => bound(found?, reference, &uses).map(Some),
+    let mut known = Vec::new();
+    for reference in references {
+        match attempt.snapshot.relation(reference.schema(), reference.table()) {
+            Err(_) if is_function(reference) => {}
+            found => known.push(bound(attempt, found?, reference, &uses).await?),
         }
-    });
-    let bound = bound.filter_map(Result::transpose).collect::<Result<_>>()?;
-    Ok((columns.collect(), bound))
+    }
+    Ok((columns.collect(), known))
 }
 
-fn bound(found: Relation<'_>, reference: &TableReference, uses: &Uses) -> Result<ViewReference> {
+async fn bound(attempt: &Attempt, found: Relation<'_>, reference: &TableReference, uses: &Uses) -> Result<ViewReference> {
     let column =
         |id: ColumnId, name: &str| ReferencedColumn { id, name: name.to_owned(), used: uses.column(reference.table(), name) };
     let (relation, columns) = match found {
-        Relation::Table(table) if is_temp_schema(&table.table.schema) => {
-            let what = format!("a view that reads the temporary table \"{}\"", table.table.name);
-            return Err(Error::not_supported(what, "read an ordinary table, or write the query as a WITH clause"));
-        }
+        Relation::Table(known) if is_temp_schema(&known.table.schema) => return Err(temporary(&known.table.name)),
+        Relation::View(known) if is_temp_schema(&known.view.schema) => return Err(temporary(&known.view.name)),
         Relation::Table(table) => {
             let columns = table.table.columns.iter().map(|known| column(known.id, &known.name));
             (table.table.id, columns.collect())
         }
-        // Nobody knows the columns of a late-binding view before it is read.
-        Relation::View(view) if view.view.late_binding => (view.view.id, Vec::new()),
+        // Its columns are found by their names: they may stand elsewhere another time.
+        Relation::View(view) if view.view.late_binding => {
+            let plan = crate::catalog::plan_view(&attempt.snapshot, &view.view).await?;
+            let columns = plan.schema().fields().iter().zip(1..).map(|(field, place)| column(ColumnId(place), field.name()));
+            (view.view.id, columns.collect())
+        }
         Relation::View(view) => {
             let columns = view.view.columns.iter().zip(1..).map(|(known, place)| column(ColumnId(place), &known.name));
             (view.view.id, columns.collect())
@@ -132,6 +124,11 @@ fn bound(found: Relation<'_>, reference: &TableReference, uses: &Uses) -> Result
     };
     let (schema, name) = (reference.schema().map(str::to_owned), reference.table().to_owned());
     Ok(ViewReference { schema, name, relation, columns })
+}
+
+fn temporary(name: &str) -> Error {
+    let what = format!("a view that reads the temporary table or view \"{name}\"");
+    Error::not_supported(what, "read an ordinary table, or write the query as a WITH clause")
 }
 
 /// Which columns a plan asks for. Where that is not certain, one too many.
@@ -195,8 +192,7 @@ pub(super) fn to_drop(
 ) -> Result<(Vec<TableId>, Vec<String>)> {
     let (mut found, mut notices) = (Vec::new(), Vec::new());
     for name in names {
-        let schema = name.schema.as_ref().map(|schema| schema.value.as_str());
-        match (snapshot.relation(schema, &name.name.value), what) {
+        match (snapshot.named(name), what) {
             (Ok(Relation::Table(table)), "table") => found.push(table.table.id),
             (Ok(Relation::View(view)), "view") => found.push(view.view.id),
             (Ok(Relation::Table(_)), _) => return Err(not_a_view(&name.name.value).at(name.name.position)),
@@ -208,7 +204,7 @@ pub(super) fn to_drop(
             (Err(error), _) if if_exists && matches!(error.kind, ErrorKind::UndefinedTable | ErrorKind::UndefinedSchema) => {
                 notices.push(format!("{what} \"{}\" does not exist, skipping", name.name));
             }
-            (Err(error), _) => return Err(error.at(name.name.position)),
+            (Err(error), _) => return Err(error),
         }
     }
     found.dedup();
@@ -227,7 +223,8 @@ pub(super) fn changed(before: &ViewState, change: &TableChange, snapshot: &Snaps
                 .with_hint("a view can get another name, schema or owner; CREATE OR REPLACE VIEW gives it another query"));
         }
     }
-    let defined_version = defined(&snapshot.state, before.defined_version);
+    check_move(&before.view.schema, &view.schema)?;
+    let defined_version = snapshot.state.committed_or_zero(before.defined_version);
     Ok(Kind::ChangeView(proto::ChangeView { view: Some(view.to_proto()), defined_version }))
 }
 
@@ -237,7 +234,7 @@ pub(super) async fn columns(session: &LeaderSession, view: &View) -> SchemaRef {
     match known.collect::<Option<Vec<_>>>() {
         Some(fields) if !fields.is_empty() => Arc::new(Schema::new(fields)),
         _ => {
-            let attempt = super::commands::attempt(session, false);
+            let attempt = super::commands::look_ahead(session);
             let planned = async { crate::catalog::plan_view(&attempt?.snapshot, &Arc::new(view.clone())).await };
             let columns = planned.await.and_then(|plan| column_types(&plan));
             let field = |(name, sql_type): (String, SqlType)| sql_type.to_field(&name, true);
@@ -248,13 +245,29 @@ pub(super) async fn columns(session: &LeaderSession, view: &View) -> SchemaRef {
 
 /// The statement that makes a view as it is.
 pub(super) fn show(snapshot: &Arc<Snapshot>, name: &QualifiedName) -> Result<String> {
-    let schema = name.schema.as_ref().map(|schema| schema.value.as_str());
-    let found = snapshot.relation(schema, &name.name.value).map_err(|error| error.at(name.name.position))?;
-    let Relation::View(state) = found else { return Err(not_a_view(&name.name.value).at(name.name.position)) };
+    let Relation::View(state) = snapshot.named(name)? else { return Err(not_a_view(&name.name.value).at(name.name.position)) };
     let view = &state.view;
     let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let columns: Vec<String> = view.columns.iter().map(|column| quoted(&column.name)).collect();
     let columns = if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(", ")) };
     let binding = if view.late_binding { "\nWITH NO SCHEMA BINDING" } else { "" };
-    Ok(format!("CREATE OR REPLACE VIEW {}.{}{columns} AS\n{}{binding};", quoted(&view.schema), quoted(&view.name), view.query))
+    let mut meanings = String::new();
+    for reference in &view.references {
+        let now = match snapshot.state.relation_by_id(reference.relation) {
+            Some(Relation::Table(table)) => (table.table.schema.as_str(), table.table.name.as_str()),
+            Some(Relation::View(view)) => (view.view.schema.as_str(), view.view.name.as_str()),
+            None => continue,
+        };
+        let qualified = reference.schema.as_deref().unwrap_or(now.0);
+        if (qualified, reference.name.as_str()) != now {
+            meanings += &format!("-- {} is {}.{} now\n", quoted(&reference.name), quoted(now.0), quoted(now.1));
+        }
+    }
+    Ok(meanings
+        + &format!(
+            "CREATE OR REPLACE VIEW {}.{}{columns} AS\n{}{binding};",
+            quoted(&view.schema),
+            quoted(&view.name),
+            view.query
+        ))
 }

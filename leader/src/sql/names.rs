@@ -146,6 +146,11 @@ impl QualifiedName {
         Self::from_parts(parts.collect::<Result<_>>()?)
     }
 
+    /// The schema's name, if one was given.
+    pub fn schema_name(&self) -> Option<&str> {
+        self.schema.as_ref().map(|schema| schema.value.as_str())
+    }
+
     /// The schema's name, or `default` where none was given.
     pub fn schema_or<'a>(&'a self, default: &'a str) -> &'a str {
         self.schema.as_ref().map_or(default, |schema| schema.value.as_str())

@@ -94,7 +94,10 @@ fn parse_statement(lexed: &Lexed<'_>) -> Result<Parsed> {
 
 /// What the rewriting of UPDATE, DELETE and MERGE calls things is nobody else's name.
 fn check_names(lexed: &Lexed<'_>) -> Result<()> {
-    let reserved = lexed.lexemes.iter().find(|lexeme| matches!(&lexeme.token, Token::Word(word) if word.value == ROW_ID_SCHEMA));
+    let reserved = lexed
+        .lexemes
+        .iter()
+        .find(|lexeme| matches!(&lexeme.token, Token::Word(word) if word.value.eq_ignore_ascii_case(ROW_ID_SCHEMA)));
     match reserved {
         None => Ok(()),
         Some(lexeme) => Err(Error::new(ErrorKind::ReservedName, format!("\"{ROW_ID_SCHEMA}\" is a name of the system's own"))

@@ -7,7 +7,7 @@ use super::parse::{explain_syntax, position_of, with_sqlparser_until};
 use super::rewrite;
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::Token;
-use slipher_common::{Error, Result};
+use slipher_common::{Error, ErrorKind, Result};
 
 /// What ends a late-binding view.
 const LATE_BINDING: [&str; 4] = ["WITH", "NO", "SCHEMA", "BINDING"];
@@ -47,6 +47,13 @@ pub(super) fn parse_create(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         (Some(first), Some(last)) if cursor.next < until => cursor.lexed.text[first.bytes.start..last.bytes.end].to_owned(),
         _ => return Err(cursor.error("expected a query")),
     };
+    let parameter = lexemes[cursor.next..until].iter().find(|lexeme| matches!(lexeme.token, Token::Placeholder(_)));
+    if let Some(parameter) = parameter {
+        let message = format!("there is no parameter {}", cursor.lexed.text_of(parameter));
+        return Err(Error::new(ErrorKind::UndefinedParameter, message)
+            .with_detail("a view has no parameters")
+            .at(parameter.start + 1));
+    }
     let query = with_sqlparser_until(cursor, until, |parser| parser.parse_query())?;
     if cursor.next != until {
         return Err(explain_syntax(cursor.lexed, cursor.next).with_detail("expected the end of the query"));

@@ -20,6 +20,9 @@ pub(crate) enum LockMode {
     Exclusive,
 }
 
+/// A table, and what is asked of it.
+pub(crate) type Wanted = (TableId, LockMode);
+
 /// The locks of all tables.
 #[derive(Debug, Default)]
 pub(crate) struct TableLocks {
@@ -36,8 +39,7 @@ struct LockTable {
 
 #[derive(Debug)]
 struct Waiting {
-    tables: Vec<TableId>,
-    mode: LockMode,
+    wanted: Vec<Wanted>,
     /// Who has to let go first.
     behind: BTreeSet<u64>,
 }
@@ -74,17 +76,17 @@ impl TableLocks {
     pub(crate) fn owner(self: &Arc<Self>) -> LockOwner {
         LockOwner { locks: Arc::clone(self), number: self.last_owner.fetch_add(1, Ordering::Relaxed) }
     }
-
-    /// Whether LOCK holds a table.
-    pub(crate) fn is_locked(&self, table: TableId) -> bool {
-        self.table.lock().held.get(&table).is_some_and(|holders| holders.values().any(|mode| *mode == LockMode::Exclusive))
-    }
 }
 
 impl LockOwner {
-    /// Waits until all of `tables` can be held together. 40P01 when those it waits for wait for it.
-    pub(crate) async fn acquire(&self, tables: &[TableId], mode: LockMode) -> Result<()> {
-        if self.locks.table.lock().grant(self.number, tables, mode) {
+    /// Takes locks if nobody is in the way.
+    pub(crate) fn try_acquire(&self, wanted: &[Wanted]) -> bool {
+        self.locks.table.lock().grant(self.number, wanted)
+    }
+
+    /// Waits until all can be held together. 40P01 when those it waits for wait for it.
+    pub(crate) async fn acquire(&self, wanted: &[Wanted]) -> Result<()> {
+        if self.try_acquire(wanted) {
             return Ok(());
         }
         let _end = WaitEnd(self);
@@ -92,7 +94,7 @@ impl LockOwner {
             let changed = self.locks.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if self.locks.table.lock().wait(self.number, tables, mode)? {
+            if self.locks.table.lock().wait(self.number, wanted)? {
                 return Ok(());
             }
             changed.await;
@@ -102,27 +104,27 @@ impl LockOwner {
 
 impl LockTable {
     /// Gives the locks if nobody is in the way.
-    fn grant(&mut self, owner: u64, tables: &[TableId], mode: LockMode) -> bool {
-        if !self.in_the_way(owner, tables, mode).is_empty() {
+    fn grant(&mut self, owner: u64, wanted: &[Wanted]) -> bool {
+        if !self.in_the_way(owner, wanted).is_empty() {
             return false;
         }
-        for table in tables {
-            let held = self.held.entry(*table).or_default().entry(owner).or_insert(mode);
-            if mode == LockMode::Exclusive {
-                *held = mode;
+        for (table, mode) in wanted {
+            let held = self.held.entry(*table).or_default().entry(owner).or_insert(*mode);
+            if *mode == LockMode::Exclusive {
+                *held = *mode;
             }
         }
         true
     }
 
     /// Gives the locks, or notes for whom the owner waits.
-    fn wait(&mut self, owner: u64, tables: &[TableId], mode: LockMode) -> Result<bool> {
-        if self.grant(owner, tables, mode) {
+    fn wait(&mut self, owner: u64, wanted: &[Wanted]) -> Result<bool> {
+        if self.grant(owner, wanted) {
             return Ok(true);
         }
-        let behind = self.in_the_way(owner, tables, mode);
-        self.waiting.insert(owner, Waiting { tables: tables.to_vec(), mode, behind });
-        match self.waits_for_itself(owner) {
+        let behind = self.in_the_way(owner, wanted);
+        self.waiting.insert(owner, Waiting { wanted: wanted.to_vec(), behind });
+        match self.waits_for(owner, owner) {
             true => Err(Error::new(ErrorKind::DeadlockDetected, "deadlock detected")
                 .with_detail("the transaction waits for a lock that is held by one that waits for it")
                 .with_hint("lock all tables at the beginning of a transaction, in the same order everywhere")),
@@ -130,35 +132,34 @@ impl LockTable {
         }
     }
 
-    fn in_the_way(&self, owner: u64, tables: &[TableId], mode: LockMode) -> BTreeSet<u64> {
+    fn in_the_way(&self, owner: u64, wanted: &[Wanted]) -> BTreeSet<u64> {
         let mut found = BTreeSet::new();
-        for table in tables {
+        for (table, mode) in wanted {
             let holders = self.held.get(table);
             let mine = holders.and_then(|holders| holders.get(&owner));
             if mine == Some(&LockMode::Exclusive) {
                 continue;
             }
             let others = holders.into_iter().flatten().filter(|(other, _)| **other != owner);
-            found.extend(
-                others.filter(|(_, held)| mode == LockMode::Exclusive || **held == LockMode::Exclusive).map(|(other, _)| *other),
-            );
-            // Writers that come later do not keep LOCK waiting for ever.
-            if mode == LockMode::Shared && mine.is_none() {
-                let first = self.waiting.iter().filter(|(other, waiting)| {
-                    **other != owner && waiting.mode == LockMode::Exclusive && waiting.tables.contains(table)
-                });
-                found.extend(first.map(|(other, _)| *other));
+            let keeps_out = |held: &LockMode| *mode == LockMode::Exclusive || *held == LockMode::Exclusive;
+            found.extend(others.filter(|(_, held)| keeps_out(held)).map(|(other, _)| *other));
+            // Writers that come later do not keep LOCK waiting for ever; but one for whom it waits anyhow goes on.
+            if *mode == LockMode::Shared && mine.is_none() {
+                let wants = |waiting: &Waiting| waiting.wanted.contains(&(*table, LockMode::Exclusive));
+                let first = self.waiting.iter().filter(|(other, waiting)| **other != owner && wants(waiting));
+                found.extend(first.filter(|(other, _)| !self.waits_for(**other, owner)).map(|(other, _)| *other));
             }
         }
         found
     }
 
-    fn waits_for_itself(&self, owner: u64) -> bool {
+    /// Whether one waits for another, or for somebody who does.
+    fn waits_for(&self, one: u64, other: u64) -> bool {
         let behind = |owner: u64| self.waiting.get(&owner).into_iter().flat_map(|waiting| waiting.behind.iter().copied());
-        let mut pending: Vec<u64> = behind(owner).collect();
+        let mut pending: Vec<u64> = behind(one).collect();
         let mut seen = BTreeSet::new();
         while let Some(next) = pending.pop() {
-            if next == owner {
+            if next == other {
                 return true;
             }
             if seen.insert(next) {
@@ -186,54 +187,67 @@ mod tests {
     async fn writers_share_and_lock_waits_for_them() {
         let locks = Arc::<TableLocks>::default();
         let (one, two, lock, late) = (locks.owner(), locks.owner(), locks.owner(), locks.owner());
-        one.acquire(&[A], LockMode::Shared).await.unwrap();
-        two.acquire(&[A, B], LockMode::Shared).await.unwrap();
-        let mut locking = Box::pin(lock.acquire(&[A], LockMode::Exclusive));
+        one.acquire(&[(A, LockMode::Shared)]).await.unwrap();
+        two.acquire(&[(A, LockMode::Shared), (B, LockMode::Shared)]).await.unwrap();
+        let mut locking = Box::pin(lock.acquire(&[(A, LockMode::Exclusive)]));
         assert!(waits(&mut locking).await);
         // Behind LOCK, though only writers hold the table; another table is free.
-        let mut writing = Box::pin(late.acquire(&[A], LockMode::Shared));
+        let mut writing = Box::pin(late.acquire(&[(A, LockMode::Shared)]));
         assert!(waits(&mut writing).await);
         drop(one);
         assert!(waits(&mut locking).await);
         drop(two);
         locking.await.unwrap();
-        assert!(locks.is_locked(A) && !locks.is_locked(B));
+        assert!(!locks.owner().try_acquire(&[(A, LockMode::Shared)]) && locks.owner().try_acquire(&[(B, LockMode::Shared)]));
         assert!(waits(&mut writing).await);
         drop(lock);
         writing.await.unwrap();
-        late.acquire(&[A], LockMode::Exclusive).await.unwrap();
+        late.acquire(&[(A, LockMode::Exclusive)]).await.unwrap();
     }
 
     #[tokio::test]
     async fn the_one_that_closes_a_circle_is_told() {
         let locks = Arc::<TableLocks>::default();
         let (one, two) = (locks.owner(), locks.owner());
-        one.acquire(&[A], LockMode::Exclusive).await.unwrap();
-        two.acquire(&[B], LockMode::Exclusive).await.unwrap();
-        let mut waiting = Box::pin(one.acquire(&[B], LockMode::Exclusive));
+        one.acquire(&[(A, LockMode::Exclusive)]).await.unwrap();
+        two.acquire(&[(B, LockMode::Exclusive)]).await.unwrap();
+        let mut waiting = Box::pin(one.acquire(&[(B, LockMode::Exclusive)]));
         assert!(waits(&mut waiting).await);
-        let error = two.acquire(&[A], LockMode::Shared).await.unwrap_err();
+        let error = two.acquire(&[(A, LockMode::Shared)]).await.unwrap_err();
         assert_eq!(error.sqlstate(), "40P01");
         drop(two);
         waiting.await.unwrap();
         // Two writers that both want the table for themselves.
         let (three, four) = (locks.owner(), locks.owner());
         drop(one);
-        three.acquire(&[A], LockMode::Shared).await.unwrap();
-        four.acquire(&[A], LockMode::Shared).await.unwrap();
-        let mut waiting = Box::pin(three.acquire(&[A], LockMode::Exclusive));
+        three.acquire(&[(A, LockMode::Shared)]).await.unwrap();
+        four.acquire(&[(A, LockMode::Shared)]).await.unwrap();
+        let mut waiting = Box::pin(three.acquire(&[(A, LockMode::Exclusive)]));
         assert!(waits(&mut waiting).await);
-        assert_eq!(four.acquire(&[A], LockMode::Exclusive).await.unwrap_err().sqlstate(), "40P01");
+        assert_eq!(four.acquire(&[(A, LockMode::Exclusive)]).await.unwrap_err().sqlstate(), "40P01");
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_behind_one_who_waits_for_him() {
+        let locks = Arc::<TableLocks>::default();
+        let (writer, lock) = (locks.owner(), locks.owner());
+        writer.acquire(&[(A, LockMode::Shared)]).await.unwrap();
+        let mut locking = Box::pin(lock.acquire(&[(A, LockMode::Exclusive), (B, LockMode::Exclusive)]));
+        assert!(waits(&mut locking).await);
+        writer.acquire(&[(B, LockMode::Shared)]).await.unwrap();
+        assert!(!lock.try_acquire(&[(B, LockMode::Exclusive)]));
+        drop(writer);
+        locking.await.unwrap();
     }
 
     #[tokio::test]
     async fn who_gives_up_stands_in_nobodys_way() {
         let locks = Arc::<TableLocks>::default();
         let (writer, lock, late) = (locks.owner(), locks.owner(), locks.owner());
-        writer.acquire(&[A], LockMode::Shared).await.unwrap();
-        let mut locking = Box::pin(lock.acquire(&[A], LockMode::Exclusive));
+        writer.acquire(&[(A, LockMode::Shared)]).await.unwrap();
+        let mut locking = Box::pin(lock.acquire(&[(A, LockMode::Exclusive)]));
         assert!(waits(&mut locking).await);
         drop(locking);
-        late.acquire(&[A], LockMode::Shared).await.unwrap();
+        late.acquire(&[(A, LockMode::Shared)]).await.unwrap();
     }
 }

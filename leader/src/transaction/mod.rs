@@ -12,13 +12,16 @@ pub(crate) use locks::{LockMode, LockOwner, TableLocks};
 
 use crate::cluster::{Cluster, OpenBlock, Pin, RunningLoad, record};
 use crate::engine::Shared;
-use crate::meta::State;
+use crate::meta::{Applied, PROPOSE_TIMEOUT_SECONDS, State, outcome_unknown};
 use parking_lot::Mutex;
 use slipher_common::ids::{TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_proto::meta as proto;
 use slipher_proto::meta::operation::Kind;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Changes that one block may gather; each load, each definition is one or two.
 const OPERATIONS_MAX_COUNT: usize = 100_000;
@@ -84,8 +87,13 @@ impl Transaction {
         Ok(applied.notices)
     }
 
-    /// Commits the block: all of it, or an error and nothing.
-    pub(crate) async fn commit(&self, cluster: &Cluster) -> Result<()> {
+    /// Commits the block: all of it, or an error and nothing. Its locks are held until it is known which.
+    pub(crate) async fn commit(
+        self: &Arc<Self>,
+        cluster: &Arc<Cluster>,
+        locks: Arc<LockOwner>,
+        committing: &AtomicBool,
+    ) -> Result<()> {
         let change = {
             let changes = self.changes.lock();
             if changes.operations.is_empty() {
@@ -93,15 +101,41 @@ impl Transaction {
             }
             let mut change = record(changes.operations.clone(), &changes.base);
             change.transaction_id = self.load.id().to_vec();
-            change.read_table_ids = read_table_ids(self.reads.as_ref());
+            change.read_table_ids = read_table_ids(self.reads.as_ref(), &changes.base);
             change
         };
-        cluster.meta().propose(change).await.map(|_| ())
+        propose(cluster, change, committing, (Arc::clone(self), locks)).await.map(|_| ())
     }
 }
 
-fn read_table_ids(reads: Option<&Reads>) -> Vec<u64> {
-    reads.map(|reads| reads.lock().iter().map(|table| table.0).collect()).unwrap_or_default()
+/// Of the tables that were read, those that others can have changed: a table that the block made itself is not among them.
+fn read_table_ids(reads: Option<&Reads>, base: &State) -> Vec<u64> {
+    let known =
+        |reads: &Reads| reads.lock().iter().filter(|table| base.table_by_id(**table).is_some()).map(|table| table.0).collect();
+    reads.map(known).unwrap_or_default()
+}
+
+/// Proposes a record in a task of its own. Whoever waits for it may go; what it needs stays until its outcome is known: the files of its
+/// segments, and its locks.
+async fn propose(
+    cluster: &Arc<Cluster>,
+    record: proto::Record,
+    committing: &AtomicBool,
+    needed: impl Send + 'static,
+) -> Result<Applied> {
+    committing.store(true, Ordering::SeqCst);
+    let (proposer, transaction) = (Arc::clone(cluster), TransactionId::from_bytes(&record.transaction_id).ok());
+    let proposal = tokio::spawn(async move {
+        let outcome = proposer.meta().propose_to_the_end(record).await;
+        drop(needed);
+        outcome
+    });
+    let limit = Duration::from_secs(PROPOSE_TIMEOUT_SECONDS);
+    match tokio::time::timeout(limit, proposal).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error)) => Err(Error::internal(format!("committing a change: {error}"))),
+        Err(_) => Err(outcome_unknown(transaction)),
+    }
 }
 
 /// What one statement works with.
@@ -121,6 +155,10 @@ pub(crate) struct Scope {
     pub(crate) transaction: Option<Arc<Transaction>>,
     /// Where tables that are read are noted, if it is SERIALIZABLE.
     pub(crate) reads: Option<Reads>,
+    /// What the statement has locked, or the block it stands in.
+    pub(crate) locks: Option<Arc<LockOwner>>,
+    /// Set when what it did is on its way to being committed.
+    pub(crate) committing: Arc<AtomicBool>,
     /// It must not slow other statements down.
     pub(crate) background: bool,
 }
@@ -190,16 +228,17 @@ impl Scope {
     }
 
     /// Makes changes that were worked out on `read`: at once, or with the block's commit.
-    pub(crate) async fn change(&self, kinds: Vec<Kind>, read: &State, load: Option<&Load>) -> Result<Vec<String>> {
+    pub(crate) async fn change(&self, kinds: Vec<Kind>, read: &State, load: Option<Load>) -> Result<Vec<String>> {
         match (&self.transaction, load) {
             (Some(transaction), _) => transaction.apply(kinds),
             (None, load) => {
                 let mut change = record(kinds, read);
-                change.read_table_ids = read_table_ids(self.reads.as_ref());
-                if let Some(load) = load {
+                change.read_table_ids = read_table_ids(self.reads.as_ref(), read);
+                if let Some(load) = &load {
                     change.transaction_id = load.id().to_vec();
                 }
-                Ok(self.shared.cluster.meta().propose(change).await?.notices)
+                let needed = (load, self.locks.clone());
+                Ok(propose(&self.shared.cluster, change, &self.committing, needed).await?.notices)
             }
         }
     }

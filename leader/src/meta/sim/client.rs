@@ -73,12 +73,7 @@ impl Client {
             let add = vec![self.segment(0, slice, state)];
             return vec![
                 create,
-                Kind::ReplaceSegments(proto::ReplaceSegments {
-                    table_id: 0,
-                    add,
-                    remove: Vec::new(),
-                    removed_deleted_rows: Vec::new(),
-                }),
+                Kind::ReplaceSegments(proto::ReplaceSegments { table_id: 0, add, remove: Vec::new(), ..Default::default() }),
             ];
         }
         let table = tables[random.random_range(0..tables.len())];
@@ -101,7 +96,7 @@ impl Client {
                 let live = table.segments.keys().take(random.random_range(0..3));
                 let remove = live.map(|segment| segment.to_vec()).collect();
                 let add = vec![self.segment(table_id, slice, state)];
-                vec![Kind::ReplaceSegments(proto::ReplaceSegments { table_id, add, remove, removed_deleted_rows: Vec::new() })]
+                vec![Kind::ReplaceSegments(proto::ReplaceSegments { table_id, add, remove, ..Default::default() })]
             }
         }
     }

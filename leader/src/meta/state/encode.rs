@@ -143,6 +143,7 @@ impl State {
             created_version: Version(stored.created_version),
             changed_version: Version(stored.changed_version),
             defined_version: Version(stored.defined_version.max(stored.created_version)),
+            layout_version: Version(stored.layout_version.max(stored.created_version)),
             segments: Arc::new(segments),
         })
     }
@@ -154,6 +155,7 @@ fn table_to_proto(table: &TableState) -> proto::TableState {
         created_version: table.created_version.0,
         changed_version: table.changed_version.0,
         defined_version: if table.defined_version > table.created_version { table.defined_version.0 } else { 0 },
+        layout_version: if table.layout_version > table.created_version { table.layout_version.0 } else { 0 },
         segments: table.segments.values().map(|segment| segment.to_proto()).collect(),
     }
 }

@@ -83,6 +83,8 @@ pub struct TableState {
     pub changed_version: Version,
     /// The last version that changed its definition.
     pub defined_version: Version,
+    /// The last version that gave it a definition which segments of the one before do not fit.
+    pub layout_version: Version,
     /// The live segments.
     pub segments: Arc<BTreeMap<SegmentId, Arc<Segment>>>,
 }
@@ -230,6 +232,11 @@ impl State {
     /// Whether a version in this state is of a record that was committed.
     pub fn is_committed(&self, version: Version) -> bool {
         self.speculated_from.is_none_or(|base| version <= base)
+    }
+
+    /// The version of something that was committed; 0 for what the block itself made, which nobody else can have changed.
+    pub fn committed_or_zero(&self, version: Version) -> u64 {
+        if self.is_committed(version) { version.0 } else { 0 }
     }
 
     /// The state that a record would make of this one, for whoever commits it later together with others. Its versions are nobody

@@ -72,6 +72,9 @@ impl Draft {
         let mut table = Table::from_proto(definition)?;
         check_name("table", &table.name)?;
         check_columns(&table)?;
+        if operation.or_replace {
+            self.remove_replaced(&table, operation.replaced_version)?;
+        }
         if self.state.is_taken(&table.schema, &table.name)? {
             if operation.if_not_exists {
                 self.notices.push(format!("relation \"{}\" already exists, skipping", table.name));
@@ -88,9 +91,32 @@ impl Draft {
             created_version: self.version,
             changed_version: self.version,
             defined_version: self.version,
+            layout_version: self.version,
             segments: Arc::default(),
         };
         self.state.insert_table(created)
+    }
+
+    /// Takes the table away in whose place another one comes.
+    fn remove_replaced(&mut self, table: &Table, expected_version: u64) -> Result<()> {
+        let schema = self.state.find_schema(&table.schema)?;
+        if schema.views.contains_key(&table.name) {
+            return Err(Error::new(ErrorKind::WrongObjectType, format!("\"{}\" is not a table", table.name))
+                .with_hint("it is a view: use CREATE OR REPLACE VIEW, or another name"));
+        }
+        let Some(replaced) = self.state.table(&table.schema, &table.name).map(Arc::clone) else {
+            return Ok(());
+        };
+        if expected_version != 0 && expected_version != replaced.changed_version.0 {
+            return Err(conflict(format_args!(
+                "table \"{}\" was changed while the one that replaces it was made",
+                replaced.table
+            )));
+        }
+        let id = replaced.table.id;
+        self.drop_dependents(&BTreeSet::from([id]), false)?;
+        self.remove_table(id);
+        Ok(())
     }
 
     pub(super) fn drop_table(&mut self, operation: &proto::DropTable) -> Result<()> {
@@ -133,11 +159,13 @@ impl Draft {
         if (&before.schema, &before.name) != (&table.schema, &table.name) {
             self.rename_table(before, &table)?;
         }
+        let layout_version = if fits_segments(before, &table) { current.layout_version } else { self.version };
         let changed = TableState {
             table: Arc::new(table),
             created_version: current.created_version,
             changed_version: self.version,
             defined_version: self.version,
+            layout_version,
             segments: Arc::clone(&current.segments),
         };
         Arc::make_mut(&mut self.state.tables).insert(before.id, Arc::new(changed));
@@ -208,6 +236,9 @@ impl Draft {
             }
             self.state.live_segments.remove(segment);
             removed.insert(segment);
+        }
+        if operation.defined_version != 0 && changed.layout_version.0 > operation.defined_version {
+            return Err(conflict(format_args!("table \"{table}\" got another layout while rows were written for it")));
         }
         for receipt in &operation.add {
             let mut segment = Segment::from_proto(receipt)?;
@@ -286,8 +317,10 @@ fn fits_segments(before: &Table, after: &Table) -> bool {
     let column_fits = |column: &slipher_common::catalog::Column| {
         let old = before.columns.iter().find(|old| old.id == column.id);
         old.is_none_or(|old| {
-            old.sql_type == column.sql_type
-                || matches!((old.sql_type, column.sql_type), (VarChar(old), VarChar(new)) if old <= new)
+            let same_type = old.sql_type == column.sql_type
+                || matches!((old.sql_type, column.sql_type), (VarChar(old), VarChar(new)) if old <= new);
+            // Under another name in files, or with another value where files have none, it would not be found.
+            same_type && old.name_in_files() == column.name_in_files() && old.missing_value == column.missing_value
         })
     };
     before.distribution == after.distribution && before.sort_key == after.sort_key && after.columns.iter().all(column_fits)

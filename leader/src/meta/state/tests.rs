@@ -49,7 +49,7 @@ fn receipt(segment: u128, table: u64, slice: u32, epoch: u64) -> proto::Segment 
 
 fn replace(table_id: u64, add: Vec<proto::Segment>, remove: &[u128]) -> Kind {
     let remove = remove.iter().map(|segment| id(*segment)).collect();
-    Kind::ReplaceSegments(proto::ReplaceSegments { table_id, add, remove, removed_deleted_rows: Vec::new() })
+    Kind::ReplaceSegments(proto::ReplaceSegments { table_id, add, remove, ..Default::default() })
 }
 
 fn place(epochs: [u64; 2], owners: [u128; 2]) -> Kind {
@@ -412,4 +412,53 @@ fn a_view_of_what_changed_meanwhile_is_a_conflict() {
     machine.fails(ErrorKind::SerializationFailure, "was changed", [with_versions(defined - 1, table.0)]);
     machine.fails(ErrorKind::SerializationFailure, "was dropped", [with_versions(defined, 4711)]);
     machine.run([with_versions(defined, table.0)]).unwrap();
+}
+
+#[test]
+fn segments_of_another_layout_are_a_conflict() {
+    let mut machine = Machine::new();
+    let table = TableId(machine.table("t"));
+    let read = machine.state.tables()[&table].clone();
+    let added = |segment: u128| {
+        let add = vec![receipt(segment, table.0, 0, 1)];
+        let defined_version = read.defined_version.0;
+        Kind::ReplaceSegments(proto::ReplaceSegments { table_id: table.0, add, defined_version, ..Default::default() })
+    };
+    let change = |table: &Table| Kind::ChangeTable(proto::ChangeTable { table: Some(table.to_proto()), defined_version: 0 });
+    // Another name for a column is another name in the definition only.
+    let mut renamed = Table::clone(&read.table);
+    renamed.columns[0].name = "other".to_owned();
+    renamed.columns[0].stored_name = Some("k".to_owned());
+    machine.run([change(&renamed)]).unwrap();
+    machine.run([added(1)]).unwrap();
+    // Rows would not be where they are looked for.
+    machine.run([replace(table.0, Vec::new(), &[1])]).unwrap();
+    renamed.distribution = slipher_common::catalog::Distribution::Key(ColumnId(2));
+    machine.run([change(&renamed)]).unwrap();
+    machine.fails(ErrorKind::SerializationFailure, "got another layout", [added(2)]);
+    assert_eq!(State::from_proto(&machine.state.to_proto()).unwrap().tables(), machine.state.tables());
+
+    // What is written anew calls its columns what they are: rows that somebody adds meanwhile do not fit.
+    machine.run([replace(table.0, vec![receipt(3, table.0, 0, 1)], &[])]).unwrap();
+    let mut rewritten = renamed.clone();
+    rewritten.columns[0].stored_name = None;
+    machine.fails(ErrorKind::SerializationFailure, "rows were added", [change(&rewritten)]);
+}
+
+#[test]
+fn a_table_that_is_replaced_must_be_as_it_was_read() {
+    let mut machine = Machine::new();
+    let table = TableId(machine.table("t"));
+    let read = machine.state.tables()[&table].changed_version.0;
+    let or_replace = |replaced_version: u64| match create_table("public", "t", false) {
+        Kind::CreateTable(create) => Kind::CreateTable(proto::CreateTable { or_replace: true, replaced_version, ..create }),
+        other => other,
+    };
+    machine.run([replace(table.0, vec![receipt(1, table.0, 0, 1)], &[])]).unwrap();
+    machine.fails(ErrorKind::SerializationFailure, "was changed", [or_replace(read)]);
+    let replaced = machine.run([or_replace(machine.state.tables()[&table].changed_version.0)]).unwrap().created_table;
+    assert_ne!(replaced, Some(table));
+    machine.run([or_replace(0)]).unwrap();
+    assert_eq!(machine.state.tables().len(), 1);
+    machine.run([create_view("v", false, "k", &[])]).unwrap();
 }

@@ -106,7 +106,7 @@ fn small_statements_become_plain_data() {
     assert!(matches!(only("truncate s.t"), Parsed::Truncate { table } if table.to_string() == "s.t"));
     assert!(matches!(
         only("vacuum delete only s.t to 75 percent boost"),
-        Parsed::Vacuum { table: Some(_), kind: VacuumKind::DeleteOnly, sorted_percent: 75, boost: false }
+        Parsed::Vacuum { table: Some(_), kind: VacuumKind::DeleteOnly, sorted_percent: 75, boost: true }
     ));
     assert!(matches!(only("VACUUM"), Parsed::Vacuum { table: None, kind: VacuumKind::Full, .. }));
     assert!(matches!(only("analyze t (a, b)"), Parsed::Analyze { table: Some(_) }));

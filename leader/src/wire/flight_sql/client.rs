@@ -16,6 +16,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 
 /// Sessions open at once over this endpoint.
@@ -35,6 +36,8 @@ pub(super) struct Client {
     pub(super) transaction: Mutex<Option<String>>,
     active_count: AtomicUsize,
     closed: AtomicBool,
+    /// Cancelled when somebody else ends the session.
+    ended: CancellationToken,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -58,7 +61,7 @@ impl Client {
 
     /// Whether the client said good-bye.
     pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed)
+        self.closed.load(Ordering::Relaxed) || self.ended.is_cancelled()
     }
 
     /// Refuses an id that is not the open transaction's. Without an id a statement runs in the session as it is.
@@ -153,8 +156,9 @@ impl Clients {
         let database = header(metadata, DATABASE_HEADER)?.unwrap_or(DATABASE);
         let application = header(metadata, "user-agent")?.unwrap_or_default();
         let session = self.engine.open_session(user, database, application)?;
-        let (active_count, closed) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Ok(Arc::new(Client { session, transaction: Mutex::new(None), active_count, closed, _permit: permit }))
+        let (active_count, closed, ended) = (AtomicUsize::new(0), AtomicBool::new(false), CancellationToken::new());
+        session.end_with(ended.clone());
+        Ok(Arc::new(Client { session, transaction: Mutex::new(None), active_count, closed, ended, _permit: permit }))
     }
 }
 

@@ -113,6 +113,7 @@ impl Connection {
         let Err(Failure::Statement(error)) = answered else {
             return answered;
         };
+        self.session.fail();
         send_error(&mut self.socket, "ERROR", &error)?;
         self.extended.end_transaction_unless_open(self.session.transaction_status());
         if message::is_extended(message_type) {
@@ -168,6 +169,10 @@ impl Connection {
         }
         let ran = self.run_all(&statements).await;
         if statements.len() > 1 {
+            // Whatever made it end: half of a text is not committed.
+            if ran.is_err() {
+                self.session.fail();
+            }
             let ended = self.session.end_implicit().await;
             self.extended.end_transaction_unless_open(self.session.transaction_status());
             ran.and(ended.map_err(Failure::from))?;

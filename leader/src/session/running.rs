@@ -1,0 +1,73 @@
+//! A statement while it runs: how it is cancelled, timed, and when it cannot be cancelled any more.
+
+use crate::run::{CurrentQuery, canceled};
+use slipher_common::{Error, ErrorKind, Result};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// The statement that runs, or ran last.
+#[derive(Clone, Debug)]
+pub(super) struct Running {
+    /// Ends it.
+    pub(super) token: CancellationToken,
+    pub(super) started: Instant,
+    /// The query it runs at the moment.
+    pub(super) query: CurrentQuery,
+    /// What it did is on its way to being committed.
+    pub(super) committing: Arc<AtomicBool>,
+    /// It took longer than it may.
+    timed_out: Arc<AtomicBool>,
+}
+
+impl Running {
+    /// A statement that begins, and may take so long; its time counts until the guard is dropped.
+    pub(super) fn start(limit_ms: Option<u64>) -> (Self, Option<DropGuard>) {
+        let running = Self {
+            token: CancellationToken::new(),
+            started: Instant::now(),
+            query: CurrentQuery::default(),
+            committing: Arc::default(),
+            timed_out: Arc::default(),
+        };
+        let guard = limit_ms.map(|limit_ms| {
+            let (timed, ended) = (running.clone(), CancellationToken::new());
+            let guard = ended.clone().drop_guard();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = tokio::time::sleep(Duration::from_millis(limit_ms)) => {
+                        timed.timed_out.store(true, Ordering::SeqCst);
+                        timed.token.cancel();
+                    }
+                    () = ended.cancelled() => {}
+                }
+            });
+            guard
+        });
+        (running, guard)
+    }
+
+    /// Does the statement's work until it is cancelled. What is being committed cannot be taken back: then its outcome is the answer.
+    pub(super) async fn work<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::pin!(work);
+        tokio::select! {
+            biased;
+            () = self.token.cancelled() => {
+                if !self.committing.load(Ordering::SeqCst) {
+                    return Err(self.why(canceled()));
+                }
+            }
+            result = &mut work => return result.map_err(|error| self.why(error)),
+        }
+        work.await
+    }
+
+    /// Who ended a statement: the user, or its time limit.
+    pub(super) fn why(&self, error: Error) -> Error {
+        if error.kind == ErrorKind::QueryCanceled && self.timed_out.load(Ordering::SeqCst) {
+            return Error { message: "canceling statement due to statement timeout".to_owned(), ..error };
+        }
+        error
+    }
+}
