@@ -5,9 +5,9 @@ use crate::engine::Shared;
 use crate::load::{Choice, vacuum, wants_compaction};
 use crate::meta::State;
 use crate::transaction::{LockMode, Scope};
-use slipher_common::Result;
 use slipher_common::catalog::ADMIN_USER;
 use slipher_common::ids::{TableId, Version};
+use slipher_common::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,20 +15,37 @@ use tokio_util::sync::CancellationToken;
 
 /// Compaction gives way so often in a row to open transaction blocks, which might lose their rows' segments to it.
 const GIVE_WAY_MAX_COUNT: u32 = 12;
+/// How often compaction looks whether somebody waits to LOCK its table.
+const WANTED_LOOK_MS: u64 = 100;
+
+/// Whether another try may come through.
+fn passes(error: &Error) -> bool {
+    use ErrorKind::{CannotConnectNow, DiskFull, Io, NodeUnavailable, SerializationFailure, UndefinedTable};
+    matches!(error.kind, CannotConnectNow | DiskFull | Io | NodeUnavailable | SerializationFailure | UndefinedTable)
+}
+
+async fn wanted_by_others(shared: &Shared, table: TableId) {
+    while !shared.locks.is_wanted(table) {
+        tokio::time::sleep(Duration::from_millis(WANTED_LOOK_MS)).await;
+    }
+}
 
 /// What was there at the last look.
 #[derive(Debug, Default)]
 struct Looks {
     /// The versions that had last changed the tables.
     seen: BTreeMap<TableId, Version>,
-    /// Those with which a table could not be compacted.
+    /// Those with which a table could not be compacted, and another try would not help.
     failed: BTreeMap<TableId, Version>,
+    /// Those that brought its rows into order.
+    sorted: BTreeMap<TableId, Version>,
 }
 
 impl Looks {
     fn forget_dropped(&mut self, state: &State) {
         self.seen.retain(|table, _| state.table_by_id(*table).is_some());
         self.failed.retain(|table, _| state.table_by_id(*table).is_some());
+        self.sorted.retain(|table, _| state.table_by_id(*table).is_some());
     }
 }
 
@@ -71,7 +88,9 @@ async fn compact(shared: &Arc<Shared>, looks: &mut Looks) {
     looks.forget_dropped(&state);
     for table in state.tables().values() {
         let (id, changed) = (table.table.id, table.changed_version);
-        let settled = looks.seen.insert(id, changed) == Some(changed);
+        let unchanged = looks.seen.insert(id, changed) == Some(changed);
+        // What came out of it is not sorted again, however it looks.
+        let settled = unchanged && looks.sorted.get(&id) != Some(&changed);
         if looks.failed.get(&id) == Some(&changed) || !wants_compaction(table, settled) {
             continue;
         }
@@ -81,16 +100,27 @@ async fn compact(shared: &Arc<Shared>, looks: &mut Looks) {
             continue;
         }
         let name = table.table.to_string();
-        match vacuum(&scope, id, Choice::Background { settled }).await {
+        let work = vacuum(&scope, id, Choice::Background { settled });
+        let done = tokio::select! {
+            done = work => done,
+            // Whoever wants the table for himself does not wait for this.
+            () = wanted_by_others(shared, id) => continue,
+        };
+        match done {
             Ok(Some(done)) => {
                 let (before, after) = done.segments;
+                if let Some(table) = shared.cluster.meta().state().table_by_id(id).filter(|_| settled) {
+                    looks.sorted.insert(id, table.changed_version);
+                }
                 tracing::info!(table = name, before, after, deleted_rows = done.deleted_rows, "compacted segments");
             }
             Ok(None) => {}
-            // It was dropped, it lost against writers, or a node is away: there is another time, when the table has changed again.
+            // It was dropped, it lost against writers, or a node is away: there is another time.
             Err(error) => {
                 tracing::debug!(table = name, %error, "compaction did not come through");
-                looks.failed.insert(id, changed);
+                if !passes(&error) {
+                    looks.failed.insert(id, changed);
+                }
             }
         }
     }

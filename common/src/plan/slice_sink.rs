@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, OrderingRequirements, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -43,6 +43,7 @@ pub struct SliceSinkExec {
     target: Arc<SinkTarget>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
+    order: Option<LexOrdering>,
 }
 
 impl SliceSinkExec {
@@ -54,7 +55,13 @@ impl SliceSinkExec {
             EmissionType::Final,
             Boundedness::Bounded,
         );
-        Self { input, target, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
+        Self { input, target, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new(), order: None }
+    }
+
+    /// The same sink for rows in an order: segments of one slice then do not overlap. Only for planning: it is not shipped.
+    pub fn with_order(mut self, order: Option<LexOrdering>) -> Self {
+        self.order = order;
+        self
     }
 
     /// Where the rows go.
@@ -118,9 +125,13 @@ impl ExecutionPlan for SliceSinkExec {
         vec![false]
     }
 
+    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
+        vec![self.order.clone().map(OrderingRequirements::from)]
+    }
+
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         let input = super::one_child(children, "SliceSinkExec")?;
-        Ok(Arc::new(Self::new(input, Arc::clone(&self.target))))
+        Ok(Arc::new(Self::new(input, Arc::clone(&self.target)).with_order(self.order.clone())))
     }
 
     fn apply_expressions(

@@ -207,12 +207,11 @@ impl SnapshotSchema {
                 match reference {
                     Some(reference) if !reference.columns.is_empty() => {
                         let columns = plan.schema().columns();
-                        let at = |place: u32| columns.get((place as usize).checked_sub(1)?).cloned();
                         let called = |name: &str| columns.iter().find(|column| column.name == name).cloned();
                         let mut seen = Vec::new();
                         for column in &reference.columns {
-                            let now = if state.view.late_binding { called(&column.name) } else { at(column.id.0) };
-                            match now {
+                            // A view that others read keeps the names of its columns, unless it is a late-binding one.
+                            match called(&column.name) {
                                 Some(now) => seen.push((now, column.name.as_str())),
                                 None if !column.used => {}
                                 None => {

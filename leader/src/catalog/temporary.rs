@@ -2,11 +2,12 @@
 
 use super::Snapshot;
 use crate::engine::Shared;
-use crate::meta::Relation;
+use crate::meta::{Relation, TableState};
 use crate::sql::QualifiedName;
 use slipher_common::catalog::ADMIN_USER;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta::{self as proto, operation::Kind};
+use std::sync::Arc;
 
 /// What a session calls its schema of temporary tables.
 pub(crate) const TEMP_SCHEMA: &str = "pg_temp";
@@ -64,11 +65,11 @@ impl Snapshot {
         Ok((own.to_string(), first))
     }
 
-    /// The version that last changed the table which CREATE OR REPLACE TABLE replaces; 0 when nobody else can have changed it.
-    pub(crate) fn replaced_version(&self, schema: &str, name: &str) -> Result<u64> {
+    /// The table which CREATE OR REPLACE TABLE replaces.
+    pub(crate) fn replaced_table(&self, schema: &str, name: &str) -> Result<Option<&Arc<TableState>>> {
         match self.state.relation(schema, name) {
-            None => Ok(0),
-            Some(Relation::Table(table)) => Ok(self.state.committed_or_zero(table.changed_version)),
+            None => Ok(None),
+            Some(Relation::Table(table)) => Ok(Some(table)),
             Some(Relation::View(_)) => Err(Error::new(ErrorKind::WrongObjectType, format!("\"{name}\" is not a table"))
                 .with_hint("it is a view: use CREATE OR REPLACE VIEW, or another name")),
         }

@@ -172,8 +172,8 @@ async fn create_table_as_once(
     let name = &spec.name.name.value;
     let mut replaced_version = 0;
     if spec.or_replace {
-        let replaced = snapshot.replaced_version(&schema, name);
-        replaced_version = replaced.map_err(|error| error.at(spec.name.name.position))?;
+        let replaced = snapshot.replaced_table(&schema, name).map_err(|error| error.at(spec.name.name.position))?;
+        replaced_version = replaced.map_or(0, |table| scope.committed_version_of(table));
     } else if snapshot.state.relation(&schema, name).is_some() {
         if spec.if_not_exists {
             return Ok((0, vec![format!("relation \"{name}\" already exists, skipping")]));

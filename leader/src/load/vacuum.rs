@@ -12,7 +12,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use slipher_common::catalog::Table;
 use slipher_common::ids::{SegmentId, SliceId, TableId};
-use slipher_common::manifest::{SEGMENT_ROWS_MAX, Segment};
+use slipher_common::manifest::Segment;
 use slipher_common::statistics::decode_bound;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta::{self as proto, operation::Kind};
@@ -31,6 +31,9 @@ const DELETED_MAX_PERCENT: u64 = 20;
 /// beyond that it is left to VACUUM.
 const UNSORTED_MAX_PERCENT: u64 = 50;
 const SORTED_AT_ONCE_MAX_BYTES: u64 = 1 << 30;
+
+/// More bytes than these in files may be cut into several segments of a slice, by their rows or by a node's memory.
+const UNSORTED_LOAD_MAX_BYTES: u64 = 4 << 20;
 
 /// What a VACUUM of one table did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,8 +84,8 @@ async fn vacuum_once(scope: &Scope, table: TableId, choice: Choice) -> Result<Op
     let source = provider_as_source(Arc::new(attempt.snapshot.provider(&part)?));
     let source = LogicalPlanBuilder::scan(current.table.name.clone(), source, None)?.build()?;
     let mut target = attempt.snapshot.provider(&current)?;
-    // What fits into one segment is sorted there.
-    if largest_slice(&old) > SEGMENT_ROWS_MAX as u64 {
+    // What fits into one segment of each slice is sorted there.
+    if old.values().map(|segment| segment.bytes).sum::<u64>() > UNSORTED_LOAD_MAX_BYTES {
         target = target.sorted();
     }
     let physical = plan_sink(&attempt, target, source).await?;
@@ -101,15 +104,6 @@ async fn vacuum_once(scope: &Scope, table: TableId, choice: Choice) -> Result<Op
         bytes: (old.values().map(|segment| segment.bytes).sum(), new.iter().map(|segment| segment.bytes).sum()),
         deleted_rows: old.values().map(|segment| segment.deleted_rows()).sum(),
     }))
-}
-
-/// Rows of the slice that has most of them.
-fn largest_slice(segments: &BTreeMap<SegmentId, Arc<Segment>>) -> u64 {
-    let mut slices: BTreeMap<SliceId, u64> = BTreeMap::new();
-    for segment in segments.values() {
-        *slices.entry(segment.slice).or_default() += segment.live_rows();
-    }
-    slices.into_values().max().unwrap_or(0)
 }
 
 fn choose(table: &TableState, choice: Choice) -> Result<BTreeSet<SegmentId>> {

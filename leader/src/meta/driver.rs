@@ -111,7 +111,7 @@ impl Meta {
             stopped: Mutex::new(None),
             left_unanswered: AtomicBool::new(false),
         });
-        let owner = Owner { published: Arc::clone(&published), queue, directory: directory.to_owned(), options };
+        let owner = Owner { published: Arc::clone(&published), queue, directory: directory.to_owned(), options, ends: false };
         // A thread of its own, because a flush blocks.
         let spawned = std::thread::Builder::new().name("slipher-meta".to_owned()).spawn(move || {
             owner.run(opened_sender);
@@ -225,6 +225,8 @@ struct Owner {
     queue: mpsc::Receiver<Command>,
     directory: PathBuf,
     options: MetaOptions,
+    /// Somebody asked for its end.
+    ends: bool,
 }
 
 impl Owner {
@@ -257,7 +259,7 @@ impl Owner {
                 "restart the leader when the cause is gone"
             };
             *self.published.stopped.lock() = Some(stopped.with_hint(hint));
-            if !passes {
+            if !passes || self.ends {
                 return;
             }
             match runtime.block_on(self.recover()) {
@@ -341,7 +343,10 @@ impl Owner {
                         Ok(()) => waiting.add(transaction, answer),
                         Err(error) => drop(answer.send(Err(error))),
                     },
-                    Command::Shutdown => shutdown = true,
+                    Command::Shutdown => {
+                        shutdown = true;
+                        self.ends = true;
+                    }
                 }
             }
             // All proposals of the batch are one append and one flush.

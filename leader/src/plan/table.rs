@@ -13,7 +13,6 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::sorts::sort::SortExec;
 use slipher_common::SqlType;
 use slipher_common::catalog::{Distribution, Table};
 use slipher_common::ids::{NodeId, SegmentId, SliceId, TransactionId};
@@ -203,15 +202,12 @@ impl TableProvider for SliceTable {
         _operation: InsertOp,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let assigned = AssignExec::try_new(input, Arc::clone(&self.table), false, self.identities.clone())?;
-        let mut rows: Arc<dyn ExecutionPlan> = Arc::new(assigned);
         let order = self.table.sort_key_indexes().into_iter().map(|index| {
             let column = Arc::new(Column::new(self.schema.field(index).name(), index));
             PhysicalSortExpr::new(column, SEGMENT_ORDER)
         });
-        if let Some(order) = LexOrdering::new(order).filter(|_| self.sorts) {
-            rows = Arc::new(SortExec::new(order, rows).with_preserve_partitioning(true));
-        }
-        Ok(Arc::new(SliceSinkExec::new(rows, Arc::new(self.sink_target()))))
+        let order = LexOrdering::new(order).filter(|_| self.sorts);
+        Ok(Arc::new(SliceSinkExec::new(Arc::new(assigned), Arc::new(self.sink_target())).with_order(order)))
     }
 }
 

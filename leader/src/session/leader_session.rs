@@ -55,7 +55,7 @@ pub(crate) struct LeaderSession {
     pub(super) block: Arc<Mutex<Block>>,
     /// The block was begun by nobody's BEGIN: it ends with the text that its statements came in.
     pub(super) is_implicit: AtomicBool,
-    pub(super) cursors: Cursors,
+    pub(super) cursors: Arc<Cursors>,
     running: Mutex<Option<Running>>,
     /// What the statement that runs outside of a block has locked.
     pub(super) statement_locks: Mutex<Option<Arc<LockOwner>>>,
@@ -92,7 +92,7 @@ impl LeaderSession {
             local_settings: Mutex::new(Vec::new()),
             block: Arc::new(Mutex::new(Block::None)),
             is_implicit: AtomicBool::new(false),
-            cursors: Cursors::default(),
+            cursors: Arc::default(),
             running: Mutex::new(None),
             statement_locks: Mutex::default(),
             terminated: AtomicBool::new(false),
@@ -310,17 +310,33 @@ fn kind(parsed: &Parsed) -> &'static str {
 /// The block in which rows are read: it has failed when they have.
 struct BlockOfRows {
     block: Arc<Mutex<Block>>,
+    cursors: Arc<Cursors>,
     transaction: Option<Arc<Transaction>>,
+    running: Running,
+    /// The time limit counts until the last row.
+    _timer: Option<DropGuard>,
 }
 
 impl BlockOfRows {
-    fn new(session: &LeaderSession) -> Self {
+    fn new(session: &LeaderSession, running: Running, timer: Option<DropGuard>) -> Self {
         let block = Arc::clone(&session.block);
         let transaction = match &*block.lock() {
             Block::Open { transaction, .. } => transaction.clone(),
             Block::None | Block::Failed => None,
         };
-        Self { block, transaction }
+        Self { block, cursors: Arc::clone(&session.cursors), transaction, running, _timer: timer }
+    }
+
+    /// The rows, while the block lives by them.
+    fn watch(self, rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
+        let schema = rows.schema();
+        let told = rows.map(move |batch| {
+            batch.map_err(|error| {
+                self.fail();
+                self.running.why(error.into()).into()
+            })
+        });
+        Box::pin(RecordBatchStreamAdapter::new(schema, told))
     }
 
     fn fail(&self) {
@@ -331,6 +347,7 @@ impl BlockOfRows {
         };
         if same {
             *block = Block::Failed;
+            self.cursors.clear();
         }
     }
 }
@@ -358,16 +375,7 @@ impl Session for LeaderSession {
         let work = counted.around(query, commands::run(self, &statement.parsed, parameters, &running.token));
         match running.work(work).await {
             Ok(Outcome::Rows { schema, stream, tag }) => {
-                let block = BlockOfRows::new(self);
-                let told = counted.end_with(stream).map(move |batch| {
-                    // The time limit counts until the last row.
-                    let _timer = &timer;
-                    batch.map_err(|error| {
-                        block.fail();
-                        running.why(error.into()).into()
-                    })
-                });
-                let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), told));
+                let stream = BlockOfRows::new(self, running, timer).watch(counted.end_with(stream));
                 Ok(Outcome::Rows { schema, stream, tag })
             }
             Ok(done) => {
@@ -391,12 +399,14 @@ impl Session for LeaderSession {
         let _turn = self.one_at_a_time.lock().await;
         self.check_block(&statement.parsed)?;
         let counted = self.shared.telemetry.statement(kind(&statement.parsed));
-        let (running, _timer) = self.start_statement();
+        let (running, timer) = self.start_statement();
         let query = Arc::clone(&running.query);
         let work = counted.around(query, direct::start(self, &statement.parsed, parameters, target, &running.token));
         match running.work(work).await {
             Ok(Some(DirectRun { parts, progress })) => {
-                Ok(Some(DirectRun { parts, progress: counted.end_with_progress(progress) }))
+                let progress = counted.end_with_progress(progress);
+                let progress = BlockOfRows::new(self, running, timer).watch(progress);
+                Ok(Some(DirectRun { parts, progress }))
             }
             // It runs, and counts, when its rows are asked for.
             Ok(None) => {

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+/// How often a cancelled statement looks whether its commit is through.
+const COMMITTING_LOOK_MS: u64 = 10;
+
 /// The statement that runs, or ran last.
 #[derive(Clone, Debug)]
 pub(super) struct Running {
@@ -53,14 +56,17 @@ impl Running {
         tokio::pin!(work);
         tokio::select! {
             biased;
-            () = self.token.cancelled() => {
-                if !self.committing.load(Ordering::SeqCst) {
-                    return Err(self.why(canceled()));
-                }
-            }
+            () = self.token.cancelled() => {}
             result = &mut work => return result.map_err(|error| self.why(error)),
         }
-        work.await
+        while self.committing.load(Ordering::SeqCst) {
+            tokio::select! {
+                biased;
+                result = &mut work => return result,
+                () = tokio::time::sleep(Duration::from_millis(COMMITTING_LOOK_MS)) => {}
+            }
+        }
+        Err(self.why(canceled()))
     }
 
     /// Who ended a statement: the user, or its time limit.

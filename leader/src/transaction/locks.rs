@@ -78,6 +78,14 @@ impl TableLocks {
     }
 }
 
+impl TableLocks {
+    /// Whether somebody waits for a table to have it for himself.
+    pub(crate) fn is_wanted(&self, table: TableId) -> bool {
+        let wanted = (table, LockMode::Exclusive);
+        self.table.lock().waiting.values().any(|waiting| waiting.wanted.contains(&wanted))
+    }
+}
+
 impl LockOwner {
     /// Takes locks if nobody is in the way.
     pub(crate) fn try_acquire(&self, wanted: &[Wanted]) -> bool {

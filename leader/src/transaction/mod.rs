@@ -12,7 +12,7 @@ pub(crate) use locks::{LockMode, LockOwner, TableLocks};
 
 use crate::cluster::{Cluster, OpenBlock, Pin, RunningLoad, record};
 use crate::engine::Shared;
-use crate::meta::{Applied, PROPOSE_TIMEOUT_SECONDS, State, outcome_unknown};
+use crate::meta::{Applied, PROPOSE_TIMEOUT_SECONDS, State, TableState, outcome_unknown};
 use parking_lot::Mutex;
 use slipher_common::ids::{TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result};
@@ -131,7 +131,10 @@ async fn propose(
         outcome
     });
     let limit = Duration::from_secs(PROPOSE_TIMEOUT_SECONDS);
-    match tokio::time::timeout(limit, proposal).await {
+    let outcome = tokio::time::timeout(limit, proposal).await;
+    // What the statement does from now on can be cancelled again.
+    committing.store(false, Ordering::SeqCst);
+    match outcome {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(error)) => Err(Error::internal(format!("committing a change: {error}"))),
         Err(_) => Err(outcome_unknown(transaction)),
@@ -215,6 +218,17 @@ impl Scope {
             None => {
                 let (state, pin) = self.shared.cluster.pin_latest();
                 Reading { state, _kept: Kept::ByPin(Arc::new(pin)) }
+            }
+        }
+    }
+
+    /// The version that last changed a table for everybody: in a block that has changed it itself, the one before; 0 for a table of its own.
+    pub(crate) fn committed_version_of(&self, table: &TableState) -> u64 {
+        match &self.transaction {
+            None => table.changed_version.0,
+            Some(transaction) => {
+                let changes = transaction.changes.lock();
+                changes.base.table_by_id(table.table.id).map_or(0, |table| table.changed_version.0)
             }
         }
     }

@@ -25,6 +25,8 @@ pub(super) enum LastCreated {
 /// A record on its way: the state it would make.
 pub(super) struct Draft {
     pub(super) state: State,
+    /// What the record is applied to.
+    pub(super) before: State,
     pub(super) version: Version,
     pub(super) last_created: LastCreated,
     pub(super) created_table: Option<TableId>,
@@ -54,6 +56,7 @@ impl State {
         self.check_reads(record, transaction)?;
         let mut draft = Draft {
             state: self.clone(),
+            before: self.clone(),
             version: Version(index),
             last_created: LastCreated::None,
             created_table: None,

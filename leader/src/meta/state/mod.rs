@@ -155,7 +155,7 @@ pub struct State {
     next_object_id: u64,
     recent: RecentTransactions,
     /// Where a block of changes that is not committed began; None for a state that is.
-    speculated_from: Option<Version>,
+    pub(super) speculated_from: Option<Version>,
 }
 
 impl Default for State {

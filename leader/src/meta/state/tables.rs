@@ -107,7 +107,11 @@ impl Draft {
         let Some(replaced) = self.state.table(&table.schema, &table.name).map(Arc::clone) else {
             return Ok(());
         };
-        if expected_version != 0 && expected_version != replaced.changed_version.0 {
+        // As it was before the record: an earlier operation of it may have changed the table. What a block sees of itself is looked at
+        // when it is committed.
+        let before = self.before.table_by_id(replaced.table.id);
+        let changed = before.is_some_and(|before| before.changed_version.0 != expected_version);
+        if expected_version != 0 && changed && self.before.speculated_from.is_none() {
             return Err(conflict(format_args!(
                 "table \"{}\" was changed while the one that replaces it was made",
                 replaced.table

@@ -1,5 +1,6 @@
 //! Loads: rows move to the slices that will hold them.
 
+use super::order;
 use super::{Aligned, Aligner, Plan, Spread, defect, only_child, unmasked, with_children};
 use datafusion::error::Result;
 use datafusion::physical_expr::expressions::Column;
@@ -36,7 +37,8 @@ impl Aligner<'_> {
                 }
             },
         };
-        Ok(Aligned { plan: with_children(Arc::clone(&plan), vec![placed.plan])?, spread: Spread::Partitioned })
+        let rows = order::as_required(&plan, 0, placed.plan)?;
+        Ok(Aligned { plan: with_children(Arc::clone(&plan), vec![rows])?, spread: Spread::Partitioned })
     }
 }
 
