@@ -1,5 +1,4 @@
-//! Compaction in the background: tables whose scans suffer from many tiny segments, many deleted rows or segments out of order are
-//! rewritten, one at a time.
+//! Compaction in the background: tables whose scans suffer from many tiny segments or many deleted rows are rewritten, one at a time.
 
 use crate::engine::Shared;
 use crate::load::{Choice, vacuum, wants_compaction};
@@ -30,22 +29,16 @@ async fn wanted_by_others(shared: &Shared, table: TableId) {
     }
 }
 
-/// What was there at the last look.
+/// What earlier looks found.
 #[derive(Debug, Default)]
 struct Looks {
-    /// The versions that had last changed the tables.
-    seen: BTreeMap<TableId, Version>,
-    /// Those with which a table could not be compacted, and another try would not help.
+    /// The versions of tables that could not be compacted, where another try would not help.
     failed: BTreeMap<TableId, Version>,
-    /// Those that brought its rows into order.
-    sorted: BTreeMap<TableId, Version>,
 }
 
 impl Looks {
     fn forget_dropped(&mut self, state: &State) {
-        self.seen.retain(|table, _| state.table_by_id(*table).is_some());
         self.failed.retain(|table, _| state.table_by_id(*table).is_some());
-        self.sorted.retain(|table, _| state.table_by_id(*table).is_some());
     }
 }
 
@@ -88,10 +81,7 @@ async fn compact(shared: &Arc<Shared>, looks: &mut Looks) {
     looks.forget_dropped(&state);
     for table in state.tables().values() {
         let (id, changed) = (table.table.id, table.changed_version);
-        let unchanged = looks.seen.insert(id, changed) == Some(changed);
-        // What came out of it is not sorted again, however it looks.
-        let settled = unchanged && looks.sorted.get(&id) != Some(&changed);
-        if looks.failed.get(&id) == Some(&changed) || !wants_compaction(table, settled) {
+        if looks.failed.get(&id) == Some(&changed) || !wants_compaction(table) {
             continue;
         }
         // A block that locked a table must not lose against us.
@@ -100,7 +90,7 @@ async fn compact(shared: &Arc<Shared>, looks: &mut Looks) {
             continue;
         }
         let name = table.table.to_string();
-        let work = vacuum(&scope, id, Choice::Background { settled });
+        let work = vacuum(&scope, id, Choice::Background);
         let done = tokio::select! {
             done = work => done,
             // Whoever wants the table for himself does not wait for this.
@@ -109,9 +99,6 @@ async fn compact(shared: &Arc<Shared>, looks: &mut Looks) {
         match done {
             Ok(Some(done)) => {
                 let (before, after) = done.segments;
-                if let Some(table) = shared.cluster.meta().state().table_by_id(id).filter(|_| settled) {
-                    looks.sorted.insert(id, table.changed_version);
-                }
                 tracing::info!(table = name, before, after, deleted_rows = done.deleted_rows, "compacted segments");
             }
             Ok(None) => {}

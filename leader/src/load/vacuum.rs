@@ -27,13 +27,8 @@ const TINY_SEGMENTS_MAX_COUNT: usize = 16;
 /// A segment that has lost this share of its rows is written anew in the background.
 const DELETED_MAX_PERCENT: u64 = 20;
 
-/// A slice of which a larger share lies in segments that overlap is sorted in the background, as long as those have no more bytes than this:
-/// beyond that it is left to VACUUM.
-const UNSORTED_MAX_PERCENT: u64 = 50;
-const SORTED_AT_ONCE_MAX_BYTES: u64 = 1 << 30;
-
-/// More bytes than these in files may be cut into several segments of a slice, by their rows or by a node's memory.
-const UNSORTED_LOAD_MAX_BYTES: u64 = 4 << 20;
+/// A slice with more bytes than these in files may be cut into several segments, by its rows or by a node's memory: it is sorted before.
+const UNSORTED_SLICE_MAX_BYTES: u64 = 40 << 20;
 
 /// What a VACUUM of one table did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,35 +52,66 @@ pub(crate) enum Choice {
         sorted_percent: u64,
     },
     /// What scans suffer from.
-    Background {
-        /// The table has not changed for a while: its sort order is restored, too.
-        settled: bool,
-    },
+    Background,
 }
 
-/// Rewrites the chosen segments of a table; None when there is nothing to do.
+/// Rewrites the chosen segments of a table; None when there is nothing to do. Each lane writes one slice at a time, and each round of
+/// slices is a record of its own: what is on its way is bounded, and so is what a conflict costs.
 pub(crate) async fn vacuum(scope: &Scope, table: TableId, choice: Choice) -> Result<Option<Vacuumed>> {
-    replayed!(scope, vacuum_once(scope, table, choice))
+    let (mut done, mut total) = (BTreeSet::new(), None);
+    loop {
+        let round = replayed!(scope, vacuum_once(scope, table, choice, &done));
+        let Some((slices, vacuumed)) = round? else { return Ok(total) };
+        done.extend(slices);
+        total = Some(total.unwrap_or_default() + vacuumed);
+    }
 }
 
-async fn vacuum_once(scope: &Scope, table: TableId, choice: Choice) -> Result<Option<Vacuumed>> {
+impl std::ops::Add for Vacuumed {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            segments: (self.segments.0 + other.segments.0, self.segments.1 + other.segments.1),
+            bytes: (self.bytes.0 + other.bytes.0, self.bytes.1 + other.bytes.1),
+            deleted_rows: self.deleted_rows + other.deleted_rows,
+        }
+    }
+}
+
+/// One round: of each lane the first slice that is not done and has something to do.
+async fn vacuum_once(
+    scope: &Scope,
+    table: TableId,
+    choice: Choice,
+    done: &BTreeSet<SliceId>,
+) -> Result<Option<(BTreeSet<SliceId>, Vacuumed)>> {
     let load = scope.start_load();
     let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
     let Some(current) = attempt.snapshot.state.table_by_id(table).map(Arc::clone) else {
         return Err(Error::new(ErrorKind::UndefinedTable, format!("table with id {table} was dropped")));
     };
     let chosen = choose(&current, choice)?;
-    if chosen.is_empty() {
+    let chosen = current.segments.values().filter(|segment| chosen.contains(&segment.id) && !done.contains(&segment.slice));
+    let layout = &attempt.snapshot.query.clone()?.layout;
+    let mut round: BTreeMap<Option<(usize, usize)>, SliceId> = BTreeMap::new();
+    for segment in chosen.clone() {
+        round.entry(layout.slots.get(segment.slice.0 as usize).copied()).or_insert(segment.slice);
+    }
+    let slices: BTreeSet<SliceId> = round.into_values().collect();
+    let in_round = chosen.filter(|segment| slices.contains(&segment.slice));
+    let old: BTreeMap<SegmentId, Arc<Segment>> = in_round.map(|segment| (segment.id, Arc::clone(segment))).collect();
+    if old.is_empty() {
         return Ok(None);
     }
-    let old: BTreeMap<SegmentId, Arc<Segment>> =
-        current.segments.iter().filter(|(id, _)| chosen.contains(id)).map(|(id, segment)| (*id, Arc::clone(segment))).collect();
     let part = TableState { segments: Arc::new(old.clone()), ..TableState::clone(&current) };
     let source = provider_as_source(Arc::new(attempt.snapshot.provider(&part)?));
     let source = LogicalPlanBuilder::scan(current.table.name.clone(), source, None)?.build()?;
     let mut target = attempt.snapshot.provider(&current)?;
-    // What fits into one segment of each slice is sorted there.
-    if old.values().map(|segment| segment.bytes).sum::<u64>() > UNSORTED_LOAD_MAX_BYTES {
+    let bytes_of =
+        |slice: &SliceId| -> u64 { old.values().filter(|segment| segment.slice == *slice).map(|segment| segment.bytes).sum() };
+    // What fits into one segment is sorted there.
+    if slices.iter().any(|slice| bytes_of(slice) > UNSORTED_SLICE_MAX_BYTES) {
         target = target.sorted();
     }
     let physical = plan_sink(&attempt, target, source).await?;
@@ -99,11 +125,12 @@ async fn vacuum_once(scope: &Scope, table: TableId, choice: Choice) -> Result<Op
         defined_version: attempt.snapshot.state.committed_or_zero(current.defined_version),
     };
     scope.change(vec![Kind::ReplaceSegments(replace)], &attempt.snapshot.state, Some(load)).await?;
-    Ok(Some(Vacuumed {
+    let vacuumed = Vacuumed {
         segments: (old.len(), new.len()),
         bytes: (old.values().map(|segment| segment.bytes).sum(), new.iter().map(|segment| segment.bytes).sum()),
         deleted_rows: old.values().map(|segment| segment.deleted_rows()).sum(),
-    }))
+    };
+    Ok(Some((slices, vacuumed)))
 }
 
 fn choose(table: &TableState, choice: Choice) -> Result<BTreeSet<SegmentId>> {
@@ -114,7 +141,7 @@ fn choose(table: &TableState, choice: Choice) -> Result<BTreeSet<SegmentId>> {
     let mut chosen = BTreeSet::new();
     for segments in slices.values() {
         let of_slice = match choice {
-            Choice::Background { settled } => in_background(&table.table, segments, settled)?,
+            Choice::Background => in_background(segments),
             Choice::Asked { kind: VacuumKind::DeleteOnly, .. } => with_deleted_rows(segments),
             Choice::Asked { sorted_percent, .. } => asked(&table.table, segments, sorted_percent)?,
         };
@@ -172,7 +199,7 @@ fn overlapping(table: &Table, segments: &[&Segment]) -> Result<BTreeSet<SegmentI
     Ok(found)
 }
 
-fn in_background(table: &Table, segments: &[&Segment], settled: bool) -> Result<BTreeSet<SegmentId>> {
+fn in_background(segments: &[&Segment]) -> BTreeSet<SegmentId> {
     let is_worn = |segment: &&&Segment| segment.deleted_rows() * 100 >= segment.rows * DELETED_MAX_PERCENT;
     let worn = segments.iter().filter(is_worn).filter(|segment| segment.deleted_rows() > 0);
     let mut chosen: BTreeSet<SegmentId> = worn.map(|segment| segment.id).collect();
@@ -180,20 +207,10 @@ fn in_background(table: &Table, segments: &[&Segment], settled: bool) -> Result<
     if tiny.len() >= TINY_SEGMENTS_MAX_COUNT {
         chosen.extend(tiny.iter().map(|segment| segment.id));
     }
-    if settled {
-        let overlapping = overlapping(table, segments)?;
-        let is_overlapping = |segment: &&&Segment| overlapping.contains(&segment.id);
-        let rows: u64 = segments.iter().map(|segment| segment.live_rows()).sum();
-        let unsorted: u64 = segments.iter().filter(is_overlapping).map(|segment| segment.live_rows()).sum();
-        let bytes: u64 = segments.iter().filter(is_overlapping).map(|segment| segment.bytes).sum();
-        if unsorted * 100 > rows * UNSORTED_MAX_PERCENT && bytes <= SORTED_AT_ONCE_MAX_BYTES {
-            chosen.extend(overlapping);
-        }
-    }
-    Ok(chosen)
+    chosen
 }
 
 /// Whether the background has something to do for a table.
-pub(crate) fn wants_compaction(table: &TableState, settled: bool) -> bool {
-    choose(table, Choice::Background { settled }).is_ok_and(|chosen| !chosen.is_empty())
+pub(crate) fn wants_compaction(table: &TableState) -> bool {
+    choose(table, Choice::Background).is_ok_and(|chosen| !chosen.is_empty())
 }
