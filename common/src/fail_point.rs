@@ -1,8 +1,9 @@
 //! Named steps at which tests let a process die, or its disk fill up; and copies of what was synced, so that tests can take away what
 //! was not. All of it is there in builds with debug assertions only.
 //!
-//! `SLIPHER_FAIL_AT=segment.synced#2=abort` kills the process at the second pass of a step. `=disk_full` lets this pass and all later
-//! ones fail as a full disk does, `=disk_full*3` only three of them. `SLIPHER_KEEP_SYNCED=1` keeps, beside what is synced, what a machine that loses its power would keep.
+//! `SLIPHER_FAIL_AT=segment.sync#2=abort` kills the process at the second pass of a step. `=disk_full` lets this pass and all later ones
+//! fail as a full disk does, `=disk_full*3` only three of them. `SLIPHER_KEEP_SYNCED=1` keeps, beside what is synced, what a machine that
+//! loses its power would keep.
 
 use crate::{Error, Result};
 use std::io;
