@@ -283,7 +283,7 @@ impl SegmentTable {
             });
         }
         let schema = known.table.arrow_schema();
-        let statistics = slipher_leader::table_statistics(&known.table, known.segments.values().map(Arc::as_ref)).unwrap();
+        let statistics = slipher_leader::table_statistics(&known.table, &known.segments).unwrap();
         let source = ScanSource {
             table_id: known.table.id,
             table_name: known.table.to_string(),
@@ -309,7 +309,7 @@ impl TableProvider for SegmentTable {
     }
 
     fn statistics(&self) -> Option<Statistics> {
-        let mut statistics = self.source.statistics.as_ref().clone();
+        let mut statistics = self.source.statistics.engine.clone();
         statistics.total_byte_size = Precision::Absent;
         Some(statistics)
     }

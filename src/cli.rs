@@ -173,7 +173,8 @@ pub struct LeaderOptions {
     /// How often files of failed loads are looked for, and how old they must be, in seconds [default: 60].
     #[arg(long, env = "SLIPHER_SWEEP_SECONDS", value_name = "SECONDS")]
     pub sweep_seconds: Option<u64>,
-    /// How often tables with many tiny segments or deleted rows are looked for, to be rewritten, in seconds; 0: never [default: 10].
+    /// How often tables with many tiny segments, deleted rows or rows out of order are looked for, to be rewritten, in seconds; 0: never
+    /// [default: 1].
     #[arg(long, env = "SLIPHER_COMPACT_SECONDS", value_name = "SECONDS")]
     pub compact_seconds: Option<u64>,
     /// Encryption.

@@ -23,7 +23,7 @@ const LANES_MAX: usize = 256;
 const BROADCAST_ROWS_MAX_DEFAULT: usize = 128 << 10;
 const DIRECT_ROWS_MIN_DEFAULT: usize = 100_000;
 const SWEEP_SECONDS_DEFAULT: u64 = 60;
-const COMPACT_SECONDS_DEFAULT: u64 = 10;
+const COMPACT_SECONDS_DEFAULT: u64 = 1;
 
 /// A leader with its compute nodes in this process.
 pub struct LocalCluster {

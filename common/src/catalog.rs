@@ -4,7 +4,7 @@ mod view;
 
 pub use view::{ReferencedColumn, View, ViewColumn, ViewReference};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, did_you_mean};
 use crate::ids::{ColumnId, TableId};
 use crate::sql_type::SqlType;
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -151,6 +151,15 @@ impl Table {
     /// The position of a column.
     pub fn index_of(&self, id: ColumnId) -> Option<usize> {
         self.columns.iter().position(|column| column.id == id)
+    }
+
+    /// The position of the column of this name. 42703 with the name that is nearest where there is none.
+    pub fn index_of_name(&self, name: &str) -> Result<usize> {
+        self.columns.iter().position(|column| column.name == name).ok_or_else(|| {
+            let known = self.columns.iter().map(|column| column.name.as_str());
+            Error::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" of relation \"{}\" does not exist", self.name))
+                .with_hint(did_you_mean(name, known))
+        })
     }
 
     /// One more than the highest id of its columns.

@@ -9,6 +9,7 @@ pub mod error;
 pub mod fail_point;
 pub mod flight;
 pub mod functions;
+pub mod histogram;
 pub mod ids;
 pub mod manifest;
 pub mod placement;

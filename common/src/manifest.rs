@@ -22,6 +22,8 @@ pub struct ColumnStatistics {
     pub max: Vec<u8>,
     /// Registers of the distinct sketch, empty when not kept.
     pub distinct_sketch: Vec<u8>,
+    /// Encoded inner bounds of an equi-depth histogram ([`crate::histogram`]), empty when not kept.
+    pub histogram: Vec<Vec<u8>>,
 }
 
 /// One immutable file of one table and one slice; also the receipt that it is durable.
@@ -123,6 +125,7 @@ impl Segment {
                     min: column.min.clone(),
                     max: column.max.clone(),
                     distinct_sketch: column.distinct_sketch.clone(),
+                    histogram: column.histogram.clone(),
                 })
                 .collect(),
             placement_epoch: self.placement_epoch,
@@ -150,6 +153,7 @@ impl Segment {
                     min: column.min.clone(),
                     max: column.max.clone(),
                     distinct_sketch: column.distinct_sketch.clone(),
+                    histogram: column.histogram.clone(),
                 })
                 .collect(),
             placement_epoch: stored.placement_epoch,

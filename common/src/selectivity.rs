@@ -1,9 +1,9 @@
 //! Which share of its input a predicate lets through, from what is known of the columns.
 //!
 //! The model is the textbook one (Selinger et al., "Access path selection in a relational database management system", SIGMOD 1979):
-//! values spread evenly between the bounds, and columns are independent.
+//! columns are independent, and their values lie as their histograms say, or evenly between the bounds.
 
-use arrow::datatypes::DataType;
+use crate::histogram::{ColumnHistogram, Point};
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
@@ -21,50 +21,145 @@ const LIKE_SHARE: f64 = 0.1;
 /// The least that is believed of a predicate.
 const SHARE_MIN: f64 = 1e-6;
 
+/// What is known of a table's rows.
+#[derive(Clone, Debug)]
+pub struct TableStatistics {
+    /// As the engine has it.
+    pub engine: Statistics,
+    /// One for each column, where there is one.
+    pub histograms: Vec<Option<Arc<ColumnHistogram>>>,
+}
+
+impl TableStatistics {
+    /// Nothing known of tables with this schema.
+    pub fn unknown(schema: &arrow::datatypes::Schema) -> Self {
+        Self { engine: Statistics::new_unknown(schema), histograms: Vec::new() }
+    }
+
+    /// The rows and columns of the table, if its rows are counted.
+    pub fn estimate(&self) -> Option<(f64, Vec<ColumnEstimate>)> {
+        let rows = *self.engine.num_rows.get_value()? as f64;
+        let histogram = |index: usize| self.histograms.get(index).cloned().flatten();
+        let columns = self.engine.column_statistics.iter().enumerate();
+        Some((rows, columns.map(|(index, known)| ColumnEstimate::new(known, histogram(index), rows)).collect()))
+    }
+}
+
 /// What is known of one column.
 #[derive(Clone, Debug)]
 pub struct ColumnEstimate {
     /// Different values, at least 1.
     pub distinct: f64,
-    /// Smallest and largest value as numbers (days, microseconds), where the type has such.
-    pub bounds: Option<(f64, f64)>,
+    /// Smallest and largest value.
+    pub bounds: Option<(ScalarValue, ScalarValue)>,
     /// Share of NULL, 0 to 1.
     pub nulls: f64,
+    /// How the values lie between the bounds.
+    pub histogram: Option<Arc<ColumnHistogram>>,
 }
 
 impl ColumnEstimate {
     /// Nothing known but the number of rows.
     pub fn unknown(rows: f64) -> Self {
-        Self { distinct: rows.max(1.0), bounds: None, nulls: 0.0 }
+        Self { distinct: rows.max(1.0), bounds: None, nulls: 0.0, histogram: None }
     }
 
-    fn new(known: &ColumnStatistics, rows: f64) -> Self {
-        let bound = |value: Option<&ScalarValue>| value.and_then(number);
+    fn new(known: &ColumnStatistics, histogram: Option<Arc<ColumnHistogram>>, rows: f64) -> Self {
+        let (min, max) = (known.min_value.get_value().cloned(), known.max_value.get_value().cloned());
         Self {
             distinct: known.distinct_count.get_value().map_or(rows, |count| *count as f64).max(1.0),
-            bounds: bound(known.min_value.get_value()).zip(bound(known.max_value.get_value())),
+            bounds: min.zip(max),
             nulls: known.null_count.get_value().map_or(0.0, |nulls| *nulls as f64 / rows.max(1.0)),
+            histogram,
         }
+    }
+
+    /// The place of `value` among the values of the column.
+    fn point(&self, value: &ScalarValue) -> Option<Point> {
+        let data_type = self.bounds.as_ref()?.0.data_type();
+        match value.data_type() == data_type {
+            true => Point::of(value),
+            false => Point::of(&value.cast_to(&data_type).ok()?),
+        }
+    }
+
+    /// Share of the rows with this value.
+    fn equal(&self, value: &ScalarValue) -> f64 {
+        let known = self.histogram.as_ref().and_then(|histogram| histogram.equal(&self.point(value)?));
+        known.unwrap_or(1.0 / self.distinct) * (1.0 - self.nulls)
+    }
+
+    /// Share of the rows with values that are less than `point` or, if `inclusive`, equal to it.
+    fn below(&self, point: &Point, inclusive: bool) -> Option<f64> {
+        let known = self.histogram.as_ref().and_then(|histogram| histogram.below(point, inclusive));
+        known.or_else(|| {
+            let (min, max) = self.bounds.as_ref()?;
+            let (Some(Point::Number(min)), Some(Point::Number(max)), Point::Number(at)) = (Point::of(min), Point::of(max), point)
+            else {
+                return None;
+            };
+            match max > min {
+                true => Some(((at - min) / (max - min)).clamp(0.0, 1.0)),
+                false => Some(f64::from(u8::from(min < *at || inclusive && min == *at))),
+            }
+        })
+    }
+
+    /// Whether no value can be in the range.
+    fn is_outside(&self, range: &Range) -> bool {
+        let Some((min, max)) = &self.bounds else { return false };
+        let (min, max) = (Point::of(min), Point::of(max));
+        let above = |low: &Limit| max.as_ref().is_some_and(|max| low.point > *max);
+        let under = |high: &Limit| min.as_ref().is_some_and(|min| high.point < *min);
+        range.low.as_ref().is_some_and(above) || range.high.as_ref().is_some_and(under)
+    }
+
+    /// Share of the rows with values in `range`.
+    fn within(&self, range: &Range) -> f64 {
+        let below = |limit: &Option<Limit>, inclusive: fn(&Limit) -> bool, without: f64| match limit {
+            Some(limit) => self.below(&limit.point, inclusive(limit)),
+            None => Some(without),
+        };
+        let low = below(&range.low, |limit| !limit.inclusive, 0.0);
+        let Some((high, low)) = below(&range.high, |limit| limit.inclusive, 1.0).zip(low) else { return UNKNOWN_SHARE };
+        // A range holds at least one of the values, if it holds any.
+        let least = if self.is_outside(range) { 0.0 } else { (1.0 / self.distinct).min(1.0) };
+        (high - low).clamp(least, 1.0) * (1.0 - self.nulls)
     }
 }
 
-/// The rows and columns of a table, if its rows are counted.
-pub fn table_estimate(statistics: &Statistics) -> Option<(f64, Vec<ColumnEstimate>)> {
-    let rows = *statistics.num_rows.get_value()? as f64;
-    Some((rows, statistics.column_statistics.iter().map(|known| ColumnEstimate::new(known, rows)).collect()))
+/// One end of a range.
+#[derive(Clone, Debug)]
+struct Limit {
+    point: Point,
+    inclusive: bool,
 }
 
-/// A value on the number line, if its type is on one.
-fn number(value: &ScalarValue) -> Option<f64> {
-    let whole = match value.data_type() {
-        DataType::Date32 => value.cast_to(&DataType::Int32).ok()?,
-        DataType::Timestamp(_, _) | DataType::Time64(_) => value.cast_to(&DataType::Int64).ok()?,
-        known if known.is_numeric() => value.clone(),
-        _ => return None,
-    };
-    match whole.cast_to(&DataType::Float64).ok()? {
-        ScalarValue::Float64(number) => number.filter(|number| number.is_finite()),
-        _ => None,
+/// Bounds that predicates set.
+#[derive(Clone, Debug, Default)]
+struct Range {
+    low: Option<Limit>,
+    high: Option<Limit>,
+}
+
+impl Range {
+    /// Takes up a bound; the narrower one stays.
+    fn narrow(&mut self, limit: Limit, is_upper: bool) {
+        let kept = if is_upper { &mut self.high } else { &mut self.low };
+        let is_narrower = kept.as_ref().is_none_or(|kept| match is_upper {
+            true => limit.point < kept.point,
+            false => limit.point > kept.point,
+        });
+        if is_narrower {
+            *kept = Some(limit);
+        }
+    }
+
+    /// Strings that begin with `prefix`.
+    fn of_prefix(prefix: &str) -> Self {
+        let low = Limit { point: Point::Text(prefix.to_owned()), inclusive: true };
+        let last = format!("{prefix}{}", char::MAX);
+        Self { low: Some(low), high: Some(Limit { point: Point::Text(last), inclusive: true }) }
     }
 }
 
@@ -80,27 +175,21 @@ pub fn selectivity_of_all<'a>(
 ) -> f64 {
     let mut share = 1.0;
     // Two bounds of one column are one range; as independent facts they would be taken for less than they are.
-    let mut ranges: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
+    let mut ranges: BTreeMap<usize, Range> = BTreeMap::new();
     for part in predicates.into_iter().flat_map(split_conjunction) {
-        let Some((column, is_upper, value)) = bound(part, columns) else {
-            share *= one(part, columns);
-            continue;
-        };
-        let range = ranges.entry(column).or_insert((f64::NEG_INFINITY, f64::INFINITY));
-        if is_upper {
-            range.1 = range.1.min(value);
-        } else {
-            range.0 = range.0.max(value);
+        match bound(part, columns) {
+            Some((column, is_upper, limit)) => ranges.entry(column).or_default().narrow(limit, is_upper),
+            None => share *= one(part, columns),
         }
     }
-    for (column, (low, high)) in ranges {
-        share *= columns.get(column).map_or(UNKNOWN_SHARE, |known| range_share(known, low, high));
+    for (column, range) in ranges {
+        share *= columns.get(column).map_or(UNKNOWN_SHARE, |known| known.within(&range));
     }
     share.clamp(SHARE_MIN, 1.0)
 }
 
 /// `column < value` and its like: the column, whether the value is its upper bound, the value.
-fn bound(part: &Arc<dyn PhysicalExpr>, columns: &[ColumnEstimate]) -> Option<(usize, bool, f64)> {
+fn bound(part: &Arc<dyn PhysicalExpr>, columns: &[ColumnEstimate]) -> Option<(usize, bool, Limit)> {
     let binary = part.downcast_ref::<BinaryExpr>()?;
     let (left, right) = (binary.left(), binary.right());
     let (column, op, value) = match (column_of(left), literal(right), column_of(right), literal(left)) {
@@ -108,23 +197,30 @@ fn bound(part: &Arc<dyn PhysicalExpr>, columns: &[ColumnEstimate]) -> Option<(us
         (_, _, Some(column), Some(value)) => (column, binary.op().swap()?, value),
         _ => return None,
     };
-    columns.get(column)?.bounds?;
-    let is_upper = match op {
-        Operator::Lt | Operator::LtEq => true,
-        Operator::Gt | Operator::GtEq => false,
+    let (is_upper, inclusive) = match op {
+        Operator::Lt => (true, false),
+        Operator::LtEq => (true, true),
+        Operator::Gt => (false, false),
+        Operator::GtEq => (false, true),
         _ => return None,
     };
-    Some((column, is_upper, number(value)?))
+    Some((column, is_upper, Limit { point: columns.get(column)?.point(value)?, inclusive }))
 }
 
-fn range_share(known: &ColumnEstimate, low: f64, high: f64) -> f64 {
-    let Some((min, max)) = known.bounds else { return UNKNOWN_SHARE };
-    let width = max - min;
-    let inside = high.min(max) - low.max(min);
-    let share = if width > 0.0 { inside / width } else { 1.0 };
-    // A range holds at least one of the values, if it holds any.
-    let least = if inside < 0.0 { 0.0 } else { (1.0 / known.distinct).min(1.0) };
-    share.clamp(least, 1.0) * (1.0 - known.nulls)
+/// Share of the strings of a column that LIKE a pattern.
+fn like_share(like: &LikeExpr, known: Option<&ColumnEstimate>) -> f64 {
+    let pattern = literal(like.pattern()).and_then(|value| value.try_as_str().flatten());
+    let (Some(pattern), Some(known), false) = (pattern, known, like.case_insensitive()) else { return LIKE_SHARE };
+    let prefix = pattern.split(['%', '_', '\\']).next().unwrap_or_default();
+    if prefix.is_empty() || known.histogram.is_none() {
+        return LIKE_SHARE;
+    }
+    let share = known.within(&Range::of_prefix(prefix));
+    match &pattern[prefix.len()..] {
+        "" => share.min(known.equal(&ScalarValue::Utf8View(Some(prefix.to_owned())))),
+        "%" => share,
+        _ => share.min(LIKE_SHARE),
+    }
 }
 
 fn one(part: &Arc<dyn PhysicalExpr>, columns: &[ColumnEstimate]) -> f64 {
@@ -134,12 +230,14 @@ fn one(part: &Arc<dyn PhysicalExpr>, columns: &[ColumnEstimate]) -> f64 {
     }
     if let Some(list) = part.downcast_ref::<InListExpr>() {
         let values = list.list().len() as f64;
-        let share =
-            column(list.expr()).map_or((values * LIKE_SHARE).min(UNKNOWN_SHARE), |known| (values / known.distinct).min(1.0));
+        let of_value = |known: &ColumnEstimate, value| literal(value).map_or(1.0 / known.distinct, |value| known.equal(value));
+        let of_all = |known: &ColumnEstimate| list.list().iter().map(|value| of_value(known, value)).sum::<f64>().min(1.0);
+        let share = column(list.expr()).map_or((values * LIKE_SHARE).min(UNKNOWN_SHARE), of_all);
         return if list.negated() { 1.0 - share } else { share };
     }
     if let Some(like) = part.downcast_ref::<LikeExpr>() {
-        return if like.negated() { 1.0 - LIKE_SHARE } else { LIKE_SHARE };
+        let share = like_share(like, column(like.expr()));
+        return if like.negated() { 1.0 - share } else { share };
     }
     if let Some(not) = part.downcast_ref::<NotExpr>() {
         return 1.0 - selectivity(not.arg(), columns);
@@ -149,6 +247,10 @@ fn one(part: &Arc<dyn PhysicalExpr>, columns: &[ColumnEstimate]) -> f64 {
     }
     if let Some(known) = part.downcast_ref::<IsNotNullExpr>() {
         return column(known.arg()).map_or(1.0, |known| 1.0 - known.nulls);
+    }
+    if let Some(known) = column(part) {
+        let is_true = ScalarValue::Boolean(Some(true));
+        return if known.histogram.is_some() { known.equal(&is_true) } else { UNKNOWN_SHARE };
     }
     match part.downcast_ref::<Literal>().map(Literal::value) {
         Some(ScalarValue::Boolean(Some(true))) => 1.0,
@@ -160,6 +262,8 @@ fn one(part: &Arc<dyn PhysicalExpr>, columns: &[ColumnEstimate]) -> f64 {
 fn binary_share(binary: &BinaryExpr, columns: &[ColumnEstimate]) -> f64 {
     let column = |expr: &Arc<dyn PhysicalExpr>| column_of(expr).and_then(|index| columns.get(index));
     let sides = (column(binary.left()), column(binary.right()));
+    let value = literal(binary.left()).or(literal(binary.right()));
+    let equal = |known: &ColumnEstimate| value.map_or((1.0 - known.nulls) / known.distinct, |value| known.equal(value));
     match binary.op() {
         Operator::Or => {
             let (left, right) = (selectivity(binary.left(), columns), selectivity(binary.right(), columns));
@@ -168,11 +272,11 @@ fn binary_share(binary: &BinaryExpr, columns: &[ColumnEstimate]) -> f64 {
         Operator::And => selectivity(binary.left(), columns) * selectivity(binary.right(), columns),
         Operator::Eq => match sides {
             (Some(one), Some(other)) => 1.0 / one.distinct.max(other.distinct),
-            (Some(known), None) | (None, Some(known)) => (1.0 - known.nulls) / known.distinct,
+            (Some(known), None) | (None, Some(known)) => equal(known),
             (None, None) => LIKE_SHARE,
         },
         Operator::NotEq => match sides {
-            (Some(known), None) | (None, Some(known)) => 1.0 - 1.0 / known.distinct,
+            (Some(known), None) | (None, Some(known)) => 1.0 - known.nulls - equal(known),
             _ => 1.0,
         },
         Operator::LikeMatch | Operator::ILikeMatch | Operator::RegexMatch | Operator::RegexIMatch => LIKE_SHARE,
@@ -197,14 +301,18 @@ fn literal(expr: &Arc<dyn PhysicalExpr>) -> Option<&ScalarValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::datatypes::{Field, Schema};
+    use arrow::datatypes::{DataType, Field, Schema};
     use datafusion::logical_expr::Operator::{And, Eq, GtEq, Lt, NotEq, Or};
     use datafusion::physical_expr::expressions::{binary, col, is_null, lit};
 
     fn columns() -> Vec<ColumnEstimate> {
         vec![
-            ColumnEstimate { distinct: 100.0, bounds: Some((0.0, 1000.0)), nulls: 0.0 },
-            ColumnEstimate { distinct: 4.0, bounds: None, nulls: 0.25 },
+            ColumnEstimate {
+                distinct: 100.0,
+                bounds: Some((ScalarValue::Int64(Some(0)), ScalarValue::Int64(Some(1000)))),
+                ..ColumnEstimate::unknown(1e6)
+            },
+            ColumnEstimate { distinct: 4.0, nulls: 0.25, ..ColumnEstimate::unknown(1e6) },
         ]
     }
 

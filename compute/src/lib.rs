@@ -7,6 +7,7 @@ mod flight;
 pub mod load;
 pub mod memory;
 mod node;
+mod recent;
 pub mod replicate;
 mod results;
 mod runtime;

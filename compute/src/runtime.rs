@@ -3,6 +3,7 @@
 use crate::activity::Activity;
 use crate::background::BackgroundRuntime;
 use crate::memory::{MemoryLimits, QueryMemory};
+use crate::recent::RecentRows;
 use crate::replicate::Peers;
 use crate::results::Results;
 use crate::scan::Scanner;
@@ -63,6 +64,7 @@ pub struct NodeRuntime {
     memory: Arc<QueryMemory>,
     session: VortexSession,
     footers: Arc<FileMetadataCache>,
+    recent: Arc<RecentRows>,
     sinks_started: AtomicUsize,
     rows_received: Arc<AtomicU64>,
     results: Arc<Results>,
@@ -92,6 +94,7 @@ impl NodeRuntime {
             memory,
             session: vortex_session(),
             footers: CacheManager::try_new(&caches)?.get_file_metadata_cache(),
+            recent: Arc::default(),
             sinks_started: AtomicUsize::new(0),
             rows_received: Arc::default(),
             results: Arc::default(),
@@ -142,6 +145,7 @@ impl NodeRuntime {
             peers: Arc::clone(&self.peers),
             session: self.session.clone(),
             footers: Arc::clone(&self.footers),
+            recent: Arc::clone(&self.recent),
         }
     }
 
@@ -185,7 +189,10 @@ impl ComputeRuntime for NodeRuntime {
         });
         let input: SendableRecordBatchStream = Box::pin(RecordBatchStreamAdapter::new(schema, counted));
         let first_slice = self.sinks_started.fetch_add(1, Ordering::Relaxed);
-        let sink = Sink::new(Arc::clone(&self.store), Arc::clone(&self.peers), self.session.clone(), first_slice);
+        let sink = Sink {
+            recent: Arc::clone(&self.recent),
+            ..Sink::new(Arc::clone(&self.store), Arc::clone(&self.peers), self.session.clone(), first_slice)
+        };
         async move {
             let Some(query) = QueryHandle::of(&context) else { return sink.run(lane, input, context).await };
             tokio::select! {

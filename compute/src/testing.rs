@@ -31,6 +31,14 @@ impl TestNode {
         Self { runtime, directory }
     }
 
+    /// The node after a restart.
+    pub(crate) fn reopen(self) -> Self {
+        let Self { runtime, directory } = self;
+        drop(runtime);
+        let runtime = Arc::new(NodeRuntime::open(directory.path(), &NodeOptions::default()).unwrap());
+        Self { runtime, directory }
+    }
+
     /// Serves the node on a free port of the loopback interface until the test's runtime ends.
     pub(crate) async fn serve(&self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

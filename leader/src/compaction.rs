@@ -1,21 +1,74 @@
-//! Compaction in the background: tables whose scans suffer from many tiny segments or many deleted rows are rewritten, one at a time.
+//! Storage that looks after itself: tables whose scans suffer from many tiny segments, deleted rows or segments that overlap in the sort
+//! key are rewritten in the background. Merging is urgent and short, sorting is neither: each has a task of its own.
 
 use crate::engine::Shared;
-use crate::load::{Choice, vacuum, wants_compaction};
-use crate::meta::State;
+use crate::load::{Choice, Vacuumed, vacuum_round, wanted_segments};
+use crate::meta::{State, TableState};
 use crate::transaction::{LockMode, Scope};
 use slipher_common::catalog::ADMIN_USER;
 use slipher_common::ids::{TableId, Version};
 use slipher_common::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// Compaction gives way so often in a row to open transaction blocks, which might lose their rows' segments to it.
-const GIVE_WAY_MAX_COUNT: u32 = 12;
-/// How often compaction looks whether somebody waits to LOCK its table.
+/// The background begins nothing while transaction blocks are open, which might lose their rows' segments to it; but so long at most.
+const GIVE_WAY_MAX_SECONDS: u64 = 120;
+/// How often it looks whether somebody waits to LOCK its table.
 const WANTED_LOOK_MS: u64 = 100;
+/// A table that nobody has changed for so long is quiet: no more segments come that would be merged with those that are there.
+const QUIET_SECONDS: u64 = 2;
+/// Whoever loads a table in several steps is not disturbed before he has been done for so long.
+const SETTLED_SECONDS: u64 = 10;
+/// A table that is always changed is sorted all the same after so long.
+const UNSETTLED_MAX_SECONDS: u64 = 300;
+/// So many rounds in a row that made nothing better are the last ones before somebody changes the table.
+const FUTILE_ROUNDS_MAX_COUNT: u32 = 3;
+
+/// Merges what is tiny and frees what was deleted, until `shutdown`. Looks every `interval`.
+pub(crate) async fn compact_forever(shared: Arc<Shared>, interval: Duration, shutdown: CancellationToken) -> Result<()> {
+    let mut upkeep = Upkeep::new(shared, to_compact);
+    while goes_on(tokio::time::sleep(interval), &shutdown).await {
+        // Each table in turn: a large one does not keep the others waiting.
+        let work = async { while upkeep.look(usize::MAX).await > 0 {} };
+        goes_on(work, &shutdown).await;
+    }
+    Ok(())
+}
+
+/// Brings rows into the order of the sort key, until `shutdown`. It rests as long as it works: at most half of what queries leave is taken.
+pub(crate) async fn sort_forever(shared: Arc<Shared>, interval: Duration, shutdown: CancellationToken) -> Result<()> {
+    let mut upkeep = Upkeep::new(shared, to_sort);
+    let mut pause = interval;
+    while goes_on(tokio::time::sleep(pause), &shutdown).await {
+        let began = Instant::now();
+        goes_on(upkeep.look(1), &shutdown).await;
+        pause = interval.max(began.elapsed());
+    }
+    Ok(())
+}
+
+fn to_compact(since: Since) -> Option<Choice> {
+    Some(Choice::Compaction { quiet: since.changed >= seconds(QUIET_SECONDS) })
+}
+
+fn to_sort(since: Since) -> Option<Choice> {
+    let is_time = since.changed >= seconds(SETTLED_SECONDS) || since.in_order >= seconds(UNSETTLED_MAX_SECONDS);
+    is_time.then_some(Choice::Sorting)
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Works; false when it was time to end.
+async fn goes_on<T>(work: impl Future<Output = T>, shutdown: &CancellationToken) -> bool {
+    tokio::select! {
+        () = shutdown.cancelled() => false,
+        _ = work => true,
+    }
+}
 
 /// Whether another try may come through.
 fn passes(error: &Error) -> bool {
@@ -23,92 +76,152 @@ fn passes(error: &Error) -> bool {
     matches!(error.kind, CannotConnectNow | DiskFull | Io | NodeUnavailable | SerializationFailure | UndefinedTable)
 }
 
-async fn wanted_by_others(shared: &Shared, table: TableId) {
-    while !shared.locks.is_wanted(table) {
-        tokio::time::sleep(Duration::from_millis(WANTED_LOOK_MS)).await;
+/// How long ago something was.
+#[derive(Clone, Copy, Debug)]
+struct Since {
+    /// Somebody else changed the table.
+    changed: Duration,
+    /// Nothing was to do for it, or it was seen first.
+    in_order: Duration,
+}
+
+/// What is known of a table.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    version: Version,
+    /// When it was seen first with a change that is not ours.
+    changed: Instant,
+    /// When there was nothing to do for it, or it was seen first.
+    in_order: Instant,
+    /// Rounds in a row that made nothing better.
+    futile_rounds: u32,
+    /// At this version there is nothing to do, or nothing that would succeed.
+    is_settled: bool,
+}
+
+/// One kind of upkeep of all tables.
+struct Upkeep {
+    scope: Scope,
+    /// What to choose from a table.
+    choice: fn(Since) -> Option<Choice>,
+    seen: BTreeMap<TableId, Seen>,
+    /// Since when open blocks are given way to.
+    gives_way: Option<Instant>,
+}
+
+impl Upkeep {
+    fn new(shared: Arc<Shared>, choice: fn(Since) -> Option<Choice>) -> Self {
+        let scope = Scope {
+            shared,
+            search_path: Arc::default(),
+            temp_schema: None,
+            user: ADMIN_USER.to_owned(),
+            process_id: 0,
+            transaction: None,
+            reads: None,
+            locks: None,
+            committing: Arc::default(),
+            background: true,
+        };
+        Self { scope, choice, seen: BTreeMap::new(), gives_way: None }
     }
-}
 
-/// What earlier looks found.
-#[derive(Debug, Default)]
-struct Looks {
-    /// The versions of tables that could not be compacted, where another try would not help.
-    failed: BTreeMap<TableId, Version>,
-}
-
-impl Looks {
-    fn forget_dropped(&mut self, state: &State) {
-        self.failed.retain(|table, _| state.table_by_id(*table).is_some());
+    /// Goes through all tables and rewrites one slice per lane of those that want it, of so many tables at most. Answers of how many it did.
+    async fn look(&mut self, tables_max: usize) -> usize {
+        let mut done = 0;
+        let state: Arc<State> = self.scope.shared.cluster.meta().state();
+        self.seen.retain(|table, _| state.table_by_id(*table).is_some());
+        for table in state.tables().values() {
+            let Some(choice) = self.wanted(table) else { continue };
+            if !self.is_free() {
+                break;
+            }
+            done += usize::from(self.rewrite(table, choice).await);
+            if done >= tables_max {
+                break;
+            }
+        }
+        done
     }
-}
 
-/// Looks every `interval` until `shutdown`.
-pub(crate) async fn compact_forever(shared: Arc<Shared>, interval: Duration, shutdown: CancellationToken) -> Result<()> {
-    let mut ticks = tokio::time::interval(interval);
-    let mut gave_way = 0;
-    let mut looks = Looks::default();
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            _ = ticks.tick() => {}
+    /// What there is to do for a table now.
+    fn wanted(&mut self, table: &TableState) -> Option<Choice> {
+        let now = Instant::now();
+        let fresh = Seen { version: table.changed_version, changed: now, in_order: now, futile_rounds: 0, is_settled: false };
+        let seen = self.seen.entry(table.table.id).or_insert(fresh);
+        if seen.version != table.changed_version {
+            *seen = Seen { in_order: seen.in_order, ..fresh };
         }
-        if shared.cluster.has_open_blocks() && gave_way < GIVE_WAY_MAX_COUNT {
-            gave_way += 1;
-            continue;
+        if seen.is_settled {
+            return None;
         }
-        gave_way = 0;
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            () = compact(&shared, &mut looks) => {}
+        let since = Since { changed: now - seen.changed, in_order: now - seen.in_order };
+        let choice = (self.choice)(since)?;
+        if wanted_segments(table, choice) > 0 {
+            return Some(choice);
         }
+        seen.in_order = now;
+        // A table that is not quiet yet may want more when it is.
+        seen.is_settled = since.changed >= seconds(QUIET_SECONDS);
+        None
     }
-}
 
-async fn compact(shared: &Arc<Shared>, looks: &mut Looks) {
-    let state = shared.cluster.meta().state();
-    let scope = Scope {
-        shared: Arc::clone(shared),
-        search_path: Arc::default(),
-        temp_schema: None,
-        user: ADMIN_USER.to_owned(),
-        process_id: 0,
-        transaction: None,
-        reads: None,
-        locks: None,
-        committing: Arc::default(),
-        background: true,
-    };
-    looks.forget_dropped(&state);
-    for table in state.tables().values() {
-        let (id, changed) = (table.table.id, table.changed_version);
-        if looks.failed.get(&id) == Some(&changed) || !wants_compaction(table) {
-            continue;
+    /// Whether no block is open, or was for too long.
+    fn is_free(&mut self) -> bool {
+        if !self.scope.shared.cluster.has_open_blocks() {
+            self.gives_way = None;
+            return true;
         }
+        let since = *self.gives_way.get_or_insert_with(Instant::now);
+        since.elapsed() >= seconds(GIVE_WAY_MAX_SECONDS)
+    }
+
+    /// Our own change of a table does not make it busy.
+    fn note_round(&mut self, before: &TableState, choice: Choice) {
+        let state = self.scope.shared.cluster.meta().state();
+        let (Some(after), Some(seen)) = (state.table_by_id(before.table.id), self.seen.get_mut(&before.table.id)) else { return };
+        seen.version = after.changed_version;
+        seen.futile_rounds =
+            if wanted_segments(after, choice) < wanted_segments(before, choice) { 0 } else { seen.futile_rounds + 1 };
+        seen.is_settled = seen.futile_rounds >= FUTILE_ROUNDS_MAX_COUNT;
+    }
+
+    /// One round for one table; whether it did something.
+    async fn rewrite(&mut self, table: &TableState, choice: Choice) -> bool {
+        let shared = Arc::clone(&self.scope.shared);
+        let (id, name) = (table.table.id, table.table.to_string());
         // A block that locked a table must not lose against us.
         let owner = shared.locks.owner();
         if !owner.try_acquire(&[(id, LockMode::Shared)]) {
-            continue;
+            return false;
         }
-        let name = table.table.to_string();
-        let work = vacuum(&scope, id, Choice::Background);
-        let done = tokio::select! {
-            done = work => done,
+        let outcome = tokio::select! {
+            outcome = vacuum_round(&self.scope, id, choice) => outcome,
             // Whoever wants the table for himself does not wait for this.
-            () = wanted_by_others(shared, id) => continue,
+            () = wanted_by_others(&shared, id) => return false,
         };
-        match done {
+        match outcome {
             Ok(Some(done)) => {
-                let (before, after) = done.segments;
-                tracing::info!(table = name, before, after, deleted_rows = done.deleted_rows, "compacted segments");
+                let Vacuumed { segments: (before, after), deleted_rows, .. } = done;
+                tracing::info!(table = name, ?choice, before, after, deleted_rows, "rewrote segments");
+                self.note_round(table, choice);
+                true
             }
-            Ok(None) => {}
+            Ok(None) => false,
             // It was dropped, it lost against writers, or a node is away: there is another time.
             Err(error) => {
-                tracing::debug!(table = name, %error, "compaction did not come through");
-                if !passes(&error) {
-                    looks.failed.insert(id, changed);
+                tracing::debug!(table = name, ?choice, %error, "the background did not rewrite a table");
+                if let Some(seen) = self.seen.get_mut(&id) {
+                    seen.is_settled = !passes(&error);
                 }
+                false
             }
         }
+    }
+}
+
+async fn wanted_by_others(shared: &Shared, table: TableId) {
+    while !shared.locks.is_wanted(table) {
+        tokio::time::sleep(Duration::from_millis(WANTED_LOOK_MS)).await;
     }
 }

@@ -163,6 +163,7 @@ impl Leader {
         tasks.spawn(rebalance(Arc::clone(&cluster), shutdown.clone()));
         if let Some(interval) = config.compact_interval {
             tasks.spawn(crate::compaction::compact_forever(Arc::clone(&shared), interval, shutdown.clone()));
+            tasks.spawn(crate::compaction::sort_forever(Arc::clone(&shared), interval, shutdown.clone()));
         }
         tasks.spawn(watch(cluster, config.sweep_interval, shutdown.clone()));
         let options = PostgresOptions { tls: tls.clone(), ..PostgresOptions::default() };

@@ -41,6 +41,11 @@ struct KindLabels {
     kind: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RewriterLabels {
+    by: &'static str,
+}
+
 /// Counters of one leader.
 pub(crate) struct Telemetry {
     registry: Registry,
@@ -49,6 +54,7 @@ pub(crate) struct Telemetry {
     seconds: Family<KindLabels, Histogram>,
     rows: Counter,
     sessions: Gauge,
+    rewritten: Family<RewriterLabels, Counter>,
 }
 
 impl fmt::Debug for Telemetry {
@@ -68,13 +74,15 @@ impl Telemetry {
             seconds: Family::new_with_constructor(latency as fn() -> Histogram),
             rows: Counter::default(),
             sessions: Gauge::default(),
+            rewritten: Family::default(),
         };
-        let Self { registry, statements, running, seconds, rows, sessions } = &mut telemetry;
+        let Self { registry, statements, running, seconds, rows, sessions, rewritten } = &mut telemetry;
         registry.register("statements", "Statements that ended, by kind and how they ended", statements.clone());
         registry.register("statements_running", "Statements that run now", running.clone());
         registry.register("statement_seconds", "Time from a statement's start to its last row", seconds.clone());
         registry.register("rows_returned", "Rows that came through the leader to clients", rows.clone());
         registry.register("sessions", "Open sessions of all endpoints", sessions.clone());
+        registry.register("segments_rewritten", "Segments that VACUUM and the background made others of", rewritten.clone());
         registry.register_collector(Box::new(ClusterCollector { cluster, runtime }));
         telemetry
     }
@@ -84,6 +92,11 @@ impl Telemetry {
         let mut out = String::new();
         text::encode(&mut out, &self.registry).map_err(|error| Error::internal(format!("writing the metrics: {error}")))?;
         Ok(out)
+    }
+
+    /// Counts segments whose rows `by` (`vacuum`, `compaction`, `sorting`) has written to others.
+    pub(crate) fn rewrote(&self, by: &'static str, segments: usize) {
+        self.rewritten.get_or_create(&RewriterLabels { by }).inc_by(segments as u64);
     }
 
     /// Counts a session until the answer is dropped.

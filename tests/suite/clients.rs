@@ -1,6 +1,6 @@
 //! Real clients: psycopg2 over the PostgreSQL protocol and the ADBC driver over Flight SQL, against three compute nodes.
 
-use super::harness::{Cluster, PASSWORD};
+use super::harness::{Cluster, PASSWORD, in_project};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -45,7 +45,7 @@ fn run(command: &mut Command, doing: &str) -> String {
 }
 
 fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
+    in_project("tests/clients").join(name)
 }
 
 /// Runs a script of checks; panics unless all pass.
@@ -144,7 +144,7 @@ fn write_certificates(directory: &Path) -> [String; 3] {
 /// The Compose file and the Kubernetes manifests fit the published schemas and this binary's options.
 #[test]
 fn the_manifests_are_valid() {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/deploy/check_manifests.py");
+    let script = in_project("tests/deploy/check_manifests.py");
     let mut check = Command::new(python());
     check.arg(script).arg(env!("CARGO_BIN_EXE_slipher"));
     let printed = run(&mut check, "checking the manifests");

@@ -12,6 +12,24 @@ const ROWS_EACH: usize = 60;
 /// How long the background may take to come round.
 const COMPACTED_MAX_SECONDS: u64 = 60;
 
+/// A counter of the leader's.
+fn rewritten(cluster: &Cluster, by: &str) -> u64 {
+    let metrics = cluster.metrics();
+    let name = format!("slipher_segments_rewritten_total{{by=\"{by}\"}} ");
+    metrics.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok()).unwrap_or(0)
+}
+
+/// Waits until the background has done something.
+async fn until(what: impl Fn() -> bool, waited_for: &str) {
+    for second in 0.. {
+        if what() {
+            return;
+        }
+        assert!(second < COMPACTED_MAX_SECONDS, "waited {COMPACTED_MAX_SECONDS} s for {waited_for}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
 /// Segments on all nodes, every copy counted.
 fn segments(cluster: &Cluster) -> u64 {
     let metrics = cluster.metrics();
@@ -52,13 +70,7 @@ async fn single_rows_are_merged_while_others_read_and_write() {
         writer.await.unwrap();
     }
     // Two slices with two copies each; what is left is too little to be merged.
-    for second in 0.. {
-        if segments(&cluster) < 60 {
-            break;
-        }
-        assert!(second < COMPACTED_MAX_SECONDS, "there are {} segments", segments(&cluster));
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
+    until(|| segments(&cluster) < 60, "fewer segments").await;
     is_over.store(true, Ordering::SeqCst);
     reader.await.unwrap();
     let all = (WRITERS * ROWS_EACH).to_string();
@@ -69,6 +81,38 @@ async fn single_rows_are_merged_while_others_read_and_write() {
     client.batch_execute("VACUUM single").await.unwrap();
     let odd = rows(&client, "SELECT count(*), min(id) FROM single").await.unwrap();
     assert_eq!(odd, [[(WRITERS * ROWS_EACH / 2).to_string(), "1".to_owned()]]);
+}
+
+/// Loads whose sort keys overlap are brought into order by and by, while a block changes the table and others read it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_background_restores_the_order_of_rows() {
+    let cluster = Cluster::start_with(2, &["--slices", "2"]);
+    let client = cluster.connect().await;
+    client.batch_execute("CREATE TABLE n AS SELECT CAST(s_suppkey AS int) AS i FROM tpchgen('supplier', 0.06)").await.unwrap();
+    client.batch_execute("CREATE TABLE t (id int DISTKEY, k int) SORTKEY(k)").await.unwrap();
+    // A block that has changed rows does not lose against the background.
+    let block = cluster.connect().await;
+    for load in 0..3 {
+        let rows =
+            format!("SELECT {load} * 360000 + a.i * 600 + b.i, (a.i * 7919 + b.i * 104729) % 100000 FROM n a CROSS JOIN n b");
+        client.batch_execute(&format!("INSERT INTO t {rows}")).await.unwrap();
+        if load == 1 {
+            block.batch_execute("BEGIN; DELETE FROM t WHERE k = 77").await.unwrap();
+        }
+    }
+    let all = "SELECT count(*), sum(id), sum(k), count(DISTINCT id) FROM t WHERE k <> 77";
+    let before = rows(&client, all).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    block.batch_execute("COMMIT").await.unwrap();
+    until(|| rewritten(&cluster, "sorting") >= 6, "sorted segments").await;
+    assert_eq!(rows(&client, all).await.unwrap(), before);
+    // Rows of the third load, of which the block knew nothing.
+    assert_eq!(rows(&client, "SELECT count(*) FROM t WHERE k = 77 AND id < 720000").await.unwrap(), [["0"]]);
+    // What is in order stays as it is.
+    let done = rewritten(&cluster, "sorting");
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert_eq!(rewritten(&cluster, "sorting"), done);
+    assert_eq!(rows(&client, all).await.unwrap(), before);
 }
 
 /// VACUUM and DELETE meet: whoever comes second runs again, and no deleted row comes back.

@@ -68,6 +68,38 @@ async fn explain_names_what_each_join_moved() {
     }
 }
 
+/// The rows that a scan of `table` with `filter` is taken to yield.
+async fn estimated(client: &Client, table: &str, filter: &str) -> f64 {
+    let plan = plan(client, &format!("SELECT * FROM {table} WHERE {filter}")).await;
+    let line = plan.lines().find(|line| line.contains("Seq Scan")).unwrap_or_else(|| panic!("no scan in\n{plan}"));
+    let rows = line.split("rows=").nth(1).and_then(|rest| rest.split_whitespace().next());
+    rows.and_then(|rows| rows.parse().ok()).unwrap_or_else(|| panic!("no rows in {line}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uneven_columns_are_estimated_by_their_histograms() {
+    let (_cluster, client) = warehouse().await;
+    let uneven = "CREATE TABLE uneven DISTKEY(k) AS SELECT k, CASE WHEN k % 50 = 0 THEN 'open' ELSE 'closed' END AS status, \
+                  CASE WHEN k % 10 = 0 THEN k ELSE k / 1000 END AS v FROM \
+                  (SELECT CAST(row_number() OVER (ORDER BY l_orderkey, l_linenumber) + a.o * 6000 AS bigint) AS k \
+                   FROM lineitem CROSS JOIN (SELECT 0 AS o UNION ALL SELECT 1 UNION ALL SELECT 2) a) n";
+    client.batch_execute(uneven).await.unwrap_or_else(|error| panic!("{error:?}"));
+    for filter in [
+        "status = 'open'",
+        "status = 'closed'",
+        "status <> 'closed'",
+        "status LIKE 'clo%'",
+        "status IN ('open', 'none')",
+        "v < 20",
+        "v BETWEEN 100 AND 10000",
+        "v >= 17000",
+    ] {
+        let counted = rows(&client, &format!("SELECT count(*) FROM uneven WHERE {filter}")).await.unwrap();
+        let (counted, estimated) = (counted[0][0].parse::<f64>().unwrap(), estimated(&client, "uneven", filter).await);
+        assert!((counted - estimated).abs() < 18_000.0 * 0.05, "{filter}: {estimated} instead of {counted} rows");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_lies_by_its_key_is_grouped_and_loaded_in_place() {
     let (_cluster, client) = warehouse().await;

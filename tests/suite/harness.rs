@@ -13,6 +13,12 @@ const READY_MAX_SECONDS: u64 = 60;
 /// How long a process may take to end after SIGTERM.
 const STOP_MAX_SECONDS: u64 = 20;
 
+/// A file of the project. Cargo says where that is when it runs the tests: a binary from a shared cache may have been built elsewhere.
+pub fn in_project(path: &str) -> PathBuf {
+    let root = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    PathBuf::from(root).join(path)
+}
+
 /// One `slipher` process; killed when dropped.
 pub struct Process {
     child: Child,

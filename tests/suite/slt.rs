@@ -8,7 +8,7 @@
 //! `UPDATE_SLT=1 cargo test --test suite slt::one` writes what the system answers into the files; read the difference before
 //! you keep it. `SLT_FILTER=text` runs only files whose path contains the text.
 
-use super::harness::{Cluster, PASSWORD};
+use super::harness::{Cluster, PASSWORD, in_project};
 use arrow::array::{
     ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray,
     TimestampMillisecondArray,
@@ -169,7 +169,7 @@ fn same_types(actual: &Vec<Letter>, expected: &Vec<Letter>) -> bool {
 }
 
 fn slt_dir() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slt")
+    in_project("tests/slt")
 }
 
 /// What COPY reads: the files beside the tests, one of them compressed, and Parquet files.

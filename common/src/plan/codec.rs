@@ -8,8 +8,8 @@ use crate::plan::{
     AssignExec, FileFormat, FileRef, FileScanExec, IdentityFill, OnlyTask0Exec, ResultSinkExec, ResultTarget, ScanSource,
     SegmentRef, SinkSlice, SinkTarget, SliceScanExec, SliceSinkExec, TpchScanExec,
 };
+use crate::selectivity::TableStatistics;
 use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::common::Statistics;
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
 use datafusion::physical_expr::PhysicalExpr;
@@ -186,7 +186,7 @@ fn decode_scan(scan: &proto::SliceScan, context: &TaskContext) -> Result<SliceSc
     let source = ScanSource {
         table_id: TableId(scan.table_id),
         table_name: scan.table_name.clone(),
-        statistics: Arc::new(Statistics::new_unknown(&schema)),
+        statistics: Arc::new(TableStatistics::unknown(&schema)),
         schema,
         // Slices were picked when the query was planned.
         slice_count: 0,

@@ -60,8 +60,8 @@ mod tests {
     use super::*;
     use crate::ids::{SegmentId, SliceId, TableId};
     use crate::plan::SegmentRef;
+    use crate::selectivity::TableStatistics;
     use arrow::datatypes::{DataType, Field, Schema};
-    use datafusion::common::Statistics;
     use datafusion::logical_expr::Operator::{And, Eq, Gt, Or};
     use datafusion::physical_expr::expressions::{binary, col, lit};
     use uuid::Uuid;
@@ -87,7 +87,7 @@ mod tests {
             slice_count: SLICES,
             replicated: false,
             tasks: vec![vec![(0..SLICES).map(segment).collect()]],
-            statistics: Arc::new(Statistics::new_unknown(schema)),
+            statistics: Arc::new(TableStatistics::unknown(schema)),
         })
     }
 

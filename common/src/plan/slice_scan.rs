@@ -5,7 +5,7 @@ use crate::ids::TableId;
 use crate::plan::slice_metrics::{is_analyzed, slice_by_slice};
 use crate::plan::slice_pruning::without_other_slices;
 use crate::plan::{LaneScan, RuntimeHandle, SegmentRef};
-use crate::selectivity::{selectivity_of_all, table_estimate};
+use crate::selectivity::{TableStatistics, selectivity_of_all};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -42,7 +42,7 @@ pub struct ScanSource {
     /// Segments by task and lane. After a plan has been shipped: of one task only.
     pub tasks: Vec<Vec<Vec<SegmentRef>>>,
     /// Row counts and column statistics over `schema`.
-    pub statistics: Arc<Statistics>,
+    pub statistics: Arc<TableStatistics>,
 }
 
 /// Reads the slices of one table that one task serves; partitions are lanes.
@@ -253,7 +253,7 @@ impl ExecutionPlan for SliceScanExec {
     }
 
     fn statistics_from_inputs(&self, _inputs: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
-        let all = &self.source.statistics;
+        let all = &self.source.statistics.engine;
         let columns = self
             .projection
             .iter()
@@ -265,7 +265,7 @@ impl ExecutionPlan for SliceScanExec {
             statistics = statistics.to_inexact();
         }
         if !self.predicates.is_empty()
-            && let Some((rows, columns)) = table_estimate(all)
+            && let Some((rows, columns)) = self.source.statistics.estimate()
         {
             let rows = (rows * selectivity_of_all(&self.predicates, &columns)).ceil() as usize;
             statistics.num_rows = Precision::Inexact(rows);

@@ -3,11 +3,13 @@
 mod missing;
 mod predicate;
 mod reader;
+mod recent;
 mod row_ids;
 #[cfg(test)]
 mod tests;
 
 use crate::activity::Activity;
+use crate::recent::RecentRows;
 use crate::replicate::{Peers, ensure_readable};
 use crate::segment::storage::{is_restored, storage_schema, with_types};
 use crate::service::QueryHandle;
@@ -58,11 +60,14 @@ pub(crate) struct Scanner {
     pub(crate) session: VortexSession,
     /// Parsed file footers, kept across queries.
     pub(crate) footers: Arc<FileMetadataCache>,
+    /// Rows of tiny segments that are still in memory.
+    pub(crate) recent: Arc<RecentRows>,
 }
 
 impl Scanner {
-    /// Rows of one lane, in exactly the projected table schema, segment after segment and in each in stored order. Files are compared when the stream is first polled.
-    pub(crate) fn scan(&self, lane: LaneScan, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    /// Rows of one lane, in exactly the projected table schema, in each segment in the order of the sort key. Files are compared when the stream is
+    /// first polled.
+    pub(crate) fn scan(&self, mut lane: LaneScan, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let output: SchemaRef = Arc::new(lane.schema.project(&lane.projection)?);
         if lane.segments.is_empty() {
             return Ok(Box::pin(EmptyRecordBatchStream::new(output)));
@@ -71,12 +76,19 @@ impl Scanner {
         let (scanner, activity) = (self.clone(), Arc::clone(&self.activity));
         let query = QueryHandle::of(&context).map(|query| Arc::clone(query.0.progress()));
         let opened = async move {
-            let stamps = scanner.readable(&lane).await?;
-            let rows = match row_ids::are_wanted(&lane) {
-                true => scanner.open_with_row_ids(lane, stamps, context)?,
-                false => scanner.open(&lane, &stamps, context)?,
+            let recent = match row_ids::are_wanted(&lane) {
+                true => Vec::new(),
+                false => scanner.take_recent(&mut lane),
             };
-            EngineResult::<_, DataFusionError>::Ok(rows)
+            let rows = match lane.segments.is_empty() {
+                true => Box::pin(EmptyRecordBatchStream::new(Arc::new(lane.schema.project(&lane.projection)?))) as _,
+                false => scanner.open_files(lane.clone(), context).await?,
+            };
+            EngineResult::<_, DataFusionError>::Ok(if recent.is_empty() {
+                rows
+            } else {
+                recent::with_files(&recent, &lane, rows)
+            })
         };
         let schema = Arc::clone(&output);
         let rows = futures::stream::once(opened).try_flatten().map(move |batch| Ok(with_types(&batch?, &schema)?));
@@ -92,6 +104,14 @@ impl Scanner {
             }
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(output, counted)))
+    }
+
+    async fn open_files(&self, lane: LaneScan, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let stamps = self.readable(&lane).await?;
+        match row_ids::are_wanted(&lane) {
+            true => self.open_with_row_ids(lane, stamps, context),
+            false => self.open(&lane, &stamps, context),
+        }
     }
 
     async fn readable(&self, lane: &LaneScan) -> Result<Vec<FileStamp>> {

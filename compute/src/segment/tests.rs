@@ -2,8 +2,11 @@ use crate::testing::*;
 use arrow::array::*;
 use slipher_common::SqlType;
 use slipher_common::catalog::Distribution;
+use slipher_common::histogram::{ColumnHistogram, Point};
 use slipher_common::ids::ColumnId;
+use slipher_common::manifest::Segment;
 use slipher_common::statistics::{DistinctSketch, decode_bound};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// More than one chunk of the writer and many zones of the file.
@@ -144,7 +147,9 @@ async fn rows_are_sorted_and_statistics_describe_them() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn segments_of_released_versions_stay_readable() {
     const GOLDEN_ROWS: usize = 300;
-    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/segment-v1.vortex");
+    // Cargo says it when it runs the tests, too: a binary from a shared cache may have been built elsewhere.
+    let root = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let golden = std::path::Path::new(&root).join("../tests/golden/segment-v1.vortex");
     let (types, columns): (Vec<_>, Vec<_>) = every_type()
         .into_iter()
         // The second half holds the extremes; its longest string would make up most of the file.
@@ -157,13 +162,48 @@ async fn segments_of_released_versions_stay_readable() {
     let node = TestNode::new();
     let mut segment = node.write(&table, vec![expected.clone()], vec![]).await.unwrap().remove(0);
     let path = node.runtime.store().segment_path(table.id, segment.id);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() && !std::path::Path::new(golden).exists() {
-        std::fs::copy(&path, golden).unwrap();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() && !golden.exists() {
+        std::fs::copy(&path, &golden).unwrap();
     }
-    let bytes = std::fs::read(golden).unwrap();
+    let bytes = std::fs::read(&golden).unwrap();
     std::fs::write(&path, &bytes).unwrap();
     segment.bytes = bytes.len() as u64;
     segment.checksum = xxhash_rust::xxh3::xxh3_64(&bytes);
     let read = node.scan(scan_of(&table, &[segment])).await.unwrap();
     assert!(read == expected, "the golden segment holds other rows than it was written from");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn histograms_know_frequent_values_and_uneven_ones() {
+    const ROWS: usize = 50_000;
+    let types = [(SqlType::VarChar(20), false), (SqlType::BigInt, true), (SqlType::BigInt, true)];
+    let table = table(&types, Distribution::Even, &[]);
+    let mut numbers = Numbers(11);
+    let random: Vec<u64> = (0..ROWS).map(|_| numbers.next()).collect();
+    let status = StringViewArray::from_iter(random.iter().map(|n| match n % 20 {
+        0 => None,
+        1 => Some("returned"),
+        2 | 3 => Some("open"),
+        _ => Some("closed"),
+    }));
+    let uneven = Int64Array::from_iter_values(random.iter().map(|n| ((n % 1000) as i64).pow(3)));
+    let even = Int64Array::from_iter_values(random.iter().map(|n| (n % 1_000_000) as i64));
+    let rows = batch(&table, vec![Arc::new(status), Arc::new(uneven), Arc::new(even)]);
+    let node = TestNode::new();
+    let pieces = (0..50).map(|piece| rows.slice(piece * 1000, 1000)).collect();
+    let segments = node.write(&table, pieces, vec![]).await.unwrap();
+    let few = node.write(&table, vec![rows.slice(0, 1000)], vec![]).await.unwrap();
+    let cuts = |segments: &[Segment]| segments[0].columns.iter().map(|column| column.histogram.len()).collect::<Vec<_>>();
+    assert_eq!((cuts(&segments), cuts(&few)), (vec![31, 31, 0], vec![0, 0, 0]));
+
+    let known: BTreeMap<_, _> = segments.into_iter().map(|segment| (segment.id, Arc::new(segment))).collect();
+    let known = Arc::new(known);
+    let histogram = |column: usize| {
+        let column = &table.columns[column];
+        ColumnHistogram::new(Arc::clone(&known), column.id, column.sql_type)
+    };
+    let closed = histogram(0).equal(&Point::Text("closed".into())).unwrap();
+    assert!((closed - 16.0 / 19.0).abs() < 0.04, "{closed}");
+    let half = histogram(1).below(&Point::Number(500f64.powi(3)), false).unwrap();
+    assert!((half - 0.5).abs() < 0.04, "{half}");
 }

@@ -6,10 +6,12 @@ mod route;
 #[cfg(test)]
 mod tests;
 
+use crate::recent::{RECENT_SEGMENT_MAX_ROWS, RecentRows};
 use crate::replicate::{Peers, SegmentFile};
-use crate::segment::{SEGMENT_ROWS_MAX, SegmentTarget, write_segment};
+use crate::segment::{OrderedRows, SEGMENT_ROWS_MAX, SegmentTarget, write_segment};
 use crate::store::Store;
 use arrow::array::{Array, RecordBatch, RecordBatchOptions};
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use buffer::SliceBuffer;
 use datafusion::execution::TaskContext;
@@ -40,6 +42,8 @@ pub(crate) struct Sink {
     pub(crate) store: Arc<Store>,
     pub(crate) peers: Arc<Peers>,
     pub(crate) session: VortexSession,
+    /// Where rows of tiny segments stay in memory.
+    pub(crate) recent: Arc<RecentRows>,
     /// Where round robin starts: small inserts would otherwise all land in a lane's first slice.
     pub(crate) first_slice: usize,
     /// Most buffered bytes.
@@ -48,7 +52,7 @@ pub(crate) struct Sink {
 
 impl Sink {
     pub(crate) fn new(store: Arc<Store>, peers: Arc<Peers>, session: VortexSession, first_slice: usize) -> Self {
-        Self { store, peers, session, first_slice, buffer_bytes_max: LANE_BUFFER_BYTES_MAX }
+        Self { store, peers, session, recent: Arc::default(), first_slice, buffer_bytes_max: LANE_BUFFER_BYTES_MAX }
     }
 
     /// Writes all rows of `input`; the receipts are in slice order.
@@ -135,7 +139,14 @@ impl LaneWriter {
             placement_epoch: placed.epoch,
             transaction: self.lane.transaction_id,
         };
+        let few = match batches.iter().map(RecordBatch::num_rows).sum::<usize>() {
+            rows if rows <= RECENT_SEGMENT_MAX_ROWS => Some(self.in_order(batches.clone())?),
+            _ => None,
+        };
         let segment = write_segment(&self.sink.session, &self.sink.store, &target, batches).await?;
+        if let Some(rows) = few {
+            self.sink.recent.keep(segment.id, rows);
+        }
         let bytes: usize = self.slices.iter().map(SliceBuffer::bytes).sum();
         self.reservation.shrink(self.reservation.size().saturating_sub(bytes.saturating_mul(RESERVED_PER_BUFFERED_BYTE)));
         if placed.replica_addresses.is_empty() {
@@ -148,6 +159,12 @@ impl LaneWriter {
         let (sink, addresses, transaction) = (self.sink.clone(), placed.replica_addresses, self.lane.transaction_id);
         self.copies.spawn(async move { copy(&sink, segment, &addresses, transaction).await });
         Ok(())
+    }
+
+    /// All rows in the order of the sort key.
+    fn in_order(&self, batches: Vec<RecordBatch>) -> Result<RecordBatch> {
+        let rows = OrderedRows::new(&self.schema, batches, &self.lane.table.sort_key_indexes())?;
+        Ok(concat_batches(&self.schema, &rows.collect::<Result<Vec<_>>>()?)?)
     }
 
     async fn collect_copy(&mut self) -> Result<()> {

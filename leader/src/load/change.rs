@@ -288,12 +288,7 @@ fn one_of_each(source: LogicalPlan) -> Result<LogicalPlan> {
 
 /// The position of a column that UPDATE may set.
 fn assigned_column(table: &Table, name: &Name) -> Result<usize> {
-    let index = table.columns.iter().position(|column| column.name == name.value).ok_or_else(|| {
-        let known = table.columns.iter().map(|column| column.name.as_str());
-        Error::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" of relation \"{}\" does not exist", table.name))
-            .with_hint(slipher_common::error::did_you_mean(&name.value, known))
-            .at(name.position)
-    })?;
+    let index = table.index_of_name(&name.value).map_err(|error| error.at(name.position))?;
     if table.columns[index].identity.as_ref().is_some_and(|identity| !identity.by_default) {
         let message = format!("cannot set an identity column to a value: column \"{name}\"");
         return Err(Error::new(ErrorKind::InvalidColumnDefinition, message).at(name.position));

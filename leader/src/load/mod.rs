@@ -55,11 +55,13 @@ macro_rules! replayed {
 }
 
 mod change;
+mod choice;
 mod rewrite;
 mod vacuum;
 pub(crate) use change::{change, merge, plan_change, plan_merge};
-pub(crate) use rewrite::{append_from, rewrite};
-pub(crate) use vacuum::{Choice, vacuum, wants_compaction};
+pub(crate) use choice::{Choice, wanted_segments};
+pub(crate) use rewrite::{Allowed, append_from, rewrite};
+pub(crate) use vacuum::{Vacuumed, vacuum, vacuum_round};
 
 /// INSERT; answers how many rows.
 pub(crate) async fn insert(scope: &Scope, spec: &InsertSpec, parameters: Option<ParamValues>) -> Result<u64> {
@@ -235,14 +237,7 @@ fn target_columns(table: &Table, names: &[(&str, usize)]) -> Result<Vec<usize>> 
     }
     let mut targets = Vec::new();
     for (name, position) in names {
-        let found = table.columns.iter().position(|column| column.name == *name);
-        let Some(index) = found else {
-            let known = table.columns.iter().map(|column| column.name.as_str());
-            let message = format!("column \"{name}\" of relation \"{}\" does not exist", table.name);
-            let error =
-                Error::new(ErrorKind::UndefinedColumn, message).with_hint(slipher_common::error::did_you_mean(name, known));
-            return Err(if *position > 0 { error.at(*position) } else { error });
-        };
+        let index = table.index_of_name(name).map_err(|error| if *position > 0 { error.at(*position) } else { error })?;
         if targets.contains(&index) {
             return Err(Error::new(ErrorKind::DuplicateColumn, format!("column \"{name}\" specified more than once")));
         }

@@ -19,25 +19,21 @@ pub(crate) async fn rewrite(scope: &Scope, name: &QualifiedName, change: impl Fn
     replayed!(scope, rewrite_once(scope, name, &change))
 }
 
-/// ALTER TABLE APPEND: the rows of one table go into another, which keeps them from then on; answers how many. Both tables have the
-/// same columns, but for what `ignore_extra` and `fill_target` allow.
-pub(crate) async fn append_from(
-    scope: &Scope,
-    target: &QualifiedName,
-    source: &QualifiedName,
-    ignore_extra: bool,
-    fill_target: bool,
-) -> Result<u64> {
-    replayed!(scope, append_once(scope, target, source, ignore_extra, fill_target))
+/// In which columns the two tables of an APPEND may differ.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allowed {
+    /// IGNOREEXTRA: the source has more.
+    pub(crate) ignore_extra: bool,
+    /// FILLTARGET: the target has more.
+    pub(crate) fill_target: bool,
 }
 
-async fn append_once(
-    scope: &Scope,
-    target: &QualifiedName,
-    source: &QualifiedName,
-    ignore_extra: bool,
-    fill_target: bool,
-) -> Result<u64> {
+/// ALTER TABLE APPEND: the rows of one table go into another, which keeps them from then on; answers how many.
+pub(crate) async fn append_from(scope: &Scope, target: &QualifiedName, source: &QualifiedName, allowed: Allowed) -> Result<u64> {
+    replayed!(scope, append_once(scope, (target, source), allowed))
+}
+
+async fn append_once(scope: &Scope, (target, source): (&QualifiedName, &QualifiedName), allowed: Allowed) -> Result<u64> {
     let load = scope.start_load();
     let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
     let into = find(&attempt.snapshot, target)?;
@@ -48,7 +44,7 @@ async fn append_once(
     }
     let scan = provider_as_source(Arc::new(attempt.snapshot.provider(&from)?));
     let plan = LogicalPlanBuilder::scan(from.table.name.clone(), scan, None)?.build()?;
-    let values = moved_columns(&attempt, &into.table, &from.table, (ignore_extra, fill_target))?;
+    let values = moved_columns(&attempt, &into.table, &from.table, allowed)?;
     let plan = LogicalPlanBuilder::from(plan).project(values)?.build()?;
     let physical = plan_sink(&attempt, attempt.snapshot.provider(&into)?, plan).await?;
     let written = run_sink(&scope.shared, &attempt, physical).await?;
@@ -64,14 +60,14 @@ async fn append_once(
 }
 
 /// For each column of `into` its value in a row of `from`.
-fn moved_columns(attempt: &Attempt, into: &Table, from: &Table, (ignore_extra, fill_target): (bool, bool)) -> Result<Vec<Expr>> {
+fn moved_columns(attempt: &Attempt, into: &Table, from: &Table, allowed: Allowed) -> Result<Vec<Expr>> {
     if let Some(column) = into.columns.iter().find(|column| column.identity.is_some()) {
         let what = format!("ALTER TABLE ... APPEND to table \"{into}\" with the IDENTITY column \"{}\"", column.name);
         return Err(Error::not_supported(what, "INSERT INTO ... SELECT gives new values"));
     }
     let differ = |what: String, hint: &str| Error::new(ErrorKind::DatatypeMismatch, what).with_hint(hint);
     if let Some(extra) = from.columns.iter().find(|column| into.column(&column.name).is_none())
-        && !ignore_extra
+        && !allowed.ignore_extra
     {
         let what = format!("table \"{into}\" has no column \"{}\", table \"{from}\" has", extra.name);
         return Err(differ(what, "IGNOREEXTRA leaves it out"));
@@ -84,7 +80,7 @@ fn moved_columns(attempt: &Attempt, into: &Table, from: &Table, (ignore_extra, f
             format!("column \"{}\" is {} in \"{into}\" and {} in \"{from}\"", column.name, column.sql_type, other.sql_type),
             "INSERT INTO ... SELECT casts",
         )),
-        None if fill_target => Ok(missing_value(attempt, column)?.alias(column.name.clone())),
+        None if allowed.fill_target => Ok(missing_value(attempt, column)?.alias(column.name.clone())),
         None => Err(differ(
             format!("table \"{from}\" has no column \"{}\", table \"{into}\" has", column.name),
             "FILLTARGET gives it its default",

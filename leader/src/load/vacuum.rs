@@ -3,29 +3,18 @@
 //! It is an INSERT of the chosen segments' rows into their own table and the removal of the segments, in one record. Readers keep the
 //! segments they began with. Rows that somebody deletes meanwhile make it lose, and it runs again.
 
-use super::{LOAD_ATTEMPTS_MAX, check_rows, plan_sink, run_sink};
+use super::choice::{Choice, choose};
+use super::{LOAD_ATTEMPTS_MAX, add_segments, check_rows, plan_sink, remove_as_read, run_sink};
 use crate::meta::TableState;
-use crate::sql::VacuumKind;
 use crate::transaction::Scope;
-use datafusion::common::ScalarValue;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlanBuilder;
-use slipher_common::catalog::Table;
 use slipher_common::ids::{SegmentId, SliceId, TableId};
 use slipher_common::manifest::Segment;
-use slipher_common::statistics::decode_bound;
 use slipher_common::{Error, ErrorKind, Result};
-use slipher_proto::meta::{self as proto, operation::Kind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// Segments of fewer rows are worth merging when somebody asks.
-const SMALL_SEGMENT_ROWS: u64 = 1 << 20;
-/// Segments of fewer rows are merged in the background, once there are so many in a slice.
-const TINY_SEGMENT_ROWS: u64 = 64 << 10;
-const TINY_SEGMENTS_MAX_COUNT: usize = 16;
-/// A segment that has lost this share of its rows is written anew in the background.
-const DELETED_MAX_PERCENT: u64 = 20;
+use std::time::Duration;
 
 /// A slice with more bytes than these in files may be cut into several segments, by its rows or by a node's memory: it is sorted before.
 const UNSORTED_SLICE_MAX_BYTES: u64 = 40 << 20;
@@ -41,19 +30,12 @@ pub(crate) struct Vacuumed {
     pub(crate) deleted_rows: u64,
 }
 
-/// Which segments are chosen.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Choice {
-    /// As VACUUM says; `sorted_percent`: a slice that is sorted to this share is left as it is.
-    Asked {
-        /// What to look at.
-        kind: VacuumKind,
-        /// See above.
-        sorted_percent: u64,
-    },
-    /// What scans suffer from.
-    Background,
-}
+/// Compaction waits so long with what it wrote for others, who would lose against it; it can do its work again.
+const MERGED_GIVES_WAY_MAX_SECONDS: u64 = 1;
+/// Sorting waits so long.
+const SORTED_GIVES_WAY_MAX_SECONDS: u64 = 60;
+/// How often it looks whether they are done.
+const GIVE_WAY_LOOK_MS: u64 = 20;
 
 /// Rewrites the chosen segments of a table; None when there is nothing to do. Each lane writes one slice at a time, and each round of
 /// slices is a record of its own: what is on its way is bounded, and so is what a conflict costs.
@@ -76,6 +58,28 @@ impl std::ops::Add for Vacuumed {
             bytes: (self.bytes.0 + other.bytes.0, self.bytes.1 + other.bytes.1),
             deleted_rows: self.deleted_rows + other.deleted_rows,
         }
+    }
+}
+
+/// The same for one slice of each lane.
+pub(crate) async fn vacuum_round(scope: &Scope, table: TableId, choice: Choice) -> Result<Option<Vacuumed>> {
+    let done = BTreeSet::new();
+    let round = replayed!(scope, vacuum_once(scope, table, choice, &done));
+    Ok(round?.map(|(_, vacuumed)| vacuumed))
+}
+
+/// Waits for whoever would lose against what is committed next: blocks, which cannot run again, and, for what took long, all writers.
+async fn give_way(scope: &Scope, table: TableId, choice: Choice) {
+    let seconds = match choice {
+        Choice::Asked { .. } => return,
+        Choice::Compaction { .. } => MERGED_GIVES_WAY_MAX_SECONDS,
+        Choice::Sorting => SORTED_GIVES_WAY_MAX_SECONDS,
+    };
+    let all_writers = choice == Choice::Sorting;
+    let in_the_way = || scope.shared.cluster.has_open_blocks() || all_writers && scope.shared.locks.has_several_writers(table);
+    let end = tokio::time::Instant::now() + Duration::from_secs(seconds);
+    while in_the_way() && tokio::time::Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(GIVE_WAY_LOOK_MS)).await;
     }
 }
 
@@ -117,100 +121,15 @@ async fn vacuum_once(
     let physical = plan_sink(&attempt, target, source).await?;
     let new = run_sink(&scope.shared, &attempt, physical).await?;
     check_rows("vacuuming", &current.table, old.values(), &new)?;
-    let replace = proto::ReplaceSegments {
-        table_id: table.0,
-        add: new.iter().map(Segment::to_proto).collect(),
-        remove: old.keys().map(|id| id.to_vec()).collect(),
-        removed_deleted_rows: old.values().map(|segment| segment.deleted_rows()).collect(),
-        defined_version: attempt.snapshot.state.committed_or_zero(current.defined_version),
-    };
-    scope.change(vec![Kind::ReplaceSegments(replace)], &attempt.snapshot.state, Some(load)).await?;
+    give_way(scope, table, choice).await;
+    let mut kinds = vec![remove_as_read(&part)];
+    kinds.extend(add_segments(&current, &attempt.snapshot.state, &new));
+    scope.change(kinds, &attempt.snapshot.state, Some(load)).await?;
+    scope.shared.telemetry.rewrote(choice.name(), old.len());
     let vacuumed = Vacuumed {
         segments: (old.len(), new.len()),
         bytes: (old.values().map(|segment| segment.bytes).sum(), new.iter().map(|segment| segment.bytes).sum()),
         deleted_rows: old.values().map(|segment| segment.deleted_rows()).sum(),
     };
     Ok(Some((slices, vacuumed)))
-}
-
-fn choose(table: &TableState, choice: Choice) -> Result<BTreeSet<SegmentId>> {
-    let mut slices: BTreeMap<SliceId, Vec<&Segment>> = BTreeMap::new();
-    for segment in table.segments.values() {
-        slices.entry(segment.slice).or_default().push(segment);
-    }
-    let mut chosen = BTreeSet::new();
-    for segments in slices.values() {
-        let of_slice = match choice {
-            Choice::Background => in_background(segments),
-            Choice::Asked { kind: VacuumKind::DeleteOnly, .. } => with_deleted_rows(segments),
-            Choice::Asked { sorted_percent, .. } => asked(&table.table, segments, sorted_percent)?,
-        };
-        chosen.extend(of_slice);
-    }
-    Ok(chosen)
-}
-
-fn with_deleted_rows(segments: &[&Segment]) -> BTreeSet<SegmentId> {
-    segments.iter().filter(|segment| segment.delete_vector.is_some()).map(|segment| segment.id).collect()
-}
-
-fn asked(table: &Table, segments: &[&Segment], sorted_percent: u64) -> Result<BTreeSet<SegmentId>> {
-    let mut chosen = with_deleted_rows(segments);
-    let small: Vec<_> = segments.iter().filter(|segment| segment.live_rows() < SMALL_SEGMENT_ROWS).collect();
-    if small.len() > 1 {
-        chosen.extend(small.iter().map(|segment| segment.id));
-    }
-    let overlapping = overlapping(table, segments)?;
-    let rows: u64 = segments.iter().map(|segment| segment.live_rows()).sum();
-    let unsorted: u64 =
-        segments.iter().filter(|segment| overlapping.contains(&segment.id)).map(|segment| segment.live_rows()).sum();
-    if unsorted * 100 > rows * (100 - sorted_percent.min(100)) {
-        chosen.extend(overlapping);
-    }
-    Ok(chosen)
-}
-
-/// Segments whose ranges of the first sort column overlap with another one's.
-fn overlapping(table: &Table, segments: &[&Segment]) -> Result<BTreeSet<SegmentId>> {
-    let Some(column) = table.sort_key.first().and_then(|id| table.columns.iter().find(|column| column.id == *id)) else {
-        return Ok(BTreeSet::new());
-    };
-    let mut ranges: Vec<(ScalarValue, ScalarValue, SegmentId)> = Vec::new();
-    for segment in segments {
-        let Some(known) = segment.columns.iter().find(|known| known.column == column.id) else { continue };
-        let (min, max) = (decode_bound(&known.min, column.sql_type)?, decode_bound(&known.max, column.sql_type)?);
-        if let (Some((min, _)), Some((max, _))) = (min, max) {
-            ranges.push((min, max, segment.id));
-        }
-    }
-    ranges.sort_by(|one, other| one.0.partial_cmp(&other.0).unwrap_or(std::cmp::Ordering::Equal));
-    let mut found = BTreeSet::new();
-    let mut reaching: Option<(&ScalarValue, SegmentId)> = None;
-    for (min, max, id) in &ranges {
-        if let Some((until, other)) = reaching
-            && min < until
-        {
-            found.extend([*id, other]);
-        }
-        if reaching.is_none_or(|(until, _)| until < max) {
-            reaching = Some((max, *id));
-        }
-    }
-    Ok(found)
-}
-
-fn in_background(segments: &[&Segment]) -> BTreeSet<SegmentId> {
-    let is_worn = |segment: &&&Segment| segment.deleted_rows() * 100 >= segment.rows * DELETED_MAX_PERCENT;
-    let worn = segments.iter().filter(is_worn).filter(|segment| segment.deleted_rows() > 0);
-    let mut chosen: BTreeSet<SegmentId> = worn.map(|segment| segment.id).collect();
-    let tiny: Vec<_> = segments.iter().filter(|segment| segment.live_rows() < TINY_SEGMENT_ROWS).collect();
-    if tiny.len() >= TINY_SEGMENTS_MAX_COUNT {
-        chosen.extend(tiny.iter().map(|segment| segment.id));
-    }
-    chosen
-}
-
-/// Whether the background has something to do for a table.
-pub(crate) fn wants_compaction(table: &TableState) -> bool {
-    choose(table, Choice::Background).is_ok_and(|chosen| !chosen.is_empty())
 }

@@ -26,7 +26,7 @@ const INFLIGHT_PROPOSALS_MAX: usize = 1024;
 /// Proposals that share one flush.
 const BATCH_PROPOSALS_MAX: usize = 64;
 /// After so long a proposal is answered with "outcome unknown".
-pub(crate) const PROPOSE_TIMEOUT_SECONDS: u64 = 30;
+const PROPOSE_TIMEOUT_SECONDS: u64 = 30;
 /// How long opening waits for a process that ends to let go of the directory.
 const LOCK_WAIT_MILLISECONDS: u64 = 3_000;
 /// Between two looks at the lock.
@@ -150,9 +150,7 @@ impl Meta {
             record.transaction_id = uuid::Uuid::now_v7().as_bytes().to_vec();
         }
         let transaction = TransactionId::from_bytes(&record.transaction_id)?;
-        let limit = Duration::from_secs(PROPOSE_TIMEOUT_SECONDS);
-        let outcome = tokio::time::timeout(limit, self.propose_to_the_end(record)).await;
-        outcome.unwrap_or_else(|_| Err(outcome_unknown(Some(transaction))))
+        in_time(transaction, self.propose_to_the_end(record)).await
     }
 
     /// The same for a caller that waits as long as it takes.
@@ -195,13 +193,17 @@ impl Meta {
     }
 }
 
-/// sled checks much with assertions.
-/// A proposal that was not answered in time.
-pub(crate) fn outcome_unknown(transaction: Option<TransactionId>) -> Error {
-    let which = transaction.map_or_else(|| "it".to_owned(), |transaction| format!("transaction {transaction}"));
-    let message = format!("committing a change: no answer for {PROPOSE_TIMEOUT_SECONDS} s");
-    Error::new(ErrorKind::NodeUnavailable, message).with_detail(format!("{which} may be committed still"))
+/// Waits for what becomes of a proposal, but not for ever.
+pub(crate) async fn in_time(transaction: TransactionId, outcome: impl Future<Output = Result<Applied>>) -> Result<Applied> {
+    let limit = Duration::from_secs(PROPOSE_TIMEOUT_SECONDS);
+    tokio::time::timeout(limit, outcome).await.unwrap_or_else(|_| {
+        let message = format!("committing a change: no answer for {PROPOSE_TIMEOUT_SECONDS} s");
+        let detail = format!("transaction {transaction} may be committed still");
+        Err(Error::new(ErrorKind::NodeUnavailable, message).with_detail(detail))
+    })
 }
+
+/// sled checks much with assertions.
 
 fn damaged_beyond_reading(directory: &Path) -> Error {
     let message = format!("opening the metadata in \"{}\": it is damaged", directory.display());
@@ -336,17 +338,13 @@ impl Owner {
                 }
                 _ = ticks.tick() => replica.tick(),
             }
-            let mut shutdown = false;
             for command in batch.drain(..) {
                 match command {
                     Command::Propose { transaction, record, answer } => match replica.propose(record) {
                         Ok(()) => waiting.add(transaction, answer),
                         Err(error) => drop(answer.send(Err(error))),
                     },
-                    Command::Shutdown => {
-                        shutdown = true;
-                        self.ends = true;
-                    }
+                    Command::Shutdown => self.ends = true,
                 }
             }
             // All proposals of the batch are one append and one flush.
@@ -363,7 +361,7 @@ impl Owner {
                     return Err(error);
                 }
             }
-            if shutdown {
+            if self.ends {
                 return Ok(());
             }
         }

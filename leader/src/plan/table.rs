@@ -15,12 +15,14 @@ use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use slipher_common::SqlType;
 use slipher_common::catalog::{Distribution, Table};
+use slipher_common::histogram::ColumnHistogram;
 use slipher_common::ids::{NodeId, SegmentId, SliceId, TransactionId};
 use slipher_common::manifest::Segment;
 use slipher_common::placement::Placement;
 use slipher_common::plan::{
     AssignExec, IdentityFill, ROW_ID_COLUMN, ScanSource, SegmentRef, SinkSlice, SinkTarget, SliceScanExec, SliceSinkExec,
 };
+use slipher_common::selectivity::TableStatistics;
 use slipher_common::statistics::{DistinctSketch, decode_bound};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,7 +49,7 @@ pub(crate) struct SliceTable {
     table: Arc<Table>,
     schema: SchemaRef,
     segments: Arc<BTreeMap<SegmentId, Arc<Segment>>>,
-    statistics: Arc<Statistics>,
+    statistics: Arc<TableStatistics>,
     query: Arc<QueryContext>,
     cluster: ClusterView,
     /// The load that an insert into this table belongs to.
@@ -66,7 +68,7 @@ impl SliceTable {
         cluster: ClusterView,
         transaction_id: TransactionId,
     ) -> slipher_common::Result<Self> {
-        let statistics = Arc::new(table_statistics(&table, segments.values().map(Arc::as_ref))?);
+        let statistics = Arc::new(table_statistics(&table, &segments)?);
         let schema = table.arrow_schema();
         Ok(Self { table, schema, segments, statistics, query, cluster, transaction_id, identities: Vec::new(), sorts: false })
     }
@@ -86,9 +88,14 @@ impl SliceTable {
     pub(crate) fn with_row_ids(self) -> Self {
         let id = Arc::new(SqlType::BigInt.to_field(ROW_ID_COLUMN, false));
         let fields = self.schema.fields().iter().cloned().chain([id]).collect::<Vec<_>>();
-        let mut statistics = Statistics::clone(&self.statistics);
-        statistics.column_statistics.push(ColumnStatistics::new_unknown());
+        let mut statistics = TableStatistics::clone(&self.statistics);
+        statistics.engine.column_statistics.push(ColumnStatistics::new_unknown());
         Self { schema: Arc::new(Schema::new(fields)), statistics: Arc::new(statistics), ..self }
+    }
+
+    /// What is known of its rows.
+    pub(crate) fn known(&self) -> &TableStatistics {
+        &self.statistics
     }
 
     pub(crate) fn definition(&self) -> &Arc<Table> {
@@ -170,7 +177,7 @@ impl TableProvider for SliceTable {
     }
 
     fn statistics(&self) -> Option<Statistics> {
-        Some(self.statistics.as_ref().clone())
+        Some(self.statistics.engine.clone())
     }
 
     async fn scan(
@@ -212,12 +219,15 @@ impl TableProvider for SliceTable {
 }
 
 /// Statistics of a table from those of its segments: bounds are exact while no row is deleted.
-pub fn table_statistics<'a>(table: &Table, segments: impl Iterator<Item = &'a Segment>) -> slipher_common::Result<Statistics> {
+pub fn table_statistics(
+    table: &Table,
+    segments: &Arc<BTreeMap<SegmentId, Arc<Segment>>>,
+) -> slipher_common::Result<TableStatistics> {
     let mut rows = 0usize;
     let mut bytes = 0usize;
     let mut any_deleted = false;
     let mut columns: Vec<ColumnTotal> = table.columns.iter().map(|_| ColumnTotal::default()).collect();
-    for segment in segments {
+    for segment in segments.values() {
         rows += segment.live_rows() as usize;
         bytes += segment.bytes as usize;
         any_deleted |= segment.delete_vector.is_some();
@@ -231,11 +241,15 @@ pub fn table_statistics<'a>(table: &Table, segments: impl Iterator<Item = &'a Se
     let columns = columns.into_iter().map(|total| total.finish(rows));
     // A deleted row may have been the one with the bound.
     let columns = columns.map(|column| if any_deleted { column.to_inexact() } else { column });
-    Ok(Statistics {
+    let engine = Statistics {
         num_rows: Precision::Exact(rows),
         total_byte_size: Precision::Inexact(bytes),
         column_statistics: columns.collect(),
-    })
+    };
+    let histogram = |column: &slipher_common::catalog::Column| {
+        Some(Arc::new(ColumnHistogram::new(Arc::clone(segments), column.id, column.sql_type)))
+    };
+    Ok(TableStatistics { engine, histograms: table.columns.iter().map(histogram).collect() })
 }
 
 #[derive(Default)]

@@ -30,7 +30,7 @@ pub(super) fn rewriting<'a>(attempt: &Attempt, name: &QualifiedName, change: &'a
         }
         TableChange::ColumnType { name: column, sql_type } => {
             let found = attempt.snapshot.table(name)?;
-            let index = index_of(&found.table, &column.value).map_err(|error| error.at(column.position))?;
+            let index = found.table.index_of_name(&column.value).map_err(|error| error.at(column.position))?;
             if grows(&found.table.columns[index], *sql_type) {
                 return Ok(None);
             }
@@ -48,7 +48,7 @@ pub(super) fn rewriting<'a>(attempt: &Attempt, name: &QualifiedName, change: &'a
 
 /// Gives a column another type. Its rows get it as an INSERT would.
 fn retype(table: &mut Table, name: &str, sql_type: SqlType) -> Result<()> {
-    let index = index_of(table, name)?;
+    let index = table.index_of_name(name)?;
     let column = &mut table.columns[index];
     // A default is cast to the column's type whenever it is used.
     if column.identity.is_some() && !matches!(sql_type, SqlType::Integer | SqlType::BigInt) {
@@ -82,7 +82,7 @@ pub(super) fn operations(attempt: &Attempt, name: &QualifiedName, change: &Table
             if table.column(&to.value).is_some() {
                 return Err(duplicate_column(&table, &to.value).at(to.position));
             }
-            let index = index_of(&table, &from.value).map_err(|error| error.at(from.position))?;
+            let index = table.index_of_name(&from.value).map_err(|error| error.at(from.position))?;
             let column = &mut table.columns[index];
             column.stored_name.get_or_insert_with(|| column.name.clone());
             column.name.clone_from(&to.value);
@@ -116,12 +116,12 @@ pub(super) fn operations(attempt: &Attempt, name: &QualifiedName, change: &Table
         TableChange::DropConstraint(name) => drop_constraint(&mut table, name)?,
         TableChange::Append { .. } => return Err(Error::internal("ALTER TABLE ... APPEND is no change of a definition")),
         TableChange::ColumnType { name, sql_type } => {
-            let index = index_of(&table, &name.value).map_err(|error| error.at(name.position))?;
+            let index = table.index_of_name(&name.value).map_err(|error| error.at(name.position))?;
             table.columns[index].sql_type = *sql_type;
         }
         TableChange::Layout(attributes) => attributes.alter(&mut table)?,
         TableChange::Encoding { name, encoding } => {
-            let index = index_of(&table, &name.value).map_err(|error| error.at(name.position))?;
+            let index = table.index_of_name(&name.value).map_err(|error| error.at(name.position))?;
             let word = encoding.value.to_lowercase();
             let column = &mut table.columns[index];
             column.encoding = crate::sql::create_table::checked_encoding(&word, &column.name, column.sql_type)
@@ -233,14 +233,6 @@ fn duplicate_column(table: &Table, name: &str) -> Error {
     Error::new(ErrorKind::DuplicateColumn, format!("column \"{name}\" of relation \"{}\" already exists", table.name))
 }
 
-fn index_of(table: &Table, name: &str) -> Result<usize> {
-    table.columns.iter().position(|column| column.name == name).ok_or_else(|| {
-        let known = table.columns.iter().map(|column| column.name.as_str());
-        Error::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" of relation \"{}\" does not exist", table.name))
-            .with_hint(did_you_mean(name, known))
-    })
-}
-
 /// The column as the table keeps it: rows that are there get its default, or NULL.
 fn added(attempt: &Attempt, table: &mut Table, column: &Column) -> Result<Column> {
     let missing_value = match &column.default_expression {
@@ -286,7 +278,7 @@ fn constant(attempt: &Attempt, text: &str, sql_type: SqlType) -> Result<Option<S
 }
 
 fn drop_column(table: &mut Table, name: &str) -> Result<()> {
-    let index = index_of(table, name)?;
+    let index = table.index_of_name(name)?;
     let id = table.columns[index].id;
     let refuse = |what: &str| {
         Err(Error::new(ErrorKind::InvalidTableDefinition, format!("cannot drop {what} column \"{name}\""))

@@ -88,7 +88,8 @@ pub(super) async fn run(
                 let message = "ALTER TABLE ... APPEND cannot run inside a transaction block";
                 return Err(Error::new(ErrorKind::ActiveTransaction, message).with_hint("INSERT INTO ... SELECT can"));
             }
-            let rows = load::append_from(&session.scope()?, table, source, *ignore_extra, *fill_target).await?;
+            let allowed = load::Allowed { ignore_extra: *ignore_extra, fill_target: *fill_target };
+            let rows = load::append_from(&session.scope()?, table, source, allowed).await?;
             Ok(done("ALTER TABLE", vec![format!("{rows} rows moved from \"{}\" to \"{}\"", source.name, table.name)]))
         }
         Parsed::AlterTable { table, change } => {

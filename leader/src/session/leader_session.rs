@@ -155,7 +155,7 @@ impl LeaderSession {
     /// Whether something can run; `change` is what it changes data or definitions with, empty for nothing.
     fn check_open(&self, change: &str) -> Result<()> {
         if self.terminated.load(Ordering::SeqCst) {
-            return Err(terminated());
+            return Err(super::terminated());
         }
         let read_only = match &*self.block.lock() {
             Block::Open { read_only, .. } => *read_only,
@@ -291,10 +291,6 @@ impl Drop for LeaderSession {
 fn failed_block() -> Error {
     let message = "current transaction is aborted, commands ignored until end of transaction block";
     Error::new(ErrorKind::FailedTransaction, message)
-}
-
-fn terminated() -> Error {
-    Error::new(ErrorKind::AdminShutdown, "terminating connection due to administrator command")
 }
 
 /// What a statement counts as.

@@ -27,11 +27,16 @@ use serde::Serialize;
 use slipher_common::catalog::Table;
 use slipher_common::flight::DirectTicket;
 use slipher_common::plan::ResultTarget;
-use slipher_common::{Error, Result, SqlType};
+use slipher_common::{Error, ErrorKind, Result, SqlType};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+/// The error of a session that somebody ended.
+pub(crate) fn terminated() -> Error {
+    Error::new(ErrorKind::AdminShutdown, "terminating connection due to administrator command")
+}
 
 /// What a statement yields.
 pub enum Outcome {

@@ -84,6 +84,11 @@ impl TableLocks {
         let wanted = (table, LockMode::Exclusive);
         self.table.lock().waiting.values().any(|waiting| waiting.wanted.contains(&wanted))
     }
+
+    /// Whether more than one writes to a table.
+    pub(crate) fn has_several_writers(&self, table: TableId) -> bool {
+        self.table.lock().held.get(&table).is_some_and(|holders| holders.len() > 1)
+    }
 }
 
 impl LockOwner {

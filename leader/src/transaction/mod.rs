@@ -12,7 +12,7 @@ pub(crate) use locks::{LockMode, LockOwner, TableLocks};
 
 use crate::cluster::{Cluster, OpenBlock, Pin, RunningLoad, record};
 use crate::engine::Shared;
-use crate::meta::{Applied, PROPOSE_TIMEOUT_SECONDS, State, TableState, outcome_unknown};
+use crate::meta::{Applied, State, TableState, in_time};
 use parking_lot::Mutex;
 use slipher_common::ids::{TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result};
@@ -21,7 +21,7 @@ use slipher_proto::meta::operation::Kind;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use uuid::Uuid;
 
 /// Changes that one block may gather; each load, each definition is one or two.
 const OPERATIONS_MAX_COUNT: usize = 100_000;
@@ -119,26 +119,26 @@ fn read_table_ids(reads: Option<&Reads>, base: &State) -> Vec<u64> {
 /// segments, and its locks.
 async fn propose(
     cluster: &Arc<Cluster>,
-    record: proto::Record,
+    mut record: proto::Record,
     committing: &AtomicBool,
     needed: impl Send + 'static,
 ) -> Result<Applied> {
     committing.store(true, Ordering::SeqCst);
-    let (proposer, transaction) = (Arc::clone(cluster), TransactionId::from_bytes(&record.transaction_id).ok());
+    let proposer = Arc::clone(cluster);
+    if record.transaction_id.is_empty() {
+        record.transaction_id = TransactionId(Uuid::now_v7()).to_vec();
+    }
+    let transaction = TransactionId::from_bytes(&record.transaction_id)?;
     let proposal = tokio::spawn(async move {
         let outcome = proposer.meta().propose_to_the_end(record).await;
         drop(needed);
         outcome
     });
-    let limit = Duration::from_secs(PROPOSE_TIMEOUT_SECONDS);
-    let outcome = tokio::time::timeout(limit, proposal).await;
+    let known = async { proposal.await.unwrap_or_else(|error| Err(Error::internal(format!("committing a change: {error}")))) };
+    let outcome = in_time(transaction, known).await;
     // What the statement does from now on can be cancelled again.
     committing.store(false, Ordering::SeqCst);
-    match outcome {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(error)) => Err(Error::internal(format!("committing a change: {error}"))),
-        Err(_) => Err(outcome_unknown(transaction)),
-    }
+    outcome
 }
 
 /// What one statement works with.

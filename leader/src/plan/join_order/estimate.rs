@@ -11,7 +11,7 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::logical_expr::{Aggregate, Expr, FetchType, Join, JoinType, LogicalPlan, Projection, TableScan};
 use datafusion::physical_expr::create_physical_expr;
 use slipher_common::catalog::Distribution;
-use slipher_common::selectivity::{ColumnEstimate, selectivity, table_estimate};
+use slipher_common::selectivity::{ColumnEstimate, selectivity};
 
 /// Where the rows of a relation lie.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -109,8 +109,9 @@ fn at_most(input: Relation, rows_max: Option<usize>) -> Relation {
 
 fn scanned(scan: &TableScan) -> Option<Relation> {
     let provider = source_as_provider(&scan.source).ok()?;
-    let (rows, all) = table_estimate(&provider.statistics()?)?;
-    let table = provider.as_ref().downcast_ref::<SliceTable>()?.definition();
+    let table = provider.as_ref().downcast_ref::<SliceTable>()?;
+    let (rows, all) = table.known().estimate()?;
+    let table = table.definition();
     let indices = scan.projection.clone().unwrap_or_else(|| (0..all.len()).collect());
     let spread = match (table.distribution == Distribution::All, table.dist_key_index()) {
         (true, _) => Spread::Everywhere,

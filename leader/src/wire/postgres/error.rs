@@ -37,11 +37,6 @@ pub(super) fn shutting_down() -> Error {
     Error::new(ErrorKind::AdminShutdown, "terminating the connection: the server shuts down")
 }
 
-/// The error of a session that somebody ended.
-pub(super) fn terminated() -> Error {
-    Error::new(ErrorKind::AdminShutdown, "terminating connection due to administrator command")
-}
-
 /// Moves an error's position from its statement to the string the client sent.
 pub(super) fn shift_position(mut error: Error, offset: usize) -> Error {
     error.position = error.position.map(|position| position.saturating_add(offset));

@@ -1,6 +1,6 @@
 //! One client's socket: framed messages in, buffered messages out, and work that stops when the client is gone.
 
-use super::error::{Failure, protocol_violation, shutting_down, terminated};
+use super::error::{Failure, protocol_violation, shutting_down};
 use bytes::{Buf, Bytes, BytesMut};
 use pgwire::messages::Message;
 use slipher_common::tls::{self, Stream};
@@ -58,7 +58,7 @@ impl Socket {
 
     /// Why the connection ends.
     fn ended(&self) -> Failure {
-        let error = if self.shutdown.is_cancelled() { shutting_down() } else { terminated() };
+        let error = if self.shutdown.is_cancelled() { shutting_down() } else { crate::session::terminated() };
         Failure::Fatal(error)
     }
 
