@@ -23,7 +23,7 @@ pub struct ColumnStatistics {
     /// Registers of the distinct sketch, empty when not kept.
     pub distinct_sketch: Vec<u8>,
     /// Encoded inner bounds of an equi-depth histogram ([`crate::histogram`]), empty when not kept.
-    pub histogram: Vec<Vec<u8>>,
+    pub histogram: Vec<u8>,
 }
 
 /// One immutable file of one table and one slice; also the receipt that it is durable.

@@ -4,6 +4,7 @@
 //! columns are independent, and their values lie as their histograms say, or evenly between the bounds.
 
 use crate::histogram::{ColumnHistogram, Point};
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
@@ -20,6 +21,11 @@ const UNKNOWN_SHARE: f64 = 0.3;
 const LIKE_SHARE: f64 = 0.1;
 /// The least that is believed of a predicate.
 const SHARE_MIN: f64 = 1e-6;
+
+const MICROSECONDS: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
+const DAY_MICROSECONDS: f64 = 86_400e6;
+/// Values of an IN list that are estimated one by one; more are taken to be like them.
+const IN_LIST_SAMPLE: usize = 32;
 
 /// What is known of a table's rows.
 #[derive(Clone, Debug)]
@@ -77,9 +83,14 @@ impl ColumnEstimate {
     /// The place of `value` among the values of the column.
     fn point(&self, value: &ScalarValue) -> Option<Point> {
         let data_type = self.bounds.as_ref()?.0.data_type();
-        match value.data_type() == data_type {
-            true => Point::of(value),
-            false => Point::of(&value.cast_to(&data_type).ok()?),
+        match (&data_type, value.data_type()) {
+            (DataType::Date32, DataType::Timestamp(_, _)) => match Point::of(&value.cast_to(&MICROSECONDS).ok()?)? {
+                Point::Number(at) => Some(Point::Number(at / DAY_MICROSECONDS)),
+                other => Some(other),
+            },
+            // Numbers are on one line, and strings of all kinds.
+            (column, other) if *column == other || column.is_numeric() && other.is_numeric() => Point::of(value),
+            (column, _) => Point::of(&value.cast_to(column).ok()?),
         }
     }
 
@@ -204,7 +215,34 @@ fn bound(part: &Arc<dyn PhysicalExpr>, columns: &[ColumnEstimate]) -> Option<(us
         Operator::GtEq => (false, true),
         _ => return None,
     };
-    Some((column, is_upper, Limit { point: columns.get(column)?.point(value)?, inclusive }))
+    let known = columns.get(column)?;
+    let day_of = day_column(left).or(day_column(right)).is_some();
+    match (day_of, known.point(value)?) {
+        // After a day begins the next one; until a day means until its end.
+        (true, Point::Number(at)) if inclusive == is_upper => {
+            Some((column, is_upper, Limit { point: Point::Number(at + DAY_MICROSECONDS), inclusive: !is_upper }))
+        }
+        (_, point) => Some((column, is_upper, Limit { point, inclusive })),
+    }
+}
+
+/// The moment under a cast to a day.
+fn day_column(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
+    let cast = expr.downcast_ref::<CastExpr>().filter(|cast| *cast.cast_type() == DataType::Date32)?;
+    column_of(cast.expr())
+}
+
+impl ColumnEstimate {
+    /// Share of the rows whose moment lies in the day `value`; None if these are no moments.
+    fn on_day(&self, value: &ScalarValue) -> Option<f64> {
+        if !matches!(self.bounds.as_ref()?.0.data_type(), DataType::Timestamp(_, _)) {
+            return None;
+        }
+        let Point::Number(from) = self.point(value)? else { return None };
+        let low = Some(Limit { point: Point::Number(from), inclusive: true });
+        let high = Some(Limit { point: Point::Number(from + DAY_MICROSECONDS), inclusive: false });
+        Some(self.within(&Range { low, high }))
+    }
 }
 
 /// Share of the strings of a column that LIKE a pattern.
@@ -212,7 +250,7 @@ fn like_share(like: &LikeExpr, known: Option<&ColumnEstimate>) -> f64 {
     let pattern = literal(like.pattern()).and_then(|value| value.try_as_str().flatten());
     let (Some(pattern), Some(known), false) = (pattern, known, like.case_insensitive()) else { return LIKE_SHARE };
     let prefix = pattern.split(['%', '_', '\\']).next().unwrap_or_default();
-    if prefix.is_empty() || known.histogram.is_none() {
+    if prefix.is_empty() || known.histogram.is_none() || known.bounds.is_none() {
         return LIKE_SHARE;
     }
     let share = known.within(&Range::of_prefix(prefix));
@@ -231,16 +269,21 @@ fn one(part: &Arc<dyn PhysicalExpr>, columns: &[ColumnEstimate]) -> f64 {
     if let Some(list) = part.downcast_ref::<InListExpr>() {
         let values = list.list().len() as f64;
         let of_value = |known: &ColumnEstimate, value| literal(value).map_or(1.0 / known.distinct, |value| known.equal(value));
-        let of_all = |known: &ColumnEstimate| list.list().iter().map(|value| of_value(known, value)).sum::<f64>().min(1.0);
-        let share = column(list.expr()).map_or((values * LIKE_SHARE).min(UNKNOWN_SHARE), of_all);
-        return if list.negated() { 1.0 - share } else { share };
+        let of_all = |known: &ColumnEstimate| {
+            let sample = list.list().iter().take(IN_LIST_SAMPLE);
+            let (share, count) = sample.fold((0.0, 0.0), |(share, count), value| (share + of_value(known, value), count + 1.0));
+            f64::min(share * values / f64::max(count, 1.0), 1.0)
+        };
+        let known = column(list.expr());
+        let share = known.map_or((values * LIKE_SHARE).min(UNKNOWN_SHARE), of_all);
+        return if list.negated() { rest(share, known) } else { share };
     }
     if let Some(like) = part.downcast_ref::<LikeExpr>() {
         let share = like_share(like, column(like.expr()));
-        return if like.negated() { 1.0 - share } else { share };
+        return if like.negated() { rest(share, column(like.expr())) } else { share };
     }
     if let Some(not) = part.downcast_ref::<NotExpr>() {
-        return 1.0 - selectivity(not.arg(), columns);
+        return rest(selectivity(not.arg(), columns), column(not.arg()));
     }
     if let Some(null) = part.downcast_ref::<IsNullExpr>() {
         return column(null.arg()).map_or(LIKE_SHARE, |known| known.nulls);
@@ -250,7 +293,7 @@ fn one(part: &Arc<dyn PhysicalExpr>, columns: &[ColumnEstimate]) -> f64 {
     }
     if let Some(known) = column(part) {
         let is_true = ScalarValue::Boolean(Some(true));
-        return if known.histogram.is_some() { known.equal(&is_true) } else { UNKNOWN_SHARE };
+        return if known.bounds.is_some() { known.equal(&is_true) } else { UNKNOWN_SHARE };
     }
     match part.downcast_ref::<Literal>().map(Literal::value) {
         Some(ScalarValue::Boolean(Some(true))) => 1.0,
@@ -259,11 +302,20 @@ fn one(part: &Arc<dyn PhysicalExpr>, columns: &[ColumnEstimate]) -> f64 {
     }
 }
 
+/// Share of the rows of which something does not hold that holds for `share` of them: of NULL it is not known.
+fn rest(share: f64, column: Option<&ColumnEstimate>) -> f64 {
+    (1.0 - share - column.map_or(0.0, |known| known.nulls)).max(0.0)
+}
+
 fn binary_share(binary: &BinaryExpr, columns: &[ColumnEstimate]) -> f64 {
     let column = |expr: &Arc<dyn PhysicalExpr>| column_of(expr).and_then(|index| columns.get(index));
     let sides = (column(binary.left()), column(binary.right()));
     let value = literal(binary.left()).or(literal(binary.right()));
-    let equal = |known: &ColumnEstimate| value.map_or((1.0 - known.nulls) / known.distinct, |value| known.equal(value));
+    let is_day = day_column(binary.left()).or(day_column(binary.right())).is_some();
+    let equal = |known: &ColumnEstimate| match value {
+        Some(value) => known.on_day(value).filter(|_| is_day).unwrap_or_else(|| known.equal(value)),
+        None => (1.0 - known.nulls) / known.distinct,
+    };
     match binary.op() {
         Operator::Or => {
             let (left, right) = (selectivity(binary.left(), columns), selectivity(binary.right(), columns));
@@ -276,7 +328,7 @@ fn binary_share(binary: &BinaryExpr, columns: &[ColumnEstimate]) -> f64 {
             (None, None) => LIKE_SHARE,
         },
         Operator::NotEq => match sides {
-            (Some(known), None) | (None, Some(known)) => 1.0 - known.nulls - equal(known),
+            (Some(known), None) | (None, Some(known)) => rest(equal(known), Some(known)),
             _ => 1.0,
         },
         Operator::LikeMatch | Operator::ILikeMatch | Operator::RegexMatch | Operator::RegexIMatch => LIKE_SHARE,
@@ -301,8 +353,8 @@ fn literal(expr: &Arc<dyn PhysicalExpr>) -> Option<&ScalarValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::datatypes::{DataType, Field, Schema};
-    use datafusion::logical_expr::Operator::{And, Eq, GtEq, Lt, NotEq, Or};
+    use arrow::datatypes::{Field, Schema};
+    use datafusion::logical_expr::Operator::{And, Eq, Gt, GtEq, Lt, LtEq, NotEq, Or};
     use datafusion::physical_expr::expressions::{binary, col, is_null, lit};
 
     fn columns() -> Vec<ColumnEstimate> {
@@ -333,6 +385,51 @@ mod tests {
         close(share(|is, _| is("a", NotEq, 5)), 0.99);
         close(share(|is, _| is("b", Eq, 5)), 0.75 / 4.0);
         close(share(|_, schema| is_null(col("b", schema).unwrap()).unwrap()), 0.25);
+    }
+
+    #[test]
+    fn values_of_other_types_find_their_place() {
+        let moments = |low: i64, high: i64| {
+            let moment = |day: i64| ScalarValue::TimestampMicrosecond(Some(day * 86_400_000_000), None);
+            ColumnEstimate { distinct: 1e6, bounds: Some((moment(low), moment(high))), ..ColumnEstimate::unknown(1e6) }
+        };
+        let days = |low: i32, high: i32| {
+            let bounds = Some((ScalarValue::Date32(Some(low)), ScalarValue::Date32(Some(high))));
+            ColumnEstimate { distinct: 100.0, bounds, ..ColumnEstimate::unknown(1e6) }
+        };
+        let schema = Schema::new(vec![Field::new("t", MICROSECONDS, true), Field::new("d", DataType::Date32, true)]);
+        let columns = [moments(0, 100), days(0, 100)];
+        let of = |left: Arc<dyn PhysicalExpr>, op, right: ScalarValue| {
+            selectivity(&binary(left, op, lit(right), &schema).unwrap(), &columns)
+        };
+        let (t, d) = (col("t", &schema).unwrap(), col("d", &schema).unwrap());
+        let day_of_t = || datafusion::physical_expr::expressions::cast(Arc::clone(&t), &schema, DataType::Date32).unwrap();
+        let day = |day: i32| ScalarValue::Date32(Some(day));
+        close(of(day_of_t(), Eq, day(50)), 0.01);
+        close(of(day_of_t(), LtEq, day(49)), 0.5);
+        close(of(day_of_t(), Lt, day(50)), 0.5);
+        close(of(day_of_t(), GtEq, day(50)), 0.5);
+        close(of(day_of_t(), Gt, day(49)), 0.5);
+        let noon = ScalarValue::TimestampMicrosecond(Some(10 * 86_400_000_000 + 43_200_000_000), None);
+        let moment_of_d = datafusion::physical_expr::expressions::cast(d, &schema, MICROSECONDS).unwrap();
+        close(of(moment_of_d, Lt, noon), 0.105);
+        close(share(|_, schema| binary(col("a", schema).unwrap(), Lt, lit(250.5f64), schema).unwrap()), 0.2505);
+    }
+
+    #[test]
+    fn of_null_nothing_holds() {
+        let not = |expr| Arc::new(NotExpr::new(expr)) as Arc<dyn PhysicalExpr>;
+        close(share(|is, _| is("b", NotEq, 5)), 0.75 * 0.75);
+        close(share(|_, schema| not(col("b", schema).unwrap())), 1.0 - UNKNOWN_SHARE - 0.25);
+        let list = |negated| {
+            share(|_, schema| {
+                let values = (0..64).map(|value| lit(ScalarValue::Int64(Some(value)))).collect();
+                let list = InListExpr::try_new(col("a", schema).unwrap(), values, negated, schema).unwrap();
+                Arc::new(list)
+            })
+        };
+        close(list(false), 0.64);
+        close(list(true), 0.36);
     }
 
     #[test]

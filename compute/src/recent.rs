@@ -2,15 +2,19 @@
 //! files until they are merged, and opening a file costs more than such rows are worth.
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Schema, SchemaRef};
 use parking_lot::Mutex;
 use slipher_common::ids::SegmentId;
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 /// Segments with more rows are read from their files.
 pub(crate) const RECENT_SEGMENT_MAX_ROWS: usize = 64;
 /// Most bytes of rows that a node keeps; the oldest go first.
 const RECENT_MAX_BYTES: usize = 32 << 20;
+
+/// Of an entry beside its rows.
+const ENTRY_BYTES: usize = 256;
 
 /// The kept rows by segment.
 #[derive(Debug, Default)]
@@ -21,23 +25,33 @@ struct Kept {
     rows: HashMap<SegmentId, RecordBatch>,
     /// The segments, oldest first.
     order: VecDeque<SegmentId>,
+    /// Of the rows that were kept last: those of one table share it.
+    schema: Option<SchemaRef>,
     bytes: usize,
 }
 
 impl RecentRows {
     /// Keeps the rows of a segment, if they are few. They have their own memory, the table's schema, and the order of the sort key.
     pub(crate) fn keep(&self, segment: SegmentId, rows: RecordBatch) {
-        let bytes = rows.get_array_memory_size();
-        if rows.num_rows() > RECENT_SEGMENT_MAX_ROWS || bytes > RECENT_MAX_BYTES {
+        if rows.num_rows() > RECENT_SEGMENT_MAX_ROWS {
             return;
         }
         let mut kept = self.0.lock();
-        kept.bytes += bytes;
+        let rows = match &kept.schema {
+            Some(schema) if *schema == *rows.schema_ref() => rows.with_schema(Arc::clone(schema)),
+            _ => {
+                kept.schema = Some(rows.schema());
+                Ok(rows)
+            }
+        };
+        // It is the same schema: that does not fail.
+        let Ok(rows) = rows else { return };
+        kept.bytes += size_of_kept(&rows);
         kept.order.push_back(segment);
         kept.rows.insert(segment, rows);
         while kept.bytes > RECENT_MAX_BYTES {
             let Some(oldest) = kept.order.pop_front() else { return };
-            let freed = kept.rows.remove(&oldest).map_or(0, |rows| rows.get_array_memory_size());
+            let freed = kept.rows.remove(&oldest).map_or(0, |rows| size_of_kept(&rows));
             kept.bytes = kept.bytes.saturating_sub(freed);
         }
     }
@@ -49,11 +63,15 @@ impl RecentRows {
     }
 }
 
+/// Bytes of the rows, and about those of what keeps them.
+fn size_of_kept(rows: &RecordBatch) -> usize {
+    rows.get_array_memory_size() + ENTRY_BYTES
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use arrow::array::{ArrayRef, StringViewArray};
-    use std::sync::Arc;
     use uuid::Uuid;
 
     fn rows(count: usize, bytes_each: usize) -> RecordBatch {

@@ -3,7 +3,7 @@
 
 use crate::engine::Shared;
 use crate::load::{Choice, Vacuumed, vacuum_round, wanted_segments};
-use crate::meta::{State, TableState};
+use crate::meta::TableState;
 use crate::transaction::{LockMode, Scope};
 use slipher_common::catalog::ADMIN_USER;
 use slipher_common::ids::{TableId, Version};
@@ -23,6 +23,9 @@ const QUIET_SECONDS: u64 = 2;
 const SETTLED_SECONDS: u64 = 10;
 /// A table that is always changed is sorted all the same after so long.
 const UNSETTLED_MAX_SECONDS: u64 = 300;
+/// Before another try after a failure; twice as long after each.
+const RETRY_MIN_SECONDS: u64 = 1;
+const RETRY_MAX_SECONDS: u64 = 300;
 /// So many rounds in a row that made nothing better are the last ones before somebody changes the table.
 const FUTILE_ROUNDS_MAX_COUNT: u32 = 3;
 
@@ -95,6 +98,8 @@ struct Seen {
     in_order: Instant,
     /// Rounds in a row that made nothing better.
     futile_rounds: u32,
+    /// After a failure: not before, and how long the pause was.
+    retry: Option<(Instant, Duration)>,
     /// At this version there is nothing to do, or nothing that would succeed.
     is_settled: bool,
 }
@@ -107,6 +112,8 @@ struct Upkeep {
     seen: BTreeMap<TableId, Seen>,
     /// Since when open blocks are given way to.
     gives_way: Option<Instant>,
+    /// The table that had its turn last.
+    last: TableId,
 }
 
 impl Upkeep {
@@ -123,19 +130,26 @@ impl Upkeep {
             committing: Arc::default(),
             background: true,
         };
-        Self { scope, choice, seen: BTreeMap::new(), gives_way: None }
+        Self { scope, choice, seen: BTreeMap::new(), gives_way: None, last: TableId(0) }
     }
 
-    /// Goes through all tables and rewrites one slice per lane of those that want it, of so many tables at most. Answers of how many it did.
+    /// Goes through all tables, from the one on whose turn it is, and rewrites one slice per lane of those that want it, of so many tables at
+    /// most. Answers of how many it did.
     async fn look(&mut self, tables_max: usize) -> usize {
-        let mut done = 0;
-        let state: Arc<State> = self.scope.shared.cluster.meta().state();
+        if !self.scope.shared.cluster.has_open_blocks() {
+            self.gives_way = None;
+        }
+        let state = self.scope.shared.cluster.meta().state();
         self.seen.retain(|table, _| state.table_by_id(*table).is_some());
-        for table in state.tables().values() {
+        let mut tables: Vec<&Arc<TableState>> = state.tables().values().collect();
+        tables.sort_by_key(|table| (table.table.id <= self.last, table.table.id));
+        let mut done = 0;
+        for table in tables {
             let Some(choice) = self.wanted(table) else { continue };
             if !self.is_free() {
                 break;
             }
+            self.last = table.table.id;
             done += usize::from(self.rewrite(table, choice).await);
             if done >= tables_max {
                 break;
@@ -147,12 +161,19 @@ impl Upkeep {
     /// What there is to do for a table now.
     fn wanted(&mut self, table: &TableState) -> Option<Choice> {
         let now = Instant::now();
-        let fresh = Seen { version: table.changed_version, changed: now, in_order: now, futile_rounds: 0, is_settled: false };
+        let fresh = Seen {
+            version: table.changed_version,
+            changed: now,
+            in_order: now,
+            futile_rounds: 0,
+            retry: None,
+            is_settled: false,
+        };
         let seen = self.seen.entry(table.table.id).or_insert(fresh);
         if seen.version != table.changed_version {
-            *seen = Seen { in_order: seen.in_order, ..fresh };
+            *seen = Seen { in_order: seen.in_order, retry: seen.retry, ..fresh };
         }
-        if seen.is_settled {
+        if seen.is_settled || seen.retry.is_some_and(|(at, _)| now < at) {
             return None;
         }
         let since = Since { changed: now - seen.changed, in_order: now - seen.in_order };
@@ -176,47 +197,53 @@ impl Upkeep {
         since.elapsed() >= seconds(GIVE_WAY_MAX_SECONDS)
     }
 
-    /// Our own change of a table does not make it busy.
-    fn note_round(&mut self, before: &TableState, choice: Choice) {
-        let state = self.scope.shared.cluster.meta().state();
-        let (Some(after), Some(seen)) = (state.table_by_id(before.table.id), self.seen.get_mut(&before.table.id)) else { return };
-        seen.version = after.changed_version;
-        seen.futile_rounds =
-            if wanted_segments(after, choice) < wanted_segments(before, choice) { 0 } else { seen.futile_rounds + 1 };
-        seen.is_settled = seen.futile_rounds >= FUTILE_ROUNDS_MAX_COUNT;
-    }
-
     /// One round for one table; whether it did something.
     async fn rewrite(&mut self, table: &TableState, choice: Choice) -> bool {
         let shared = Arc::clone(&self.scope.shared);
         let (id, name) = (table.table.id, table.table.to_string());
         // A block that locked a table must not lose against us.
-        let owner = shared.locks.owner();
+        let owner = Arc::new(shared.locks.owner());
         if !owner.try_acquire(&[(id, LockMode::Shared)]) {
             return false;
         }
+        let scope = Scope { locks: Some(owner), ..self.scope.clone() };
         let outcome = tokio::select! {
-            outcome = vacuum_round(&self.scope, id, choice) => outcome,
+            outcome = vacuum_round(&scope, id, choice) => outcome,
             // Whoever wants the table for himself does not wait for this.
             () = wanted_by_others(&shared, id) => return false,
         };
+        let Some(seen) = self.seen.get_mut(&id) else { return false };
         match outcome {
             Ok(Some(done)) => {
                 let Vacuumed { segments: (before, after), deleted_rows, .. } = done;
                 tracing::info!(table = name, ?choice, before, after, deleted_rows, "rewrote segments");
-                self.note_round(table, choice);
+                seen.note(&done);
                 true
             }
             Ok(None) => false,
             // It was dropped, it lost against writers, or a node is away: there is another time.
             Err(error) => {
                 tracing::debug!(table = name, ?choice, %error, "the background did not rewrite a table");
-                if let Some(seen) = self.seen.get_mut(&id) {
-                    seen.is_settled = !passes(&error);
-                }
+                seen.is_settled = !passes(&error);
+                seen.wait_longer();
                 false
             }
         }
+    }
+}
+
+impl Seen {
+    /// Our own change of a table does not make it busy.
+    fn note(&mut self, done: &Vacuumed) {
+        self.version = done.version;
+        self.retry = None;
+        self.futile_rounds = if done.is_better { 0 } else { self.futile_rounds + 1 };
+        self.is_settled = self.futile_rounds >= FUTILE_ROUNDS_MAX_COUNT;
+    }
+
+    fn wait_longer(&mut self) {
+        let pause = self.retry.map_or(seconds(RETRY_MIN_SECONDS), |(_, pause)| (pause * 2).min(seconds(RETRY_MAX_SECONDS)));
+        self.retry = Some((Instant::now() + pause, pause));
     }
 }
 

@@ -82,7 +82,7 @@ async fn uneven_columns_are_estimated_by_their_histograms() {
     let uneven = "CREATE TABLE uneven DISTKEY(k) AS SELECT k, CASE WHEN k % 50 = 0 THEN 'open' ELSE 'closed' END AS status, \
                   CASE WHEN k % 10 = 0 THEN k ELSE k / 1000 END AS v FROM \
                   (SELECT CAST(row_number() OVER (ORDER BY l_orderkey, l_linenumber) + a.o * 6000 AS bigint) AS k \
-                   FROM lineitem CROSS JOIN (SELECT 0 AS o UNION ALL SELECT 1 UNION ALL SELECT 2) a) n";
+                   FROM lineitem CROSS JOIN (SELECT l_linenumber AS o FROM lineitem LIMIT 6) a) n";
     client.batch_execute(uneven).await.unwrap_or_else(|error| panic!("{error:?}"));
     for filter in [
         "status = 'open'",
@@ -96,7 +96,7 @@ async fn uneven_columns_are_estimated_by_their_histograms() {
     ] {
         let counted = rows(&client, &format!("SELECT count(*) FROM uneven WHERE {filter}")).await.unwrap();
         let (counted, estimated) = (counted[0][0].parse::<f64>().unwrap(), estimated(&client, "uneven", filter).await);
-        assert!((counted - estimated).abs() < 18_000.0 * 0.05, "{filter}: {estimated} instead of {counted} rows");
+        assert!((counted - estimated).abs() < 36_000.0 * 0.03, "{filter}: {estimated} instead of {counted} rows");
     }
 }
 

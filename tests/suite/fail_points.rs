@@ -23,6 +23,8 @@ const FAULT_MAX: Duration = Duration::from_secs(6);
 /// How long something that comes to pass by itself may take.
 const EVENTUALLY_MAX: Duration = Duration::from_secs(20);
 const NODES: usize = 2;
+/// What a file system writes at a time.
+const PAGE_BYTES: usize = 4096;
 
 fn is_leaders(step: &str) -> bool {
     step.starts_with("commit.") || step.starts_with("log.")
@@ -33,13 +35,19 @@ fn beside(path: &Path) -> PathBuf {
     path.with_file_name(format!("{name}.synced"))
 }
 
-/// What a machine without power forgets: everything that was not synced.
-fn lose_unsynced_of_leader(cluster: &Cluster) {
+/// What a machine without power forgets of what was not synced: everything, or some pages and not others, as they came to be written.
+fn lose_unsynced_of_leader(cluster: &Cluster, torn: bool, rng: &mut StdRng) {
     let meta = cluster.leader_dir().join("meta");
     let kept = beside(&meta);
-    if kept.exists() {
-        std::fs::remove_dir_all(&meta).expect("removing what was not synced");
-        copy(&kept, &meta);
+    if !kept.exists() {
+        return;
+    }
+    let unsynced = meta.with_file_name("meta.unsynced");
+    drop(std::fs::remove_dir_all(&unsynced));
+    std::fs::rename(&meta, &unsynced).expect("removing what was not synced");
+    copy(&kept, &meta);
+    if torn {
+        tear(&meta, &unsynced, rng);
     }
 }
 
@@ -51,6 +59,33 @@ fn copy(from: &Path, to: &Path) {
             true => copy(&entry.path(), &target),
             false => drop(std::fs::copy(entry.path(), target).expect("copying")),
         }
+    }
+}
+
+/// Brings some of the pages of `from` into the files of `into`, which has older ones.
+fn tear(into: &Path, from: &Path, rng: &mut StdRng) {
+    std::fs::create_dir_all(into).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("a directory").flatten() {
+        let target = into.join(entry.file_name());
+        if entry.path().is_dir() {
+            tear(&target, &entry.path(), rng);
+            continue;
+        }
+        let new = std::fs::read(entry.path()).expect("reading a file");
+        let Ok(mut pages) = std::fs::read(&target) else {
+            // The name of a new file may have been written, or not.
+            if rng.random_bool(0.5) {
+                std::fs::write(&target, new).expect("writing a file");
+            }
+            continue;
+        };
+        for start in (0..new.len()).step_by(PAGE_BYTES).filter(|_| rng.random_bool(0.5)) {
+            let end = new.len().min(start + PAGE_BYTES);
+            // Pages in between that were not written are holes.
+            pages.resize(pages.len().max(end), 0);
+            pages[start..end].copy_from_slice(&new[start..end]);
+        }
+        std::fs::write(&target, pages).expect("writing a file");
     }
 }
 
@@ -85,7 +120,7 @@ fn fault(cluster: &mut Cluster, step: &str, pass: u64, lose: bool, rng: &mut Std
             cluster.leader.kill();
         }
         if lose {
-            lose_unsynced_of_leader(cluster);
+            lose_unsynced_of_leader(cluster, rng.random_bool(0.5), rng);
         }
         cluster.restart_leader_with(&calm).expect("the leader starts again");
         return died;

@@ -13,7 +13,7 @@ use slipher_common::statistics::{DistinctSketch, encode_bound};
 use slipher_common::{Error, Result};
 
 /// Of fewer rows no histogram is kept: reading them costs less than being wrong about them.
-const HISTOGRAM_MIN_ROWS: usize = 1024;
+const HISTOGRAM_MIN_ROWS: u64 = 4096;
 /// A histogram is made from at least as many rows, if there are so many, and from at most twice as many.
 const SAMPLE_MIN_ROWS: usize = 2048;
 
@@ -34,58 +34,57 @@ pub(crate) struct StatisticsCollector<'a> {
     sample: Sample,
 }
 
-/// Every `stride`-th row.
+/// Rows picked by the hash of their numbers: the same ones in every run, and without a rhythm that values could have, too.
 struct Sample {
-    stride: usize,
+    /// A row is kept when these bits of its hash are 0.
+    mask: u64,
     /// Rows that came by.
-    seen: usize,
-    /// The ones that were kept.
-    kept: Vec<RecordBatch>,
+    seen: u64,
+    /// The ones that were kept, with their hashes.
+    kept: Vec<(RecordBatch, Vec<u64>)>,
     kept_rows: usize,
+}
+
+/// SplitMix64's finalizer (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+fn row_hash(row: u64) -> u64 {
+    let mut hash = row.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
 }
 
 impl Sample {
     fn new() -> Self {
-        Self { stride: 1, seen: 0, kept: Vec::new(), kept_rows: 0 }
+        Self { mask: 0, seen: 0, kept: Vec::new(), kept_rows: 0 }
     }
 
     fn update(&mut self, batch: &RecordBatch) -> Result<()> {
-        let first = self.seen.next_multiple_of(self.stride) - self.seen;
-        self.seen += batch.num_rows();
-        self.keep(batch, first)?;
+        let rows = self.seen..self.seen + batch.num_rows() as u64;
+        self.seen = rows.end;
+        self.keep(batch, rows.map(row_hash))?;
         while self.kept_rows > 2 * SAMPLE_MIN_ROWS {
-            self.thin()?;
+            self.mask = self.mask << 1 | 1;
+            self.kept_rows = 0;
+            for (batch, hashes) in std::mem::take(&mut self.kept) {
+                self.keep(&batch, hashes.into_iter())?;
+            }
         }
         Ok(())
     }
 
-    /// Keeps every `stride`-th row of `batch` from `first` on.
-    fn keep(&mut self, batch: &RecordBatch, first: usize) -> Result<()> {
-        if first < batch.num_rows() {
-            let rows: UInt32Array = (first as u32..batch.num_rows() as u32).step_by(self.stride).collect::<Vec<_>>().into();
-            self.kept_rows += rows.len();
-            self.kept.push(take_record_batch(batch, &rows)?);
+    /// Keeps those rows of `batch` whose hashes say so.
+    fn keep(&mut self, batch: &RecordBatch, hashes: impl Iterator<Item = u64>) -> Result<()> {
+        let (places, hashes): (Vec<u32>, Vec<u64>) = (0..).zip(hashes).filter(|(_, hash)| hash & self.mask == 0).unzip();
+        if !places.is_empty() {
+            self.kept_rows += places.len();
+            self.kept.push((take_record_batch(batch, &UInt32Array::from(places))?, hashes));
         }
-        Ok(())
-    }
-
-    /// Lets every other row go.
-    fn thin(&mut self) -> Result<()> {
-        let kept = std::mem::take(&mut self.kept);
-        let mut first = 0;
-        self.kept_rows = 0;
-        let stride = std::mem::replace(&mut self.stride, 2);
-        for batch in &kept {
-            self.keep(batch, first)?;
-            first = (first + batch.num_rows()) % 2;
-        }
-        self.stride = stride * 2;
         Ok(())
     }
 
     /// The kept values of a column in their order, without NULL.
     fn sorted(&self, column: usize) -> Result<Vec<ScalarValue>> {
-        let parts: Vec<&dyn Array> = self.kept.iter().map(|batch| batch.column(column).as_ref()).collect();
+        let parts: Vec<&dyn Array> = self.kept.iter().map(|(batch, _)| batch.column(column).as_ref()).collect();
         if parts.is_empty() || self.seen < HISTOGRAM_MIN_ROWS {
             return Ok(Vec::new());
         }

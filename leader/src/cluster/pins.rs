@@ -31,7 +31,7 @@ impl Drop for Pin {
     }
 }
 
-/// A transaction block that is open.
+/// A transaction block that is open, or a statement that runs again because it lost: the background gives way to both.
 #[derive(Debug)]
 pub(crate) struct OpenBlock(Arc<Cluster>);
 

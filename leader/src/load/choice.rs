@@ -14,8 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 const SMALL_SEGMENT_ROWS: u64 = 1 << 20;
 /// A node's memory may cut wide rows into segments of fewer than that, hardly of fewer than these: merging such would only make them again.
 const CUT_SEGMENT_MIN_ROWS: u64 = 256 << 10;
-/// Sizes of segments that compaction merges among themselves, so that a row is written anew at most so often before its segment is large.
-const TINY_SEGMENT_ROWS: [u64; 2] = [4 << 10, 64 << 10];
+/// Sizes (rows, bytes) below which compaction merges segments among themselves, so that a row is written anew at most so often before its
+/// segment is large. Wide rows make large segments of few.
+const TINY_SEGMENT_SIZES: [(u64, u64); 2] = [(4 << 10, 1 << 20), (64 << 10, 8 << 20)];
 /// As many of one size in a slice are merged.
 const TINY_SEGMENTS_MAX_COUNT: usize = 16;
 /// As many are merged when nobody adds any more.
@@ -113,13 +114,15 @@ fn is_worn(segment: &Segment) -> bool {
     segment.deleted_rows() > 0 && segment.deleted_rows() * 100 >= segment.rows * DELETED_MAX_PERCENT
 }
 
+fn is_below(segment: &Segment, (rows, bytes): (u64, u64)) -> bool {
+    segment.live_rows() < rows && segment.bytes < bytes
+}
+
 fn tiny_and_worn(segments: &[&Segment], quiet: bool) -> BTreeSet<SegmentId> {
     let mut chosen: BTreeSet<SegmentId> = segments.iter().filter(|segment| is_worn(segment)).map(|segment| segment.id).collect();
-    let below =
-        |rows: u64| -> Vec<SegmentId> { segments.iter().filter(|s| s.live_rows() < rows).map(|segment| segment.id).collect() };
     let mut smaller = 0;
-    for rows in TINY_SEGMENT_ROWS {
-        let tiny = below(rows);
+    for size in TINY_SEGMENT_SIZES {
+        let tiny: Vec<SegmentId> = segments.iter().filter(|segment| is_below(segment, size)).map(|segment| segment.id).collect();
         let is_many = tiny.len() - smaller >= TINY_SEGMENTS_MAX_COUNT || quiet && tiny.len() >= TINY_SEGMENTS_QUIET_MAX_COUNT;
         smaller = tiny.len();
         if is_many {
@@ -208,7 +211,7 @@ fn runs<'a>(ranges: Vec<Range<'a>>) -> Vec<Run<'a>> {
 /// Large segments that overlap, unless they are few. A slice that is too large to be sorted at once gets fewer runs.
 fn unsorted(table: &Table, segments: &[&Segment]) -> Result<BTreeSet<SegmentId>> {
     // The others are compaction's.
-    let is_large = |segment: &&&Segment| segment.live_rows() >= TINY_SEGMENT_ROWS[1] && !is_worn(segment);
+    let is_large = |segment: &&&Segment| !is_below(segment, TINY_SEGMENT_SIZES[1]) && !is_worn(segment);
     let large: Vec<&Segment> = segments.iter().filter(is_large).copied().collect();
     let overlapping = overlapping(&ranges(table, &large)?);
     let large: Vec<&Segment> = large.into_iter().filter(|segment| overlapping.contains(&segment.id)).collect();
@@ -228,6 +231,29 @@ fn unsorted(table: &Table, segments: &[&Segment]) -> Result<BTreeSet<SegmentId>>
         return Ok(BTreeSet::new());
     }
     Ok(merged.into_iter().flat_map(|run| &run.segments).map(|segment| segment.id).collect())
+}
+
+/// Whether `new` is better than `old`, from which it was made: otherwise it would be chosen again and again.
+pub(super) fn is_better<'a>(
+    table: &Table,
+    choice: Choice,
+    old: impl Iterator<Item = &'a Segment>,
+    new: &[Segment],
+) -> Result<bool> {
+    let old: Vec<&Segment> = old.collect();
+    if choice != Choice::Sorting {
+        return Ok(new.len() < old.len() || old.iter().any(|segment| segment.delete_vector.is_some()));
+    }
+    let mut slices: BTreeMap<SliceId, Vec<&Segment>> = BTreeMap::new();
+    for segment in new {
+        slices.entry(segment.slice).or_default().push(segment);
+    }
+    for segments in slices.values() {
+        if !overlapping(&ranges(table, segments)?).is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -303,8 +329,8 @@ mod tests {
 
     #[test]
     fn a_little_disorder_is_left_alone() {
-        let large = 100 * TINY_SEGMENT_ROWS[1];
-        let little = TINY_SEGMENT_ROWS[1];
+        let large = 100 * TINY_SEGMENT_SIZES[1].0;
+        let little = TINY_SEGMENT_SIZES[1].0;
         let disorder = |count: u128| -> Vec<Segment> {
             let more = (2..2 + count).map(|id| segment(id, little, 1, (0, 100)));
             std::iter::once(segment(1, large, 900, (0, 100))).chain(more).collect()
@@ -313,6 +339,8 @@ mod tests {
         assert_eq!(sorted(&disorder(6)).len(), 7);
         // Compaction's own.
         assert_eq!(sorted(&[segment(1, ROWS, 9, (0, 9)), segment(2, little - 1, 1, (0, 9))]), []);
+        // A few wide rows are a large segment.
+        assert_eq!(sorted(&[segment(1, 900, 9, (0, 9)), segment(2, 900, 9, (0, 9))]), [1, 2]);
     }
 
     #[test]
@@ -330,7 +358,7 @@ mod tests {
 
     #[test]
     fn tiny_segments_are_merged_with_their_like() {
-        let of_rows = |first: u128, count: u128, rows: u64| (first..first + count).map(move |id| segment(id, rows, 1, (0, 1)));
+        let of_rows = |first: u128, count: u128, rows: u64| (first..first + count).map(move |id| segment(id, rows, 0, (0, 1)));
         let few: Vec<Segment> = of_rows(1, 15, 1).chain(of_rows(101, 15, 10_000)).chain(of_rows(201, 30, ROWS)).collect();
         assert_eq!(compacted(&few, false), []);
         assert_eq!(compacted(&few, true), (1..16).chain(101..116).collect::<Vec<u128>>());
@@ -339,6 +367,8 @@ mod tests {
         let many: Vec<Segment> = few.iter().cloned().chain(of_rows(150, 1, 10_000)).collect();
         assert_eq!(compacted(&many, false), (1..16).chain(101..116).chain([150]).collect::<Vec<u128>>());
         assert_eq!(compacted(&few[..3], true), []);
+        let wide: Vec<Segment> = (1..100).map(|id| segment(id, 1000, 100, (0, 1))).collect();
+        assert_eq!(compacted(&wide, true), []);
     }
 
     #[test]

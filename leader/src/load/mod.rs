@@ -41,10 +41,15 @@ const INGEST_PORTION_MAX_BYTES: usize = 64 << 20;
 macro_rules! replayed {
     ($scope:expr, $attempt:expr) => {{
         let mut tries = if $scope.can_run_again() { 1 } else { LOAD_ATTEMPTS_MAX };
+        let mut _gives_way = None;
         loop {
             match $attempt.await {
                 Err(error) if error.kind == slipher_common::ErrorKind::SerializationFailure && tries < LOAD_ATTEMPTS_MAX => {
                     tries += 1;
+                    // Not against the background again.
+                    if _gives_way.is_none() {
+                        _gives_way = Some($scope.shared.cluster.open_block());
+                    }
                     let pause = rand::random_range(0..crate::load::LOAD_PAUSE_MAX_MS);
                     tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
                 }

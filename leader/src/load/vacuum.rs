@@ -3,24 +3,26 @@
 //! It is an INSERT of the chosen segments' rows into their own table and the removal of the segments, in one record. Readers keep the
 //! segments they began with. Rows that somebody deletes meanwhile make it lose, and it runs again.
 
-use super::choice::{Choice, choose};
+use super::choice::{Choice, choose, is_better};
 use super::{LOAD_ATTEMPTS_MAX, add_segments, check_rows, plan_sink, remove_as_read, run_sink};
 use crate::meta::TableState;
 use crate::transaction::Scope;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlanBuilder;
-use slipher_common::ids::{SegmentId, SliceId, TableId};
+use slipher_common::ids::{SegmentId, SliceId, TableId, Version};
 use slipher_common::manifest::Segment;
 use slipher_common::{Error, ErrorKind, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A slice with more bytes than these in files may be cut into several segments, by its rows or by a node's memory: it is sorted before.
+/// A slice with more bytes than these in files may be cut into several segments by a node's memory: it is sorted before.
 const UNSORTED_SLICE_MAX_BYTES: u64 = 40 << 20;
+/// So may one with more rows than these: they may be compressed well.
+const UNSORTED_SLICE_MAX_ROWS: u64 = 1 << 20;
 
 /// What a VACUUM of one table did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Vacuumed {
     /// Segments that were replaced, and those that replaced them.
     pub(crate) segments: (usize, usize),
@@ -28,6 +30,10 @@ pub(crate) struct Vacuumed {
     pub(crate) bytes: (u64, u64),
     /// Deleted rows that are gone.
     pub(crate) deleted_rows: u64,
+    /// The version that it made.
+    pub(crate) version: Version,
+    /// It made something better, or will not be chosen again.
+    pub(crate) is_better: bool,
 }
 
 /// Compaction waits so long with what it wrote for others, who would lose against it; it can do its work again.
@@ -40,12 +46,12 @@ const GIVE_WAY_LOOK_MS: u64 = 20;
 /// Rewrites the chosen segments of a table; None when there is nothing to do. Each lane writes one slice at a time, and each round of
 /// slices is a record of its own: what is on its way is bounded, and so is what a conflict costs.
 pub(crate) async fn vacuum(scope: &Scope, table: TableId, choice: Choice) -> Result<Option<Vacuumed>> {
-    let (mut done, mut total) = (BTreeSet::new(), None);
+    let (mut done, mut total) = (BTreeSet::new(), None::<Vacuumed>);
     loop {
         let round = replayed!(scope, vacuum_once(scope, table, choice, &done));
         let Some((slices, vacuumed)) = round? else { return Ok(total) };
         done.extend(slices);
-        total = Some(total.unwrap_or_default() + vacuumed);
+        total = Some(total.map_or(vacuumed, |total| total + vacuumed));
     }
 }
 
@@ -57,15 +63,15 @@ impl std::ops::Add for Vacuumed {
             segments: (self.segments.0 + other.segments.0, self.segments.1 + other.segments.1),
             bytes: (self.bytes.0 + other.bytes.0, self.bytes.1 + other.bytes.1),
             deleted_rows: self.deleted_rows + other.deleted_rows,
+            version: self.version.max(other.version),
+            is_better: self.is_better || other.is_better,
         }
     }
 }
 
-/// The same for one slice of each lane.
+/// The same for one slice of each lane, and not again if it loses.
 pub(crate) async fn vacuum_round(scope: &Scope, table: TableId, choice: Choice) -> Result<Option<Vacuumed>> {
-    let done = BTreeSet::new();
-    let round = replayed!(scope, vacuum_once(scope, table, choice, &done));
-    Ok(round?.map(|(_, vacuumed)| vacuumed))
+    Ok(vacuum_once(scope, table, choice, &BTreeSet::new()).await?.map(|(_, vacuumed)| vacuumed))
 }
 
 /// Waits for whoever would lose against what is committed next: blocks, which cannot run again, and, for what took long, all writers.
@@ -112,10 +118,13 @@ async fn vacuum_once(
     let source = provider_as_source(Arc::new(attempt.snapshot.provider(&part)?));
     let source = LogicalPlanBuilder::scan(current.table.name.clone(), source, None)?.build()?;
     let mut target = attempt.snapshot.provider(&current)?;
-    let bytes_of =
-        |slice: &SliceId| -> u64 { old.values().filter(|segment| segment.slice == *slice).map(|segment| segment.bytes).sum() };
+    let is_large = |slice: &SliceId| {
+        let of_slice = || old.values().filter(|segment| segment.slice == *slice);
+        of_slice().map(|segment| segment.bytes).sum::<u64>() > UNSORTED_SLICE_MAX_BYTES
+            || of_slice().map(|segment| segment.rows).sum::<u64>() > UNSORTED_SLICE_MAX_ROWS
+    };
     // What fits into one segment is sorted there.
-    if slices.iter().any(|slice| bytes_of(slice) > UNSORTED_SLICE_MAX_BYTES) {
+    if choice == Choice::Sorting || slices.iter().any(is_large) {
         target = target.sorted();
     }
     let physical = plan_sink(&attempt, target, source).await?;
@@ -124,12 +133,14 @@ async fn vacuum_once(
     give_way(scope, table, choice).await;
     let mut kinds = vec![remove_as_read(&part)];
     kinds.extend(add_segments(&current, &attempt.snapshot.state, &new));
-    scope.change(kinds, &attempt.snapshot.state, Some(load)).await?;
+    let changed = scope.change(kinds, &attempt.snapshot.state, Some(load)).await?;
     scope.shared.telemetry.rewrote(choice.name(), old.len());
     let vacuumed = Vacuumed {
         segments: (old.len(), new.len()),
         bytes: (old.values().map(|segment| segment.bytes).sum(), new.iter().map(|segment| segment.bytes).sum()),
         deleted_rows: old.values().map(|segment| segment.deleted_rows()).sum(),
+        version: changed.version.unwrap_or(attempt.snapshot.state.version()),
+        is_better: is_better(&current.table, choice, old.values().map(Arc::as_ref), &new)?,
     };
     Ok(Some((slices, vacuumed)))
 }

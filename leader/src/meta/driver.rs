@@ -204,7 +204,6 @@ pub(crate) async fn in_time(transaction: TransactionId, outcome: impl Future<Out
 }
 
 /// sled checks much with assertions.
-
 fn damaged_beyond_reading(directory: &Path) -> Error {
     let message = format!("opening the metadata in \"{}\": it is damaged", directory.display());
     Error::new(ErrorKind::DataCorrupted, message)

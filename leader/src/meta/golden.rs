@@ -215,7 +215,7 @@ mod version_2 {
 
     fn segment() -> proto::Segment {
         let mut segment = super::segment();
-        segment.columns[0].histogram = vec![vec![3, 0], vec![5, 0], vec![5, 0]];
+        segment.columns[0].histogram = vec![0, 16, 0, 17, 2, 3, 0, 0, 17, 0, 240, 2, 5, 0];
         segment.delete_vector = deleted();
         segment
     }

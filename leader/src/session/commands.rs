@@ -373,7 +373,7 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
             format!("user \"{ADMIN_USER}\" cannot be dropped: the cluster needs it"),
         ));
     }
-    let notices = session.scope()?.change(kinds, state, None).await?;
+    let notices = session.scope()?.change(kinds, state, None).await?.notices;
     Ok(done(tag, notices))
 }
 

@@ -14,7 +14,7 @@ use crate::cluster::{Cluster, OpenBlock, Pin, RunningLoad, record};
 use crate::engine::Shared;
 use crate::meta::{Applied, State, TableState, in_time};
 use parking_lot::Mutex;
-use slipher_common::ids::{TableId, TransactionId};
+use slipher_common::ids::{TableId, TransactionId, Version};
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta as proto;
 use slipher_proto::meta::operation::Kind;
@@ -141,6 +141,15 @@ async fn propose(
     outcome
 }
 
+/// What became of changes.
+#[derive(Clone, Debug)]
+pub(crate) struct Changed {
+    /// The version they made; none before their block commits.
+    pub(crate) version: Option<Version>,
+    /// Messages for the client.
+    pub(crate) notices: Vec<String>,
+}
+
 /// What one statement works with.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope {
@@ -242,9 +251,9 @@ impl Scope {
     }
 
     /// Makes changes that were worked out on `read`: at once, or with the block's commit.
-    pub(crate) async fn change(&self, kinds: Vec<Kind>, read: &State, load: Option<Load>) -> Result<Vec<String>> {
+    pub(crate) async fn change(&self, kinds: Vec<Kind>, read: &State, load: Option<Load>) -> Result<Changed> {
         match (&self.transaction, load) {
-            (Some(transaction), _) => transaction.apply(kinds),
+            (Some(transaction), _) => Ok(Changed { version: None, notices: transaction.apply(kinds)? }),
             (None, load) => {
                 let mut change = record(kinds, read);
                 change.read_table_ids = read_table_ids(self.reads.as_ref(), read);
@@ -252,7 +261,8 @@ impl Scope {
                     change.transaction_id = load.id().to_vec();
                 }
                 let needed = (load, self.locks.clone());
-                Ok(propose(&self.shared.cluster, change, &self.committing, needed).await?.notices)
+                let applied = propose(&self.shared.cluster, change, &self.committing, needed).await?;
+                Ok(Changed { version: Some(applied.version), notices: applied.notices })
             }
         }
     }
