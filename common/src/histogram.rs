@@ -344,14 +344,16 @@ mod tests {
 
     #[test]
     fn frequent_values_are_known_by_name() {
-        let status = |row: usize| text(["closed", "open", "returned"][usize::from(row % 10 == 0) + usize::from(row % 50 == 0)]);
+        let status = |row: usize| {
+            text(["closed", "open", "returned"][usize::from(row.is_multiple_of(10)) + usize::from(row.is_multiple_of(50))])
+        };
         let known = histogram(vec![segment((0..10_000).map(status).collect(), TEXT)], TEXT);
         let share = |value: &str| known.equal(&place(value)).unwrap();
         for (value, expected) in [("closed", 0.9), ("open", 0.08), ("returned", 0.02), ("lost", 0.0), ("zebra", 0.0)] {
             assert!((share(value) - expected).abs() < 0.001, "{value}: {}", share(value));
         }
         // Among many others.
-        let city = |row: usize| if row % 4 == 0 { text("Berlin") } else { text(&format!("city {row}")) };
+        let city = |row: usize| if row.is_multiple_of(4) { text("Berlin") } else { text(&format!("city {row}")) };
         let known = histogram(vec![segment((0..10_000).map(city).collect(), TEXT)], TEXT);
         assert!((known.equal(&place("Berlin")).unwrap() - 0.25).abs() < 0.001);
         assert!(known.equal(&place("city 77")).unwrap() < 0.001);
