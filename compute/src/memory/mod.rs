@@ -1,10 +1,13 @@
 //! Memory and spill space of queries: all tasks of one query on a node share one pool.
 
+mod spill;
+
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use parking_lot::Mutex;
 use slipher_common::{Error, ErrorKind, Result};
+use spill::SpillSpace;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -29,8 +32,14 @@ pub struct MemoryLimits {
 pub struct QueryMemory {
     limits: MemoryLimits,
     spill_dir: PathBuf,
-    // Weak: a query's pool goes when its last task ends, and its spill files with it.
-    queries: Mutex<HashMap<String, Weak<RuntimeEnv>>>,
+    queries: Mutex<HashMap<String, OfQuery>>,
+}
+
+/// What the tasks of one query share. Weak: its pool goes when its last task ends, and its spill files with it.
+#[derive(Debug)]
+struct OfQuery {
+    environment: Weak<RuntimeEnv>,
+    spill: Weak<SpillSpace>,
 }
 
 impl QueryMemory {
@@ -47,36 +56,41 @@ impl QueryMemory {
     /// The environment of a query: the same one as long as any task of the query holds it.
     pub fn for_query(&self, query_id: &str) -> Result<Arc<RuntimeEnv>> {
         let mut queries = self.queries.lock();
-        if let Some(environment) = queries.get(query_id).and_then(Weak::upgrade) {
+        if let Some(environment) = queries.get(query_id).and_then(|query| query.environment.upgrade()) {
             return Ok(environment);
         }
-        queries.retain(|_, environment| environment.strong_count() > 0);
+        queries.retain(|_, query| query.environment.strong_count() > 0);
         if queries.len() >= QUERIES_MAX {
             let message = format!("starting a task: {QUERIES_MAX} queries already run on this node");
             return Err(Error::new(ErrorKind::TooManyConnections, message).with_hint("wait for other queries to end"));
         }
-        let environment = Arc::new(self.build()?);
-        queries.insert(query_id.to_owned(), Arc::downgrade(&environment));
+        let spill = Arc::new(SpillSpace::new(self.spill_dir.clone(), self.limits.query_spill_bytes));
+        let query_spill = Arc::downgrade(&spill);
+        let environment = Arc::new(self.build(spill)?);
+        queries.insert(query_id.to_owned(), OfQuery { environment: Arc::downgrade(&environment), spill: query_spill });
         Ok(environment)
     }
 
     /// How many queries hold an environment.
     pub fn running(&self) -> usize {
-        self.queries.lock().values().filter(|environment| environment.strong_count() > 0).count()
+        self.queries.lock().values().filter(|query| query.environment.strong_count() > 0).count()
     }
 
     /// Bytes of memory and of spill space that all queries hold now.
     pub fn in_use(&self) -> (u64, u64) {
-        let environments: Vec<_> = self.queries.lock().values().filter_map(Weak::upgrade).collect();
+        let queries = self.queries.lock();
+        let environments: Vec<_> = queries.values().filter_map(|query| query.environment.upgrade()).collect();
+        let spills: Vec<_> = queries.values().filter_map(|query| query.spill.upgrade()).collect();
+        drop(queries);
         let memory = environments.iter().map(|environment| environment.memory_pool.reserved() as u64).sum();
-        let spill = environments.iter().map(|environment| environment.disk_manager.used_disk_space()).sum();
+        let spill = spills.iter().map(|spill| spill.used_bytes()).sum();
         (memory, spill)
     }
 
-    fn build(&self) -> Result<RuntimeEnv> {
+    fn build(&self, spill: Arc<SpillSpace>) -> Result<RuntimeEnv> {
         let pool = TrackConsumersPool::new(FairSpillPool::new(self.limits.query_memory_bytes), CONSUMERS_NAMED_MAX);
         let disk = DiskManagerBuilder::default()
-            .with_mode(DiskManagerMode::Directories(vec![self.spill_dir.clone()]))
+            .with_mode(DiskManagerMode::Custom(spill))
             .with_max_temp_directory_size(self.limits.query_spill_bytes);
         Ok(RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk).build()?)
     }
@@ -97,8 +111,15 @@ mod tests {
         held.try_grow(900).unwrap();
         assert!(MemoryConsumer::new("y").register(&second.memory_pool).try_grow(200).is_err());
         assert!(MemoryConsumer::new("z").register(&memory.for_query("b").unwrap().memory_pool).try_grow(200).is_ok());
+        // The directory comes with the first file, and goes with the query.
+        let files = || std::fs::read_dir(directory.path().join("spill")).map_or(0, |found| found.count());
+        assert_eq!((files(), memory.in_use().1), (0, 0));
+        assert!(first.disk_manager.tmp_files_enabled());
+        let file = second.disk_manager.create_tmp_file("spilling").unwrap();
+        assert_eq!(files(), 1);
+        drop(file);
         drop((held, first, second));
         assert_eq!(memory.running(), 0);
-        assert_eq!(std::fs::read_dir(directory.path().join("spill")).unwrap().count(), 0);
+        assert_eq!(files(), 0);
     }
 }

@@ -146,7 +146,7 @@ impl Snapshot {
     pub(crate) fn provider(&self, table: &TableState) -> Result<SliceTable> {
         let query = self.query.clone()?;
         let (definition, segments) = (Arc::clone(&table.table), Arc::clone(&table.segments));
-        SliceTable::new(definition, segments, query, self.cluster.clone(), self.transaction_id)
+        Ok(SliceTable::new(definition, segments, query, self.cluster.clone(), self.transaction_id))
     }
 }
 

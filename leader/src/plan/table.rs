@@ -25,7 +25,7 @@ use slipher_common::plan::{
 use slipher_common::selectivity::TableStatistics;
 use slipher_common::statistics::{DistinctSketch, decode_bound};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// How rows are sorted within a segment.
 const SEGMENT_ORDER: SortOptions = SortOptions { descending: false, nulls_first: false };
@@ -49,7 +49,8 @@ pub(crate) struct SliceTable {
     table: Arc<Table>,
     schema: SchemaRef,
     segments: Arc<BTreeMap<SegmentId, Arc<Segment>>>,
-    statistics: Arc<TableStatistics>,
+    /// Worked out when somebody asks: who writes does not.
+    statistics: OnceLock<Arc<TableStatistics>>,
     query: Arc<QueryContext>,
     cluster: ClusterView,
     /// The load that an insert into this table belongs to.
@@ -67,10 +68,10 @@ impl SliceTable {
         query: Arc<QueryContext>,
         cluster: ClusterView,
         transaction_id: TransactionId,
-    ) -> slipher_common::Result<Self> {
-        let statistics = Arc::new(table_statistics(&table, &segments)?);
+    ) -> Self {
         let schema = table.arrow_schema();
-        Ok(Self { table, schema, segments, statistics, query, cluster, transaction_id, identities: Vec::new(), sorts: false })
+        let (statistics, identities) = (OnceLock::new(), Vec::new());
+        Self { table, schema, segments, statistics, query, cluster, transaction_id, identities, sorts: false }
     }
 
     /// The same table, with IDENTITY columns that a load into it fills.
@@ -88,14 +89,20 @@ impl SliceTable {
     pub(crate) fn with_row_ids(self) -> Self {
         let id = Arc::new(SqlType::BigInt.to_field(ROW_ID_COLUMN, false));
         let fields = self.schema.fields().iter().cloned().chain([id]).collect::<Vec<_>>();
-        let mut statistics = TableStatistics::clone(&self.statistics);
+        let mut statistics = TableStatistics::clone(self.known());
         statistics.engine.column_statistics.push(ColumnStatistics::new_unknown());
-        Self { schema: Arc::new(Schema::new(fields)), statistics: Arc::new(statistics), ..self }
+        Self { schema: Arc::new(Schema::new(fields)), statistics: Arc::new(statistics).into(), ..self }
     }
 
     /// What is known of its rows.
-    pub(crate) fn known(&self) -> &TableStatistics {
-        &self.statistics
+    pub(crate) fn known(&self) -> &Arc<TableStatistics> {
+        self.statistics.get_or_init(|| {
+            let known = table_statistics(&self.table, &self.segments).unwrap_or_else(|error| {
+                tracing::error!(table = %self.table, %error, "the statistics of a table cannot be read");
+                TableStatistics::unknown(&self.schema)
+            });
+            Arc::new(known)
+        })
     }
 
     pub(crate) fn definition(&self) -> &Arc<Table> {
@@ -177,7 +184,7 @@ impl TableProvider for SliceTable {
     }
 
     fn statistics(&self) -> Option<Statistics> {
-        Some(self.statistics.engine.clone())
+        Some(self.known().engine.clone())
     }
 
     async fn scan(
@@ -195,7 +202,7 @@ impl TableProvider for SliceTable {
             slice_count: self.cluster.placement.slices.len() as u32,
             replicated: self.table.distribution == Distribution::All,
             tasks: self.segments_by_lane(),
-            statistics: Arc::clone(&self.statistics),
+            statistics: Arc::clone(self.known()),
         };
         let projection = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let lanes = self.query.layout.lanes;
