@@ -1,10 +1,11 @@
 //! Scans of tiny segments whose rows are still in memory.
 
 use super::Scanner;
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::{concat_batches, filter_record_batch, prep_null_mask_filter};
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use datafusion::error::Result;
 use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::physical_plan::filter::batch_filter;
 use datafusion::physical_plan::limit::LimitStream;
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -66,13 +67,7 @@ fn chunks(batches: &[RecordBatch]) -> impl Iterator<Item = &[RecordBatch]> {
 fn wanted(chunk: &[RecordBatch], lane: &LaneScan) -> Result<RecordBatch> {
     let mut rows = concat_batches(&lane.schema, chunk)?;
     for predicate in &lane.predicates {
-        let passes = predicate.evaluate(&rows)?.into_array(rows.num_rows())?;
-        rows = filter_record_batch(&rows, &without_nulls(passes.as_boolean()))?;
+        rows = batch_filter(&rows, predicate)?;
     }
     Ok(rows.project(&lane.projection)?)
-}
-
-/// What is unknown does not pass.
-fn without_nulls(passes: &BooleanArray) -> BooleanArray {
-    if passes.null_count() > 0 { prep_null_mask_filter(passes) } else { passes.clone() }
 }
