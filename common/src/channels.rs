@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
 use url::Url;
 
 /// How long a connection may take to be made.
@@ -65,6 +66,24 @@ impl NodeChannels {
         channels.insert(address.to_owned(), channel.clone());
         Ok(channel)
     }
+}
+
+/// What a call to another node that failed means; `doing` says what it was for.
+pub fn call_error(doing: &str, status: &Status) -> Error {
+    if let Some(mut own) = Error::from_wire_text(status.message()) {
+        own.message = format!("{doing}: {}", own.message);
+        return own;
+    }
+    let kind = match status.code() {
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted | Code::Unknown => {
+            ErrorKind::NodeUnavailable
+        }
+        Code::NotFound => ErrorKind::UndefinedFile,
+        Code::DataLoss => ErrorKind::DataCorrupted,
+        Code::FailedPrecondition => ErrorKind::Config,
+        _ => ErrorKind::Internal,
+    };
+    Error::new(kind, format!("{doing}: {}", status.message()))
 }
 
 #[async_trait]

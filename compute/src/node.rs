@@ -1,20 +1,18 @@
 //! A compute node as a server: the worker service that executes fragments and the node's own service, on one port.
 
 use crate::runtime::{NodeOptions, NodeRuntime};
-use crate::service::{QueryHandle, QueryRegistry, stoppable_joins};
+use crate::service::stoppable_joins;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
-use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion_distributed::{DistributedExt, Worker, WorkerQueryContext};
 use slipher_common::channels::{CONNECTION_WINDOW_BYTES, NodeChannels, STREAM_WINDOW_BYTES, endpoint};
 use slipher_common::checked_sum::checked_sum_udaf;
 use slipher_common::distribution::bucket_token_udf;
 use slipher_common::flight::{PLAIN_SCHEME, TLS_SCHEME};
 use slipher_common::ids::ClusterId;
-use slipher_common::plan::{BACKGROUND_HEADER, QUERY_ID_HEADER, SlipherCodec};
+use slipher_common::plan::SlipherCodec;
 use slipher_common::single_value::single_value_udaf;
 use slipher_common::tls::{ServerTls, TlsOptions};
-use slipher_common::trace::Span;
 use slipher_common::{Error, ErrorKind, Result, VERSION};
 use slipher_proto::leader::RegisterRequest;
 use slipher_proto::leader::leader_client::LeaderClient;
@@ -141,19 +139,10 @@ fn fragment_session(
     node: &Arc<NodeRuntime>,
     channels: &NodeChannels,
 ) -> std::result::Result<SessionState, DataFusionError> {
-    let query_id = context.headers.get(QUERY_ID_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let mut builder = context.builder;
-    if let Some(query_id) = query_id {
-        let memory: Arc<RuntimeEnv> = node.memory().for_query(&query_id)?;
-        let queries: &Arc<QueryRegistry> = node.queries();
-        let headers = context.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-        let span = Span::remote("task", headers);
-        span.set("slipher.query_id", query_id.clone());
-        span.set("slipher.node", node.store().node_id().to_string());
-        let background = context.headers.contains_key(BACKGROUND_HEADER).then(|| node.background().clone());
-        let running = Arc::new(queries.start(&query_id, span, background));
+    if let Some((memory, query)) = node.start_task(&context.headers)? {
         if let Some(config) = builder.config() {
-            config.set_extension(Arc::new(QueryHandle(running)));
+            config.set_extension(Arc::new(query));
         }
         builder = builder.with_runtime_env(memory);
     }

@@ -13,18 +13,23 @@ use crate::sink::Sink;
 use crate::store::Store;
 use datafusion::execution::TaskContext;
 use datafusion::execution::cache::cache_manager::{CacheManager, CacheManagerConfig, FileMetadataCache};
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
 use slipher_common::Result;
 use slipher_common::manifest::Segment;
-use slipher_common::plan::{ComputeRuntime, LaneFiles, LaneResult, LaneScan, LaneSink, RuntimeHandle};
+use slipher_common::plan::{
+    BACKGROUND_HEADER, ComputeRuntime, LaneFiles, LaneResult, LaneScan, LaneSink, QUERY_ID_HEADER, RuntimeHandle,
+};
+use slipher_common::trace::Span;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::runtime::Handle;
+use tonic::codegen::http::HeaderMap;
 use vortex::session::VortexSession;
 
 /// Memory of one query on one node, unless configured.
@@ -155,14 +160,19 @@ impl NodeRuntime {
     }
 
     /// The node's gRPC service.
-    pub fn service(&self) -> ComputeNodeService {
-        ComputeNodeService {
-            store: Arc::clone(&self.store),
-            peers: Arc::clone(&self.peers),
-            queries: Arc::clone(&self.queries),
-            memory: Arc::clone(&self.memory),
-            activity: Arc::clone(&self.activity),
-        }
+    pub fn service(self: &Arc<Self>) -> ComputeNodeService {
+        ComputeNodeService { node: Arc::clone(self) }
+    }
+
+    /// Begins a task of the query that `headers` name, if they name one: its memory, and its place among the running queries.
+    pub(crate) fn start_task(&self, headers: &HeaderMap) -> Result<Option<(Arc<RuntimeEnv>, QueryHandle)>> {
+        let Some(query_id) = headers.get(QUERY_ID_HEADER).and_then(|value| value.to_str().ok()) else { return Ok(None) };
+        let memory = self.memory.for_query(query_id)?;
+        let span = Span::remote("task", headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))));
+        span.set("slipher.query_id", query_id.to_owned());
+        span.set("slipher.node", self.store.node_id().to_string());
+        let background = headers.contains_key(BACKGROUND_HEADER).then(|| self.background().clone());
+        Ok(Some((memory, QueryHandle(Arc::new(self.queries.start(query_id, span, background))))))
     }
 
     /// The session extension under which plan nodes find this runtime.

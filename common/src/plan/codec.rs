@@ -5,8 +5,8 @@ use crate::error::{Error, ErrorKind};
 use crate::ids::{SegmentId, SliceId, TableId, TransactionId};
 use crate::manifest::DeleteVector;
 use crate::plan::{
-    AssignExec, FileFormat, FileRef, FileScanExec, IdentityFill, OnlyTask0Exec, ResultSinkExec, ResultTarget, ScanSource,
-    SegmentRef, SinkSlice, SinkTarget, SliceScanExec, SliceSinkExec, TpchScanExec,
+    AssignExec, FileFormat, FileRef, FileScanExec, IdentityFill, LaneSink, OnlyTask0Exec, ResultSinkExec, ResultTarget,
+    ScanSource, SegmentRef, SinkSlice, SinkTarget, SliceScanExec, SliceSinkExec, TpchScanExec,
 };
 use crate::selectivity::TableStatistics;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -224,6 +224,21 @@ fn encode_target(target: &SinkTarget) -> proto::SliceSink {
         transaction_id: target.transaction_id.to_vec(),
         tasks: target.tasks.iter().map(|lanes| proto::SinkTask { lanes: lanes.iter().map(lane).collect() }).collect(),
     }
+}
+
+/// A lane, for a node that writes rows without a plan.
+pub fn encode_lane(lane: LaneSink) -> Vec<u8> {
+    let LaneSink { table, slice_count, slices, transaction_id } = lane;
+    encode_target(&SinkTarget { table, slice_count, transaction_id, tasks: vec![vec![slices]] }).encode_to_vec()
+}
+
+/// What [`encode_lane`] wrote.
+pub fn decode_lane(bytes: &[u8]) -> crate::Result<LaneSink> {
+    let sink = proto::SliceSink::decode(bytes).map_err(|error| torn(&error.to_string()))?;
+    let SinkTarget { table, slice_count, transaction_id, mut tasks } = decode_target(&sink)?;
+    let lane = tasks.pop().filter(|_| tasks.is_empty()).and_then(|mut lanes| lanes.pop().filter(|_| lanes.is_empty()));
+    let slices = lane.ok_or_else(|| torn("a sink of other than one lane"))?;
+    Ok(LaneSink { table, slice_count, slices, transaction_id })
 }
 
 fn decode_target(sink: &proto::SliceSink) -> Result<SinkTarget> {

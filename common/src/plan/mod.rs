@@ -12,7 +12,7 @@ mod slice_scan;
 mod slice_sink;
 
 pub use assign::{AssignExec, IdentityFill};
-pub use codec::SlipherCodec;
+pub use codec::{SlipherCodec, decode_lane, encode_lane};
 pub use file_scan::{FileScanExec, TpchScanExec};
 pub use only_task0::OnlyTask0Exec;
 pub use result_sink::{ResultSinkExec, ResultTarget};
@@ -22,7 +22,7 @@ pub use runtime::{
 };
 pub use slice_metrics::is_analyzed;
 pub use slice_scan::{ScanSource, SliceScanExec};
-pub use slice_sink::{SinkTarget, SliceSinkExec};
+pub use slice_sink::{RECEIPT_SCHEMA, SinkTarget, SliceSinkExec};
 
 use crate::error::Error;
 use datafusion::config::ConfigOptions;

@@ -20,7 +20,8 @@ use prost::Message;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-static RECEIPT_SCHEMA: LazyLock<SchemaRef> =
+/// The schema of the rows that a sink yields.
+pub static RECEIPT_SCHEMA: LazyLock<SchemaRef> =
     LazyLock::new(|| Arc::new(Schema::new(vec![Field::new("receipt", DataType::Binary, false)])));
 
 /// Where a load goes: the same for every task.
@@ -79,18 +80,18 @@ impl SliceSinkExec {
         use arrow::array::AsArray;
         let encoded =
             batch.column(0).as_binary_opt::<i32>().ok_or_else(|| crate::Error::internal("reading receipts: not binary"))?;
-        encoded
-            .iter()
-            .flatten()
-            .map(|bytes| {
-                let stored = slipher_proto::meta::Segment::decode(bytes)
-                    .map_err(|error| crate::Error::internal(format!("reading a receipt: {error}")))?;
-                Segment::from_proto(&stored)
-            })
-            .collect()
+        encoded.iter().flatten().map(Self::receipt).collect()
     }
 
-    fn batch_of(receipts: &[Segment]) -> Result<RecordBatch> {
+    /// One receipt.
+    pub fn receipt(bytes: &[u8]) -> crate::Result<Segment> {
+        let stored = slipher_proto::meta::Segment::decode(bytes)
+            .map_err(|error| crate::Error::internal(format!("reading a receipt: {error}")))?;
+        Segment::from_proto(&stored)
+    }
+
+    /// A batch that [`Self::receipts`] reads.
+    pub fn batch_of(receipts: &[Segment]) -> Result<RecordBatch> {
         let encoded: Vec<Vec<u8>> = receipts.iter().map(|segment| segment.to_proto().encode_to_vec()).collect();
         let column = BinaryArray::from_iter_values(encoded);
         Ok(RecordBatch::try_new(Arc::clone(&RECEIPT_SCHEMA), vec![Arc::new(column)])?)

@@ -6,6 +6,7 @@ pub(crate) use repair::ensure_readable;
 
 use crate::store::{FileFault, Store};
 use parking_lot::Mutex;
+use slipher_common::channels::call_error;
 use slipher_common::ids::{NodeId, SegmentId, TableId, TransactionId};
 use slipher_common::plan::SegmentRef;
 use slipher_common::{Error, ErrorKind, Result};
@@ -17,8 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::runtime::Handle;
+use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
 
 /// Bytes of one message of a segment transfer (gRPC's default limit is 4 MiB).
 pub(crate) const CHUNK_BYTES: usize = 1 << 20;
@@ -174,26 +175,9 @@ fn transfer_timeout(bytes: u64) -> Duration {
 async fn within<T>(limit: Duration, doing: &str, call: impl Future<Output = Result<T, Status>>) -> Result<T> {
     match tokio::time::timeout(limit, call).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(status)) => Err(from_status(doing, &status)),
+        Ok(Err(status)) => Err(call_error(doing, &status)),
         Err(_) => Err(Error::new(ErrorKind::NodeUnavailable, format!("{doing}: no answer within {} s", limit.as_secs()))),
     }
-}
-
-fn from_status(doing: &str, status: &Status) -> Error {
-    if let Some(mut own) = Error::from_wire_text(status.message()) {
-        own.message = format!("{doing}: {}", own.message);
-        return own;
-    }
-    let kind = match status.code() {
-        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted | Code::Unknown => {
-            ErrorKind::NodeUnavailable
-        }
-        Code::NotFound => ErrorKind::UndefinedFile,
-        Code::DataLoss => ErrorKind::DataCorrupted,
-        Code::FailedPrecondition => ErrorKind::Config,
-        _ => ErrorKind::Internal,
-    };
-    Error::new(kind, format!("{doing}: {}", status.message()))
 }
 
 /// The kind of error a fault of a node's own file is.

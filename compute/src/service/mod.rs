@@ -1,6 +1,7 @@
 //! The compute node's own gRPC service: liveness, segment transfer, sweeping, cancelling.
 
 mod queries;
+mod rows;
 mod stopping;
 mod task;
 #[cfg(test)]
@@ -10,12 +11,12 @@ pub use queries::{QueryHandle, QueryRegistry, RunningQuery};
 pub(crate) use queries::{cancelled, until_cancelled};
 pub(crate) use stopping::stoppable_joins;
 
-use crate::activity::Activity;
-use crate::memory::QueryMemory;
-use crate::replicate::{CHUNK_BYTES, Peers, ensure_readable};
-use crate::store::{DiskSpace, IncomingSegment, Store, other_cluster};
+use crate::NodeRuntime;
+use crate::replicate::{CHUNK_BYTES, ensure_readable};
+use crate::store::{DiskSpace, IncomingSegment, other_cluster};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use prost::Message as _;
 use slipher_common::ids::{ClusterId, SegmentId, SliceId, TableId, TransactionId};
 use slipher_common::plan::SegmentRef;
 use slipher_common::{Error, ErrorKind, Result, VERSION};
@@ -35,11 +36,7 @@ const CHUNK_TIMEOUT_S: u64 = 30;
 /// The service of one node.
 #[derive(Clone, Debug)]
 pub struct ComputeNodeService {
-    pub(crate) store: Arc<Store>,
-    pub(crate) peers: Arc<Peers>,
-    pub(crate) queries: Arc<QueryRegistry>,
-    pub(crate) memory: Arc<QueryMemory>,
-    pub(crate) activity: Arc<Activity>,
+    pub(crate) node: Arc<NodeRuntime>,
 }
 
 impl ComputeNodeService {
@@ -50,15 +47,16 @@ impl ComputeNodeService {
 
     fn activity(&self, disk: DiskSpace) -> proto::NodeActivity {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (memory_reserved_bytes, spill_used_bytes) = self.memory.in_use();
+        let activity = self.node.activity();
+        let (memory_reserved_bytes, spill_used_bytes) = self.node.memory().in_use();
         proto::NodeActivity {
-            scanned_rows: count(&self.activity.scanned_rows),
-            scanned_bytes: count(&self.activity.scanned_bytes),
-            shuffled_rows: count(&self.activity.shuffled_rows),
-            shuffled_bytes: count(&self.activity.shuffled_bytes),
-            spilled_rows: count(&self.activity.spilled_rows),
-            spilled_bytes: count(&self.activity.spilled_bytes),
-            tasks: count(&self.activity.tasks),
+            scanned_rows: count(&activity.scanned_rows),
+            scanned_bytes: count(&activity.scanned_bytes),
+            shuffled_rows: count(&activity.shuffled_rows),
+            shuffled_bytes: count(&activity.shuffled_bytes),
+            spilled_rows: count(&activity.spilled_rows),
+            spilled_bytes: count(&activity.spilled_bytes),
+            tasks: count(&activity.tasks),
             memory_reserved_bytes,
             spill_used_bytes,
             disk_free_bytes: disk.free_bytes,
@@ -72,7 +70,7 @@ impl ComputeNodeService {
         };
         let (table, segment) = (TableId(header.table_id), SegmentId::from_bytes(&header.segment_id)?);
         let transaction = TransactionId::from_bytes(&header.transaction_id)?;
-        let mut incoming = self.store.create(table, segment, Some(transaction)).await?;
+        let mut incoming = self.node.store().create(table, segment, Some(transaction)).await?;
         while let Some(part) = next_part(&mut parts).await? {
             let Part::Chunk(chunk) = part else {
                 return Err(Error::new(ErrorKind::ProtocolViolation, format!("storing segment {segment}: a second header")));
@@ -93,15 +91,20 @@ async fn append(incoming: &mut IncomingSegment, segment: SegmentId, chunk: &[u8]
 }
 
 async fn next_part(parts: &mut Streaming<proto::PutSegmentRequest>) -> Result<Option<Part>> {
-    let message = tokio::time::timeout(Duration::from_secs(CHUNK_TIMEOUT_S), parts.message()).await.map_err(|_| {
-        Error::new(ErrorKind::NodeUnavailable, format!("storing a segment: the sender was silent for {CHUNK_TIMEOUT_S} s"))
-    })?;
-    let message = message.map_err(|status| Error::new(ErrorKind::NodeUnavailable, format!("storing a segment: {status}")))?;
-    match message {
+    let doing = "storing a segment";
+    match next_message(parts, doing).await? {
         None => Ok(None),
         Some(proto::PutSegmentRequest { part: Some(part) }) => Ok(Some(part)),
-        Some(_) => Err(Error::new(ErrorKind::ProtocolViolation, "storing a segment: an empty message")),
+        Some(_) => Err(Error::new(ErrorKind::ProtocolViolation, format!("{doing}: an empty message"))),
     }
+}
+
+/// The next message of a sender, who may not be silent for long.
+async fn next_message<T>(messages: &mut Streaming<T>, doing: &str) -> Result<Option<T>> {
+    let message = tokio::time::timeout(Duration::from_secs(CHUNK_TIMEOUT_S), messages.message())
+        .await
+        .map_err(|_| Error::new(ErrorKind::NodeUnavailable, format!("{doing}: the sender was silent for {CHUNK_TIMEOUT_S} s")))?;
+    message.map_err(|status| Error::new(ErrorKind::NodeUnavailable, format!("{doing}: {status}")))
 }
 
 /// An error as a status whose message carries all of it.
@@ -132,15 +135,15 @@ impl ComputeNode for ComputeNodeService {
         let asked = request.into_inner().cluster_id;
         if !asked.is_empty() {
             let asked = ClusterId::from_bytes(&asked).map_err(to_status)?;
-            if let Some(own) = self.store.cluster_id().filter(|own| *own != asked) {
+            if let Some(own) = self.node.store().cluster_id().filter(|own| *own != asked) {
                 return Err(to_status(other_cluster(Path::new("of this node"), own, asked)));
             }
         }
-        let store = Arc::clone(&self.store);
+        let store = Arc::clone(self.node.store());
         let (usage, disk) = blocking(move || Ok((store.usage()?, store.disk_space()?))).await?;
         Ok(Response::new(proto::PingResponse {
-            node_id: self.store.node_id().to_vec(),
-            cluster_id: self.store.cluster_id().map(ClusterId::to_vec).unwrap_or_default(),
+            node_id: self.node.store().node_id().to_vec(),
+            cluster_id: self.node.store().cluster_id().map(ClusterId::to_vec).unwrap_or_default(),
             version: VERSION.to_owned(),
             segments: usage.segments,
             bytes: usage.bytes,
@@ -164,7 +167,7 @@ impl ComputeNode for ComputeNodeService {
             number: 0,
         };
         let table = TableId(request.table_id);
-        let readable = ensure_readable(&self.store, &self.peers, table, &request.table_name, &segment).await;
+        let readable = ensure_readable(self.node.store(), self.node.peers(), table, &request.table_name, &segment).await;
         readable.map(|_| Response::new(proto::FetchSegmentResponse {})).map_err(to_status)
     }
 
@@ -173,7 +176,17 @@ impl ComputeNode for ComputeNodeService {
         request: Request<Streaming<proto::PutSegmentRequest>>,
     ) -> Result<Response<proto::PutSegmentResponse>, Status> {
         self.receive(request.into_inner()).await.map_err(to_status)?;
-        Ok(Response::new(proto::PutSegmentResponse { node_id: self.store.node_id().to_vec() }))
+        Ok(Response::new(proto::PutSegmentResponse { node_id: self.node.store().node_id().to_vec() }))
+    }
+
+    async fn write_rows(
+        &self,
+        request: Request<Streaming<proto::WriteRowsRequest>>,
+    ) -> Result<Response<proto::WriteRowsResponse>, Status> {
+        let (metadata, _, parts) = request.into_parts();
+        let receipts = rows::write(&self.node, &metadata.into_headers(), parts).await.map_err(to_status)?;
+        let receipts = receipts.iter().map(|segment| segment.to_proto().encode_to_vec()).collect();
+        Ok(Response::new(proto::WriteRowsResponse { receipts }))
     }
 
     type GetSegmentStream = BoxStream<'static, Result<proto::GetSegmentResponse, Status>>;
@@ -181,8 +194,8 @@ impl ComputeNode for ComputeNodeService {
     async fn get_segment(&self, request: Request<proto::GetSegmentRequest>) -> Result<Response<Self::GetSegmentStream>, Status> {
         let request = request.into_inner();
         let segment = SegmentId::from_bytes(&request.segment_id).map_err(to_status)?;
-        let doing = format!("reading segment {segment} of table {} on node {}", request.table_id, self.store.node_id());
-        let path = self.store.segment_path(TableId(request.table_id), segment);
+        let doing = format!("reading segment {segment} of table {} on node {}", request.table_id, self.node.store().node_id());
+        let path = self.node.store().segment_path(TableId(request.table_id), segment);
         let file = tokio::fs::File::open(&path).await.map_err(|e| to_status(Error::io(&doing, &e)))?;
         // The receiver compares size and checksum.
         let chunks = ReaderStream::with_capacity(file, CHUNK_BYTES)
@@ -202,7 +215,7 @@ impl ComputeNode for ComputeNodeService {
             .collect::<Result<_>>()
             .map_err(to_status)?;
         let minimum_age = Duration::from_millis(request.minimum_age_ms);
-        let store = Arc::clone(&self.store);
+        let store = Arc::clone(self.node.store());
         let swept = blocking(move || store.sweep(&live, &running, minimum_age)).await?;
         Ok(Response::new(proto::SweepResponse { files_removed: swept.files, bytes_removed: swept.bytes }))
     }
@@ -211,7 +224,7 @@ impl ComputeNode for ComputeNodeService {
         &self,
         request: Request<proto::CancelQueryRequest>,
     ) -> Result<Response<proto::CancelQueryResponse>, Status> {
-        let found = self.queries.cancel(&request.into_inner().query_id);
+        let found = self.node.queries().cancel(&request.into_inner().query_id);
         Ok(Response::new(proto::CancelQueryResponse { found }))
     }
 
@@ -219,7 +232,7 @@ impl ComputeNode for ComputeNodeService {
         &self,
         request: Request<proto::QueryProgressRequest>,
     ) -> Result<Response<proto::QueryProgressResponse>, Status> {
-        let progress = self.queries.progress(&request.into_inner().query_id).unwrap_or_default();
+        let progress = self.node.queries().progress(&request.into_inner().query_id).unwrap_or_default();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Ok(Response::new(proto::QueryProgressResponse {
             tasks_started: count(&progress.tasks_started),

@@ -8,6 +8,7 @@
 use super::Cluster;
 use crate::meta::State;
 use futures::{StreamExt, TryStreamExt};
+use slipher_common::channels::call_error;
 use slipher_common::ids::{NodeId, SliceId};
 use slipher_common::manifest::Segment;
 use slipher_common::placement::{Placement, SlicePlacement};
@@ -125,11 +126,7 @@ impl Cluster {
             addresses: segment.nodes.iter().filter_map(address).collect(),
         });
         call.set_timeout(Duration::from_millis(COPY_TIMEOUT_MS));
-        let failed = |status: tonic::Status| match Error::from_wire_text(status.message()) {
-            Some(error) => Error { message: format!("{doing}: {}", error.message), ..error },
-            None => Error::new(ErrorKind::NodeUnavailable, format!("{doing}: {status}")),
-        };
-        self.node_client(&target)?.fetch_segment(call).await.map(|_| ()).map_err(failed)
+        self.node_client(&target)?.fetch_segment(call).await.map(|_| ()).map_err(|status| call_error(&doing, &status))
     }
 }
 

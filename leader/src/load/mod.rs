@@ -6,6 +6,7 @@ use crate::catalog::Snapshot;
 use crate::engine::Shared;
 use crate::meta::{State, TableState};
 use crate::plan::table::SliceTable;
+use crate::plan::write_rows::yields_few_constants;
 use crate::run::{Attempt, guarded};
 use crate::sql::{CopySpec, CreateTableAsSpec, InsertSpec, QualifiedName};
 use crate::transaction::{Load, Scope};
@@ -389,8 +390,12 @@ fn assign_parts(plan: &Arc<dyn ExecutionPlan>, tasks: usize) -> Option<usize> {
 async fn plan_sink(attempt: &Attempt, target: SliceTable, source: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
     let definition = target.definition();
     let name = TableReference::partial(definition.schema.clone(), definition.name.clone());
+    let short = yields_few_constants(&source);
     let plan = LogicalPlanBuilder::insert_into(source, name, provider_as_source(Arc::new(target)), InsertOp::Append)?.build()?;
-    attempt.plan_physical(&plan).await
+    match short {
+        true => attempt.plan_on_leader(&plan).await,
+        false => attempt.plan_physical(&plan).await,
+    }
 }
 
 /// Writes the rows of `source` to segments; nothing of it is visible before the commit.

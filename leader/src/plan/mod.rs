@@ -10,4 +10,5 @@ pub(crate) mod scalar_subquery;
 pub(crate) mod scan_filters;
 pub(crate) mod semantics;
 pub(crate) mod table;
+pub(crate) mod write_rows;
 mod yielding;

@@ -119,7 +119,7 @@ fn one_scan_per_task(event: ScaleUpLeafNodeEvent<'_>) -> Option<Result<ScaleUpLe
 }
 
 /// The query's name and trace, for its tasks on compute nodes.
-fn query_headers(query: &QueryContext) -> Result<HeaderMap> {
+pub(crate) fn query_headers(query: &QueryContext) -> Result<HeaderMap> {
     let value = HeaderValue::from_str(&query.query_id)
         .map_err(|error| slipher_common::Error::internal(format!("query id \"{}\": {error}", query.query_id)))?;
     let mut headers = HeaderMap::from_iter([(HeaderName::from_static(QUERY_ID_HEADER), value)]);

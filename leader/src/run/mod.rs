@@ -13,6 +13,7 @@ use crate::plan::context::QueryContext;
 use crate::plan::planner::{local_state, query_state};
 use crate::plan::scalar_subquery::check_scalar_subqueries;
 use crate::plan::semantics::check_unions;
+use crate::plan::write_rows::WriteRowsExec;
 use crate::session::Sessions;
 use crate::transaction::{Reading, Scope};
 use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList};
@@ -21,12 +22,14 @@ use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::sqlparser::ast;
 use parking_lot::Mutex;
 use slipher_common::catalog::DATABASE;
 use slipher_common::ids::TransactionId;
 use slipher_common::placement::Layout;
+use slipher_common::plan::SliceSinkExec;
 use slipher_common::trace::Span;
 use slipher_common::{Error, Result};
 use std::sync::Arc;
@@ -197,5 +200,19 @@ impl Attempt {
     pub(crate) async fn plan_physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
         let _span = Span::start("optimize");
         Ok(self.session.create_physical_plan(plan).await?)
+    }
+
+    /// The physical plan of a load whose rows the leader has itself: nothing of it runs on compute nodes but the writing.
+    pub(crate) async fn plan_on_leader(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        let _span = Span::start("optimize");
+        let plan = self.session.optimize(plan)?;
+        let plan = DefaultPhysicalPlanner::default().create_physical_plan(&plan, &self.session).await?;
+        match plan.downcast_ref::<SliceSinkExec>() {
+            Some(sink) => {
+                let channels = self.snapshot.runner.cluster.channels().clone();
+                Ok(Arc::new(WriteRowsExec::new(Arc::clone(sink.input()), Arc::clone(sink.target()), channels)))
+            }
+            None => Err(Error::internal(format!("planning a load: \"{}\" is on top instead of the sink", plan.name()))),
+        }
     }
 }

@@ -1,0 +1,78 @@
+//! Rows that the leader has itself, of INSERT ... VALUES: written without a plan, which would cost more than they do.
+
+use super::{QueryHandle, next_message};
+use crate::NodeRuntime;
+use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
+use arrow::ipc::reader::StreamDecoder;
+use datafusion::error::DataFusionError;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::prelude::SessionConfig;
+use slipher_common::manifest::Segment;
+use slipher_common::plan::{ComputeRuntime, decode_lane};
+use slipher_common::{Error, ErrorKind, Result};
+use slipher_proto::compute::WriteRowsRequest;
+use slipher_proto::compute::write_rows_request::Part;
+use std::sync::Arc;
+use tonic::Streaming;
+use tonic::codegen::http::HeaderMap;
+
+/// Writes the rows that arrive in `parts`; `headers` name the query. Answers the receipts.
+pub(super) async fn write(
+    node: &Arc<NodeRuntime>,
+    headers: &HeaderMap,
+    mut parts: Streaming<WriteRowsRequest>,
+) -> Result<Vec<Segment>> {
+    let Some(Part::Sink(sink)) = next_part(&mut parts).await? else {
+        return Err(Error::new(ErrorKind::ProtocolViolation, "writing rows: the first message is not the sink"));
+    };
+    let lane = decode_lane(&sink)?;
+    let mut context = TaskContext::default();
+    if let Some((memory, query)) = node.start_task(headers)? {
+        context =
+            context.with_session_config(SessionConfig::new().with_extension(Arc::<QueryHandle>::new(query))).with_runtime(memory);
+    }
+    let schema = lane.table.arrow_schema();
+    let arriving = Arriving { parts, decoder: StreamDecoder::new(), chunk: Buffer::default() };
+    let batches = futures::stream::try_unfold(arriving, |mut arriving| async move {
+        let batch = arriving.next().await?;
+        Ok::<_, DataFusionError>(batch.map(|batch| (batch, arriving)))
+    });
+    node.sink(lane, Box::pin(RecordBatchStreamAdapter::new(schema, batches)), Arc::new(context)).await
+}
+
+/// An Arrow IPC stream whose bytes come in messages.
+struct Arriving {
+    parts: Streaming<WriteRowsRequest>,
+    decoder: StreamDecoder,
+    /// What is not decoded yet of the last message.
+    chunk: Buffer,
+}
+
+impl Arriving {
+    async fn next(&mut self) -> Result<Option<RecordBatch>, DataFusionError> {
+        loop {
+            if let Some(batch) = self.decoder.decode(&mut self.chunk)? {
+                return Ok(Some(batch));
+            }
+            match next_part(&mut self.parts).await? {
+                Some(Part::Chunk(chunk)) => self.chunk = Buffer::from_vec(chunk),
+                Some(Part::Sink(_)) => {
+                    return Err(Error::new(ErrorKind::ProtocolViolation, "writing rows: a second sink").into());
+                }
+                // It refuses a stream that ends within a batch.
+                None => return self.decoder.finish().map(|()| None).map_err(DataFusionError::from),
+            }
+        }
+    }
+}
+
+async fn next_part(parts: &mut Streaming<WriteRowsRequest>) -> Result<Option<Part>> {
+    let doing = "writing rows";
+    match next_message(parts, doing).await? {
+        None => Ok(None),
+        Some(WriteRowsRequest { part: Some(part) }) => Ok(Some(part)),
+        Some(_) => Err(Error::new(ErrorKind::ProtocolViolation, format!("{doing}: an empty message"))),
+    }
+}
