@@ -57,6 +57,7 @@ fn lineitem() -> Arc<Table> {
     });
     Arc::new(Table {
         id: TableId(1),
+        database: Default::default(),
         schema: "public".to_owned(),
         name: "lineitem".to_owned(),
         owner: "admin".to_owned(),
@@ -194,7 +195,7 @@ fn planning(criterion: &mut Criterion) {
         let node = ComputeNode::start(node, shutdown.clone()).await.unwrap();
         (leader, node)
     });
-    let session = leader.admin_session("bench");
+    let session = leader.admin_session("bench").unwrap();
     let run = |sql: &str| {
         runtime.block_on(async {
             for statement in session.parse(sql).unwrap() {

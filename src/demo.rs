@@ -39,7 +39,7 @@ pub async fn run(options: DemoOptions, shutdown: CancellationToken) -> Result<()
     }
     let cluster = LocalCluster::start(&local, shutdown.clone()).await?;
     println!("Slipher {}: one leader, {} compute nodes.\n", slipher_common::VERSION, cluster.nodes().len());
-    let session = cluster.leader().admin_session("demo");
+    let session = cluster.leader().admin_session("demo")?;
     let shown = tokio::select! {
         shown = show(&cluster, &session, scale) => shown,
         () = shutdown.cancelled() => Ok(()),

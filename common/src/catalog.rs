@@ -5,7 +5,7 @@ mod view;
 pub use view::{ReferencedColumn, View, ViewColumn, ViewReference};
 
 use crate::error::{Error, ErrorKind, Result, did_you_mean};
-use crate::ids::{ColumnId, TableId};
+use crate::ids::{ColumnId, DatabaseId, TableId};
 use crate::sql_type::SqlType;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use slipher_proto::meta as proto;
@@ -109,6 +109,8 @@ pub struct Constraint {
 pub struct Table {
     /// Never reused; 0 until it is created.
     pub id: TableId,
+    /// Its database.
+    pub database: DatabaseId,
     /// Its schema.
     pub schema: String,
     /// Its name.
@@ -198,6 +200,7 @@ impl Table {
         };
         proto::Table {
             table_id: self.id.0,
+            database_id: self.database.0,
             schema: self.schema.clone(),
             name: self.name.clone(),
             owner: self.owner.clone(),
@@ -230,6 +233,7 @@ impl Table {
         };
         Ok(Self {
             id: TableId(stored.table_id),
+            database: DatabaseId(stored.database_id),
             schema: stored.schema.clone(),
             name: stored.name.clone(),
             owner: stored.owner.clone(),

@@ -47,6 +47,10 @@ pub enum ErrorKind {
     NoActiveTransaction,
     /// 42P03: a cursor of this name is open.
     DuplicateCursor,
+    /// 55006: sessions use what is to go or to change.
+    ObjectInUse,
+    /// 42P04: a database of this name exists.
+    DuplicateDatabase,
     /// 25001: not inside a transaction block.
     ActiveTransaction,
     /// 25P02: the transaction is aborted.
@@ -169,6 +173,8 @@ impl ErrorKind {
             ActiveTransaction => "25001",
             NoActiveTransaction => "25P01",
             DuplicateCursor => "42P03",
+            DuplicateDatabase => "42P04",
+            ObjectInUse => "55006",
             FailedTransaction => "25P02",
             InvalidStatementName => "26000",
             InvalidAuthorization => "28000",

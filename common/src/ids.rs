@@ -75,6 +75,10 @@ uuid_id!(
     TransactionId
 );
 number_id!(
+    /// A database; never reused. 0 is the one that every cluster has.
+    DatabaseId(u64)
+);
+number_id!(
     /// A table; never reused.
     TableId(u64)
 );

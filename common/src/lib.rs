@@ -1,6 +1,7 @@
 //! What leader and compute nodes share: ids, types, catalog, placement, distribution, plan nodes, errors. No IO of its own.
 
 pub mod assign;
+pub mod batch;
 pub mod catalog;
 pub mod channels;
 pub mod checked_sum;

@@ -33,7 +33,7 @@ pub struct TableStatistics {
     /// As the engine has it.
     pub engine: Statistics,
     /// One for each column, where there is one.
-    pub histograms: Vec<Option<Arc<ColumnHistogram>>>,
+    pub histograms: Vec<Arc<ColumnHistogram>>,
 }
 
 impl TableStatistics {
@@ -45,7 +45,7 @@ impl TableStatistics {
     /// The rows and columns of the table, if its rows are counted.
     pub fn estimate(&self) -> Option<(f64, Vec<ColumnEstimate>)> {
         let rows = *self.engine.num_rows.get_value()? as f64;
-        let histogram = |index: usize| self.histograms.get(index).cloned().flatten();
+        let histogram = |index: usize| self.histograms.get(index).cloned();
         let columns = self.engine.column_statistics.iter().enumerate();
         Some((rows, columns.map(|(index, known)| ColumnEstimate::new(known, histogram(index), rows)).collect()))
     }

@@ -136,6 +136,7 @@ pub(crate) fn table(types: &[(SqlType, bool)], distribution: Distribution, sort_
     };
     Arc::new(Table {
         id: TableId(42),
+        database: Default::default(),
         schema: "public".into(),
         name: "t".into(),
         owner: "admin".into(),

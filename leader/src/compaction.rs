@@ -6,7 +6,7 @@ use crate::load::{Choice, Vacuumed, vacuum_round, wanted_segments};
 use crate::meta::TableState;
 use crate::transaction::{LockMode, Scope};
 use slipher_common::catalog::ADMIN_USER;
-use slipher_common::ids::{TableId, Version};
+use slipher_common::ids::{DatabaseId, TableId, Version};
 use slipher_common::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -120,6 +120,8 @@ impl Upkeep {
     fn new(shared: Arc<Shared>, choice: fn(Since) -> Option<Choice>) -> Self {
         let scope = Scope {
             shared,
+            // Tables of all databases: it knows them by their ids.
+            database: DatabaseId::default(),
             search_path: Arc::default(),
             temp_schema: None,
             user: ADMIN_USER.to_owned(),

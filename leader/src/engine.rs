@@ -14,9 +14,10 @@ use crate::wire::postgres::{self, PostgresOptions};
 use async_trait::async_trait;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use slipher_common::catalog::{ADMIN_USER, DATABASE};
+use slipher_common::catalog::ADMIN_USER;
 use slipher_common::channels::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 use slipher_common::distribution::HASH_VERSION;
+use slipher_common::ids::DatabaseId;
 use slipher_common::placement::Layout;
 use slipher_common::tls::{ServerTls, TlsOptions};
 use slipher_common::{Error, ErrorKind, Result};
@@ -175,8 +176,10 @@ impl Leader {
     }
 
     /// A session of `admin`'s inside this process, without a password.
-    pub fn admin_session(&self, application_name: &str) -> Arc<dyn Session> {
-        LeaderSession::open(Arc::clone(&self.shared), ADMIN_USER, application_name)
+    pub fn admin_session(&self, application_name: &str) -> Result<Arc<dyn Session>> {
+        let state = self.shared.cluster.meta().state();
+        let dev = state.require_database(DatabaseId::default());
+        dev.map(|dev| LeaderSession::open(Arc::clone(&self.shared), dev, ADMIN_USER, application_name) as Arc<dyn Session>)
     }
 
     /// Where it listens.
@@ -274,8 +277,12 @@ async fn initialise(meta: &Meta, config: &LeaderConfig) -> Result<()> {
         operations.push(Kind::PutUser(proto::PutUser { user: Some(user) }));
     }
     // No session of before is there any more.
-    let left = state.schemas().keys().filter(|schema| is_temp_schema(schema)).cloned();
-    operations.extend(left.map(|name| Kind::DropSchema(proto::DropSchema { name, cascade: true, if_exists: true })));
+    for database in state.databases().values() {
+        let left = database.schemas.keys().filter(|schema| is_temp_schema(schema)).cloned();
+        let database_id = database.id.0;
+        let drop = |name| Kind::DropSchema(proto::DropSchema { name, cascade: true, if_exists: true, database_id });
+        operations.extend(left.map(drop));
+    }
     if !operations.is_empty() {
         meta.propose(record(operations, &state)).await?;
     }
@@ -333,10 +340,8 @@ impl Engine for LeaderEngine {
     }
 
     fn open_session(&self, user: &str, database: &str, application_name: &str) -> Result<Arc<dyn Session>> {
-        if database != DATABASE {
-            return Err(Error::new(ErrorKind::UndefinedDatabase, format!("database \"{database}\" does not exist"))
-                .with_hint(format!("the database is \"{DATABASE}\"")));
-        }
-        Ok(LeaderSession::open(Arc::clone(&self.shared), user, application_name))
+        let state = self.shared.cluster.meta().state();
+        let database = state.find_database(database)?;
+        Ok(LeaderSession::open(Arc::clone(&self.shared), database, user, application_name))
     }
 }

@@ -307,13 +307,18 @@ pub async fn connect(port: u16) -> Client {
 
 /// The same as another user.
 pub async fn connect_as(port: u16, user: &str, password: &str) -> Client {
-    let parameters = format!("host=127.0.0.1 port={port} user={user} password={password} dbname=dev connect_timeout=10");
-    let (client, connection) = tokio_postgres::connect(&parameters, NoTls).await.expect("connecting");
+    connect_to(port, user, password, "dev").await.expect("connecting")
+}
+
+/// The same to a database.
+pub async fn connect_to(port: u16, user: &str, password: &str, database: &str) -> Result<Client, tokio_postgres::Error> {
+    let parameters = format!("host=127.0.0.1 port={port} user={user} password={password} dbname={database} connect_timeout=10");
+    let (client, connection) = tokio_postgres::connect(&parameters, NoTls).await?;
     tokio::spawn(async move {
         // A test that kills its server sees the error at its statement.
         drop(connection.await);
     });
-    client
+    Ok(client)
 }
 
 /// Ports that were free a moment ago, outside of the range that the system gives to whoever asks for any.

@@ -5,6 +5,7 @@ mod bad_input;
 mod clients;
 mod compaction;
 mod crash;
+mod databases;
 mod direct;
 mod explain;
 mod fail_points;

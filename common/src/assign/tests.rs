@@ -1,6 +1,6 @@
 use super::*;
 use crate::catalog::{Column, Distribution, SortStyle};
-use crate::ids::{ColumnId, TableId};
+use crate::ids::{ColumnId, DatabaseId, TableId};
 use SqlType::*;
 use arrow::array::*;
 
@@ -20,6 +20,7 @@ fn table(columns: &[(&str, SqlType, bool)]) -> Arc<Table> {
     };
     Arc::new(Table {
         id: TableId(7),
+        database: DatabaseId::default(),
         schema: "public".into(),
         name: "t".into(),
         owner: "admin".into(),

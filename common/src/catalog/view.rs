@@ -1,7 +1,7 @@
 //! Views: a query with a name, and what the names in it mean.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{ColumnId, TableId};
+use crate::ids::{ColumnId, DatabaseId, TableId};
 use crate::sql_type::SqlType;
 use slipher_proto::meta as proto;
 use std::fmt;
@@ -11,6 +11,8 @@ use std::fmt;
 pub struct View {
     /// Never reused, by tables either; 0 until it is created.
     pub id: TableId,
+    /// Its database.
+    pub database: DatabaseId,
     /// Its schema.
     pub schema: String,
     /// Its name.
@@ -77,6 +79,7 @@ impl View {
             |column: &ViewColumn| proto::ViewColumn { name: column.name.clone(), r#type: column.sql_type.map(SqlType::to_proto) };
         proto::View {
             view_id: self.id.0,
+            database_id: self.database.0,
             schema: self.schema.clone(),
             name: self.name.clone(),
             owner: self.owner.clone(),
@@ -98,6 +101,7 @@ impl View {
         }
         Ok(Self {
             id: TableId(stored.view_id),
+            database: DatabaseId(stored.database_id),
             schema: stored.schema.clone(),
             name: stored.name.clone(),
             owner: stored.owner.clone(),

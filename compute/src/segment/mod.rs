@@ -15,7 +15,7 @@ use slipher_common::ids::{SegmentId, SliceId, TransactionId};
 pub use slipher_common::manifest::SEGMENT_ROWS_MAX;
 use slipher_common::manifest::{ColumnStatistics, Segment};
 use slipher_common::{Error, Result};
-pub(crate) use sort::{OrderedRows, compact};
+pub(crate) use sort::OrderedRows;
 use statistics::{ColumnShape, StatisticsCollector};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

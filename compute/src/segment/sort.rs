@@ -1,9 +1,10 @@
 //! Sorts the rows of a segment and deals them out in chunks.
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{SortOptions, concat_batches, sort_to_indices, take_record_batch};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
+use slipher_common::batch::compact;
 use slipher_common::{Error, Result};
 use std::sync::Arc;
 
@@ -67,18 +68,4 @@ fn order_of(rows: &RecordBatch, keys: &[usize]) -> Result<UInt32Array> {
     let mut order: Vec<u32> = (0..rows.num_rows() as u32).collect();
     order.sort_unstable_by(|a, b| encoded.row(*a as usize).cmp(&encoded.row(*b as usize)));
     Ok(UInt32Array::from(order))
-}
-
-/// Copies strings together: rows that were picked out of many batches refer to the strings of all of them.
-pub(crate) fn compact(chunk: &RecordBatch) -> Result<RecordBatch> {
-    let columns = chunk
-        .columns()
-        .iter()
-        .map(|column| match column.data_type() {
-            DataType::Utf8View => Arc::new(column.as_string_view().gc()) as ArrayRef,
-            _ => Arc::clone(column),
-        })
-        .collect();
-    let options = RecordBatchOptions::new().with_row_count(Some(chunk.num_rows()));
-    Ok(RecordBatch::try_new_with_options(chunk.schema(), columns, &options)?)
 }

@@ -179,14 +179,18 @@ impl ComputeNode for ComputeNodeService {
         Ok(Response::new(proto::PutSegmentResponse { node_id: self.node.store().node_id().to_vec() }))
     }
 
+    type WriteRowsStream = BoxStream<'static, Result<proto::WriteRowsResponse, Status>>;
+
     async fn write_rows(
         &self,
         request: Request<Streaming<proto::WriteRowsRequest>>,
-    ) -> Result<Response<proto::WriteRowsResponse>, Status> {
+    ) -> Result<Response<Self::WriteRowsStream>, Status> {
         let (metadata, _, parts) = request.into_parts();
         let receipts = rows::write(&self.node, &metadata.into_headers(), parts).await.map_err(to_status)?;
-        let receipts = receipts.iter().map(|segment| segment.to_proto().encode_to_vec()).collect();
-        Ok(Response::new(proto::WriteRowsResponse { receipts }))
+        // One by one: those of a wide table in many slices would not fit one message.
+        let receipts =
+            receipts.into_iter().map(|segment| Ok(proto::WriteRowsResponse { receipt: segment.to_proto().encode_to_vec() }));
+        Ok(Response::new(futures::stream::iter(receipts).boxed()))
     }
 
     type GetSegmentStream = BoxStream<'static, Result<proto::GetSegmentResponse, Status>>;

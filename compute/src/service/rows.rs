@@ -1,6 +1,6 @@
 //! Rows that the leader has itself, of INSERT ... VALUES: written without a plan, which would cost more than they do.
 
-use super::{QueryHandle, next_message};
+use super::next_message;
 use crate::NodeRuntime;
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
@@ -14,11 +14,12 @@ use slipher_common::plan::{ComputeRuntime, decode_lane};
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::compute::WriteRowsRequest;
 use slipher_proto::compute::write_rows_request::Part;
+use std::collections::HashMap;
 use std::sync::Arc;
 use tonic::Streaming;
 use tonic::codegen::http::HeaderMap;
 
-/// Writes the rows that arrive in `parts`; `headers` name the query. Answers the receipts.
+/// Writes the rows that arrive in `parts`; `headers` name the query. Answers the receipts. There is no such work in the background.
 pub(super) async fn write(
     node: &Arc<NodeRuntime>,
     headers: &HeaderMap,
@@ -28,11 +29,12 @@ pub(super) async fn write(
         return Err(Error::new(ErrorKind::ProtocolViolation, "writing rows: the first message is not the sink"));
     };
     let lane = decode_lane(&sink)?;
-    let mut context = TaskContext::default();
-    if let Some((memory, query)) = node.start_task(headers)? {
-        context =
-            context.with_session_config(SessionConfig::new().with_extension(Arc::<QueryHandle>::new(query))).with_runtime(memory);
-    }
+    let Some((memory, query)) = node.start_task(headers)? else {
+        return Err(Error::new(ErrorKind::ProtocolViolation, "writing rows: no query is named"));
+    };
+    let config = SessionConfig::new().with_extension(Arc::new(query));
+    let none = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
+    let context = TaskContext::new(None, String::new(), config, none.0, none.1, none.2, none.3, memory);
     let schema = lane.table.arrow_schema();
     let arriving = Arriving { parts, decoder: StreamDecoder::new(), chunk: Buffer::default() };
     let batches = futures::stream::try_unfold(arriving, |mut arriving| async move {
@@ -61,7 +63,7 @@ impl Arriving {
                 Some(Part::Sink(_)) => {
                     return Err(Error::new(ErrorKind::ProtocolViolation, "writing rows: a second sink").into());
                 }
-                // It refuses a stream that ends within a batch.
+                // It refuses a stream that ends within a batch; of one that ends between two, the leader counts the rows.
                 None => return self.decoder.finish().map(|()| None).map_err(DataFusionError::from),
             }
         }

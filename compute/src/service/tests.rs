@@ -1,12 +1,19 @@
 use super::*;
 use crate::testing::*;
-use arrow::array::Int64Array;
+use arrow::array::{Int64Array, RecordBatch, StringViewArray};
+use arrow::compute::concat_batches;
+use arrow::ipc::writer::StreamWriter;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::TryStreamExt;
 use slipher_common::SqlType;
 use slipher_common::catalog::Distribution;
-use slipher_common::plan::ComputeRuntime;
+use slipher_common::ids::ColumnId;
+use slipher_common::manifest::Segment;
+use slipher_common::plan::{ComputeRuntime, LaneSink, QUERY_ID_HEADER, SinkSlice, encode_lane};
 use slipher_common::trace::Span;
+use slipher_proto::compute::compute_node_client::ComputeNodeClient;
+use slipher_proto::compute::write_rows_request::Part as RowsPart;
+use tonic::transport::Channel;
 use uuid::Uuid;
 
 #[tokio::test]
@@ -45,4 +52,61 @@ async fn a_cancelled_query_ends_with_an_error_on_every_task() {
     }
     assert!(node.runtime.queries().running().is_empty());
     assert!(!client.cancel_query(request()).await.unwrap().into_inner().found);
+}
+
+/// Sends a sink and the bytes of rows in small messages; answers the receipts.
+async fn write_rows(client: &mut ComputeNodeClient<Channel>, sink: Option<Vec<u8>>, stored: &[u8]) -> Result<Vec<Segment>> {
+    let chunks = stored.chunks(100).map(|chunk| RowsPart::Chunk(chunk.to_vec()));
+    let parts: Vec<RowsPart> = sink.map(RowsPart::Sink).into_iter().chain(chunks).collect();
+    let messages = parts.into_iter().map(|part| proto::WriteRowsRequest { part: Some(part) });
+    let mut call = Request::new(futures::stream::iter(messages));
+    call.metadata_mut().insert(QUERY_ID_HEADER, "q1".parse().unwrap());
+    let own = |status: Status| Error::from_wire_text(status.message()).unwrap();
+    let mut answers = client.write_rows(call).await.map_err(own)?.into_inner();
+    let mut receipts = Vec::new();
+    while let Some(answer) = answers.message().await.map_err(own)? {
+        receipts.push(slipher_common::plan::SliceSinkExec::receipt(&answer.receipt)?);
+    }
+    Ok(receipts)
+}
+
+#[tokio::test]
+async fn rows_without_a_plan_come_in_messages_and_part_of_them_is_refused() {
+    let node = TestNode::new();
+    let address = node.serve().await;
+    let table = table(&[(SqlType::BigInt, true), (SqlType::VarChar(20), false)], Distribution::Key(ColumnId(0)), &[0]);
+    let texts = StringViewArray::from_iter((0..300).map(|row| (row % 3 > 0).then(|| format!("row {row}"))));
+    let rows = batch(&table, vec![Arc::new(Int64Array::from_iter_values((0..300).rev())), Arc::new(texts)]);
+    let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema()).unwrap();
+    [rows.slice(0, 1), rows.slice(1, 299)].iter().for_each(|part| writer.write(part).unwrap());
+    let stored = writer.into_inner().unwrap();
+    let slice = |slice| SinkSlice { slice: SliceId(slice), epoch: 7, replica_addresses: Vec::new() };
+    let lane = |slices: &[u32]| {
+        let slices = slices.iter().copied().map(slice).collect();
+        let transaction_id = TransactionId(Uuid::from_u128(1));
+        Some(encode_lane(LaneSink { table: Arc::clone(&table), slice_count: 2, slices, transaction_id }))
+    };
+    let mut client = node.runtime.peers().client(&address).unwrap();
+
+    let receipts = write_rows(&mut client, lane(&[0, 1]), &stored).await.unwrap();
+    assert_eq!(receipts.iter().map(|segment| segment.slice.0).collect::<Vec<_>>(), [0, 1]);
+    let mut written: Vec<RecordBatch> = Vec::new();
+    for receipt in receipts {
+        written.push(node.scan(scan_of(&table, &[receipt])).await.unwrap());
+    }
+    let written = concat_batches(&table.arrow_schema(), &written).unwrap();
+    let sorted = |rows: &RecordBatch| {
+        let order = arrow::compute::sort_to_indices(rows.column(0), None, None).unwrap();
+        arrow::compute::take_record_batch(rows, &order).unwrap()
+    };
+    assert_eq!(sorted(&written), sorted(&rows));
+    // The query has ended here, and was counted.
+    assert!(node.runtime.queries().running().is_empty());
+    assert_eq!(node.runtime.activity().tasks.load(Ordering::Relaxed), 1);
+
+    // A row of a slice that is not there, a stream that ends too early, and none at all.
+    assert_eq!(write_rows(&mut client, lane(&[0]), &stored).await.unwrap_err().kind, ErrorKind::Internal);
+    assert!(write_rows(&mut client, lane(&[0, 1]), &stored[..stored.len() / 2]).await.is_err());
+    assert_eq!(write_rows(&mut client, None, &stored).await.unwrap_err().kind, ErrorKind::ProtocolViolation);
+    assert!(node.runtime.queries().running().is_empty());
 }

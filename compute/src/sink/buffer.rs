@@ -1,10 +1,11 @@
 //! Rows of one slice that wait to be written.
 
-use crate::segment::{SEGMENT_ROWS_MAX, compact};
+use crate::segment::SEGMENT_ROWS_MAX;
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use slipher_common::Result;
+use slipher_common::batch::compact;
 
 /// Rows that are gathered into one batch: routed pieces are small, and many small batches cost memory and time.
 const BATCH_ROWS: usize = 8 * 1024;

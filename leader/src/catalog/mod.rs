@@ -1,20 +1,22 @@
 //! What names mean to a query: the catalog at one version, in the form the engine asks for.
 
 mod backend_functions;
+mod databases;
 mod temporary;
 mod tpch_function;
 mod views;
 
 pub(crate) use backend_functions::register as register_backend_functions;
+pub(crate) use databases::{Databases, check_database, refused};
 pub(crate) use temporary::{RESERVED_SCHEMA_PREFIX, is_temp_schema, own_schema, temp_schema_of};
 pub(crate) use tpch_function::{TPCH_FUNCTION, TpchFunction};
 pub(crate) use views::plan as plan_view;
 
-use crate::meta::{Relation, State, TableState};
+use crate::meta::{Relation, SchemaState, State, TableState};
 use crate::plan::context::QueryContext;
 use crate::plan::table::{ClusterView, SliceTable};
 use crate::run::Runner;
-use crate::sql::{QualifiedName, ROW_ID_SCHEMA};
+use crate::sql::{Name, QualifiedName, ROW_ID_SCHEMA};
 use crate::transaction::Reads;
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
@@ -22,7 +24,7 @@ use datafusion::common::Column;
 use datafusion::datasource::provider_as_source;
 use datafusion::error::{DataFusionError, Result as EngineResult};
 use datafusion::logical_expr::LogicalPlanBuilder;
-use slipher_common::catalog::{View, ViewReference};
+use slipher_common::catalog::{DATABASE, View, ViewReference};
 use slipher_common::ids::{TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result, error::did_you_mean};
 use std::sync::Arc;
@@ -62,12 +64,24 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     /// The table that a statement names; errors as of [`Self::resolve`], with the name's position.
     pub(crate) fn table(&self, name: &QualifiedName) -> Result<&Arc<TableState>> {
+        self.check_database(name.database.as_ref())?;
         self.resolve(name.schema_name(), &name.name.value).map_err(|error| error.at(name.name.position))
     }
 
     /// The table or view that a statement names, in the same way.
     pub(crate) fn named(&self, name: &QualifiedName) -> Result<Relation<'_>> {
+        self.check_database(name.database.as_ref())?;
         self.relation(name.schema_name(), &name.name.value).map_err(|error| error.at(name.name.position))
+    }
+
+    /// The database that a name names must be the session's.
+    pub(crate) fn check_database(&self, named: Option<&Name>) -> Result<()> {
+        check_database(named, self.database_name())
+    }
+
+    /// The name of the database.
+    pub(crate) fn database_name(&self) -> &str {
+        self.state.databases().get(&self.state.database()).map_or(DATABASE, |database| &database.name)
     }
 
     /// The table that `[schema.]name` means; 42P01 with the nearest name otherwise, 42809 for a view.
@@ -106,11 +120,11 @@ impl Snapshot {
     }
 
     /// The relation whose name is like `name`; one outside of the search path with its schema.
-    fn near(&self, name: &str) -> String {
+    fn near<'a>(&'a self, name: &str) -> String {
         let on_path = |schema: &str| self.search_path.iter().any(|known| known == schema);
-        let tables = self.state.tables().values().map(|table| (table.table.schema.as_str(), table.table.name.as_str()));
-        let views = self.state.views().values().map(|view| (view.view.schema.as_str(), view.view.name.as_str()));
-        let seen = tables.chain(views).filter(|(schema, _)| !is_temp_schema(schema));
+        let named = |schema: &'a SchemaState, name: &'a String| (schema.name.as_str(), name.as_str());
+        let schemas = self.state.schemas().values().filter(|schema| !is_temp_schema(&schema.name));
+        let seen = schemas.flat_map(|schema| schema.tables.keys().chain(schema.views.keys()).map(|name| named(schema, name)));
         let (inside, outside): (Vec<_>, Vec<_>) = seen.partition(|(schema, _)| on_path(schema));
         let hint = did_you_mean(name, inside.iter().map(|(_, name)| *name));
         if !hint.is_empty() {
@@ -123,9 +137,10 @@ impl Snapshot {
         }
     }
 
-    /// The schema in which an unqualified name is created: the first of the search path that exists.
-    pub(crate) fn creation_schema(&self, schema: Option<&str>) -> Result<String> {
-        if let Some(schema) = schema {
+    /// The schema in which something of this name is created: for an unqualified one the first of the search path that exists.
+    pub(crate) fn creation_schema(&self, name: &QualifiedName) -> Result<String> {
+        self.check_database(name.database.as_ref())?;
+        if let Some(schema) = name.schema_name() {
             return self.state.find_schema(self.schema_called(schema)?).map(|found| found.name.clone());
         }
         let named = self.search_path.iter().filter_map(|schema| own_schema(self.temp_schema.as_deref(), schema));
@@ -162,7 +177,7 @@ pub(crate) fn on_path<'a>(
     path.find_map(|schema| state.relation(schema, name))
 }
 
-/// The one database.
+/// The session's database.
 #[derive(Debug)]
 pub(crate) struct SnapshotCatalog(pub(crate) Arc<Snapshot>);
 

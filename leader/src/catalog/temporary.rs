@@ -44,10 +44,10 @@ impl Snapshot {
 
     /// Where a new table goes, and what has to be made first.
     pub(crate) fn place_of(&self, shared: &Shared, name: &QualifiedName, temporary: bool) -> Result<(String, Vec<Kind>)> {
-        let schema = name.schema_name();
         if !temporary {
-            return Ok((self.creation_schema(schema)?, Vec::new()));
+            return Ok((self.creation_schema(name)?, Vec::new()));
         }
+        self.check_database(name.database.as_ref())?;
         let Some(own) = &self.temp_schema else {
             return Err(Error::internal("creating a temporary table without a session"));
         };
@@ -60,6 +60,7 @@ impl Snapshot {
                 owner: ADMIN_USER.to_owned(),
                 if_not_exists: true,
                 allocated_id: true,
+                database_id: self.state.database().0,
             }));
         }
         Ok((own.to_string(), first))

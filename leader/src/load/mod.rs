@@ -1,4 +1,5 @@
-//! Loads: INSERT, CREATE TABLE AS, COPY and ingest. All are one plan with a sink on top, and one commit.
+//! Loads: INSERT, CREATE TABLE AS, COPY and ingest. All are one plan with a sink on top, and one commit. Of few constant rows, the leader
+//! runs the plan itself.
 
 mod files;
 
@@ -193,6 +194,7 @@ async fn create_table_as_once(
     let optimized = attempt.session.optimize(&source)?;
     let mut table = spec.to_table(&schema, &scope.user, &column_types(&optimized)?)?;
     table.id = TableId(scope.shared.allocate_object_id());
+    table.database = scope.database;
     let table = Arc::new(table);
     let made = TableState {
         table: Arc::clone(&table),

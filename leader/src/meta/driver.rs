@@ -146,24 +146,18 @@ impl Meta {
     ///
     /// A caller that stops waiting does not take the proposal back.
     pub async fn propose(&self, mut record: proto::Record) -> Result<Applied> {
-        if record.transaction_id.is_empty() {
-            record.transaction_id = uuid::Uuid::now_v7().as_bytes().to_vec();
-        }
-        let transaction = TransactionId::from_bytes(&record.transaction_id)?;
+        let transaction = identified(&mut record)?;
         in_time(transaction, self.propose_to_the_end(record)).await
     }
 
     /// The same for a caller that waits as long as it takes.
     pub async fn propose_to_the_end(&self, mut record: proto::Record) -> Result<Applied> {
         fail_point::pass("commit.propose")?;
-        if record.transaction_id.is_empty() {
-            record.transaction_id = uuid::Uuid::now_v7().as_bytes().to_vec();
-        }
+        let transaction = identified(&mut record)?;
         if record.proposed_at_us == 0 {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             record.proposed_at_us = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
         }
-        let transaction = TransactionId::from_bytes(&record.transaction_id)?;
         let (answer, answered) = oneshot::channel();
         let command = Command::Propose { transaction, record: record.encode_to_vec(), answer };
         self.commands.send(command).await.map_err(|_| self.stopped())?;
@@ -191,6 +185,14 @@ impl Meta {
         let reason = self.published.stopped.lock().clone();
         reason.unwrap_or_else(|| Error::new(ErrorKind::AdminShutdown, "committing a change: the metadata service has ended"))
     }
+}
+
+/// The transaction of a record; one without an id gets one.
+pub(crate) fn identified(record: &mut proto::Record) -> Result<TransactionId> {
+    if record.transaction_id.is_empty() {
+        record.transaction_id = TransactionId(uuid::Uuid::now_v7()).to_vec();
+    }
+    TransactionId::from_bytes(&record.transaction_id)
 }
 
 /// Waits for what becomes of a proposal, but not for ever.

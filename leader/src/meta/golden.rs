@@ -160,7 +160,7 @@ fn record() -> proto::Record {
         Kind::RegisterNode(node(0x21)),
         Kind::SetPlacement(proto::SetPlacement { slices: placement() }),
         Kind::CreateSchema(schema(true)),
-        Kind::DropSchema(proto::DropSchema { name: "old".into(), cascade: true, if_exists: true }),
+        Kind::DropSchema(proto::DropSchema { name: "old".into(), cascade: true, if_exists: true, ..Default::default() }),
         Kind::CreateTable(proto::CreateTable { table: Some(table()), if_not_exists: true, ..Default::default() }),
         Kind::DropTable(proto::DropTable { table_id: 100_000, cascade: false }),
         Kind::ReplaceSegments(proto::ReplaceSegments {
@@ -249,6 +249,7 @@ mod version_2 {
             columns: vec![proto::ViewColumn { name: "c0".into(), r#type: Some(SqlType::SmallInt.to_proto()) }],
             late_binding: false,
             references: vec![reference],
+            ..Default::default()
         }
     }
 
@@ -291,7 +292,7 @@ mod version_2 {
             }),
             Kind::DropViews(proto::DropViews { view_ids: vec![100_003], cascade: true }),
             Kind::ChangeView(proto::ChangeView { view: Some(view()), defined_version: 41 }),
-            Kind::AlterDatabase(proto::AlterDatabase { serializable: true }),
+            Kind::AlterDatabase(proto::AlterDatabase { serializable: true, ..Default::default() }),
         ];
         proto::Record {
             operations: kinds.into_iter().map(|kind| proto::Operation { kind: Some(kind) }).collect(),
@@ -330,6 +331,66 @@ mod version_2 {
         let decoded = proto::State::decode(&released[..]).unwrap();
         assert_eq!(decoded, state());
         assert_eq!(State::from_proto(&decoded).unwrap().to_proto().encode_to_vec(), released);
+    }
+}
+
+/// With databases.
+mod version_3 {
+    use super::*;
+
+    fn database() -> proto::CreateDatabase {
+        proto::CreateDatabase { database_id: 100_004, name: "lager".into(), owner: "admin".into(), serializable: true }
+    }
+
+    fn table() -> proto::Table {
+        proto::Table { table_id: 100_005, database_id: 100_004, ..super::table() }
+    }
+
+    fn schema() -> proto::CreateSchema {
+        proto::CreateSchema { database_id: 100_004, ..super::schema(false) }
+    }
+
+    fn record() -> proto::Record {
+        let kinds = [
+            Kind::CreateDatabase(database()),
+            Kind::ChangeDatabase(proto::ChangeDatabase { database_id: 100_004, name: "lager".into(), owner: "admin".into() }),
+            Kind::AlterDatabase(proto::AlterDatabase { serializable: true, database_id: 100_004 }),
+            Kind::DropDatabase(proto::DropDatabase { database_id: 100_004 }),
+            Kind::CreateSchema(schema()),
+            Kind::DropSchema(proto::DropSchema { name: "old".into(), cascade: true, if_exists: true, database_id: 100_004 }),
+            Kind::CreateTable(proto::CreateTable { table: Some(table()), allocated_id: true, ..Default::default() }),
+        ];
+        let operations = kinds.into_iter().map(|kind| proto::Operation { kind: Some(kind) }).collect();
+        proto::Record { operations, ..super::record() }
+    }
+
+    fn state() -> proto::State {
+        let mut state = super::state();
+        state.databases = vec![database()];
+        state.schemas.push(schema());
+        state.tables.push(proto::TableState { table: Some(table()), segments: Vec::new(), ..state.tables[0].clone() });
+        state.next_object_id = 100_006;
+        state
+    }
+
+    #[test]
+    fn a_record_is_read_and_written() {
+        let released = golden("meta-record-v3.hex", &record().encode_to_vec());
+        assert_eq!(proto::Record::decode(&released[..]).unwrap(), record());
+        assert_eq!(record().encode_to_vec(), released);
+    }
+
+    #[test]
+    fn a_state_is_read_and_written() {
+        let released = golden("meta-state-v3.hex", &state().encode_to_vec());
+        let decoded = proto::State::decode(&released[..]).unwrap();
+        assert_eq!(decoded, state());
+        let read = State::from_proto(&decoded).unwrap();
+        assert_eq!(read.to_proto().encode_to_vec(), released);
+        // Names mean what they mean in their database.
+        let there = std::sync::Arc::new(read).in_database(slipher_common::ids::DatabaseId(100_004));
+        let found = there.table("public", &table().name).map(|table| table.table.id.0);
+        assert_eq!((found, there.require_database(there.database()).unwrap().serializable), (Some(100_005), true));
     }
 }
 

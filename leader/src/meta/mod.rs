@@ -21,7 +21,7 @@ mod sled_store;
 pub mod state;
 mod window;
 
-pub(crate) use driver::in_time;
 pub use driver::{Applied, Meta, MetaOptions};
+pub(crate) use driver::{identified, in_time};
 pub(crate) use state::not_a_view;
-pub use state::{AppliedRecord, ClusterInfo, NodeInfo, Relation, SchemaState, State, TableState, User, ViewState};
+pub use state::{AppliedRecord, ClusterInfo, DatabaseState, NodeInfo, Relation, SchemaState, State, TableState, User, ViewState};

@@ -254,7 +254,7 @@ pub fn table_statistics(
         column_statistics: columns.collect(),
     };
     let histogram = |column: &slipher_common::catalog::Column| {
-        Some(Arc::new(ColumnHistogram::new(Arc::clone(segments), column.id, column.sql_type)))
+        Arc::new(ColumnHistogram::new(Arc::clone(segments), column.id, column.sql_type))
     };
     Ok(TableStatistics { engine, histograms: table.columns.iter().map(histogram).collect() })
 }

@@ -15,6 +15,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, collect};
 use futures::future::try_join_all;
 use slipher_common::Error;
+use slipher_common::batch::compact;
 use slipher_common::catalog::Distribution;
 use slipher_common::channels::{NodeChannels, call_error};
 use slipher_common::distribution::slices_of;
@@ -27,12 +28,19 @@ use slipher_proto::compute::write_rows_request::Part;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tonic::Status;
+use tonic::codegen::http::HeaderMap;
 use tonic::metadata::MetadataMap;
 
-/// More rows are worth a plan: the nodes check and sort them side by side.
+/// More rows are worth a plan: the nodes check and sort them side by side. Their bytes are those of a statement's text, or of what a few
+/// functions make of it.
 const FEW_ROWS_MAX: usize = 1_000;
 /// Bytes of one message (gRPC's default limit is 4 MiB).
 const CHUNK_BYTES: usize = 1 << 20;
+
+/// Whose turn it is to get rows that may be anywhere.
+static NEXT_PLACE: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether `source` reads nothing, and yields few rows.
 pub(crate) fn yields_few_constants(source: &LogicalPlan) -> bool {
@@ -75,14 +83,16 @@ impl WriteRowsExec {
         let query = query.ok_or_else(|| Error::internal("rows were to be written without a layout of nodes"))?;
         let batches = collect(Arc::clone(&self.rows), context).await?;
         let rows = concat_batches(&self.target.table.arrow_schema(), &batches)?;
-        let calls = rows_by_node(&self.target, &query, &rows)?.into_values().map(|part| self.write_part(&query, &rows, part));
+        let headers = query_headers(&query)?;
+        let parts = rows_by_node(&self.target, &query, &rows)?.into_values();
+        let calls = parts.map(|part| self.write_part(headers.clone(), &rows, part));
         SliceSinkExec::batch_of(&try_join_all(calls).await?.concat())
     }
 
     /// Has a node write its rows; answers their receipts.
     async fn write_part(
         &self,
-        query: &QueryContext,
+        headers: HeaderMap,
         rows: &RecordBatch,
         part: RowsOfNode<'_>,
     ) -> slipher_common::Result<Vec<Segment>> {
@@ -93,26 +103,39 @@ impl WriteRowsExec {
             slices: part.slices.into_values().cloned().collect(),
             transaction_id: self.target.transaction_id,
         };
-        let rows = take_record_batch(rows, &UInt32Array::from(part.rows))?;
-        let stored = ipc_stream(&rows)?;
-        let chunks = stored.chunks(CHUNK_BYTES).map(|chunk| Part::Chunk(chunk.to_vec()));
-        let parts: Vec<_> = std::iter::once(Part::Sink(encode_lane(lane))).chain(chunks).collect();
-        let messages = parts.into_iter().map(|part| WriteRowsRequest { part: Some(part) });
-        let mut call = tonic::Request::new(futures::stream::iter(messages));
-        *call.metadata_mut() = MetadataMap::from_headers(query_headers(query)?);
-        let mut client = ComputeNodeClient::new(self.channels.channel(part.address)?);
-        let answer = client.write_rows(call).await.map_err(|status| {
+        let sent = part.rows.len();
+        let stored = match sent == rows.num_rows() {
+            true => ipc_stream(rows)?,
+            // Picked rows refer to the strings of all rows.
+            false => ipc_stream(&compact(&take_record_batch(rows, &UInt32Array::from(part.rows))?)?)?,
+        };
+        let mut call = tonic::Request::new(futures::stream::iter(messages(lane, stored)));
+        *call.metadata_mut() = MetadataMap::from_headers(headers);
+        let failed = |status: Status| {
             // What the rows themselves are refused for is told as it is.
             Error::from_wire_text(status.message()).unwrap_or_else(|| call_error(&doing, &status))
-        })?;
-        let receipts = answer.into_inner().receipts;
-        let receipts = receipts.iter().map(|bytes| SliceSinkExec::receipt(bytes)).collect::<slipher_common::Result<Vec<_>>>()?;
-        let (sent, written) = (rows.num_rows() as u64, receipts.iter().map(|segment| segment.rows).sum::<u64>());
-        match written == sent {
+        };
+        let mut client = ComputeNodeClient::new(self.channels.channel(part.address)?);
+        let mut answers = client.write_rows(call).await.map_err(failed)?.into_inner();
+        let mut receipts = Vec::new();
+        while let Some(answer) = answers.message().await.map_err(failed)? {
+            receipts.push(SliceSinkExec::receipt(&answer.receipt)?);
+        }
+        let written = receipts.iter().map(|segment| segment.rows).sum::<u64>();
+        match written == sent as u64 {
             true => Ok(receipts),
             false => Err(Error::internal(format!("{doing}: {sent} rows became {written}"))),
         }
     }
+}
+
+/// A sink, and the bytes of its rows, cut when they are wanted.
+fn messages(lane: LaneSink, stored: Vec<u8>) -> impl Iterator<Item = WriteRowsRequest> + Send {
+    let chunks = (0..stored.len()).step_by(CHUNK_BYTES).map(move |start| {
+        let end = stored.len().min(start + CHUNK_BYTES);
+        Part::Chunk(stored[start..end].to_vec())
+    });
+    std::iter::once(Part::Sink(encode_lane(lane))).chain(chunks).map(|part| WriteRowsRequest { part: Some(part) })
 }
 
 /// What one node writes.
@@ -131,35 +154,32 @@ fn rows_by_node<'a>(
     query: &'a QueryContext,
     rows: &RecordBatch,
 ) -> slipher_common::Result<BTreeMap<NodeId, RowsOfNode<'a>>> {
-    let slices: Vec<(usize, &SinkSlice)> = target
-        .tasks
-        .iter()
-        .enumerate()
-        .flat_map(|(task, lanes)| lanes.iter().flatten().map(move |slice| (task, slice)))
-        .collect();
-    let slice_of_row: Vec<usize> = match (target.table.distribution, slices.len()) {
-        (_, 0) => return Err(Error::internal(format!("writing to table \"{}\": the cluster has no slices", target.table))),
-        (Distribution::Key(column), _) => {
-            let column = target.table.index_of(column).ok_or_else(|| {
-                Error::internal(format!(
-                    "writing to table \"{}\": its DISTKEY is column {column}, which it does not have",
-                    target.table
-                ))
+    let table = &target.table;
+    let place_of_row: Vec<(usize, &SinkSlice)> = match table.distribution {
+        Distribution::Key(id) => {
+            let column = table.index_of(id).ok_or_else(|| {
+                Error::internal(format!("writing to table \"{table}\": its DISTKEY is column {id}, which it does not have"))
             })?;
-            let place: BTreeMap<u32, usize> =
-                slices.iter().enumerate().map(|(place, (_, slice))| (slice.slice.0, place)).collect();
-            let of_row = slices_of(rows.column(column), target.slice_count)?;
-            let missing = |slice| Error::internal(format!("writing to table \"{}\": no node has slice {slice}", target.table));
-            of_row.into_iter().map(|slice| place.get(&slice).copied().ok_or_else(|| missing(slice))).collect::<Result<_, _>>()?
+            let place = |slice: u32| {
+                let (task, lane) = query.layout.slots.get(slice as usize)?;
+                let lane = target.tasks.get(*task)?.get(*lane)?;
+                lane.iter().find(|placed| placed.slice.0 == slice).map(|placed| (*task, placed))
+            };
+            let missing = |slice| Error::internal(format!("writing to table \"{table}\": no node has slice {slice}"));
+            let slices = slices_of(rows.column(column), target.slice_count)?.into_iter();
+            slices.map(|slice| place(slice).ok_or_else(|| missing(slice))).collect::<Result<_, _>>()?
         }
-        // Few rows stay together: each slice with one of them would get a file.
-        (Distribution::Even, count) => vec![rand::random_range(0..count); rows.num_rows()],
-        // The first node's copy; that node hands it on.
-        (Distribution::All, _) => vec![0; rows.num_rows()],
+        // They stay together: each slice with one of them would get a file. Any copy of an ALL table will do: its node hands them on.
+        Distribution::Even | Distribution::All => {
+            let tasks = target.tasks.iter().enumerate();
+            let places: Vec<_> = tasks.flat_map(|(task, lanes)| lanes.iter().flatten().map(move |slice| (task, slice))).collect();
+            let turn = NEXT_PLACE.fetch_add(1, Ordering::Relaxed).checked_rem(places.len());
+            let turn = turn.ok_or_else(|| Error::internal(format!("writing to table \"{table}\": the cluster has no slices")))?;
+            vec![places[turn]; rows.num_rows()]
+        }
     };
     let mut by_node: BTreeMap<NodeId, RowsOfNode<'a>> = BTreeMap::new();
-    for (row, place) in (0..).zip(slice_of_row) {
-        let (task, slice) = slices[place];
+    for (row, (task, slice)) in (0..).zip(place_of_row) {
         let address = query.addresses[task].as_str().trim_end_matches('/');
         let empty = || RowsOfNode { address, slices: BTreeMap::new(), rows: Vec::new() };
         let part = by_node.entry(query.layout.nodes[task]).or_insert_with(empty);
@@ -209,5 +229,38 @@ impl ExecutionPlan for WriteRowsExec {
     fn execute(&self, _partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let receipts = futures::stream::once(self.clone().write(context));
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&RECEIPT_SCHEMA), receipts)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::prelude::SessionContext;
+
+    #[tokio::test]
+    async fn constants_are_told_from_what_reads_and_from_what_multiplies() {
+        let context = SessionContext::new();
+        context.sql("CREATE TABLE t AS VALUES (1)").await.unwrap();
+        let plan = async |sql: &str| context.state().create_logical_plan(sql).await.unwrap();
+        for sql in [
+            "VALUES (1, 'a'), (2, NULL)",
+            "SELECT random(), now()",
+            "SELECT 1 UNION ALL SELECT 2",
+            "SELECT a + 1 FROM (VALUES (1)) AS v (a)",
+        ] {
+            assert!(yields_few_constants(&plan(sql).await), "{sql}");
+        }
+        for sql in [
+            "SELECT * FROM t",
+            "SELECT 1 UNION ALL SELECT column1 FROM t",
+            "SELECT (SELECT max(column1) FROM t)",
+            "SELECT unnest([1, 2])",
+            "SELECT * FROM generate_series(1, 5)",
+            "SELECT 1 FROM (VALUES (1)) AS a (n), (VALUES (1), (2)) AS b (n)",
+        ] {
+            assert!(!yields_few_constants(&plan(sql).await), "{sql}");
+        }
+        let many = vec!["(1)"; FEW_ROWS_MAX + 1].join(", ");
+        assert!(!yields_few_constants(&plan(&format!("VALUES {many}")).await));
     }
 }

@@ -6,7 +6,7 @@ mod stream;
 use stream::unless_node_dies;
 pub(crate) use stream::{canceled, guarded};
 
-use crate::catalog::{SEARCH_PATH_SCHEMA, Snapshot, SnapshotCatalog, TPCH_FUNCTION, TpchFunction};
+use crate::catalog::{Databases, SEARCH_PATH_SCHEMA, Snapshot, TPCH_FUNCTION, TpchFunction};
 use crate::cluster::{Cluster, task_addresses};
 use crate::meta::{State, TableState};
 use crate::plan::context::QueryContext;
@@ -16,7 +16,6 @@ use crate::plan::semantics::check_unions;
 use crate::plan::write_rows::WriteRowsExec;
 use crate::session::Sessions;
 use crate::transaction::{Reading, Scope};
-use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList};
 use datafusion::common::ParamValues;
 use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -26,7 +25,6 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::sqlparser::ast;
 use parking_lot::Mutex;
-use slipher_common::catalog::DATABASE;
 use slipher_common::ids::TransactionId;
 use slipher_common::placement::Layout;
 use slipher_common::plan::SliceSinkExec;
@@ -78,6 +76,7 @@ impl Runner {
     pub(crate) fn attempt(&self, scope: &Scope, transaction_id: TransactionId, collect_metrics: bool) -> Result<Attempt> {
         let reading = scope.read();
         let state = Arc::clone(&reading.state);
+        state.require_database(state.database())?;
         let cluster = self.cluster.view(&state);
         let query_id = Uuid::now_v7().to_string();
         // Work outside a statement has nobody to tell.
@@ -124,11 +123,9 @@ impl Runner {
             Ok(query) => query_state(Arc::clone(query), self.cluster.channels().clone(), runtime, collect_metrics)?,
             Err(_) => local_state(self.lanes, runtime).build(),
         };
-        let catalogs = MemoryCatalogProviderList::new();
-        catalogs.register_catalog(DATABASE.to_owned(), Arc::new(SnapshotCatalog(Arc::clone(snapshot))));
-        session.register_catalog_list(Arc::new(catalogs));
+        session.register_catalog_list(Arc::new(Databases(Arc::clone(snapshot))));
         let options = session.config_mut().options_mut();
-        options.catalog.default_catalog = DATABASE.to_owned();
+        options.catalog.default_catalog = snapshot.database_name().to_owned();
         options.optimizer.hash_join_single_partition_threshold_rows = self.broadcast_rows_max;
         options.optimizer.hash_join_single_partition_threshold = self.broadcast_rows_max.saturating_mul(BROADCAST_ROW_BYTES);
         options.catalog.default_schema = SEARCH_PATH_SCHEMA.to_owned();

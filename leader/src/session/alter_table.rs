@@ -112,7 +112,10 @@ pub(super) fn operations(attempt: &Attempt, name: &QualifiedName, change: &Table
                 first.extend(drop_users_of(&snapshot.state, table.id, id));
             }
         }
-        TableChange::AddConstraint(spec) => add_constraint(&mut table, spec)?,
+        TableChange::AddConstraint(spec) => {
+            spec.referenced_databases().try_for_each(|name| attempt.snapshot.check_database(Some(name)))?;
+            add_constraint(&mut table, spec)?;
+        }
         TableChange::DropConstraint(name) => drop_constraint(&mut table, name)?,
         TableChange::Append { .. } => return Err(Error::internal("ALTER TABLE ... APPEND is no change of a definition")),
         TableChange::ColumnType { name, sql_type } => {

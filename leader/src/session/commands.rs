@@ -3,12 +3,12 @@
 use super::Outcome;
 use super::leader_session::{Block, LeaderSession};
 use super::settings::{ISOLATION, READ_ONLY};
-use super::{Signal, alter_table, cursors, locking, views};
+use super::{Signal, alter_table, cursors, databases, locking, views};
 use crate::catalog::{RESERVED_SCHEMA_PREFIX, is_temp_schema};
 use crate::load::{self, Choice};
 use crate::plan::explain;
 use crate::run::{Attempt, guarded};
-use crate::sql::{Parsed, Password, QualifiedName, TableChange, TransactionModes, UserSpec};
+use crate::sql::{Parsed, Password, QualifiedName, SchemaName, TableChange, TransactionModes, UserSpec};
 use crate::transaction::Scope;
 use crate::users::new_verifier;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
@@ -19,7 +19,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use datafusion::sql::sqlparser::ast;
 use futures::StreamExt;
-use slipher_common::catalog::{ADMIN_USER, DATABASE};
+use slipher_common::catalog::{ADMIN_USER, Table};
 use slipher_common::ids::{TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result, SqlType};
 use slipher_proto::meta::{self as proto, operation::Kind};
@@ -80,7 +80,9 @@ pub(super) async fn run(
         | Parsed::DropView { .. }
         | Parsed::CreateUser(_)
         | Parsed::AlterUser(_)
+        | Parsed::CreateDatabase { .. }
         | Parsed::AlterDatabase { .. }
+        | Parsed::DropDatabase { .. }
         | Parsed::DropUser { .. }
         | Parsed::Truncate { .. } => define(session, parsed).await,
         Parsed::AlterTable { table, change: TableChange::Append { source, ignore_extra, fill_target } } => {
@@ -265,7 +267,8 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
     let snapshot = &attempt.snapshot;
     let state = &snapshot.state;
     let (tag, kinds): (&str, Vec<Kind>) = match parsed {
-        Parsed::CreateSchema { name, if_not_exists, owner } => {
+        Parsed::CreateSchema { name: SchemaName { database, name }, if_not_exists, owner } => {
+            snapshot.check_database(database.as_ref())?;
             if name.value.starts_with(RESERVED_SCHEMA_PREFIX) {
                 return Err(Error::new(ErrorKind::ReservedName, format!("unacceptable schema name \"{name}\""))
                     .with_detail(format!("the prefix \"{RESERVED_SCHEMA_PREFIX}\" is reserved for system schemas"))
@@ -278,29 +281,34 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
                 owner,
                 if_not_exists: *if_not_exists,
                 allocated_id: true,
+                database_id: session.database.0,
             };
             ("CREATE SCHEMA", vec![Kind::CreateSchema(schema)])
         }
         Parsed::DropSchema { names, if_exists, cascade } => {
-            if let Some(name) = names.iter().find(|name| is_temp_schema(&name.value)) {
+            names.iter().try_for_each(|name| snapshot.check_database(name.database.as_ref()))?;
+            let names = || names.iter().map(|name| &name.name);
+            if let Some(name) = names().find(|name| is_temp_schema(&name.value)) {
                 let message = format!("cannot drop schema \"{name}\" because it holds the temporary tables of a session");
                 return Err(Error::new(ErrorKind::InsufficientPrivilege, message)
                     .with_hint("DISCARD TEMP drops your own")
                     .at(name.position));
             }
-            let drops = names.iter().map(|name| {
-                Kind::DropSchema(proto::DropSchema { name: name.value.clone(), cascade: *cascade, if_exists: *if_exists })
-            });
+            let (cascade, if_exists, database_id) = (*cascade, *if_exists, session.database.0);
+            let drops = names()
+                .map(|name| Kind::DropSchema(proto::DropSchema { name: name.value.clone(), cascade, if_exists, database_id }));
             ("DROP SCHEMA", drops.collect())
         }
         Parsed::CreateTable(spec) => {
             session.has_temporary.fetch_or(spec.temporary, Ordering::SeqCst);
+            spec.referenced_databases().try_for_each(|name| snapshot.check_database(Some(name)))?;
             let (schema, mut kinds) = snapshot.place_of(&session.shared, &spec.name, spec.temporary)?;
             let mut table = spec.to_table(&schema, &session.user, |like| {
                 let found = snapshot.table(like)?;
                 Ok(found.table.as_ref().clone())
             })?;
             table.id = TableId(session.shared.allocate_object_id());
+            table.database = session.database;
             let create = proto::CreateTable {
                 table: Some(table.to_proto()),
                 if_not_exists: spec.if_not_exists,
@@ -344,19 +352,13 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
             let drop = Kind::DropUser(proto::DropUser { name: spec.name.value.clone() });
             ("ALTER USER", vec![drop, put_user(session, spec, false)?])
         }
-        Parsed::AlterDatabase { name, serializable } => {
-            require_superuser(session, "alter a database")?;
-            if name.value != DATABASE {
-                return Err(Error::new(ErrorKind::UndefinedDatabase, format!("database \"{name}\" does not exist"))
-                    .with_hint(format!("the database is \"{DATABASE}\""))
-                    .at(name.position));
+        Parsed::CreateDatabase { .. } | Parsed::AlterDatabase { .. } | Parsed::DropDatabase { .. } => {
+            let (kinds, notices) = databases::operations(session, state, parsed)?;
+            let tag = parsed.change().unwrap_or_default();
+            if kinds.is_empty() {
+                return Ok(done(tag, notices));
             }
-            if !matches!(*session.block.lock(), Block::None) {
-                let message = "ALTER DATABASE ... ISOLATION LEVEL cannot run inside a transaction block";
-                return Err(Error::new(ErrorKind::ActiveTransaction, message));
-            }
-            let alter = proto::AlterDatabase { serializable: *serializable };
-            ("ALTER DATABASE", vec![Kind::AlterDatabase(alter)])
+            (tag, kinds)
         }
         Parsed::DropUser { names, if_exists } => {
             require_superuser(session, "drop users")?;
@@ -377,7 +379,7 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
     Ok(done(tag, notices))
 }
 
-fn require_superuser(session: &LeaderSession, what: &str) -> Result<()> {
+pub(super) fn require_superuser(session: &LeaderSession, what: &str) -> Result<()> {
     let state = session.scope()?.state();
     if state.users().get(&session.user).is_some_and(|user| user.superuser) {
         return Ok(());
@@ -438,7 +440,8 @@ async fn vacuum(session: &LeaderSession, name: Option<&QualifiedName>, choice: C
         }
         None => {
             let state = scope.state();
-            let seen = state.tables().values().filter(|found| session.sees(&found.table.schema));
+            let here = |table: &Table| table.database == session.database && session.sees(&table.schema);
+            let seen = state.tables().values().filter(|found| here(&found.table));
             seen.map(|found| (found.table.id, found.table.to_string())).collect()
         }
     };

@@ -9,7 +9,7 @@ use crate::catalog::{is_temp_schema, temp_schema_of};
 use crate::cluster::record;
 use crate::engine::Shared;
 use crate::load;
-use crate::meta::State;
+use crate::meta::{DatabaseState, State};
 use crate::sql::{self, Parsed, TransactionModes};
 use crate::telemetry::OpenSession;
 use crate::transaction::{LockOwner, Reads, Scope, Transaction};
@@ -19,6 +19,7 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 use parking_lot::Mutex;
+use slipher_common::ids::DatabaseId;
 use slipher_common::plan::ResultTarget;
 use slipher_common::{Error, ErrorKind, Result, SqlType};
 use slipher_proto::meta::{self as proto, operation::Kind};
@@ -42,6 +43,9 @@ pub(super) enum Block {
 /// One client's session.
 pub(crate) struct LeaderSession {
     pub(super) shared: Arc<Shared>,
+    pub(super) database: DatabaseId,
+    /// It is not renamed while the session lasts.
+    pub(super) database_name: String,
     pub(super) user: String,
     /// Tells it from other sessions; clients see it as its process.
     pub(super) process_id: i32,
@@ -75,7 +79,7 @@ impl fmt::Debug for LeaderSession {
 
 impl LeaderSession {
     /// A new session, known to all others.
-    pub(crate) fn open(shared: Arc<Shared>, user: &str, application_name: &str) -> Arc<Self> {
+    pub(crate) fn open(shared: Arc<Shared>, database: &DatabaseState, user: &str, application_name: &str) -> Arc<Self> {
         let mut settings = Settings::default();
         // The name is free text: setting it cannot fail.
         drop(settings.set("application_name", application_name));
@@ -84,6 +88,8 @@ impl LeaderSession {
         let process_id = sessions.next_process_id();
         let session = Arc::new(Self {
             shared,
+            database: database.id,
+            database_name: database.name.clone(),
             process_id,
             temp_schema: Arc::from(temp_schema_of(process_id)),
             has_temporary: AtomicBool::new(false),
@@ -131,7 +137,8 @@ impl LeaderSession {
     pub(super) fn drop_temporary(&self, state: &State) -> Option<Kind> {
         let name = self.temp_schema.to_string();
         let there = state.schemas().contains_key(&name);
-        there.then_some(Kind::DropSchema(proto::DropSchema { name, cascade: true, if_exists: true }))
+        let database_id = self.database.0;
+        there.then_some(Kind::DropSchema(proto::DropSchema { name, cascade: true, if_exists: true, database_id }))
     }
 
     fn start_statement(&self) -> (Running, Option<DropGuard>) {
@@ -156,6 +163,10 @@ impl LeaderSession {
     fn check_open(&self, change: &str) -> Result<()> {
         if self.terminated.load(Ordering::SeqCst) {
             return Err(super::terminated());
+        }
+        if !self.shared.cluster.meta().state().databases().contains_key(&self.database) {
+            let message = format!("database \"{}\" was dropped", self.database_name);
+            return Err(Error::new(ErrorKind::UndefinedDatabase, message).with_hint("connect to another database"));
         }
         let read_only = match &*self.block.lock() {
             Block::Open { read_only, .. } => *read_only,
@@ -182,7 +193,8 @@ impl LeaderSession {
     /// Whether transactions are SERIALIZABLE that do not say what they are: by the session's setting, or the database's.
     pub(super) fn is_serializable(&self) -> bool {
         let set = self.settings.lock().changed(ISOLATION).map(|level| level.eq_ignore_ascii_case("serializable"));
-        set.unwrap_or_else(|| self.shared.cluster.meta().state().serializable())
+        let state = self.shared.cluster.meta().state();
+        set.unwrap_or_else(|| state.databases().get(&self.database).is_some_and(|database| database.serializable))
     }
 
     /// A block that has not begun to read or write.
@@ -201,7 +213,7 @@ impl LeaderSession {
     pub(super) fn scope(&self) -> Result<Scope> {
         let (transaction, locks) = match &mut *self.block.lock() {
             Block::Open { transaction, serializable, locks, .. } => {
-                let begin = || Arc::new(Transaction::begin(&self.shared.cluster, *serializable));
+                let begin = || Arc::new(Transaction::begin(&self.shared.cluster, self.database, *serializable));
                 let begun = transaction.get_or_insert_with(begin);
                 (Some(Arc::clone(begun)), Some(Arc::clone(locks)))
             }
@@ -228,6 +240,7 @@ impl LeaderSession {
         };
         Scope {
             shared: Arc::clone(&self.shared),
+            database: self.database,
             search_path: Arc::new(self.settings.lock().search_path(&self.user)),
             temp_schema: Some(Arc::clone(&self.temp_schema)),
             user: self.user.clone(),
@@ -277,11 +290,18 @@ impl Drop for LeaderSession {
         }
         // The record that makes them may still be on its way: this one comes behind it.
         let state = self.shared.cluster.meta().state();
-        let drop = Kind::DropSchema(proto::DropSchema { name: self.temp_schema.to_string(), cascade: true, if_exists: true });
+        // They went with their database.
+        if !state.databases().contains_key(&self.database) {
+            return;
+        }
+        let (name, database_id) = (self.temp_schema.to_string(), self.database.0);
+        let drop = Kind::DropSchema(proto::DropSchema { name, cascade: true, if_exists: true, database_id });
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (shared, schema) = (Arc::clone(&self.shared), Arc::clone(&self.temp_schema));
         runtime.spawn(async move {
-            if let Err(error) = shared.cluster.meta().propose(record(vec![drop], &state)).await {
+            let dropped = shared.cluster.meta().propose(record(vec![drop], &state)).await;
+            let gone = !shared.cluster.meta().state().databases().contains_key(&DatabaseId(database_id));
+            if let Err(error) = dropped.map(|_| ()).or_else(|error| if gone { Ok(()) } else { Err(error) }) {
                 tracing::warn!(%error, %schema, "temporary tables of a session stay until the leader starts again");
             }
         });
@@ -457,7 +477,8 @@ impl Session for LeaderSession {
 
     async fn catalog(&self) -> Result<CatalogListing> {
         let state = self.scope_without_begin()?.state();
-        let tables = state.tables().values().filter(|known| self.sees(&known.table.schema));
+        let here = |database: DatabaseId, schema: &str| database == self.database && self.sees(schema);
+        let tables = state.tables().values().filter(|known| here(known.table.database, &known.table.schema));
         let tables = tables.map(|known| TableListing {
             schema: known.table.schema.clone(),
             name: known.table.name.clone(),
@@ -466,7 +487,7 @@ impl Session for LeaderSession {
             table: Some(Arc::clone(&known.table)),
         });
         let mut tables: Vec<TableListing> = tables.collect();
-        for known in state.views().values().filter(|known| self.sees(&known.view.schema)) {
+        for known in state.views().values().filter(|known| here(known.view.database, &known.view.schema)) {
             tables.push(TableListing {
                 schema: known.view.schema.clone(),
                 name: known.view.name.clone(),
@@ -476,7 +497,8 @@ impl Session for LeaderSession {
             });
         }
         let schemas = state.schemas().keys().filter(|schema| self.sees(schema)).cloned().collect();
-        Ok(CatalogListing { schemas, tables })
+        let databases = state.databases().values().map(|database| database.name.clone()).collect();
+        Ok(CatalogListing { database: self.database_name.clone(), databases, schemas, tables })
     }
 
     fn cancel(&self) {
@@ -539,6 +561,10 @@ impl Session for LeaderSession {
 
     fn user(&self) -> &str {
         &self.user
+    }
+
+    fn database(&self) -> &str {
+        &self.database_name
     }
 
     fn transaction_status(&self) -> u8 {

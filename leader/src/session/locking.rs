@@ -1,9 +1,9 @@
 //! LOCK, and the locks of those who write.
 
 use super::leader_session::{Block, LeaderSession};
-use crate::catalog::{on_path, own_schema};
+use crate::catalog::{check_database, on_path, own_schema};
 use crate::meta::{Relation, State};
-use crate::sql::{Parsed, QualifiedName};
+use crate::sql::{Name, Parsed, QualifiedName};
 use crate::transaction::{LockMode, LockOwner};
 use slipher_common::catalog::Table;
 use slipher_common::ids::TableId;
@@ -22,9 +22,12 @@ impl Drop for StatementLocks<'_> {
 
 /// Locks the tables that a statement writes to against LOCK.
 pub(super) async fn lock_targets<'a>(session: &'a LeaderSession, parsed: &Parsed) -> Result<StatementLocks<'a>> {
+    // Whoever names another database hears of it when the statement runs.
+    let here = |database: &Option<Name>| database.as_ref().is_none_or(|name| name.value == session.database_name);
     if let Parsed::DropSchema { names, .. } = parsed {
         let inside = |state: &State| {
-            let schemas = names.iter().filter_map(|name| state.schemas().get(&name.value));
+            let schemas =
+                names.iter().filter(|name| here(&name.database)).filter_map(|name| state.schemas().get(&name.name.value));
             Ok(schemas.flat_map(|schema| schema.tables.values()).map(|table| (*table, LockMode::Shared)).collect())
         };
         return take(session, inside).await;
@@ -33,7 +36,8 @@ pub(super) async fn lock_targets<'a>(session: &'a LeaderSession, parsed: &Parsed
     if targets.is_empty() {
         return Ok(StatementLocks(session));
     }
-    let names = targets.iter().map(|name| (name.schema_name(), name.name.value.as_str()));
+    let targets = targets.iter().filter(|name| here(&name.database));
+    let names = targets.map(|name| (name.schema_name(), name.name.value.as_str()));
     let adds_rows = matches!(parsed, Parsed::Insert(_) | Parsed::Copy(_) | Parsed::Merge(_));
     lock_named(session, &names.collect::<Vec<_>>(), adds_rows).await
 }
@@ -65,6 +69,7 @@ pub(super) async fn lock(session: &LeaderSession, names: &[QualifiedName]) -> Re
         return Err(Error::new(ErrorKind::NoActiveTransaction, "LOCK TABLE can only be used in transaction blocks")
             .with_hint("begin one with BEGIN"));
     }
+    names.iter().try_for_each(|name| check_database(name.database.as_ref(), &session.database_name))?;
     take(session, |state| {
         let mut wanted = Vec::new();
         for name in names {

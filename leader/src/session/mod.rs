@@ -7,6 +7,7 @@ pub(crate) use alter_table::changed as changed_definition;
 
 mod commands;
 mod cursors;
+mod databases;
 mod describe;
 mod direct;
 mod leader_session;
@@ -24,7 +25,7 @@ use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use serde::Serialize;
-use slipher_common::catalog::Table;
+use slipher_common::catalog::{DATABASE, Table};
 use slipher_common::flight::DirectTicket;
 use slipher_common::plan::ResultTarget;
 use slipher_common::{Error, ErrorKind, Result, SqlType};
@@ -157,6 +158,10 @@ pub struct TableListing {
 /// What a session sees of the catalog, for metadata calls.
 #[derive(Clone, Debug, Default)]
 pub struct CatalogListing {
+    /// The database it is connected to.
+    pub database: String,
+    /// Names of all databases.
+    pub databases: Vec<String>,
     /// Names of the schemas, empty ones too.
     pub schemas: Vec<String>,
     /// Tables and views of those schemas.
@@ -229,6 +234,10 @@ pub trait Session: Send + Sync + fmt::Debug {
     }
     /// Who is connected.
     fn user(&self) -> &str;
+    /// To which database.
+    fn database(&self) -> &str {
+        DATABASE
+    }
     /// `b'I'` idle, `b'T'` in a transaction, `b'E'` in a failed one.
     fn transaction_status(&self) -> u8;
 }

@@ -2,6 +2,7 @@
 
 use super::leader_session::LeaderSession;
 use parking_lot::Mutex;
+use slipher_common::ids::DatabaseId;
 use slipher_common::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -40,6 +41,12 @@ impl Sessions {
 
     pub(super) fn remove(&self, process_id: i32) {
         self.known.lock().remove(&process_id);
+    }
+
+    /// The sessions in a database.
+    pub(super) fn process_ids_in(&self, database: DatabaseId) -> Vec<i32> {
+        let known: Vec<_> = self.known.lock().values().filter_map(Weak::upgrade).collect();
+        known.iter().filter(|session| session.database == database).map(|session| session.process_id).collect()
     }
 
     /// Sends a signal; false when there is no such session. Those of others are for superusers.

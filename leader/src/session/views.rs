@@ -25,11 +25,11 @@ pub(super) const SHOW_VIEW_COLUMN: &str = "Show View DDL statement";
 /// The operation of CREATE VIEW.
 pub(super) async fn create(session: &LeaderSession, attempt: &Attempt, spec: &CreateViewSpec) -> Result<Kind> {
     let snapshot = &attempt.snapshot;
-    let schema = snapshot.creation_schema(spec.name.schema_name())?;
+    let schema = snapshot.creation_schema(&spec.name)?;
     let references = attempt.session.resolve_table_references(&EngineStatement::Statement(spec.query.clone()))?;
     let (columns, references) = match spec.late_binding {
         true => {
-            check_qualified(&references)?;
+            check_qualified(&references, &session.database_name)?;
             let named = spec.columns.iter().map(|name| ViewColumn { name: name.value.clone(), sql_type: None });
             (named.collect(), Vec::new())
         }
@@ -44,6 +44,7 @@ pub(super) async fn create(session: &LeaderSession, attempt: &Attempt, spec: &Cr
     let defined_versions = references.iter().map(version).collect();
     let view = View {
         id: TableId(session.shared.allocate_object_id()),
+        database: session.database,
         schema,
         name: spec.name.name.value.clone(),
         owner: session.user.clone(),
@@ -60,7 +61,10 @@ fn is_function(reference: &TableReference) -> bool {
     reference.schema().is_none() && reference.table() == TPCH_FUNCTION
 }
 
-fn check_qualified(references: &[TableReference]) -> Result<()> {
+fn check_qualified(references: &[TableReference], database: &str) -> Result<()> {
+    if let Some(other) = references.iter().filter_map(TableReference::catalog).find(|catalog| *catalog != database) {
+        return Err(crate::catalog::refused(other, database));
+    }
     match references.iter().find(|reference| reference.schema().is_none() && !is_function(reference)) {
         None => Ok(()),
         Some(reference) => {

@@ -9,7 +9,7 @@ use super::table_attributes::{TableAttributes, find};
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 use datafusion::sql::sqlparser::tokenizer::Token;
 use slipher_common::catalog::{Column, Constraint, ConstraintKind, Distribution, Identity, SortStyle, Table};
-use slipher_common::ids::{ColumnId, TableId};
+use slipher_common::ids::{ColumnId, DatabaseId, TableId};
 use slipher_common::{Error, ErrorKind, Result, SqlType};
 use std::collections::HashSet;
 
@@ -352,6 +352,14 @@ impl CreateTableSpec {
         Ok(())
     }
 
+    /// The databases that its references name.
+    pub(crate) fn referenced_databases(&self) -> impl Iterator<Item = &Name> {
+        self.constraints.iter().filter_map(|constraint| match &constraint.kind {
+            ConstraintSpecKind::References(other, _) => other.database.as_ref(),
+            ConstraintSpecKind::PrimaryKey | ConstraintSpecKind::Unique => None,
+        })
+    }
+
     /// Distribution, sort order and BACKUP of LIKE's table; the first LIKE counts.
     fn inherit_attributes(&self, table: &mut Table, other: &Table, first: usize, like_position: usize) -> Result<()> {
         if let Some(position) = self.attributes.first_inherited() {
@@ -455,6 +463,7 @@ impl CreateTableAsSpec {
 fn empty_table(schema: &str, name: &QualifiedName, owner: &str) -> Table {
     Table {
         id: TableId(0),
+        database: DatabaseId::default(),
         schema: schema.to_owned(),
         name: name.name.value.clone(),
         owner: owner.to_owned(),

@@ -9,6 +9,7 @@ mod change_rows;
 pub(crate) mod copy;
 mod copy_options;
 pub(crate) mod create_table;
+mod databases;
 mod dialect;
 mod insert;
 pub(crate) mod lex;
@@ -29,7 +30,7 @@ pub(crate) use copy::CopySpec;
 pub(crate) use create_table::{CreateTableAsSpec, CreateTableSpec};
 pub(crate) use insert::{InsertSource, InsertSpec};
 pub(crate) use merge::{MergeInsert, MergeSpec};
-pub(crate) use names::{Name, QualifiedName};
+pub(crate) use names::{Name, QualifiedName, SchemaName};
 pub(crate) use statements::TransactionModes;
 pub(crate) use views::CreateViewSpec;
 
@@ -58,7 +59,7 @@ pub(crate) enum Parsed {
     /// CREATE SCHEMA.
     CreateSchema {
         /// Its name.
-        name: Name,
+        name: SchemaName,
         /// No error when it is there.
         if_not_exists: bool,
         /// AUTHORIZATION.
@@ -67,7 +68,7 @@ pub(crate) enum Parsed {
     /// DROP SCHEMA.
     DropSchema {
         /// Their names.
-        names: Vec<Name>,
+        names: Vec<SchemaName>,
         /// No error when one is missing.
         if_exists: bool,
         /// With everything inside.
@@ -146,12 +147,28 @@ pub(crate) enum Parsed {
         /// The view.
         name: QualifiedName,
     },
-    /// ALTER DATABASE ... ISOLATION LEVEL.
+    /// CREATE DATABASE.
+    CreateDatabase {
+        /// Its name.
+        name: Name,
+        /// Its owner; None: who makes it.
+        owner: Option<Name>,
+        /// ISOLATION LEVEL SERIALIZABLE.
+        serializable: bool,
+    },
+    /// ALTER DATABASE.
     AlterDatabase {
         /// The database.
         name: Name,
-        /// SERIALIZABLE, or SNAPSHOT.
-        serializable: bool,
+        /// What becomes of it.
+        change: DatabaseChange,
+    },
+    /// DROP DATABASE.
+    DropDatabase {
+        /// The database.
+        name: Name,
+        /// IF EXISTS.
+        if_exists: bool,
     },
     /// LOCK.
     Lock {
@@ -242,6 +259,22 @@ pub(crate) enum Parsed {
     Refused(Box<Error>),
 }
 
+/// What ALTER DATABASE changes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum DatabaseChange {
+    /// RENAME TO.
+    Rename(Name),
+    /// OWNER TO.
+    Owner(Name),
+    /// ISOLATION LEVEL.
+    Isolation {
+        /// SERIALIZABLE, or SNAPSHOT.
+        serializable: bool,
+    },
+    /// It is as it should be.
+    None,
+}
+
 /// What VACUUM looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum VacuumKind {
@@ -320,7 +353,9 @@ impl Parsed {
             Self::DropSchema { .. } => "DROP SCHEMA",
             Self::CreateUser(_) => "CREATE USER",
             Self::AlterUser(_) => "ALTER USER",
+            Self::CreateDatabase { .. } => "CREATE DATABASE",
             Self::AlterDatabase { .. } => "ALTER DATABASE",
+            Self::DropDatabase { .. } => "DROP DATABASE",
             Self::DropUser { .. } => "DROP USER",
             Self::Explain { analyze: true, inner, .. } => return inner.change(),
             _ => return None,

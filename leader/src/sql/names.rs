@@ -1,7 +1,6 @@
 //! Names as users write them: folding, limits, qualification, quoting.
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
-use slipher_common::catalog::DATABASE;
 use slipher_common::{Error, ErrorKind, Result};
 use std::fmt;
 
@@ -99,9 +98,20 @@ impl fmt::Display for Name {
     }
 }
 
-/// `[schema.]name` and where it stands.
+/// `[database.]schema` and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SchemaName {
+    /// The database, if one was given; it must be the session's.
+    pub database: Option<Name>,
+    /// The schema.
+    pub name: Name,
+}
+
+/// `[[database.]schema.]name` and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct QualifiedName {
+    /// The database, if one was given; it must be the session's.
+    pub database: Option<Name>,
     /// The schema, if one was given.
     pub schema: Option<Name>,
     /// The object's own name.
@@ -109,28 +119,17 @@ pub(crate) struct QualifiedName {
 }
 
 impl QualifiedName {
-    /// From one, two or three parts; three name the database too, which must be this one.
+    /// From one, two or three parts.
     pub fn from_parts(mut parts: Vec<Name>) -> Result<Self> {
         let position = parts.first().map_or(1, |part| part.position);
-        let count = parts.len();
         let Some(name) = parts.pop() else {
             return Err(Error::new(ErrorKind::InvalidName, "a name has no parts").at(position));
         };
-        let schema = parts.pop();
-        if let Some(database) = parts.pop()
-            && (database.value != DATABASE || !parts.is_empty())
-        {
-            return Err(if count > 3 {
-                Error::new(ErrorKind::InvalidName, "improper qualified name (too many dotted names)")
-            } else {
-                Error::not_supported(
-                    format_args!("a reference to database \"{database}\" from database \"{DATABASE}\""),
-                    "connect to that database",
-                )
-            }
-            .at(position));
+        let (schema, database) = (parts.pop(), parts.pop());
+        match parts.is_empty() {
+            true => Ok(Self { database, schema, name }),
+            false => Err(Error::new(ErrorKind::InvalidName, "improper qualified name (too many dotted names)").at(position)),
         }
-        Ok(Self { schema, name })
     }
 
     /// From sqlparser's form; `position` where its first part has none.
@@ -158,14 +157,14 @@ impl QualifiedName {
 
     /// Where the whole name starts, in characters from 1.
     pub fn position(&self) -> usize {
-        self.schema.as_ref().map_or(self.name.position, |schema| schema.position)
+        self.database.as_ref().or(self.schema.as_ref()).unwrap_or(&self.name).position
     }
 }
 
 impl fmt::Display for QualifiedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(schema) = &self.schema {
-            write!(f, "{schema}.")?;
+        for qualifier in self.database.iter().chain(&self.schema) {
+            write!(f, "{qualifier}.")?;
         }
         write!(f, "{}", self.name)
     }
@@ -206,15 +205,16 @@ mod tests {
     }
 
     #[test]
-    fn long_names_and_foreign_databases_are_refused() {
+    fn long_names_and_names_of_many_parts_are_refused() {
         let name = |value: &str| Name { value: value.to_owned(), quoted: false, position: 3 };
         let long = check_length(&name(&"é".repeat(64))).unwrap_err();
         assert_eq!((long.sqlstate(), long.position), ("42602", Some(3)));
         assert!(check_length(&name(&"x".repeat(127))).is_ok());
         let own = QualifiedName::from_parts(vec![name("dev"), name("s"), name("t")]).unwrap();
-        assert_eq!(own.to_string(), "s.t");
+        assert_eq!(own.to_string(), "dev.s.t");
         assert_eq!(own.schema_or("public"), "s");
-        let other = QualifiedName::from_parts(vec![name("prod"), name("s"), name("t")]).unwrap_err();
-        assert_eq!((other.sqlstate(), other.position), ("0A000", Some(3)));
+        assert_eq!(own.database.unwrap().value, "dev");
+        let long = QualifiedName::from_parts(vec![name("x"), name("dev"), name("s"), name("t")]).unwrap_err();
+        assert_eq!((long.sqlstate(), long.position), ("42602", Some(3)));
     }
 }

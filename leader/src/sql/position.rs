@@ -21,6 +21,9 @@ const REWRITTEN: &[(&str, &[&str])] = &[
     ("arrow_typeof", &[]),
 ];
 
+/// How errors begin that are about a database which the session is not connected to; the database follows in quotes.
+pub(crate) const REFERENCE_TO_DATABASE: &str = "a reference to database ";
+
 /// The error with the position (characters from 1, within `text`) of the name it is about, and in the words of SQL where
 /// the engine has its own. An error that has a position, or is about no name, or about one that `text` does not show,
 /// comes back as it is.
@@ -35,6 +38,7 @@ pub(crate) fn locate(text: &str, error: Error) -> Error {
         }
         ErrorKind::UndefinedTable | ErrorKind::UndefinedSchema => Wanted::Table,
         ErrorKind::UndefinedFunction => Wanted::Function,
+        ErrorKind::NotSupported if error.message.starts_with(REFERENCE_TO_DATABASE) => Wanted::Table,
         _ => return error,
     };
     let Some(name) = quoted(&error.message) else { return error };
@@ -57,7 +61,8 @@ fn in_words_of_sql(mut error: Error) -> Error {
         let message = format!("function \"{name}\" does not exist");
         error = Error { message, kind: ErrorKind::UndefinedFunction, ..error };
     } else if let Some(name) = error.message.strip_prefix("table '").and_then(|rest| rest.strip_suffix("' not found")) {
-        let own = name.strip_prefix(slipher_common::catalog::DATABASE).and_then(|rest| rest.strip_prefix('.'));
+        // The first of three names is the session's database: others are refused in other words.
+        let own = name.split_once('.').filter(|(_, rest)| rest.contains('.')).map(|(_, rest)| rest);
         let message = format!("relation \"{}\" does not exist", own.unwrap_or(name));
         error = Error { message, kind: ErrorKind::UndefinedTable, ..error };
     }

@@ -1,7 +1,7 @@
 //! The small statements: schemas, settings, transactions, users, and what is refused with advice.
 
 use super::lex::Cursor;
-use super::names::Name;
+use super::names::{Name, QualifiedName, SchemaName};
 use super::parse::explain_syntax;
 use super::{Parsed, Password, UserSpec, VacuumKind};
 use datafusion::sql::sqlparser::tokenizer::Token;
@@ -64,7 +64,6 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["CREATE", "EXTERNAL", "SCHEMA"], "load the files with COPY"),
     (&["CREATE", "EXTERNAL", "TABLE"], "load the files with COPY"),
     (&["CREATE", "EXTERNAL", "FUNCTION"], "use the built-in functions"),
-    (&["CREATE", "DATABASE"], "there is one database; create a schema in it"),
     (&["CREATE", "EXTERNAL"], "load the files with COPY"),
     (&["CREATE", "MODEL"], "export the rows and train outside"),
     (&["CREATE", "FUNCTION"], "use the built-in functions"),
@@ -72,9 +71,9 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["CREATE", "PROCEDURE"], "send the statements one after another"),
     (&["CREATE", "GROUP"], "create users with CREATE USER"),
     (&["CREATE", "ROLE"], "create users with CREATE USER"),
-    (&["CREATE"], "CREATE SCHEMA, TABLE, TABLE ... AS, VIEW and USER are there"),
-    (&["DROP"], "DROP SCHEMA, DROP TABLE, DROP VIEW and DROP USER are there"),
-    (&["ALTER"], "ALTER TABLE, VIEW, USER and DATABASE ... ISOLATION LEVEL are there"),
+    (&["CREATE"], "CREATE DATABASE, SCHEMA, TABLE, TABLE ... AS, VIEW and USER are there"),
+    (&["DROP"], "DROP DATABASE, DROP SCHEMA, DROP TABLE, DROP VIEW and DROP USER are there"),
+    (&["ALTER"], "ALTER TABLE, VIEW, USER and DATABASE are there"),
     (&["GRANT"], "users see every schema; make separate users with CREATE USER"),
     (&["REVOKE"], "users see every schema; make separate users with CREATE USER"),
     (&["UNLOAD"], "read the rows with a query, over PostgreSQL or Flight SQL"),
@@ -88,7 +87,7 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["ATTACH"], "make separate tables for what not everybody may see"),
     (&["DETACH"], "make separate tables for what not everybody may see"),
     (&["DESC"], "ask over Flight SQL (GetTables), or read no rows: SELECT * FROM ... LIMIT 0"),
-    (&["USE"], "there is one database; set search_path"),
+    (&["USE"], "connect to the other database, or set search_path"),
 ];
 
 /// Parses one small statement.
@@ -104,7 +103,9 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         "CREATE" if cursor.eat(&["CREATE", "USER"]) => Parsed::CreateUser(user(cursor, true)?),
         "ALTER" if cursor.eat(&["ALTER", "USER"]) => Parsed::AlterUser(user(cursor, false)?),
         "ALTER" if cursor.eat(&["ALTER", "TABLE"]) => super::alter_table::parse(cursor)?,
-        "ALTER" if cursor.eat(&["ALTER", "DATABASE"]) => alter_database(cursor)?,
+        "CREATE" if cursor.eat(&["CREATE", "DATABASE"]) => super::databases::parse_create(cursor)?,
+        "ALTER" if cursor.eat(&["ALTER", "DATABASE"]) => super::databases::parse_alter(cursor)?,
+        "DROP" if cursor.eat(&["DROP", "DATABASE"]) => super::databases::parse_drop(cursor)?,
         "DROP" if cursor.eat(&["DROP", "USER"]) => {
             let if_exists = cursor.eat(&["IF", "EXISTS"]);
             Parsed::DropUser { names: names(cursor, "a user's name")?, if_exists }
@@ -150,19 +151,6 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     debug_assert!(cursor.next > start);
     cursor.expect_end()?;
     Ok(parsed)
-}
-
-/// `ALTER DATABASE name ISOLATION LEVEL { SNAPSHOT | SERIALIZABLE }`.
-fn alter_database(cursor: &mut Cursor<'_>) -> Result<Parsed> {
-    let name = cursor.name("a database")?;
-    let position = cursor.position();
-    if !cursor.eat(&["ISOLATION", "LEVEL"]) {
-        let instead = "ALTER DATABASE ... ISOLATION LEVEL SNAPSHOT or SERIALIZABLE is there";
-        return Err(Error::not_supported("this change of a database", instead).at(position));
-    }
-    let level = cursor.eat_one_of(&["SNAPSHOT", "SERIALIZABLE"]);
-    let level = level.ok_or_else(|| cursor.error("expected SNAPSHOT or SERIALIZABLE"))?;
-    Ok(Parsed::AlterDatabase { name, serializable: level == "SERIALIZABLE" })
 }
 
 /// `CANCEL process_id ['message']`.
@@ -265,19 +253,20 @@ fn create_schema(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         );
     }
     // Without a name the schema is called like its owner.
-    let name = name.or_else(|| owner.clone()).ok_or_else(|| cursor.error("expected a schema's name"))?;
+    let of_owner = || owner.clone().map(|name| SchemaName { database: None, name });
+    let name = name.or_else(of_owner).ok_or_else(|| cursor.error("expected a schema's name"))?;
     Ok(Parsed::CreateSchema { name, if_not_exists, owner })
 }
 
 /// `[database.]schema`.
-fn schema_name(cursor: &mut Cursor<'_>) -> Result<Name> {
-    let name = cursor.qualified_name("a schema's name")?;
-    match &name.schema {
-        Some(database) if database.value != slipher_common::catalog::DATABASE => {
-            Err(Error::not_supported(format_args!("a reference to database \"{database}\""), "connect to that database")
-                .at(database.position))
+fn schema_name(cursor: &mut Cursor<'_>) -> Result<SchemaName> {
+    let QualifiedName { database, schema, name } = cursor.qualified_name("a schema's name")?;
+    match database {
+        None => Ok(SchemaName { database: schema, name }),
+        Some(first) => {
+            let message = "improper schema name (too many dotted names)";
+            Err(Error::new(ErrorKind::InvalidName, message).at(first.position))
         }
-        _ => Ok(name.name),
     }
 }
 

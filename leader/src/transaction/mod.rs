@@ -12,16 +12,15 @@ pub(crate) use locks::{LockMode, LockOwner, TableLocks};
 
 use crate::cluster::{Cluster, OpenBlock, Pin, RunningLoad, record};
 use crate::engine::Shared;
-use crate::meta::{Applied, State, TableState, in_time};
+use crate::meta::{Applied, State, TableState, identified, in_time};
 use parking_lot::Mutex;
-use slipher_common::ids::{TableId, TransactionId, Version};
+use slipher_common::ids::{DatabaseId, TableId, TransactionId, Version};
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta as proto;
 use slipher_proto::meta::operation::Kind;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use uuid::Uuid;
 
 /// Changes that one block may gather; each load, each definition is one or two.
 const OPERATIONS_MAX_COUNT: usize = 100_000;
@@ -51,9 +50,10 @@ struct Changes {
 }
 
 impl Transaction {
-    /// Begins a block on the latest version.
-    pub(crate) fn begin(cluster: &Arc<Cluster>, serializable: bool) -> Self {
+    /// Begins a block on the latest version, in a database.
+    pub(crate) fn begin(cluster: &Arc<Cluster>, database: DatabaseId, serializable: bool) -> Self {
         let (base, pin) = cluster.pin_latest();
+        let base = base.in_database(database);
         let changes = Changes { state: Arc::clone(&base), base, operations: Vec::new() };
         Self {
             load: cluster.start_load(),
@@ -123,12 +123,9 @@ async fn propose(
     committing: &AtomicBool,
     needed: impl Send + 'static,
 ) -> Result<Applied> {
-    committing.store(true, Ordering::SeqCst);
+    let transaction = identified(&mut record)?;
     let proposer = Arc::clone(cluster);
-    if record.transaction_id.is_empty() {
-        record.transaction_id = TransactionId(Uuid::now_v7()).to_vec();
-    }
-    let transaction = TransactionId::from_bytes(&record.transaction_id)?;
+    committing.store(true, Ordering::SeqCst);
     let proposal = tokio::spawn(async move {
         let outcome = proposer.meta().propose_to_the_end(record).await;
         drop(needed);
@@ -155,6 +152,8 @@ pub(crate) struct Changed {
 pub(crate) struct Scope {
     /// What sessions share.
     pub(crate) shared: Arc<Shared>,
+    /// Where names are looked up.
+    pub(crate) database: DatabaseId,
     /// The schemas of unqualified names.
     pub(crate) search_path: Arc<Vec<String>>,
     /// The schema of the session's temporary tables.
@@ -214,7 +213,7 @@ impl Scope {
     pub(crate) fn state(&self) -> Arc<State> {
         match &self.transaction {
             Some(transaction) => transaction.state(&self.shared.cluster),
-            None => self.shared.cluster.meta().state(),
+            None => self.shared.cluster.meta().state().in_database(self.database),
         }
     }
 
@@ -226,7 +225,7 @@ impl Scope {
             }
             None => {
                 let (state, pin) = self.shared.cluster.pin_latest();
-                Reading { state, _kept: Kept::ByPin(Arc::new(pin)) }
+                Reading { state: state.in_database(self.database), _kept: Kept::ByPin(Arc::new(pin)) }
             }
         }
     }

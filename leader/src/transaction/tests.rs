@@ -22,8 +22,8 @@ fn create_schema(id: u64, name: &str) -> Kind {
         schema_id: id,
         name: name.to_owned(),
         owner: "admin".to_owned(),
-        if_not_exists: false,
         allocated_id: true,
+        ..Default::default()
     })
 }
 

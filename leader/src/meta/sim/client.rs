@@ -87,11 +87,12 @@ impl Client {
             2 => {
                 let name = format!("s{}", random.random_range(0..4));
                 if state.schemas().contains_key(&name) {
-                    return vec![Kind::DropSchema(proto::DropSchema { name, cascade: false, if_exists: false })];
+                    return vec![Kind::DropSchema(proto::DropSchema { name, ..Default::default() })];
                 }
                 vec![Kind::CreateSchema(proto::CreateSchema { name, ..Default::default() })]
             }
             3 => vec![move_slice(state, slice as usize)],
+            4 => change_databases(random, state),
             _ => {
                 let live = table.segments.keys().take(random.random_range(0..3));
                 let remove = live.map(|segment| segment.to_vec()).collect();
@@ -100,6 +101,28 @@ impl Client {
             }
         }
     }
+}
+
+/// A database comes, with a table, or one changes or goes.
+fn change_databases(random: &mut StdRng, state: &State) -> Vec<Kind> {
+    let others: Vec<u64> = state.databases().keys().map(|database| database.0).filter(|id| *id != 0).collect();
+    if others.len() < 2 {
+        let database_id = state.next_object_id();
+        let name = format!("d{}", random.random_range(0..3));
+        let create = proto::CreateDatabase { database_id, name, owner: "admin".into(), serializable: random.random_bool(0.5) };
+        let table = Some(proto::Table { database_id, ..definition("t0".into()) });
+        let table = Kind::CreateTable(proto::CreateTable { table, ..Default::default() });
+        return vec![Kind::CreateDatabase(create), table];
+    }
+    let database_id = others[random.random_range(0..others.len())];
+    vec![match random.random_range(0..3) {
+        0 => Kind::DropDatabase(proto::DropDatabase { database_id }),
+        1 => Kind::AlterDatabase(proto::AlterDatabase { serializable: random.random_bool(0.5), database_id }),
+        _ => {
+            let (name, owner) = (format!("d{}", random.random_range(0..3)), "other".into());
+            Kind::ChangeDatabase(proto::ChangeDatabase { database_id, name, owner })
+        }
+    }]
 }
 
 fn first_operations() -> Vec<Kind> {

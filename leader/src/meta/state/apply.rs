@@ -1,7 +1,6 @@
 //! Applying a record: all of its operations or none.
 
-use super::{AppliedRecord, ClusterInfo, FIRST_OBJECT_ID, NodeInfo, PUBLIC_SCHEMA_ID, SchemaState, State, User};
-use slipher_common::catalog::{ADMIN_USER, PUBLIC_SCHEMA};
+use super::{AppliedRecord, ClusterInfo, DatabaseState, FIRST_OBJECT_ID, NodeInfo, State, User};
 use slipher_common::error::did_you_mean;
 use slipher_common::ids::{ClusterId, NodeId, SegmentId, TableId, TransactionId, Version};
 use slipher_common::manifest::Segment;
@@ -9,7 +8,7 @@ use slipher_common::placement::Placement;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta as proto;
 use slipher_proto::meta::operation::Kind;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What `table_id` 0 stands for in operations after a CREATE TABLE of the same record.
@@ -67,6 +66,7 @@ impl State {
             draft.apply(operation)?;
         }
         draft.check_dropped_users()?;
+        draft.state.database = self.database;
         draft.state.version = draft.version;
         draft.state.recent.insert(transaction, draft.version);
         *self = draft.state;
@@ -105,6 +105,7 @@ impl Draft {
         if !matches!(kind, Kind::InitCluster(_)) {
             self.state.require_cluster()?;
         }
+        self.enter_database_of(kind)?;
         match kind {
             Kind::InitCluster(operation) => self.init_cluster(operation),
             Kind::RegisterNode(operation) => self.register_node(operation),
@@ -123,10 +124,10 @@ impl Draft {
             Kind::CreateView(operation) => self.create_view(operation),
             Kind::DropViews(operation) => self.drop_views(operation),
             Kind::ChangeView(operation) => self.change_view(operation),
-            Kind::AlterDatabase(operation) => {
-                self.state.serializable = operation.serializable;
-                Ok(())
-            }
+            Kind::AlterDatabase(operation) => self.alter_database(operation),
+            Kind::CreateDatabase(operation) => self.create_database(operation),
+            Kind::ChangeDatabase(operation) => self.change_database(operation),
+            Kind::DropDatabase(operation) => self.drop_database(operation),
         }
     }
 
@@ -137,15 +138,7 @@ impl Draft {
         }
         let cluster = cluster_from_proto(operation)?;
         self.state.cluster = Some(cluster);
-        let public = SchemaState {
-            id: PUBLIC_SCHEMA_ID,
-            name: PUBLIC_SCHEMA.to_owned(),
-            owner: ADMIN_USER.to_owned(),
-            tables: BTreeMap::new(),
-            views: BTreeMap::new(),
-        };
-        Arc::make_mut(&mut self.state.schemas).insert(PUBLIC_SCHEMA.to_owned(), Arc::new(public));
-        Ok(())
+        self.state.insert_database(DatabaseState::dev(false).with_public_schema())
     }
 
     fn register_node(&mut self, operation: &proto::RegisterNode) -> Result<()> {
@@ -249,11 +242,14 @@ impl Draft {
     /// After the last operation, so that dropping a user and putting it again in one record is how a user is altered.
     fn check_dropped_users(&self) -> Result<()> {
         for name in self.dropped_users.iter().filter(|name| !self.state.users.contains_key(*name)) {
-            let schemas = self.state.schemas.values().filter(|schema| schema.owner == *name);
+            let databases = || self.state.databases.values();
+            let owned_databases = databases().filter(|database| database.owner == *name);
+            let schemas = databases().flat_map(|database| database.schemas.values()).filter(|schema| schema.owner == *name);
             let tables = self.state.tables.values().filter(|table| table.table.owner == *name);
             let views = self.state.views.values().filter(|view| view.view.owner == *name);
-            let owned = schemas
-                .map(|schema| format!("owner of schema {}", schema.name))
+            let owned = owned_databases
+                .map(|database| format!("owner of database {}", database.name))
+                .chain(schemas.map(|schema| format!("owner of schema {}", schema.name)))
                 .chain(tables.map(|table| format!("owner of table {}", table.table)))
                 .chain(views.map(|view| format!("owner of view {}", view.view)));
             let owned = list_objects(owned);

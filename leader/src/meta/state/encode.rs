@@ -1,9 +1,9 @@
 //! The whole state in its frozen form: the body of a Raft snapshot.
 
 use super::apply::{cluster_from_proto, node_from_proto, user_from_proto};
-use super::{FIRST_OBJECT_ID, SchemaState, State, TableState, ViewState};
+use super::{DatabaseState, FIRST_OBJECT_ID, SchemaState, State, TableState, ViewState};
 use slipher_common::catalog::{Table, View};
-use slipher_common::ids::{TransactionId, Version};
+use slipher_common::ids::{DatabaseId, TransactionId, Version};
 use slipher_common::manifest::Segment;
 use slipher_common::placement::Placement;
 use slipher_common::{Error, ErrorKind, Result};
@@ -33,15 +33,28 @@ impl State {
                 })
                 .collect(),
             placement: self.placement.to_proto(),
-            schemas: self
-                .schemas
+            databases: self
+                .databases
                 .values()
-                .map(|schema| proto::CreateSchema {
+                .filter(|database| database.id != DatabaseId::default())
+                .map(|database| proto::CreateDatabase {
+                    database_id: database.id.0,
+                    name: database.name.clone(),
+                    owner: database.owner.clone(),
+                    serializable: database.serializable,
+                })
+                .collect(),
+            schemas: self
+                .databases
+                .values()
+                .flat_map(|database| database.schemas.values().map(|schema| (database.id, schema)))
+                .map(|(database, schema)| proto::CreateSchema {
                     schema_id: schema.id,
                     name: schema.name.clone(),
                     owner: schema.owner.clone(),
                     if_not_exists: false,
                     allocated_id: false,
+                    database_id: database.0,
                 })
                 .collect(),
             tables: self.tables.values().map(|table| table_to_proto(table)).collect(),
@@ -65,7 +78,7 @@ impl State {
                     version: version.0,
                 })
                 .collect(),
-            serializable: self.serializable,
+            serializable: self.databases.get(&DatabaseId::default()).is_some_and(|dev| dev.serializable),
             views: self
                 .views
                 .values()
@@ -91,7 +104,6 @@ impl State {
             cluster: stored.cluster.as_ref().map(cluster_from_proto).transpose()?,
             placement: Arc::new(Placement::from_proto(&stored.placement)?),
             next_object_id: stored.next_object_id.max(FIRST_OBJECT_ID),
-            serializable: stored.serializable,
             ..Self::default()
         };
         let nodes = Arc::make_mut(&mut state.nodes);
@@ -99,12 +111,26 @@ impl State {
             let node = node_from_proto(node)?;
             nodes.insert(node.id, node);
         }
-        let schemas = Arc::make_mut(&mut state.schemas);
+        // It comes with the cluster.
+        if state.cluster.is_some() {
+            state.insert_database(DatabaseState::dev(stored.serializable))?;
+        }
+        for database in &stored.databases {
+            state.insert_database(DatabaseState {
+                id: DatabaseId(database.database_id),
+                name: database.name.clone(),
+                owner: database.owner.clone(),
+                serializable: database.serializable,
+                schemas: BTreeMap::new(),
+            })?;
+        }
         for schema in &stored.schemas {
             let (name, owner) = (schema.name.clone(), schema.owner.clone());
             let read =
                 SchemaState { id: schema.schema_id, name: name.clone(), owner, tables: BTreeMap::new(), views: BTreeMap::new() };
-            schemas.insert(name, Arc::new(read));
+            let database = state.database_mut(DatabaseId(schema.database_id));
+            let database = database.ok_or_else(|| Error::internal(format!("schema \"{name}\" has no database")))?;
+            database.schemas.insert(name, Arc::new(read));
         }
         let users = Arc::make_mut(&mut state.users);
         for user in &stored.users {

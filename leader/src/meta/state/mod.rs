@@ -3,6 +3,7 @@
 //! A [`State`] is a handful of `Arc`s, so a clone is cheap and a reader keeps the version it started with.
 
 mod apply;
+mod databases;
 mod encode;
 mod recent;
 mod segment_index;
@@ -15,9 +16,11 @@ pub(crate) use self::views::not_a_view;
 
 use self::recent::RecentTransactions;
 use self::segment_index::SegmentIndex;
+#[cfg(doc)]
+use slipher_common::catalog::DATABASE;
 use slipher_common::catalog::{Table, View};
 use slipher_common::error::did_you_mean;
-use slipher_common::ids::{ClusterId, NodeId, SegmentId, TableId, Version};
+use slipher_common::ids::{ClusterId, DatabaseId, NodeId, SegmentId, TableId, Version};
 use slipher_common::manifest::Segment;
 use slipher_common::placement::Placement;
 use slipher_common::{Error, ErrorKind, Result};
@@ -57,10 +60,25 @@ pub struct NodeInfo {
     pub flight_address: String,
 }
 
+/// A database and the schemas in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseState {
+    /// Never reused; 0 is [`DATABASE`].
+    pub id: DatabaseId,
+    /// Its name.
+    pub name: String,
+    /// The user who may change and drop it.
+    pub owner: String,
+    /// Transactions in it are SERIALIZABLE that do not say what they are.
+    pub serializable: bool,
+    /// Its schemas by name.
+    pub schemas: BTreeMap<String, Arc<SchemaState>>,
+}
+
 /// A schema and the names in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaState {
-    /// Never reused.
+    /// Never reused; `public` has the same in every database.
     pub id: u64,
     /// Its name.
     pub name: String,
@@ -139,18 +157,19 @@ pub struct AppliedRecord {
     pub notices: Vec<String>,
 }
 
-/// Everything the cluster knows of itself at one version.
+/// Everything the cluster knows of itself at one version. Names mean what they mean in one of the databases, ids the same in all.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     version: Version,
     cluster: Option<ClusterInfo>,
     nodes: Arc<BTreeMap<NodeId, NodeInfo>>,
     placement: Arc<Placement>,
-    schemas: Arc<BTreeMap<String, Arc<SchemaState>>>,
+    databases: Arc<BTreeMap<DatabaseId, Arc<DatabaseState>>>,
+    /// Where names are looked up.
+    database: DatabaseId,
     tables: Arc<BTreeMap<TableId, Arc<TableState>>>,
     views: Arc<BTreeMap<TableId, Arc<ViewState>>>,
     users: Arc<BTreeMap<String, User>>,
-    serializable: bool,
     live_segments: SegmentIndex,
     next_object_id: u64,
     recent: RecentTransactions,
@@ -165,11 +184,11 @@ impl Default for State {
             cluster: None,
             nodes: Arc::default(),
             placement: Arc::default(),
-            schemas: Arc::default(),
+            databases: Arc::default(),
+            database: DatabaseId::default(),
             tables: Arc::default(),
             views: Arc::default(),
             users: Arc::default(),
-            serializable: false,
             live_segments: SegmentIndex::default(),
             next_object_id: FIRST_OBJECT_ID,
             recent: RecentTransactions::default(),
@@ -204,17 +223,12 @@ impl State {
         &self.placement
     }
 
-    /// All schemas by name.
-    pub fn schemas(&self) -> &BTreeMap<String, Arc<SchemaState>> {
-        &self.schemas
-    }
-
-    /// All tables by id.
+    /// All tables of all databases by id.
     pub fn tables(&self) -> &BTreeMap<TableId, Arc<TableState>> {
         &self.tables
     }
 
-    /// All views by id.
+    /// All views of all databases by id.
     pub fn views(&self) -> &BTreeMap<TableId, Arc<ViewState>> {
         &self.views
     }
@@ -222,11 +236,6 @@ impl State {
     /// All users by name.
     pub fn users(&self) -> &BTreeMap<String, User> {
         &self.users
-    }
-
-    /// Whether transactions are SERIALIZABLE that do not say what they are.
-    pub fn serializable(&self) -> bool {
-        self.serializable
     }
 
     /// Whether a version in this state is of a record that was committed.
@@ -249,12 +258,13 @@ impl State {
         Ok((state, applied))
     }
 
-    /// Whether a schema, a table or a view has this id.
+    /// Whether a database, a schema, a table or a view has this id.
     pub(super) fn has_object(&self, id: u64) -> bool {
         let relation = TableId(id);
         self.tables.contains_key(&relation)
             || self.views.contains_key(&relation)
-            || self.schemas.values().any(|schema| schema.id == id)
+            || self.databases.contains_key(&DatabaseId(id))
+            || self.databases.values().any(|database| database.schemas.values().any(|schema| schema.id == id))
     }
 
     /// This state with the compute nodes of another one: where they listen is no matter of versions.
@@ -264,13 +274,13 @@ impl State {
 
     /// The table of a name.
     pub fn table(&self, schema: &str, name: &str) -> Option<&Arc<TableState>> {
-        let id = self.schemas.get(schema)?.tables.get(name)?;
+        let id = self.schemas().get(schema)?.tables.get(name)?;
         self.tables.get(id)
     }
 
     /// The view of a name.
     pub fn view(&self, schema: &str, name: &str) -> Option<&Arc<ViewState>> {
-        let id = self.schemas.get(schema)?.views.get(name)?;
+        let id = self.schemas().get(schema)?.views.get(name)?;
         self.views.get(id)
     }
 
@@ -281,9 +291,9 @@ impl State {
 
     /// The schema of a name, or 3F000 with the nearest name as a hint.
     pub fn find_schema(&self, name: &str) -> Result<&Arc<SchemaState>> {
-        self.schemas.get(name).ok_or_else(|| {
+        self.schemas().get(name).ok_or_else(|| {
             Error::new(ErrorKind::UndefinedSchema, format!("schema \"{name}\" does not exist"))
-                .with_hint(did_you_mean(name, self.schemas.keys().map(String::as_str)))
+                .with_hint(did_you_mean(name, self.schemas().keys().map(String::as_str)))
         })
     }
 

@@ -14,7 +14,7 @@ impl Draft {
     pub(super) fn create_schema(&mut self, operation: &proto::CreateSchema) -> Result<()> {
         let name = &operation.name;
         check_name("schema", name)?;
-        if self.state.schemas.contains_key(name) {
+        if self.state.schemas().contains_key(name) {
             if operation.if_not_exists {
                 self.notices.push(format!("schema \"{name}\" already exists, skipping"));
                 return Ok(());
@@ -29,13 +29,17 @@ impl Draft {
             tables: BTreeMap::new(),
             views: BTreeMap::new(),
         };
-        Arc::make_mut(&mut self.state.schemas).insert(name.clone(), Arc::new(schema));
+        let database = self.state.database;
+        let Some(database) = self.state.database_mut(database) else {
+            return Err(Error::internal(format!("creating schema \"{name}\": its database is not there")));
+        };
+        database.schemas.insert(name.clone(), Arc::new(schema));
         Ok(())
     }
 
     pub(super) fn drop_schema(&mut self, operation: &proto::DropSchema) -> Result<()> {
         let name = &operation.name;
-        if operation.if_exists && !self.state.schemas.contains_key(name) {
+        if operation.if_exists && !self.state.schemas().contains_key(name) {
             self.notices.push(format!("schema \"{name}\" does not exist, skipping"));
             return Ok(());
         }
@@ -61,7 +65,10 @@ impl Draft {
         self.drop_dependents(&dropped, operation.cascade)?;
         schema.views.values().for_each(|id| self.state.remove_view(*id));
         schema.tables.values().for_each(|id| self.remove_table(*id));
-        Arc::make_mut(&mut self.state.schemas).remove(name);
+        let database = self.state.database;
+        if let Some(database) = self.state.database_mut(database) {
+            database.schemas.remove(name);
+        }
         Ok(())
     }
 
@@ -149,6 +156,7 @@ impl Draft {
             return Err(conflict(format_args!("the definition of table \"{}\" was changed", current.table)));
         }
         let before = &current.table;
+        table.database = before.database;
         if !current.segments.is_empty() && !fits_segments(before, &table) {
             return Err(conflict(format_args!("rows were added to table \"{before}\" while it was rewritten")));
         }
@@ -181,23 +189,22 @@ impl Draft {
         if self.state.is_taken(&after.schema, &after.name)? {
             return Err(self.state.taken(&after.schema, &after.name));
         }
-        let schemas = Arc::make_mut(&mut self.state.schemas);
-        if let Some(schema) = schemas.get_mut(&before.schema) {
-            Arc::make_mut(schema).tables.remove(&before.name);
+        if let Some(schema) = self.state.schema_mut(before.database, &before.schema) {
+            schema.tables.remove(&before.name);
         }
-        if let Some(schema) = schemas.get_mut(&after.schema) {
-            Arc::make_mut(schema).tables.insert(after.name.clone(), after.id);
+        if let Some(schema) = self.state.schema_mut(before.database, &after.schema) {
+            schema.tables.insert(after.name.clone(), after.id);
         }
         Ok(())
     }
 
-    fn remove_table(&mut self, id: TableId) {
+    pub(super) fn remove_table(&mut self, id: TableId) {
         let Some(removed) = Arc::make_mut(&mut self.state.tables).remove(&id) else {
             return;
         };
         removed.segments.keys().for_each(|segment| self.state.live_segments.remove(*segment));
-        if let Some(schema) = Arc::make_mut(&mut self.state.schemas).get_mut(&removed.table.schema) {
-            Arc::make_mut(schema).tables.remove(&removed.table.name);
+        if let Some(schema) = self.state.schema_mut(removed.table.database, &removed.table.schema) {
+            schema.tables.remove(&removed.table.name);
         }
     }
 
@@ -334,10 +341,10 @@ impl State {
     /// Puts a table under its id and its name; both must be free and the schema there.
     pub(super) fn insert_table(&mut self, table: TableState) -> Result<()> {
         let (schema, name, id) = (&table.table.schema, &table.table.name, table.table.id);
-        let Some(schema) = Arc::make_mut(&mut self.schemas).get_mut(schema) else {
+        let Some(schema) = self.schema_mut(table.table.database, schema) else {
             return Err(Error::internal(format!("adding table \"{}\": its schema is not there", table.table)));
         };
-        let named_before = Arc::make_mut(schema).tables.insert(name.clone(), id);
+        let named_before = schema.tables.insert(name.clone(), id);
         let known_before = Arc::make_mut(&mut self.tables).insert(id, Arc::new(table));
         if named_before.is_some() || known_before.is_some() {
             return Err(Error::internal(format!("adding table {id}: its id or its name is there already")));

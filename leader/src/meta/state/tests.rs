@@ -133,7 +133,9 @@ fn schemas_and_tables_answer_as_postgresql_does() {
     assert_eq!(applied.created_table, None);
     machine.fails(ErrorKind::UndefinedTable, "4711", [Kind::DropTable(proto::DropTable { table_id: 4711, cascade: false })]);
 
-    let drop = |cascade, if_exists, name: &str| Kind::DropSchema(proto::DropSchema { name: name.into(), cascade, if_exists });
+    let drop = |cascade, if_exists, name: &str| {
+        Kind::DropSchema(proto::DropSchema { name: name.into(), cascade, if_exists, database_id: 0 })
+    };
     let error = machine.fails(ErrorKind::DependentObjects, "other objects depend on it", [drop(false, false, "public")]);
     assert_eq!(error.detail.as_deref(), Some("table public.orders depends on schema public"));
     machine.fails(ErrorKind::UndefinedSchema, "\"x\" does not exist", [drop(false, false, "x")]);
@@ -251,7 +253,7 @@ fn a_record_that_arrives_twice_applies_once() {
     assert_eq!(first, second);
     assert_eq!(machine.state.version(), Version(11));
     // A refused one is not remembered: it is judged anew.
-    let drop = record(7, [Kind::DropSchema(proto::DropSchema { name: "s".into(), cascade: false, if_exists: false })]);
+    let drop = record(7, [Kind::DropSchema(proto::DropSchema { name: "s".into(), ..Default::default() })]);
     machine.state.apply(13, &drop).unwrap();
     let again = record(8, [create_table("s", "t", false)]);
     machine.state.apply(14, &again).unwrap_err();
@@ -289,7 +291,7 @@ fn users_are_made_altered_and_dropped() {
     let error = machine.fails(ErrorKind::UndefinedObject, "user \"admn\"", [drop("admn")]);
     assert_eq!(error.hint.as_deref(), Some("did you mean \"admin\"?"));
     let error = machine.fails(ErrorKind::DependentObjects, "owns some object", [drop("admin")]);
-    assert_eq!(error.detail.as_deref(), Some("owner of schema public"));
+    assert_eq!(error.detail.as_deref(), Some("owner of database dev\nowner of schema public"));
     machine.run([drop("admin"), put("admin", "two")]).unwrap();
     assert_eq!(machine.state.users()["admin"].scram_verifier, "two");
     assert!(!format!("{:?}", machine.state).contains("two"), "a verifier in a log");
@@ -461,4 +463,49 @@ fn a_table_that_is_replaced_must_be_as_it_was_read() {
     machine.run([or_replace(0)]).unwrap();
     assert_eq!(machine.state.tables().len(), 1);
     machine.run([create_view("v", false, "k", &[])]).unwrap();
+}
+
+#[test]
+fn databases_keep_their_names_apart_and_go_with_what_is_in_them() {
+    let mut state = State::default();
+    let init = proto::InitCluster { cluster_id: id(1), slice_count: 2, replication_factor: 1, hash_version: 1 };
+    state.apply(1, &record(1, [Kind::InitCluster(init)])).unwrap();
+    let database =
+        proto::CreateDatabase { database_id: FIRST_OBJECT_ID, name: "lager".into(), owner: "admin".into(), serializable: true };
+    let there = |kind| match kind {
+        Kind::CreateTable(proto::CreateTable { table: Some(table), .. }) => {
+            let table = Some(proto::Table { database_id: FIRST_OBJECT_ID, ..table });
+            Kind::CreateTable(proto::CreateTable { table, ..Default::default() })
+        }
+        other => other,
+    };
+    let kinds =
+        [Kind::CreateDatabase(database.clone()), there(create_table("public", "t", false)), create_table("public", "t", false)];
+    state.apply(2, &record(2, kinds)).unwrap();
+    assert_eq!(state.apply(3, &record(3, [Kind::CreateDatabase(database)])).unwrap_err().kind, ErrorKind::Internal);
+    assert_eq!(State::from_proto(&state.to_proto()).unwrap(), state);
+    let (here, lager) = (Arc::new(state.clone()), Arc::new(state.clone()).in_database(DatabaseId(FIRST_OBJECT_ID)));
+    let ids = [&here, &lager].map(|state| state.table("public", "t").unwrap().table.id);
+    assert_ne!(ids[0], ids[1]);
+    assert_eq!(here.databases().values().map(|database| database.serializable).collect::<Vec<_>>(), [false, true]);
+
+    let change = |database_id, name: &str, owner: &str| {
+        Kind::ChangeDatabase(proto::ChangeDatabase { database_id, name: name.into(), owner: owner.into() })
+    };
+    state.apply(3, &record(7, [change(FIRST_OBJECT_ID, "depot", ""), change(FIRST_OBJECT_ID, "", "eva")])).unwrap();
+    let changed = state.find_database("depot").unwrap();
+    assert_eq!((changed.owner.as_str(), state.find_database("lager").unwrap_err().kind), ("eva", ErrorKind::UndefinedDatabase));
+    assert_eq!(state.apply(4, &record(8, [change(FIRST_OBJECT_ID, "dev", "")])).unwrap_err().kind, ErrorKind::DuplicateDatabase);
+    assert_eq!(state.apply(4, &record(9, [change(0, "", "eva")])).unwrap_err().kind, ErrorKind::Internal);
+    assert_eq!(State::from_proto(&state.to_proto()).unwrap(), state);
+
+    // Whoever comes too late hears of a conflict, and nothing of it stays.
+    let drop = Kind::DropDatabase(proto::DropDatabase { database_id: FIRST_OBJECT_ID });
+    state.apply(4, &record(4, [drop])).unwrap();
+    assert_eq!(state.tables().keys().copied().collect::<Vec<_>>(), [ids[0]]);
+    let late = record(5, [create_table("public", "u", false), there(create_table("public", "u", false))]);
+    assert_eq!(state.apply(5, &late).unwrap_err().kind, ErrorKind::SerializationFailure);
+    assert!(state.table("public", "u").is_none());
+    let dev = record(6, [Kind::DropDatabase(proto::DropDatabase { database_id: 0 })]);
+    assert_eq!(state.apply(6, &dev).unwrap_err().kind, ErrorKind::Internal);
 }

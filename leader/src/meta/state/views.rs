@@ -138,7 +138,7 @@ impl Draft {
         let Some(definition) = &operation.view else {
             return Err(Error::internal("changing a view: the record holds no definition"));
         };
-        let after = View::from_proto(definition)?;
+        let mut after = View::from_proto(definition)?;
         check_name("view", &after.name)?;
         let Some(current) = self.state.views.get(&after.id).map(Arc::clone) else {
             return Err(conflict(format_args!("view \"{after}\" was dropped")));
@@ -146,6 +146,7 @@ impl Draft {
         if operation.defined_version != 0 && operation.defined_version != current.defined_version.0 {
             return Err(conflict(format_args!("the definition of view \"{}\" was changed", current.view)));
         }
+        after.database = current.view.database;
         self.state.remove_view(after.id);
         if self.state.is_taken(&after.schema, &after.name)? {
             return Err(self.state.taken(&after.schema, &after.name));
@@ -242,10 +243,10 @@ impl State {
     /// Puts a view under its id and its name; the schema must be there, and no other relation may have the name.
     pub(super) fn put_view(&mut self, view: ViewState) -> Result<()> {
         let (schema, name, id) = (&view.view.schema, &view.view.name, view.view.id);
-        let Some(schema) = Arc::make_mut(&mut self.schemas).get_mut(schema) else {
+        let Some(schema) = self.schema_mut(view.view.database, schema) else {
             return Err(Error::internal(format!("adding view \"{}\": its schema is not there", view.view)));
         };
-        let named_before = Arc::make_mut(schema).views.insert(name.clone(), id);
+        let named_before = schema.views.insert(name.clone(), id);
         if named_before.is_some_and(|other| other != id) || schema.tables.contains_key(name) || self.tables.contains_key(&id) {
             return Err(Error::internal(format!("adding view {id}: its id or its name is there already")));
         }
@@ -257,8 +258,8 @@ impl State {
         let Some(removed) = Arc::make_mut(&mut self.views).remove(&id) else {
             return;
         };
-        if let Some(schema) = Arc::make_mut(&mut self.schemas).get_mut(&removed.view.schema) {
-            Arc::make_mut(schema).views.remove(&removed.view.name);
+        if let Some(schema) = self.schema_mut(removed.view.database, &removed.view.schema) {
+            schema.views.remove(&removed.view.name);
         }
     }
 }

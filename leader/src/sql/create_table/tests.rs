@@ -192,7 +192,6 @@ fn contradictions_are_errors_where_they_stand() {
         ("create table t (a varchar collate case_insensitive)", "0A000", 35),
         ("create table t (a super)", "0A000", 19),
         ("create temp table s.t (a int)", "42P16", 19),
-        ("create table dev2.s.t (a int)", "0A000", 14),
     ];
     for (sql, state, position) in cases {
         let error = refused(sql);

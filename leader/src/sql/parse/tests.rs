@@ -97,9 +97,9 @@ fn small_statements_become_plain_data() {
     assert!(matches!(only("END work"), Parsed::Commit));
     assert!(matches!(only("abort"), Parsed::Rollback));
     assert!(matches!(only("create schema if not exists a authorization b"),
-        Parsed::CreateSchema { name, if_not_exists: true, owner: Some(owner) } if name.value == "a" && owner.value == "b"));
+        Parsed::CreateSchema { name, if_not_exists: true, owner: Some(owner) } if name.name.value == "a" && owner.value == "b"));
     assert!(matches!(only("drop schema a, dev.\"B\" cascade"),
-        Parsed::DropSchema { names, cascade: true, if_exists: false } if names[1].value == "B" && names[1].position == 20));
+        Parsed::DropSchema { names, cascade: true, if_exists: false } if names[1].name.value == "B" && names[1].name.position == 20));
     assert!(
         matches!(only("drop table if exists a.b, c"), Parsed::DropTable { tables, if_exists: true, .. } if tables.len() == 2)
     );

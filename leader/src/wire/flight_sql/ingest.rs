@@ -12,7 +12,6 @@ use datafusion::error::DataFusionError;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{StreamExt as _, stream};
-use slipher_common::catalog::DATABASE;
 use slipher_common::flight::cast;
 use slipher_common::sql_type::VARCHAR_LENGTH_MAX_BYTES;
 use slipher_common::{Error, ErrorKind, Result, SqlType};
@@ -115,8 +114,10 @@ fn check(client: &Client, command: &CommandStatementIngest) -> Result<()> {
     if command.temporary {
         return Err(Error::not_supported("ingest into a temporary table", "ingest into a permanent table and drop it later"));
     }
-    if let Some(catalog) = command.catalog.as_deref().filter(|catalog| !catalog.is_empty() && *catalog != DATABASE) {
-        return Err(Error::new(ErrorKind::UndefinedDatabase, format!("database \"{catalog}\" does not exist")));
+    let own = client.session.database();
+    if let Some(catalog) = command.catalog.as_deref().filter(|catalog| !catalog.is_empty() && *catalog != own) {
+        let what = format!("ingest into database \"{catalog}\" from database \"{own}\"");
+        return Err(Error::not_supported(what, "connect to that database"));
     }
     if let Some(option) = command.options.keys().min() {
         return Err(Error::not_supported(format_args!("the ingest option \"{option}\""), "leave the option out"));

@@ -5,7 +5,7 @@ use arrow::array::{ArrayRef, Int32Array, StringArray, UInt8Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use slipher_common::Result;
-use slipher_common::catalog::{Constraint, ConstraintKind, DATABASE, Table};
+use slipher_common::catalog::{Constraint, ConstraintKind, Table};
 use std::sync::{Arc, LazyLock};
 
 /// Flight SQL's code of the rule NO ACTION.
@@ -20,8 +20,8 @@ pub(super) struct TableFilter {
 }
 
 impl TableFilter {
-    fn fits(&self, schema: &str, table: &str) -> bool {
-        self.catalog.as_deref().is_none_or(|name| name == DATABASE)
+    fn fits(&self, database: &str, schema: &str, table: &str) -> bool {
+        self.catalog.as_deref().is_none_or(|name| name == database)
             && self.schema.as_deref().is_none_or(|name| name == schema)
             && self.table.as_deref().is_none_or(|name| name == table)
     }
@@ -59,14 +59,14 @@ pub(super) static FOREIGN_KEYS: LazyLock<SchemaRef> = LazyLock::new(|| {
 /// The primary key's columns of the tables that fit.
 pub(super) fn primary_keys(listing: &CatalogListing, filter: &TableFilter) -> Result<RecordBatch> {
     let mut rows: Vec<(&TableListing, String, Option<&str>, i32)> = Vec::new();
-    for listed in listing.tables.iter().filter(|listed| filter.fits(&listed.schema, &listed.name)) {
+    for listed in listing.tables.iter().filter(|listed| filter.fits(&listing.database, &listed.schema, &listed.name)) {
         let Some((table, key)) = listed.table.as_deref().and_then(|table| Some((table, primary_key(table)?))) else { continue };
         for (sequence, column) in (1..).zip(column_names(table, key)) {
             rows.push((listed, column, name_of(key), sequence));
         }
     }
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from_iter_values(rows.iter().map(|_| DATABASE))),
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|_| &listing.database))),
         Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.0.schema))),
         Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.0.name))),
         Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.1))),
@@ -89,11 +89,11 @@ struct Reference<'a> {
 
 /// The references from tables that fit `referencing` to tables that fit `referenced`.
 pub(super) fn foreign_keys(listing: &CatalogListing, referenced: &TableFilter, referencing: &TableFilter) -> Result<RecordBatch> {
-    let tables = listing.tables.iter().filter(|listed| referencing.fits(&listed.schema, &listed.name));
+    let tables = listing.tables.iter().filter(|listed| referencing.fits(&listing.database, &listed.schema, &listed.name));
     let mut rows: Vec<Reference<'_>> = tables.flat_map(|listed| references(listing, listed)).collect();
-    rows.retain(|row| referenced.fits(row.pk_schema, row.pk_table));
+    rows.retain(|row| referenced.fits(&listing.database, row.pk_schema, row.pk_table));
     let rule = || -> ArrayRef { Arc::new(UInt8Array::from_iter_values(rows.iter().map(|_| RULE_NO_ACTION))) };
-    let database = || -> ArrayRef { Arc::new(StringArray::from_iter_values(rows.iter().map(|_| DATABASE))) };
+    let database = || -> ArrayRef { Arc::new(StringArray::from_iter_values(rows.iter().map(|_| &listing.database))) };
     let columns: Vec<ArrayRef> = vec![
         database(),
         Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.pk_schema))),

@@ -11,7 +11,6 @@ use arrow_flight::sql::{
     Command, CommandGetCatalogs, CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys, CommandGetImportedKeys,
     CommandGetPrimaryKeys, CommandGetTableTypes, CommandGetTables,
 };
-use slipher_common::catalog::DATABASE;
 use slipher_common::flight::client_schema;
 use slipher_common::{Error, Result};
 
@@ -46,7 +45,7 @@ impl Metadata {
     /// The answer to a command over what the session sees.
     pub(super) fn answer(&self, command: Command, listing: &CatalogListing) -> Result<RecordBatch> {
         let answer = match command {
-            Command::CommandGetCatalogs(command) => catalogs(command),
+            Command::CommandGetCatalogs(command) => catalogs(command, listing),
             Command::CommandGetDbSchemas(command) => schemas(command, listing),
             Command::CommandGetTables(command) => tables(command, listing),
             Command::CommandGetTableTypes(command) => table_types(command),
@@ -62,16 +61,16 @@ impl Metadata {
     }
 }
 
-fn catalogs(command: CommandGetCatalogs) -> Result<RecordBatch, FlightError> {
+fn catalogs(command: CommandGetCatalogs, listing: &CatalogListing) -> Result<RecordBatch, FlightError> {
     let mut builder = command.into_builder();
-    builder.append(DATABASE);
+    listing.databases.iter().for_each(|database| builder.append(database));
     builder.build()
 }
 
 fn schemas(command: CommandGetDbSchemas, listing: &CatalogListing) -> Result<RecordBatch, FlightError> {
     let mut builder = command.into_builder();
     for schema in &listing.schemas {
-        builder.append(DATABASE, schema);
+        builder.append(&listing.database, schema);
     }
     builder.build()
 }
@@ -80,7 +79,7 @@ fn tables(command: CommandGetTables, listing: &CatalogListing) -> Result<RecordB
     let mut builder = command.into_builder();
     for table in &listing.tables {
         let columns = client_schema(&table.columns);
-        builder.append(DATABASE, &table.schema, &table.name, table.kind.name(), &columns)?;
+        builder.append(&listing.database, &table.schema, &table.name, table.kind.name(), &columns)?;
     }
     builder.build()
 }

@@ -3,7 +3,6 @@
 
 use super::client::Client;
 use prost::Message;
-use slipher_common::catalog::DATABASE;
 use std::collections::HashMap;
 
 /// Flight's name of the current database.
@@ -96,7 +95,7 @@ fn set_one(client: &Client, name: &str, value: Option<Value>) -> slipher_common:
         None => "default".to_owned(),
     };
     match name {
-        CATALOG_OPTION if text == DATABASE => Ok(()),
+        CATALOG_OPTION if text == client.session.database() => Ok(()),
         CATALOG_OPTION => Err(slipher_common::Error::not_supported("changing a session's database", "connect again")),
         SCHEMA_OPTION => client.session.set_setting("search_path", &text),
         name => client.session.set_setting(name, &text),
@@ -109,7 +108,7 @@ pub(super) fn get(client: &Client) -> Vec<u8> {
     let settings = ANSWERED_SETTINGS.iter();
     let mut options: HashMap<String, OptionValue> =
         settings.filter_map(|name| Some(((*name).to_owned(), text(client.session.setting(name)?)))).collect();
-    options.insert(CATALOG_OPTION.to_owned(), text(DATABASE.to_owned()));
+    options.insert(CATALOG_OPTION.to_owned(), text(client.session.database().to_owned()));
     // The schema of unqualified names is the first of the search path that is not the user's own.
     let path = client.session.setting("search_path").unwrap_or_default();
     let mut schemas = path.split(',').map(|name| name.trim().trim_matches('"')).filter(|name| !name.is_empty());

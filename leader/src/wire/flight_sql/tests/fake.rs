@@ -247,7 +247,12 @@ impl Session for FakeSession {
 
     async fn catalog(&self) -> Result<CatalogListing> {
         let catalog = self.context.catalog("dev").unwrap();
-        let mut listing = CatalogListing { schemas: catalog.schema_names(), tables: with_keys() };
+        let mut listing = CatalogListing {
+            database: "dev".to_owned(),
+            databases: vec!["dev".to_owned()],
+            schemas: catalog.schema_names(),
+            tables: with_keys(),
+        };
         for schema in &listing.schemas {
             let provider = catalog.schema(schema).unwrap();
             for name in provider.table_names() {
@@ -301,6 +306,7 @@ fn with_keys() -> Vec<TableListing> {
     let table = |name: &str, columns: Vec<Column>, constraints| {
         let table = Arc::new(Table {
             id: TableId(1),
+            database: Default::default(),
             schema: "keys".to_owned(),
             name: name.to_owned(),
             owner: "admin".to_owned(),
