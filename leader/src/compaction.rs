@@ -13,8 +13,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// The background begins nothing while transaction blocks are open, which might lose their rows' segments to it; but so long at most.
-const GIVE_WAY_MAX_SECONDS: u64 = 120;
 /// How often it looks whether somebody waits to LOCK its table.
 const WANTED_LOOK_MS: u64 = 100;
 /// A table that nobody has changed for so long is quiet: no more segments come that would be merged with those that are there.
@@ -98,6 +96,8 @@ struct Seen {
     in_order: Instant,
     /// Rounds in a row that made nothing better.
     futile_rounds: u32,
+    /// Since when blocks are given way to that might lose rows' segments to it.
+    gives_way: Option<Instant>,
     /// After a failure: not before, and how long the pause was.
     retry: Option<(Instant, Duration)>,
     /// At this version there is nothing to do, or nothing that would succeed.
@@ -110,8 +110,6 @@ struct Upkeep {
     /// What to choose from a table.
     choice: fn(Since) -> Option<Choice>,
     seen: BTreeMap<TableId, Seen>,
-    /// Since when open blocks are given way to.
-    gives_way: Option<Instant>,
     /// The table that had its turn last.
     last: TableId,
 }
@@ -132,15 +130,12 @@ impl Upkeep {
             committing: Arc::default(),
             background: true,
         };
-        Self { scope, choice, seen: BTreeMap::new(), gives_way: None, last: TableId(0) }
+        Self { scope, choice, seen: BTreeMap::new(), last: TableId(0) }
     }
 
     /// Goes through all tables, from the one on whose turn it is, and rewrites one slice per lane of those that want it, of so many tables at
     /// most. Answers of how many it did.
     async fn look(&mut self, tables_max: usize) -> usize {
-        if !self.scope.shared.cluster.has_open_blocks() {
-            self.gives_way = None;
-        }
         let state = self.scope.shared.cluster.meta().state();
         self.seen.retain(|table, _| state.table_by_id(*table).is_some());
         let mut tables: Vec<&Arc<TableState>> = state.tables().values().collect();
@@ -148,11 +143,9 @@ impl Upkeep {
         let mut done = 0;
         for table in tables {
             let Some(choice) = self.wanted(table) else { continue };
-            if !self.is_free() {
-                break;
-            }
+            let Some(waited) = self.free(table.table.id) else { continue };
             self.last = table.table.id;
-            done += usize::from(self.rewrite(table, choice).await);
+            done += usize::from(self.rewrite(table, choice, waited).await);
             if done >= tables_max {
                 break;
             }
@@ -168,12 +161,13 @@ impl Upkeep {
             changed: now,
             in_order: now,
             futile_rounds: 0,
+            gives_way: None,
             retry: None,
             is_settled: false,
         };
         let seen = self.seen.entry(table.table.id).or_insert(fresh);
         if seen.version != table.changed_version {
-            *seen = Seen { in_order: seen.in_order, retry: seen.retry, ..fresh };
+            *seen = Seen { in_order: seen.in_order, gives_way: seen.gives_way, retry: seen.retry, ..fresh };
         }
         if seen.is_settled || seen.retry.is_some_and(|(at, _)| now < at) {
             return None;
@@ -189,18 +183,20 @@ impl Upkeep {
         None
     }
 
-    /// Whether no block is open, or was for too long.
-    fn is_free(&mut self) -> bool {
-        if !self.scope.shared.cluster.has_open_blocks() {
-            self.gives_way = None;
-            return true;
+    /// How long open blocks were given way to, where none is in the way any more.
+    fn free(&mut self, table: TableId) -> Option<Duration> {
+        let seen = self.seen.get_mut(&table)?;
+        let in_the_way = |waited| self.scope.shared.cluster.has_blocks_in_the_way(table, waited);
+        if !in_the_way(Duration::ZERO) {
+            seen.gives_way = None;
+            return Some(Duration::ZERO);
         }
-        let since = *self.gives_way.get_or_insert_with(Instant::now);
-        since.elapsed() >= seconds(GIVE_WAY_MAX_SECONDS)
+        let waited = seen.gives_way.get_or_insert_with(Instant::now).elapsed();
+        (!in_the_way(waited)).then_some(waited)
     }
 
     /// One round for one table; whether it did something.
-    async fn rewrite(&mut self, table: &TableState, choice: Choice) -> bool {
+    async fn rewrite(&mut self, table: &TableState, choice: Choice, waited: Duration) -> bool {
         let shared = Arc::clone(&self.scope.shared);
         let (id, name) = (table.table.id, table.table.to_string());
         // A block that locked a table must not lose against us.
@@ -210,7 +206,7 @@ impl Upkeep {
         }
         let scope = Scope { locks: Some(owner), ..self.scope.clone() };
         let outcome = tokio::select! {
-            outcome = vacuum_round(&scope, id, choice) => outcome,
+            outcome = vacuum_round(&scope, id, choice, waited) => outcome,
             // Whoever wants the table for himself does not wait for this.
             () = wanted_by_others(&shared, id) => return false,
         };
@@ -235,9 +231,7 @@ impl Upkeep {
 }
 
 impl Seen {
-    /// Our own change of a table does not make it busy.
     fn note(&mut self, done: &Vacuumed) {
-        self.version = done.version;
         self.retry = None;
         self.futile_rounds = if done.is_better { 0 } else { self.futile_rounds + 1 };
         self.is_settled = self.futile_rounds >= FUTILE_ROUNDS_MAX_COUNT;

@@ -150,3 +150,28 @@ async fn vacuum_brings_no_deleted_row_back() {
     println!("{} times vacuumed", vacuuming.await.unwrap());
     assert_eq!(rows(&client, "SELECT count(*) FROM t").await.unwrap(), [["0"]]);
 }
+
+/// Segments change, rows do not: who has read the table has read nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_lose_nothing_to_what_is_rewritten() {
+    let cluster = Cluster::start_with(1, &["--compact-seconds", "0", "--slices", "2"]);
+    let (reader, other) = (cluster.connect().await, cluster.connect().await);
+    other.batch_execute("CREATE TABLE t (n int); CREATE TABLE sum (n int)").await.unwrap();
+    for n in 0..8 {
+        other.batch_execute(&format!("INSERT INTO t VALUES ({n})")).await.unwrap();
+    }
+    let begin = "BEGIN ISOLATION LEVEL SERIALIZABLE";
+    reader.batch_execute(begin).await.unwrap();
+    assert_eq!(rows(&reader, "SELECT sum(n) FROM t").await.unwrap(), [["28"]]);
+    other.batch_execute("VACUUM FULL t").await.unwrap();
+    assert_eq!(rewritten(&cluster, "vacuum"), 8);
+    reader.batch_execute("INSERT INTO sum VALUES (28); COMMIT").await.unwrap();
+
+    // A change of rows is one all the same.
+    reader.batch_execute(begin).await.unwrap();
+    assert_eq!(rows(&reader, "SELECT sum(n) FROM t").await.unwrap(), [["28"]]);
+    other.batch_execute("DELETE FROM t WHERE n = 7").await.unwrap();
+    other.batch_execute("VACUUM FULL t").await.unwrap();
+    let error = reader.batch_execute("INSERT INTO sum VALUES (28); COMMIT").await.unwrap_err();
+    assert_eq!(error.code(), Some(&SqlState::T_R_SERIALIZATION_FAILURE));
+}

@@ -1,15 +1,18 @@
 //! Membership: compute nodes register, are watched, and get slices.
 
 mod liveness;
+mod open_blocks;
 mod pins;
 mod rebalance;
 mod service;
 
-pub(crate) use pins::{OpenBlock, Pin};
+pub(crate) use open_blocks::{OpenBlock, RunningInBlock};
+pub(crate) use pins::Pin;
 pub use service::LeaderService;
 
 use crate::meta::{Meta, State};
 use crate::plan::table::ClusterView;
+use open_blocks::OpenBlocks;
 use parking_lot::RwLock;
 use pins::Pins;
 use slipher_common::channels::NodeChannels;
@@ -21,7 +24,6 @@ use slipher_proto::compute::{CancelQueryRequest, NodeActivity, QueryProgressRequ
 use slipher_proto::meta::{self as proto, operation::Kind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tonic::transport::Channel;
 use uuid::Uuid;
@@ -43,7 +45,7 @@ pub struct Cluster {
     activities: RwLock<BTreeMap<NodeId, NodeActivity>>,
     running_loads: RwLock<BTreeSet<TransactionId>>,
     pins: Pins,
-    open_blocks: AtomicUsize,
+    open_blocks: OpenBlocks,
 }
 
 /// Keeps a load's unfinished files from being swept.
@@ -76,7 +78,7 @@ impl Cluster {
             activities: RwLock::default(),
             running_loads: RwLock::default(),
             pins: Pins::default(),
-            open_blocks: AtomicUsize::new(0),
+            open_blocks: OpenBlocks::default(),
         }
     }
 

@@ -6,7 +6,6 @@ use parking_lot::Mutex;
 use slipher_common::ids::SegmentId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// The pinned states by number.
 #[derive(Debug, Default)]
@@ -31,28 +30,7 @@ impl Drop for Pin {
     }
 }
 
-/// A transaction block that is open, or a statement that runs again because it lost: the background gives way to both.
-#[derive(Debug)]
-pub(crate) struct OpenBlock(Arc<Cluster>);
-
-impl Drop for OpenBlock {
-    fn drop(&mut self) {
-        self.0.open_blocks.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 impl Cluster {
-    /// Counts a block as open until the answer is dropped.
-    pub(crate) fn open_block(self: &Arc<Self>) -> OpenBlock {
-        self.open_blocks.fetch_add(1, Ordering::SeqCst);
-        OpenBlock(Arc::clone(self))
-    }
-
-    /// Whether a block is open.
-    pub(crate) fn has_open_blocks(&self) -> bool {
-        self.open_blocks.load(Ordering::SeqCst) > 0
-    }
-
     /// The latest state, whose segments stay as long as the pin lives.
     pub(crate) fn pin_latest(self: &Arc<Self>) -> (Arc<State>, Pin) {
         let mut pins = self.pins.0.lock();

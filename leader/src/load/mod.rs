@@ -22,7 +22,7 @@ use datafusion::sql::sqlparser::ast;
 use datafusion_distributed::NetworkBoundaryExt;
 use futures::StreamExt;
 use slipher_common::catalog::{Column, Table};
-use slipher_common::ids::{ColumnId, TableId, Version};
+use slipher_common::ids::{ColumnId, TableId, TransactionId, Version};
 use slipher_common::manifest::Segment;
 use slipher_common::plan::{AssignExec, IdentityFill, SliceSinkExec};
 use slipher_common::sql_type::VARCHAR_LENGTH_MAX_BYTES;
@@ -31,6 +31,7 @@ use slipher_proto::meta::{self as proto, operation::Kind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// A load that lost against a concurrent change is run so often.
 const LOAD_ATTEMPTS_MAX: usize = 8;
@@ -90,6 +91,15 @@ pub(crate) async fn plan_insert(
     let table = find(&attempt.snapshot, &spec.table)?;
     let (_, source) = insert_source(attempt, &table.table, spec, parameters).await?;
     plan_sink(attempt, attempt.snapshot.provider(&table)?, source).await
+}
+
+/// TRUNCATE; answers messages.
+pub(crate) async fn truncate(scope: &Scope, name: &QualifiedName) -> Result<Vec<String>> {
+    replayed!(scope, async {
+        let attempt = scope.shared.runner.attempt(scope, TransactionId(Uuid::nil()), false)?;
+        let table = find(&attempt.snapshot, name)?;
+        scope.change(vec![remove_segments(&table)], &attempt.snapshot.state, None).await
+    })
 }
 
 /// COPY; answers how many rows.
@@ -441,7 +451,7 @@ fn add_segments(table: &TableState, read: &State, added: &[Segment]) -> Option<K
 }
 
 /// The operation that removes all segments of a table, whatever rows of them are deleted by then.
-pub(crate) fn remove_segments(table: &TableState) -> Kind {
+fn remove_segments(table: &TableState) -> Kind {
     let remove = table.segments.keys().map(|id| id.to_vec()).collect();
     Kind::ReplaceSegments(proto::ReplaceSegments { table_id: table.table.id.0, remove, ..Default::default() })
 }

@@ -9,9 +9,10 @@ use crate::meta::TableState;
 use crate::transaction::Scope;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlanBuilder;
-use slipher_common::ids::{SegmentId, SliceId, TableId, Version};
+use slipher_common::ids::{SegmentId, SliceId, TableId};
 use slipher_common::manifest::Segment;
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_proto::meta::operation::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,8 +31,6 @@ pub(crate) struct Vacuumed {
     pub(crate) bytes: (u64, u64),
     /// Deleted rows that are gone.
     pub(crate) deleted_rows: u64,
-    /// The version that it made.
-    pub(crate) version: Version,
     /// It made something better, or will not be chosen again.
     pub(crate) is_better: bool,
 }
@@ -48,7 +47,7 @@ const GIVE_WAY_LOOK_MS: u64 = 20;
 pub(crate) async fn vacuum(scope: &Scope, table: TableId, choice: Choice) -> Result<Option<Vacuumed>> {
     let (mut done, mut total) = (BTreeSet::new(), None::<Vacuumed>);
     loop {
-        let round = replayed!(scope, vacuum_once(scope, table, choice, &done));
+        let round = replayed!(scope, vacuum_once(scope, table, choice, Duration::ZERO, &done));
         let Some((slices, vacuumed)) = round? else { return Ok(total) };
         done.extend(slices);
         total = Some(total.map_or(vacuumed, |total| total + vacuumed));
@@ -63,29 +62,40 @@ impl std::ops::Add for Vacuumed {
             segments: (self.segments.0 + other.segments.0, self.segments.1 + other.segments.1),
             bytes: (self.bytes.0 + other.bytes.0, self.bytes.1 + other.bytes.1),
             deleted_rows: self.deleted_rows + other.deleted_rows,
-            version: self.version.max(other.version),
             is_better: self.is_better || other.is_better,
         }
     }
 }
 
-/// The same for one slice of each lane, and not again if it loses.
-pub(crate) async fn vacuum_round(scope: &Scope, table: TableId, choice: Choice) -> Result<Option<Vacuumed>> {
-    Ok(vacuum_once(scope, table, choice, &BTreeSet::new()).await?.map(|(_, vacuumed)| vacuumed))
+/// The same for one slice of each lane, and not again if it loses. `waited`: so long it was given way to others before.
+pub(crate) async fn vacuum_round(scope: &Scope, table: TableId, choice: Choice, waited: Duration) -> Result<Option<Vacuumed>> {
+    Ok(vacuum_once(scope, table, choice, waited, &BTreeSet::new()).await?.map(|(_, vacuumed)| vacuumed))
 }
 
-/// Waits for whoever would lose against what is committed next: blocks, which cannot run again, and, for what took long, all writers.
-async fn give_way(scope: &Scope, table: TableId, choice: Choice) {
+/// Waits for whoever would lose against what is committed next: blocks, which cannot run again, and, for what took long, all writers. What
+/// they are still in the way of then is given up: it can be done again, which they cannot.
+async fn give_way(scope: &Scope, table: TableId, choice: Choice, waited: Duration) -> Result<()> {
     let seconds = match choice {
-        Choice::Asked { .. } => return,
+        Choice::Asked { .. } => return Ok(()),
         Choice::Compaction { .. } => MERGED_GIVES_WAY_MAX_SECONDS,
         Choice::Sorting => SORTED_GIVES_WAY_MAX_SECONDS,
     };
-    let all_writers = choice == Choice::Sorting;
-    let in_the_way = || scope.shared.cluster.has_open_blocks() || all_writers && scope.shared.locks.has_several_writers(table);
-    let end = tokio::time::Instant::now() + Duration::from_secs(seconds);
-    while in_the_way() && tokio::time::Instant::now() < end {
+    let began = tokio::time::Instant::now();
+    let blocks = || scope.shared.cluster.has_blocks_in_the_way(table, waited + began.elapsed());
+    let writers = || choice == Choice::Sorting && scope.shared.locks.has_several_writers(table);
+    while began.elapsed() < Duration::from_secs(seconds) && (blocks() || writers()) {
         tokio::time::sleep(Duration::from_millis(GIVE_WAY_LOOK_MS)).await;
+    }
+    match blocks() {
+        true => Err(Error::new(ErrorKind::SerializationFailure, format!("table with id {table}: gave way to open transactions"))),
+        false => Ok(()),
+    }
+}
+
+/// The rows stay what they were: who has read the table has read it still.
+fn keep_rows(kind: &mut Kind) {
+    if let Kind::ReplaceSegments(replace) = kind {
+        replace.keeps_rows = true;
     }
 }
 
@@ -94,6 +104,7 @@ async fn vacuum_once(
     scope: &Scope,
     table: TableId,
     choice: Choice,
+    waited: Duration,
     done: &BTreeSet<SliceId>,
 ) -> Result<Option<(BTreeSet<SliceId>, Vacuumed)>> {
     let load = scope.start_load();
@@ -130,16 +141,16 @@ async fn vacuum_once(
     let physical = plan_sink(&attempt, target, source).await?;
     let new = run_sink(&scope.shared, &attempt, physical).await?;
     check_rows("vacuuming", &current.table, old.values(), &new)?;
-    give_way(scope, table, choice).await;
+    give_way(scope, table, choice, waited).await?;
     let mut kinds = vec![remove_as_read(&part)];
     kinds.extend(add_segments(&current, &attempt.snapshot.state, &new));
-    let changed = scope.change(kinds, &attempt.snapshot.state, Some(load)).await?;
+    kinds.iter_mut().for_each(keep_rows);
+    scope.change(kinds, &attempt.snapshot.state, Some(load)).await?;
     scope.shared.telemetry.rewrote(choice.name(), old.len());
     let vacuumed = Vacuumed {
         segments: (old.len(), new.len()),
         bytes: (old.values().map(|segment| segment.bytes).sum(), new.iter().map(|segment| segment.bytes).sum()),
         deleted_rows: old.values().map(|segment| segment.deleted_rows()).sum(),
-        version: changed.version.unwrap_or(attempt.snapshot.state.version()),
         is_better: is_better(&current.table, choice, old.values().map(Arc::as_ref), &new)?,
     };
     Ok(Some((slices, vacuumed)))

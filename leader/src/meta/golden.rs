@@ -271,6 +271,7 @@ mod version_2 {
                 remove: vec![id(0x32)],
                 removed_deleted_rows: vec![3],
                 defined_version: 40,
+                ..Default::default()
             }),
             Kind::MoveSlice(proto::MoveSlice {
                 slice: 1,
@@ -334,7 +335,7 @@ mod version_2 {
     }
 }
 
-/// With databases.
+/// With databases, and segments that come for others.
 mod version_3 {
     use super::*;
 
@@ -359,6 +360,7 @@ mod version_3 {
             Kind::CreateSchema(schema()),
             Kind::DropSchema(proto::DropSchema { name: "old".into(), cascade: true, if_exists: true, database_id: 100_004 }),
             Kind::CreateTable(proto::CreateTable { table: Some(table()), allocated_id: true, ..Default::default() }),
+            Kind::ReplaceSegments(proto::ReplaceSegments { table_id: 100_005, keeps_rows: true, ..Default::default() }),
         ];
         let operations = kinds.into_iter().map(|kind| proto::Operation { kind: Some(kind) }).collect();
         proto::Record { operations, ..super::record() }

@@ -83,8 +83,11 @@ pub(super) async fn run(
         | Parsed::CreateDatabase { .. }
         | Parsed::AlterDatabase { .. }
         | Parsed::DropDatabase { .. }
-        | Parsed::DropUser { .. }
-        | Parsed::Truncate { .. } => define(session, parsed).await,
+        | Parsed::DropUser { .. } => define(session, parsed).await,
+        Parsed::Truncate { table } => {
+            let notices = load::truncate(&session.scope()?, table).await?;
+            Ok(done("TRUNCATE TABLE", notices))
+        }
         Parsed::AlterTable { table, change: TableChange::Append { source, ignore_extra, fill_target } } => {
             if !matches!(*session.block.lock(), Block::None) {
                 let message = "ALTER TABLE ... APPEND cannot run inside a transaction block";
@@ -336,10 +339,6 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
             ("DROP VIEW", vec![Kind::DropViews(proto::DropViews { view_ids, cascade: *cascade })])
         }
         Parsed::CreateView(spec) => ("CREATE VIEW", vec![views::create(session, &attempt, spec).await?]),
-        Parsed::Truncate { table } => {
-            let found = snapshot.table(table)?;
-            ("TRUNCATE TABLE", vec![load::remove_segments(found)])
-        }
         Parsed::AlterTable { table, change } => {
             let (changes, notices) = alter_table::operations(&attempt, table, change)?;
             if changes.is_empty() {
@@ -375,7 +374,7 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
             format!("user \"{ADMIN_USER}\" cannot be dropped: the cluster needs it"),
         ));
     }
-    let notices = session.scope()?.change(kinds, state, None).await?.notices;
+    let notices = session.scope()?.change(kinds, state, None).await?;
     Ok(done(tag, notices))
 }
 

@@ -212,8 +212,8 @@ impl LeaderSession {
     /// What a statement works with: in a block, with what the block saw and did. 25P02 in a block that has failed.
     pub(super) fn scope(&self) -> Result<Scope> {
         let (transaction, locks) = match &mut *self.block.lock() {
-            Block::Open { transaction, serializable, locks, .. } => {
-                let begin = || Arc::new(Transaction::begin(&self.shared.cluster, self.database, *serializable));
+            Block::Open { transaction, serializable, read_only, locks } => {
+                let begin = || Arc::new(Transaction::begin(&self.shared.cluster, self.database, *serializable, *read_only));
                 let begun = transaction.get_or_insert_with(begin);
                 (Some(Arc::clone(begun)), Some(Arc::clone(locks)))
             }

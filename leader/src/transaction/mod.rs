@@ -10,11 +10,11 @@ mod tests;
 
 pub(crate) use locks::{LockMode, LockOwner, TableLocks};
 
-use crate::cluster::{Cluster, OpenBlock, Pin, RunningLoad, record};
+use crate::cluster::{Cluster, OpenBlock, Pin, RunningInBlock, RunningLoad, record};
 use crate::engine::Shared;
 use crate::meta::{Applied, State, TableState, identified, in_time};
 use parking_lot::Mutex;
-use slipher_common::ids::{DatabaseId, TableId, TransactionId, Version};
+use slipher_common::ids::{DatabaseId, TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta as proto;
 use slipher_proto::meta::operation::Kind;
@@ -37,7 +37,8 @@ pub(crate) struct Transaction {
     /// Tables that were read; kept for SERIALIZABLE only.
     reads: Option<Reads>,
     _pin: Pin,
-    _open: OpenBlock,
+    /// What the background knows of it; a block that only reads has nothing to lose.
+    open: Option<OpenBlock>,
 }
 
 #[derive(Debug)]
@@ -51,7 +52,7 @@ struct Changes {
 
 impl Transaction {
     /// Begins a block on the latest version, in a database.
-    pub(crate) fn begin(cluster: &Arc<Cluster>, database: DatabaseId, serializable: bool) -> Self {
+    pub(crate) fn begin(cluster: &Arc<Cluster>, database: DatabaseId, serializable: bool, read_only: bool) -> Self {
         let (base, pin) = cluster.pin_latest();
         let base = base.in_database(database);
         let changes = Changes { state: Arc::clone(&base), base, operations: Vec::new() };
@@ -60,7 +61,7 @@ impl Transaction {
             changes: Mutex::new(changes),
             reads: serializable.then(Reads::default),
             _pin: pin,
-            _open: cluster.open_block(),
+            open: (!read_only).then(|| cluster.open_block()),
         }
     }
 
@@ -83,6 +84,9 @@ impl Transaction {
         }
         let (state, applied) = changes.state.speculate(record(kinds.clone(), &changes.state))?;
         changes.state = Arc::new(state);
+        if let Some(open) = &self.open {
+            kinds.iter().filter_map(table_of_changed_rows).for_each(|table| open.note_changed(table));
+        }
         changes.operations.extend(kinds);
         Ok(applied.notices)
     }
@@ -105,6 +109,15 @@ impl Transaction {
             change
         };
         propose(cluster, change, committing, (Arc::clone(self), locks)).await.map(|_| ())
+    }
+}
+
+/// The table whose rows an operation changes; adding rows changes none.
+fn table_of_changed_rows(kind: &Kind) -> Option<TableId> {
+    match kind {
+        Kind::DeleteRows(delete) => Some(TableId(delete.table_id)),
+        Kind::ReplaceSegments(replace) if !replace.remove.is_empty() => Some(TableId(replace.table_id)),
+        _ => None,
     }
 }
 
@@ -136,15 +149,6 @@ async fn propose(
     // What the statement does from now on can be cancelled again.
     committing.store(false, Ordering::SeqCst);
     outcome
-}
-
-/// What became of changes.
-#[derive(Clone, Debug)]
-pub(crate) struct Changed {
-    /// The version they made; none before their block commits.
-    pub(crate) version: Option<Version>,
-    /// Messages for the client.
-    pub(crate) notices: Vec<String>,
 }
 
 /// What one statement works with.
@@ -186,7 +190,10 @@ pub(crate) struct Reading {
 #[derive(Clone, Debug)]
 enum Kept {
     ByPin(#[expect(dead_code, reason = "lives as long as the reading")] Arc<Pin>),
-    ByBlock(#[expect(dead_code, reason = "lives as long as the reading")] Arc<Transaction>),
+    ByBlock(
+        #[expect(dead_code, reason = "lives as long as the reading")] Arc<Transaction>,
+        #[expect(dead_code, reason = "lives as long as the reading")] Option<Arc<RunningInBlock>>,
+    ),
 }
 
 /// Keeps the files that a statement writes until it is decided what becomes of them.
@@ -221,7 +228,9 @@ impl Scope {
     pub(crate) fn read(&self) -> Reading {
         match &self.transaction {
             Some(transaction) => {
-                Reading { state: transaction.state(&self.shared.cluster), _kept: Kept::ByBlock(Arc::clone(transaction)) }
+                let running = transaction.open.as_ref().map(|open| Arc::new(open.run()));
+                let kept = Kept::ByBlock(Arc::clone(transaction), running);
+                Reading { state: transaction.state(&self.shared.cluster), _kept: kept }
             }
             None => {
                 let (state, pin) = self.shared.cluster.pin_latest();
@@ -249,10 +258,10 @@ impl Scope {
         }
     }
 
-    /// Makes changes that were worked out on `read`: at once, or with the block's commit.
-    pub(crate) async fn change(&self, kinds: Vec<Kind>, read: &State, load: Option<Load>) -> Result<Changed> {
+    /// Makes changes that were worked out on `read`: at once, or with the block's commit. Answers messages for the client.
+    pub(crate) async fn change(&self, kinds: Vec<Kind>, read: &State, load: Option<Load>) -> Result<Vec<String>> {
         match (&self.transaction, load) {
-            (Some(transaction), _) => Ok(Changed { version: None, notices: transaction.apply(kinds)? }),
+            (Some(transaction), _) => transaction.apply(kinds),
             (None, load) => {
                 let mut change = record(kinds, read);
                 change.read_table_ids = read_table_ids(self.reads.as_ref(), read);
@@ -261,7 +270,7 @@ impl Scope {
                 }
                 let needed = (load, self.locks.clone());
                 let applied = propose(&self.shared.cluster, change, &self.committing, needed).await?;
-                Ok(Changed { version: Some(applied.version), notices: applied.notices })
+                Ok(applied.notices)
             }
         }
     }

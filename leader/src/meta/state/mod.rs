@@ -97,7 +97,7 @@ pub struct TableState {
     pub table: Arc<Table>,
     /// The version that created it.
     pub created_version: Version,
-    /// The last version that changed its definition or its segments (handing out identity values is not a change).
+    /// The last version that changed its definition or its rows (handing out identity values is not a change).
     pub changed_version: Version,
     /// The last version that changed its definition.
     pub defined_version: Version,

@@ -262,7 +262,9 @@ impl Draft {
             }
             segments.insert(segment.id, Arc::new(segment));
         }
-        changed.changed_version = self.version;
+        if !operation.keeps_rows {
+            changed.changed_version = self.version;
+        }
         Arc::make_mut(&mut self.state.tables).insert(id, Arc::new(changed));
         Ok(())
     }
