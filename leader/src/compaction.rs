@@ -6,13 +6,18 @@ use crate::load::{Choice, Vacuumed, vacuum_round, wanted_segments};
 use crate::meta::TableState;
 use crate::transaction::{LockMode, Scope};
 use slipher_common::catalog::ADMIN_USER;
-use slipher_common::ids::{DatabaseId, TableId, Version};
+use slipher_common::ids::{DatabaseId, SegmentId, TableId, Version};
+use slipher_common::manifest::Segment;
 use slipher_common::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
+/// What was waited for blocks counts so much for the next round.
+const BLOCKED_MAX_SECONDS: u64 = 120;
+/// Before another look at a table that open blocks are in the way of.
+const BLOCKED_PAUSE_SECONDS: u64 = 2;
 /// How often it looks whether somebody waits to LOCK its table.
 const WANTED_LOOK_MS: u64 = 100;
 /// A table that nobody has changed for so long is quiet: no more segments come that would be merged with those that are there.
@@ -87,17 +92,19 @@ struct Since {
 }
 
 /// What is known of a table.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Seen {
     version: Version,
-    /// When it was seen first with a change that is not ours.
+    /// The segments that were looked at.
+    segments: Arc<BTreeMap<SegmentId, Arc<Segment>>>,
+    /// When it was seen first with these rows.
     changed: Instant,
     /// When there was nothing to do for it, or it was seen first.
     in_order: Instant,
     /// Rounds in a row that made nothing better.
     futile_rounds: u32,
-    /// Since when blocks are given way to that might lose rows' segments to it.
-    gives_way: Option<Instant>,
+    /// Since when blocks are given way to that might lose rows' segments to it, and when that was seen last.
+    gives_way: Option<(Instant, Instant)>,
     /// After a failure: not before, and how long the pause was.
     retry: Option<(Instant, Duration)>,
     /// At this version there is nothing to do, or nothing that would succeed.
@@ -143,9 +150,11 @@ impl Upkeep {
         let mut done = 0;
         for table in tables {
             let Some(choice) = self.wanted(table) else { continue };
-            let Some(waited) = self.free(table.table.id) else { continue };
+            if !self.is_free(table.table.id) {
+                continue;
+            }
             self.last = table.table.id;
-            done += usize::from(self.rewrite(table, choice, waited).await);
+            done += usize::from(self.rewrite(table, choice).await);
             if done >= tables_max {
                 break;
             }
@@ -158,6 +167,7 @@ impl Upkeep {
         let now = Instant::now();
         let fresh = Seen {
             version: table.changed_version,
+            segments: Arc::clone(&table.segments),
             changed: now,
             in_order: now,
             futile_rounds: 0,
@@ -165,11 +175,16 @@ impl Upkeep {
             retry: None,
             is_settled: false,
         };
-        let seen = self.seen.entry(table.table.id).or_insert(fresh);
+        let seen = self.seen.entry(table.table.id).or_insert_with(|| fresh.clone());
         if seen.version != table.changed_version {
             *seen = Seen { in_order: seen.in_order, gives_way: seen.gives_way, retry: seen.retry, ..fresh };
+        } else if !Arc::ptr_eq(&seen.segments, &table.segments) {
+            // The same rows in other segments: ours, of which enough may be enough, or what the other kind of upkeep left for this one.
+            seen.segments = Arc::clone(&table.segments);
+            seen.is_settled = seen.futile_rounds >= FUTILE_ROUNDS_MAX_COUNT;
         }
-        if seen.is_settled || seen.retry.is_some_and(|(at, _)| now < at) {
+        let rests = seen.retry.is_some_and(|(at, _)| now < at);
+        if seen.is_settled || rests || seen.gives_way.is_some_and(|(_, last)| now < last + seconds(BLOCKED_PAUSE_SECONDS)) {
             return None;
         }
         let since = Since { changed: now - seen.changed, in_order: now - seen.in_order };
@@ -178,25 +193,25 @@ impl Upkeep {
             return Some(choice);
         }
         seen.in_order = now;
+        seen.gives_way = None;
         // A table that is not quiet yet may want more when it is.
         seen.is_settled = since.changed >= seconds(QUIET_SECONDS);
         None
     }
 
-    /// How long open blocks were given way to, where none is in the way any more.
-    fn free(&mut self, table: TableId) -> Option<Duration> {
-        let seen = self.seen.get_mut(&table)?;
-        let in_the_way = |waited| self.scope.shared.cluster.has_blocks_in_the_way(table, waited);
-        if !in_the_way(Duration::ZERO) {
-            seen.gives_way = None;
-            return Some(Duration::ZERO);
+    /// Whether no open block is in the way, or not any more.
+    fn is_free(&mut self, table: TableId) -> bool {
+        let Some(seen) = self.seen.get_mut(&table) else { return false };
+        let waited = seen.gives_way.map_or(Duration::ZERO, |(since, _)| since.elapsed());
+        let is_free = !self.scope.shared.cluster.has_blocks_in_the_way(table, waited);
+        if !is_free {
+            seen.give_way();
         }
-        let waited = seen.gives_way.get_or_insert_with(Instant::now).elapsed();
-        (!in_the_way(waited)).then_some(waited)
+        is_free
     }
 
     /// One round for one table; whether it did something.
-    async fn rewrite(&mut self, table: &TableState, choice: Choice, waited: Duration) -> bool {
+    async fn rewrite(&mut self, table: &TableState, choice: Choice) -> bool {
         let shared = Arc::clone(&self.scope.shared);
         let (id, name) = (table.table.id, table.table.to_string());
         // A block that locked a table must not lose against us.
@@ -206,7 +221,7 @@ impl Upkeep {
         }
         let scope = Scope { locks: Some(owner), ..self.scope.clone() };
         let outcome = tokio::select! {
-            outcome = vacuum_round(&scope, id, choice, waited) => outcome,
+            outcome = vacuum_round(&scope, id, choice) => outcome,
             // Whoever wants the table for himself does not wait for this.
             () = wanted_by_others(&shared, id) => return false,
         };
@@ -218,7 +233,11 @@ impl Upkeep {
                 seen.note(&done);
                 true
             }
-            Ok(None) => false,
+            // There was nothing to do any more, or a block would have lost.
+            Ok(None) => {
+                seen.give_way();
+                false
+            }
             // It was dropped, it lost against writers, or a node is away: there is another time.
             Err(error) => {
                 tracing::debug!(table = name, ?choice, %error, "the background did not rewrite a table");
@@ -233,8 +252,17 @@ impl Upkeep {
 impl Seen {
     fn note(&mut self, done: &Vacuumed) {
         self.retry = None;
+        // For the next round short blocks are not waited for again, but long ones are.
+        let long_ago = Instant::now().checked_sub(seconds(BLOCKED_MAX_SECONDS));
+        self.gives_way = self.gives_way.map(|(since, last)| (long_ago.map_or(since, |long_ago| since.max(long_ago)), last));
         self.futile_rounds = if done.is_better { 0 } else { self.futile_rounds + 1 };
         self.is_settled = self.futile_rounds >= FUTILE_ROUNDS_MAX_COUNT;
+    }
+
+    /// A block is in the way.
+    fn give_way(&mut self) {
+        let now = Instant::now();
+        self.gives_way = Some((self.gives_way.map_or(now, |(since, _)| since), now));
     }
 
     fn wait_longer(&mut self) {

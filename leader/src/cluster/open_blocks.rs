@@ -8,14 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// The background waits so long for every block, whatever it does.
-const WAIT_FOR_ALL_MAX_SECONDS: u64 = 120;
-/// So long for one whose statement runs.
-const WAIT_FOR_RUNNING_MAX_SECONDS: u64 = 30 * 60;
-/// So long for one that has changed rows of the table.
-const WAIT_FOR_CHANGED_MAX_SECONDS: u64 = 2 * 60 * 60;
-/// After the first of these times, a block that began more recently is not waited for: there may always be such ones, and they lose little.
+/// A block is waited for until it is so old, whatever it does: it may want to change the table yet.
+const IDLE_BLOCK_MAX_SECONDS: u64 = 120;
+/// One whose statement runs, until it is so old.
+const RUNNING_BLOCK_MAX_SECONDS: u64 = 30 * 60;
+/// One that has changed rows of the table, or is about to, until it is so old.
+const CHANGING_BLOCK_MAX_SECONDS: u64 = 2 * 60 * 60;
+/// There may always be a block that is younger than this, which loses little: the background does not wait for such ones for ever.
 const SHORT_BLOCK_MAX_SECONDS: u64 = 10;
+/// It waits so long for them.
+const WAIT_FOR_SHORT_MAX_SECONDS: u64 = 120;
 
 /// The open blocks by number.
 #[derive(Debug, Default)]
@@ -30,25 +32,34 @@ struct Numbered {
 #[derive(Debug)]
 struct Block {
     began: Instant,
-    /// Its statements that run.
+    /// Its statements that run. A cursor that is not at its end is one.
     running: AtomicUsize,
-    /// Tables whose rows it has changed.
-    changed: Mutex<BTreeSet<TableId>>,
+    /// Tables whose rows it has changed, or is about to.
+    changing: Mutex<BTreeSet<TableId>>,
 }
 
 impl Block {
-    /// Whether it is to be waited for by somebody who has waited for so long and would rewrite `table`.
+    /// Whether it may want to change the table yet, or does so now; for a background that has waited for so long.
     fn is_in_the_way(&self, table: TableId, waited: Duration) -> bool {
-        let within = |seconds: u64| waited < Duration::from_secs(seconds);
-        if within(WAIT_FOR_ALL_MAX_SECONDS) {
-            return true;
+        let age = self.began.elapsed();
+        if waited >= seconds(WAIT_FOR_SHORT_MAX_SECONDS) && age < seconds(SHORT_BLOCK_MAX_SECONDS) {
+            return false;
         }
-        let is_short = self.began.elapsed() < Duration::from_secs(SHORT_BLOCK_MAX_SECONDS);
-        let is_running = || self.running.load(Ordering::SeqCst) > 0;
-        !is_short
-            && (within(WAIT_FOR_RUNNING_MAX_SECONDS) && is_running()
-                || within(WAIT_FOR_CHANGED_MAX_SECONDS) && self.changed.lock().contains(&table))
+        // There may always be others, too.
+        let may_change = waited < seconds(RUNNING_BLOCK_MAX_SECONDS)
+            && (age < seconds(IDLE_BLOCK_MAX_SECONDS)
+                || age < seconds(RUNNING_BLOCK_MAX_SECONDS) && self.running.load(Ordering::SeqCst) > 0);
+        may_change || waited < seconds(CHANGING_BLOCK_MAX_SECONDS) && self.is_changing(table)
     }
+
+    /// Whether it loses when the table's segments are replaced.
+    fn is_changing(&self, table: TableId) -> bool {
+        self.began.elapsed() < seconds(CHANGING_BLOCK_MAX_SECONDS) && self.changing.lock().contains(&table)
+    }
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
 }
 
 /// A block that is open, or a statement that runs again because it lost, until it is dropped.
@@ -60,9 +71,9 @@ pub(crate) struct OpenBlock {
 }
 
 impl OpenBlock {
-    /// It has changed rows of a table.
-    pub(crate) fn note_changed(&self, table: TableId) {
-        self.block.changed.lock().insert(table);
+    /// It changes rows of a table.
+    pub(crate) fn note_changing(&self, table: TableId) {
+        self.block.changing.lock().insert(table);
     }
 
     /// One of its statements runs until the answer is dropped.
@@ -91,12 +102,17 @@ impl Drop for RunningInBlock {
 impl Cluster {
     /// Counts a block as open until the answer is dropped.
     pub(crate) fn open_block(self: &Arc<Self>) -> OpenBlock {
-        let block = Arc::new(Block { began: Instant::now(), running: AtomicUsize::new(0), changed: Mutex::default() });
+        let block = Arc::new(Block { began: Instant::now(), running: AtomicUsize::new(0), changing: Mutex::default() });
         let mut known = self.open_blocks.0.lock();
         known.last += 1;
         let number = known.last;
         known.blocks.insert(number, Arc::clone(&block));
         OpenBlock { cluster: Arc::clone(self), number, block }
+    }
+
+    /// Whether there is a block that changes a table's rows.
+    pub(crate) fn has_blocks_changing(&self, table: TableId) -> bool {
+        self.open_blocks.0.lock().blocks.values().any(|block| block.is_changing(table))
     }
 
     /// Whether there is a block that the background waits for before it rewrites a table, when it has waited for so long.
@@ -109,20 +125,22 @@ impl Cluster {
 mod tests {
     use super::*;
 
-    fn block(age_seconds: u64, running: usize, changed: &[u64]) -> Block {
-        let began = Instant::now().checked_sub(Duration::from_secs(age_seconds)).unwrap();
-        let changed = Mutex::new(changed.iter().copied().map(TableId).collect());
-        Block { began, running: AtomicUsize::new(running), changed }
+    fn block(age_seconds: u64, running: usize, changing: &[u64]) -> Block {
+        let began = Instant::now().checked_sub(seconds(age_seconds)).unwrap();
+        let changing = Mutex::new(changing.iter().copied().map(TableId).collect());
+        Block { began, running: AtomicUsize::new(running), changing }
     }
 
     #[test]
-    fn the_longer_somebody_waits_the_fewer_are_in_the_way() {
-        let in_the_way =
-            |block: &Block| [10, 500, 3000, 10_000].map(|waited| block.is_in_the_way(TableId(1), Duration::from_secs(waited)));
-        assert_eq!(in_the_way(&block(60, 0, &[])), [true, false, false, false]);
-        assert_eq!(in_the_way(&block(60, 1, &[])), [true, true, false, false]);
-        assert_eq!(in_the_way(&block(60, 0, &[1])), [true, true, true, false]);
-        assert_eq!(in_the_way(&block(60, 0, &[2])), [true, false, false, false]);
+    fn blocks_are_waited_for_by_what_they_would_lose() {
+        let in_the_way = |block: &Block| [0, 500, 3000, 10_000].map(|waited| block.is_in_the_way(TableId(1), seconds(waited)));
+        assert_eq!(in_the_way(&block(60, 0, &[])), [true, true, false, false]);
+        assert_eq!(in_the_way(&block(200, 0, &[])), [false; 4]);
+        assert_eq!(in_the_way(&block(200, 1, &[])), [true, true, false, false]);
+        assert_eq!(in_the_way(&block(3000, 1, &[])), [false; 4]);
+        assert_eq!(in_the_way(&block(3000, 0, &[1])), [true, true, true, false]);
+        assert_eq!(in_the_way(&block(3000, 0, &[2])), [false; 4]);
+        assert_eq!(in_the_way(&block(10_000, 1, &[1])), [false; 4]);
         // There may always be one of these.
         assert_eq!(in_the_way(&block(3, 1, &[1])), [true, false, false, false]);
     }

@@ -53,6 +53,7 @@ async fn change_once(scope: &Scope, spec: &ChangeSpec, parameters: Option<ParamV
     let load = scope.start_load();
     let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
     let table = find(&attempt.snapshot, &spec.table)?;
+    scope.note_changing(table.table.id);
     if matches!(spec.change, Change::Delete) && !spec.filtered {
         return delete_all(scope, &attempt, &table).await;
     }
@@ -94,6 +95,7 @@ async fn merge_once(scope: &Scope, spec: &MergeSpec, parameters: Option<ParamVal
     let load = scope.start_load();
     let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
     let table = find(&attempt.snapshot, &spec.matched.table)?;
+    scope.note_changing(table.table.id);
     let (mut kinds, changed) = matched(scope, &attempt, &table, &spec.matched, parameters.clone(), true).await?;
     let (targets, source) = unmatched(&attempt, &table.table, &spec.insert, parameters).await?;
     let identities = identity_fills(scope, &table.table, &targets);

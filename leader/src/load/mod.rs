@@ -51,7 +51,8 @@ macro_rules! replayed {
                     tries += 1;
                     // Not against the background again.
                     if _gives_way.is_none() {
-                        _gives_way = Some($scope.shared.cluster.open_block());
+                        let open = $scope.shared.cluster.open_block();
+                        _gives_way = Some((open.run(), open));
                     }
                     let pause = rand::random_range(0..crate::load::LOAD_PAUSE_MAX_MS);
                     tokio::time::sleep(std::time::Duration::from_millis(pause)).await;

@@ -93,6 +93,7 @@ async fn rewrite_once(scope: &Scope, name: &QualifiedName, change: &impl Fn(&mut
     let load = scope.start_load();
     let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
     let current = find(&attempt.snapshot, name)?;
+    scope.note_changing(current.table.id);
     let mut table = Table::clone(&current.table);
     change(&mut table)?;
     // Every segment is new: its columns are called what they are, and none is missing.

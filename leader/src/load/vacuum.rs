@@ -4,7 +4,7 @@
 //! segments they began with. Rows that somebody deletes meanwhile make it lose, and it runs again.
 
 use super::choice::{Choice, choose, is_better};
-use super::{LOAD_ATTEMPTS_MAX, add_segments, check_rows, plan_sink, remove_as_read, run_sink};
+use super::{LOAD_ATTEMPTS_MAX, check_rows, plan_sink, run_sink};
 use crate::meta::TableState;
 use crate::transaction::Scope;
 use datafusion::datasource::provider_as_source;
@@ -12,7 +12,7 @@ use datafusion::logical_expr::LogicalPlanBuilder;
 use slipher_common::ids::{SegmentId, SliceId, TableId};
 use slipher_common::manifest::Segment;
 use slipher_common::{Error, ErrorKind, Result};
-use slipher_proto::meta::operation::Kind;
+use slipher_proto::meta::{self as proto, operation::Kind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +47,7 @@ const GIVE_WAY_LOOK_MS: u64 = 20;
 pub(crate) async fn vacuum(scope: &Scope, table: TableId, choice: Choice) -> Result<Option<Vacuumed>> {
     let (mut done, mut total) = (BTreeSet::new(), None::<Vacuumed>);
     loop {
-        let round = replayed!(scope, vacuum_once(scope, table, choice, Duration::ZERO, &done));
+        let round = replayed!(scope, vacuum_once(scope, table, choice, &done));
         let Some((slices, vacuumed)) = round? else { return Ok(total) };
         done.extend(slices);
         total = Some(total.map_or(vacuumed, |total| total + vacuumed));
@@ -67,36 +67,29 @@ impl std::ops::Add for Vacuumed {
     }
 }
 
-/// The same for one slice of each lane, and not again if it loses. `waited`: so long it was given way to others before.
-pub(crate) async fn vacuum_round(scope: &Scope, table: TableId, choice: Choice, waited: Duration) -> Result<Option<Vacuumed>> {
-    Ok(vacuum_once(scope, table, choice, waited, &BTreeSet::new()).await?.map(|(_, vacuumed)| vacuumed))
+/// The same for one slice of each lane, and not again if it loses. None, too, when it gave way to others.
+pub(crate) async fn vacuum_round(scope: &Scope, table: TableId, choice: Choice) -> Result<Option<Vacuumed>> {
+    Ok(vacuum_once(scope, table, choice, &BTreeSet::new()).await?.map(|(_, vacuumed)| vacuumed))
 }
 
-/// Waits for whoever would lose against what is committed next: blocks, which cannot run again, and, for what took long, all writers. What
-/// they are still in the way of then is given up: it can be done again, which they cannot.
-async fn give_way(scope: &Scope, table: TableId, choice: Choice, waited: Duration) -> Result<()> {
+/// Waits for whoever might lose against what is committed next: blocks, which cannot run again, and, for what took long, all writers. False
+/// when a block would lose still: this can be done again.
+async fn give_way(scope: &Scope, table: TableId, choice: Choice) -> bool {
     let seconds = match choice {
-        Choice::Asked { .. } => return Ok(()),
+        Choice::Asked { .. } => return true,
         Choice::Compaction { .. } => MERGED_GIVES_WAY_MAX_SECONDS,
         Choice::Sorting => SORTED_GIVES_WAY_MAX_SECONDS,
     };
-    let began = tokio::time::Instant::now();
-    let blocks = || scope.shared.cluster.has_blocks_in_the_way(table, waited + began.elapsed());
+    let blocks = || scope.shared.cluster.has_blocks_in_the_way(table, Duration::ZERO);
     let writers = || choice == Choice::Sorting && scope.shared.locks.has_several_writers(table);
-    while began.elapsed() < Duration::from_secs(seconds) && (blocks() || writers()) {
+    let end = tokio::time::Instant::now() + Duration::from_secs(seconds);
+    while blocks() || writers() {
+        if tokio::time::Instant::now() >= end {
+            return !scope.shared.cluster.has_blocks_changing(table);
+        }
         tokio::time::sleep(Duration::from_millis(GIVE_WAY_LOOK_MS)).await;
     }
-    match blocks() {
-        true => Err(Error::new(ErrorKind::SerializationFailure, format!("table with id {table}: gave way to open transactions"))),
-        false => Ok(()),
-    }
-}
-
-/// The rows stay what they were: who has read the table has read it still.
-fn keep_rows(kind: &mut Kind) {
-    if let Kind::ReplaceSegments(replace) = kind {
-        replace.keeps_rows = true;
-    }
+    true
 }
 
 /// One round: of each lane the first slice that is not done and has something to do.
@@ -104,7 +97,6 @@ async fn vacuum_once(
     scope: &Scope,
     table: TableId,
     choice: Choice,
-    waited: Duration,
     done: &BTreeSet<SliceId>,
 ) -> Result<Option<(BTreeSet<SliceId>, Vacuumed)>> {
     let load = scope.start_load();
@@ -141,10 +133,18 @@ async fn vacuum_once(
     let physical = plan_sink(&attempt, target, source).await?;
     let new = run_sink(&scope.shared, &attempt, physical).await?;
     check_rows("vacuuming", &current.table, old.values(), &new)?;
-    give_way(scope, table, choice, waited).await?;
-    let mut kinds = vec![remove_as_read(&part)];
-    kinds.extend(add_segments(&current, &attempt.snapshot.state, &new));
-    kinds.iter_mut().for_each(keep_rows);
+    if !give_way(scope, table, choice).await {
+        return Ok(None);
+    }
+    let replace = proto::ReplaceSegments {
+        table_id: table.0,
+        add: new.iter().map(Segment::to_proto).collect(),
+        remove: old.keys().map(|id| id.to_vec()).collect(),
+        removed_deleted_rows: old.values().map(|segment| segment.deleted_rows()).collect(),
+        defined_version: current.defined_version.0,
+        keeps_rows: true,
+    };
+    let kinds = vec![Kind::ReplaceSegments(replace)];
     scope.change(kinds, &attempt.snapshot.state, Some(load)).await?;
     scope.shared.telemetry.rewrote(choice.name(), old.len());
     let vacuumed = Vacuumed {

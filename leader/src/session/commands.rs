@@ -567,6 +567,10 @@ fn set_transaction(session: &LeaderSession, for_session: bool, modes: Transactio
         let message = "SET TRANSACTION ISOLATION LEVEL must be called before any query";
         return Err(Error::new(ErrorKind::ActiveTransaction, message));
     }
+    if transaction.is_some() && *read_only && modes.read_only == Some(false) {
+        let message = "transaction read-write mode must be set before any query";
+        return Err(Error::new(ErrorKind::ActiveTransaction, message));
+    }
     *serializable = modes.serializable.unwrap_or(*serializable);
     *read_only = modes.read_only.unwrap_or(*read_only);
     Ok(done("SET", Vec::new()))

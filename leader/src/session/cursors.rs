@@ -5,8 +5,8 @@ use super::leader_session::LeaderSession;
 use crate::run::canceled;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{EmptyRecordBatchStream, SendableRecordBatchStream};
 use futures::StreamExt;
 use slipher_common::error::did_you_mean;
 use slipher_common::{Error, ErrorKind, Result};
@@ -45,7 +45,12 @@ impl Rows {
                 None => match self.stream.next().await.transpose()? {
                     Some(batch) if batch.num_rows() == 0 => {}
                     Some(batch) => self.rest = Some(batch),
-                    None => return Ok(None),
+                    None => {
+                        // What it read with goes now, not when the cursor is closed.
+                        let schema = self.stream.schema();
+                        self.stream = Box::pin(EmptyRecordBatchStream::new(schema));
+                        return Ok(None);
+                    }
                 },
             }
         };

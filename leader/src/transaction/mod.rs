@@ -53,6 +53,8 @@ struct Changes {
 impl Transaction {
     /// Begins a block on the latest version, in a database.
     pub(crate) fn begin(cluster: &Arc<Cluster>, database: DatabaseId, serializable: bool, read_only: bool) -> Self {
+        // Before it looks at anything: from now on the background knows of it.
+        let open = (!read_only).then(|| cluster.open_block());
         let (base, pin) = cluster.pin_latest();
         let base = base.in_database(database);
         let changes = Changes { state: Arc::clone(&base), base, operations: Vec::new() };
@@ -61,7 +63,14 @@ impl Transaction {
             changes: Mutex::new(changes),
             reads: serializable.then(Reads::default),
             _pin: pin,
-            open: (!read_only).then(|| cluster.open_block()),
+            open,
+        }
+    }
+
+    /// It changes rows of a table: the background leaves them where they are.
+    fn note_changing(&self, table: TableId) {
+        if let Some(open) = &self.open {
+            open.note_changing(table);
         }
     }
 
@@ -84,9 +93,7 @@ impl Transaction {
         }
         let (state, applied) = changes.state.speculate(record(kinds.clone(), &changes.state))?;
         changes.state = Arc::new(state);
-        if let Some(open) = &self.open {
-            kinds.iter().filter_map(table_of_changed_rows).for_each(|table| open.note_changed(table));
-        }
+        kinds.iter().filter_map(table_of_changed_rows).for_each(|table| self.note_changing(table));
         changes.operations.extend(kinds);
         Ok(applied.notices)
     }
@@ -247,6 +254,13 @@ impl Scope {
                 let changes = transaction.changes.lock();
                 changes.base.table_by_id(table.table.id).map_or(0, |table| table.changed_version.0)
             }
+        }
+    }
+
+    /// A statement is about to look for rows of a table that it will change.
+    pub(crate) fn note_changing(&self, table: TableId) {
+        if let Some(transaction) = &self.transaction {
+            transaction.note_changing(table);
         }
     }
 

@@ -235,7 +235,7 @@ impl Draft {
         };
         let table = Arc::clone(&changed.table);
         let segments = Arc::make_mut(&mut changed.segments);
-        let mut removed = BTreeSet::new();
+        let (mut removed, mut removed_rows, mut added_rows) = (BTreeSet::new(), 0, 0);
         for (place, bytes) in operation.remove.iter().enumerate() {
             let segment = SegmentId::from_bytes(bytes)?;
             let Some(gone) = segments.remove(&segment) else {
@@ -247,6 +247,7 @@ impl Draft {
             }
             self.state.live_segments.remove(segment);
             removed.insert(segment);
+            removed_rows += gone.live_rows();
         }
         if operation.defined_version != 0 && changed.layout_version.0 > operation.defined_version {
             return Err(conflict(format_args!("table \"{table}\" got another layout while rows were written for it")));
@@ -260,10 +261,14 @@ impl Draft {
             if removed.contains(&segment.id) || !self.state.live_segments.insert(segment.id) {
                 return Err(Error::internal(format!("adding segment {} to table \"{table}\": its id was used", segment.id)));
             }
+            added_rows += segment.rows;
             segments.insert(segment.id, Arc::new(segment));
         }
         if !operation.keeps_rows {
             changed.changed_version = self.version;
+        } else if added_rows != removed_rows {
+            let message = format!("replacing segments of table \"{table}\": {removed_rows} rows became {added_rows}");
+            return Err(Error::internal(message));
         }
         Arc::make_mut(&mut self.state.tables).insert(id, Arc::new(changed));
         Ok(())
