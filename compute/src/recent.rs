@@ -8,8 +8,10 @@ use slipher_common::ids::SegmentId;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-/// Segments with more rows are read from their files.
-pub(crate) const RECENT_SEGMENT_MAX_ROWS: usize = 64;
+/// Segments with more rows are read from their files: those of a few hundred are what merging single rows makes first.
+pub(crate) const RECENT_SEGMENT_MAX_ROWS: usize = 1024;
+/// So are those with more bytes.
+const RECENT_SEGMENT_MAX_BYTES: usize = 256 << 10;
 /// Most bytes of rows that a node keeps; the oldest go first.
 const RECENT_MAX_BYTES: usize = 32 << 20;
 
@@ -33,7 +35,7 @@ struct Kept {
 impl RecentRows {
     /// Keeps the rows of a segment, if they are few. They have their own memory, the table's schema, and the order of the sort key.
     pub(crate) fn keep(&self, segment: SegmentId, rows: RecordBatch) {
-        if rows.num_rows() > RECENT_SEGMENT_MAX_ROWS {
+        if rows.num_rows() > RECENT_SEGMENT_MAX_ROWS || rows.get_array_memory_size() > RECENT_SEGMENT_MAX_BYTES {
             return;
         }
         let mut kept = self.0.lock();
@@ -85,17 +87,18 @@ mod tests {
         let recent = RecentRows::default();
         let id = |number: u128| SegmentId(Uuid::from_u128(number));
         let schema = rows(1, 1).schema();
-        for number in 0..40 {
-            recent.keep(id(number), rows(1, 1 << 20));
+        for number in 0..400 {
+            recent.keep(id(number), rows(1, 100 << 10));
         }
-        assert!(recent.get(id(0), &schema).is_none() && recent.get(id(39), &schema).is_some());
+        assert!(recent.get(id(0), &schema).is_none() && recent.get(id(399), &schema).is_some());
         let (bytes, order, kept) = {
             let kept = recent.0.lock();
             (kept.bytes, kept.order.len(), kept.rows.len())
         };
         assert!(bytes <= RECENT_MAX_BYTES && order == kept, "{bytes} bytes, {order} and {kept} segments");
-        assert!(recent.get(id(39), &Schema::empty()).is_none(), "written with another schema");
-        recent.keep(id(100), rows(RECENT_SEGMENT_MAX_ROWS + 1, 1));
-        assert!(recent.get(id(100), &schema).is_none());
+        assert!(recent.get(id(399), &Schema::empty()).is_none(), "written with another schema");
+        recent.keep(id(1000), rows(RECENT_SEGMENT_MAX_ROWS + 1, 1));
+        recent.keep(id(1001), rows(1, RECENT_SEGMENT_MAX_BYTES + 1));
+        assert!(recent.get(id(1000), &schema).is_none() && recent.get(id(1001), &schema).is_none());
     }
 }
