@@ -21,6 +21,8 @@ pub const KEEP_ALIVE_INTERVAL_MS: u64 = 2_000;
 /// A probe that is not answered in this time ends the connection.
 pub const KEEP_ALIVE_TIMEOUT_MS: u64 = 4_000;
 
+/// Bytes of one message of something long that is sent in parts (gRPC's default limit is 4 MiB).
+pub const MESSAGE_CHUNK_BYTES: usize = 1 << 20;
 /// Bytes of one stream that may be under way: a batch fits several times.
 pub const STREAM_WINDOW_BYTES: u32 = 8 << 20;
 /// Bytes of one connection that may be under way.

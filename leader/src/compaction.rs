@@ -1,6 +1,7 @@
 //! Storage that looks after itself: tables whose scans suffer from many tiny segments, deleted rows or segments that overlap in the sort
 //! key are rewritten in the background. Merging is urgent and short, sorting is neither: each has a task of its own.
 
+use crate::cluster::WAIT_FOR_SHORT_MAX_SECONDS;
 use crate::engine::Shared;
 use crate::load::{Choice, Vacuumed, vacuum_round, wanted_segments};
 use crate::meta::TableState;
@@ -14,8 +15,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// What was waited for blocks counts so much for the next round.
-const BLOCKED_MAX_SECONDS: u64 = 120;
+/// When no block was in the way for so long, waiting begins anew: a gap between two blocks is no end of it.
+const BLOCKED_FORGOTTEN_SECONDS: u64 = 600;
 /// Before another look at a table that open blocks are in the way of.
 const BLOCKED_PAUSE_SECONDS: u64 = 2;
 /// How often it looks whether somebody waits to LOCK its table.
@@ -150,11 +151,9 @@ impl Upkeep {
         let mut done = 0;
         for table in tables {
             let Some(choice) = self.wanted(table) else { continue };
-            if !self.is_free(table.table.id) {
-                continue;
-            }
+            let Some(waited) = self.free(table.table.id) else { continue };
             self.last = table.table.id;
-            done += usize::from(self.rewrite(table, choice).await);
+            done += usize::from(self.rewrite(table, choice, waited).await);
             if done >= tables_max {
                 break;
             }
@@ -199,19 +198,20 @@ impl Upkeep {
         None
     }
 
-    /// Whether no open block is in the way, or not any more.
-    fn is_free(&mut self, table: TableId) -> bool {
-        let Some(seen) = self.seen.get_mut(&table) else { return false };
+    /// How long was waited for open blocks, of which none is in the way any more; None when one is.
+    fn free(&mut self, table: TableId) -> Option<Duration> {
+        let seen = self.seen.get_mut(&table)?;
+        seen.gives_way = seen.gives_way.filter(|(_, last)| last.elapsed() < seconds(BLOCKED_FORGOTTEN_SECONDS));
         let waited = seen.gives_way.map_or(Duration::ZERO, |(since, _)| since.elapsed());
-        let is_free = !self.scope.shared.cluster.has_blocks_in_the_way(table, waited);
-        if !is_free {
+        if self.scope.shared.cluster.has_blocks_in_the_way(table, waited) {
             seen.give_way();
+            return None;
         }
-        is_free
+        Some(waited)
     }
 
     /// One round for one table; whether it did something.
-    async fn rewrite(&mut self, table: &TableState, choice: Choice) -> bool {
+    async fn rewrite(&mut self, table: &TableState, choice: Choice, waited: Duration) -> bool {
         let shared = Arc::clone(&self.scope.shared);
         let (id, name) = (table.table.id, table.table.to_string());
         // A block that locked a table must not lose against us.
@@ -221,7 +221,7 @@ impl Upkeep {
         }
         let scope = Scope { locks: Some(owner), ..self.scope.clone() };
         let outcome = tokio::select! {
-            outcome = vacuum_round(&scope, id, choice) => outcome,
+            outcome = vacuum_round(&scope, id, choice, waited) => outcome,
             // Whoever wants the table for himself does not wait for this.
             () = wanted_by_others(&shared, id) => return false,
         };
@@ -253,7 +253,7 @@ impl Seen {
     fn note(&mut self, done: &Vacuumed) {
         self.retry = None;
         // For the next round short blocks are not waited for again, but long ones are.
-        let long_ago = Instant::now().checked_sub(seconds(BLOCKED_MAX_SECONDS));
+        let long_ago = Instant::now().checked_sub(seconds(WAIT_FOR_SHORT_MAX_SECONDS));
         self.gives_way = self.gives_way.map(|(since, last)| (long_ago.map_or(since, |long_ago| since.max(long_ago)), last));
         self.futile_rounds = if done.is_better { 0 } else { self.futile_rounds + 1 };
         self.is_settled = self.futile_rounds >= FUTILE_ROUNDS_MAX_COUNT;

@@ -6,7 +6,7 @@ pub(crate) use repair::ensure_readable;
 
 use crate::store::{FileFault, Store};
 use parking_lot::Mutex;
-use slipher_common::channels::call_error;
+use slipher_common::channels::{MESSAGE_CHUNK_BYTES, call_error};
 use slipher_common::ids::{NodeId, SegmentId, TableId, TransactionId};
 use slipher_common::plan::SegmentRef;
 use slipher_common::{Error, ErrorKind, Result};
@@ -21,8 +21,6 @@ use tokio::runtime::Handle;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
-/// Bytes of one message of a segment transfer (gRPC's default limit is 4 MiB).
-pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 /// How long connecting to a node may take.
 const CONNECT_TIMEOUT_S: u64 = 3;
 /// How often an open connection is probed, so that a silent node is noticed.
@@ -153,8 +151,8 @@ fn put_requests(
     let chunks = futures::stream::unfold(source, move |mut source| {
         let failure = Arc::clone(&failure);
         async move {
-            let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-            match (&mut source).take(CHUNK_BYTES as u64).read_to_end(&mut chunk).await {
+            let mut chunk = Vec::with_capacity(MESSAGE_CHUNK_BYTES);
+            match (&mut source).take(MESSAGE_CHUNK_BYTES as u64).read_to_end(&mut chunk).await {
                 Ok(0) => None,
                 Ok(_) => Some((PutSegmentRequest { part: Some(Part::Chunk(chunk)) }, source)),
                 Err(e) => {

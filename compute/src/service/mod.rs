@@ -1,4 +1,4 @@
-//! The compute node's own gRPC service: liveness, segment transfer, sweeping, cancelling.
+//! The compute node's own gRPC service: liveness, segment transfer, rows without a plan, sweeping, cancelling and progress.
 
 mod queries;
 mod rows;
@@ -12,11 +12,12 @@ pub(crate) use queries::{cancelled, until_cancelled};
 pub(crate) use stopping::stoppable_joins;
 
 use crate::NodeRuntime;
-use crate::replicate::{CHUNK_BYTES, ensure_readable};
+use crate::replicate::ensure_readable;
 use crate::store::{DiskSpace, IncomingSegment, other_cluster};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use prost::Message as _;
+use slipher_common::channels::MESSAGE_CHUNK_BYTES;
 use slipher_common::ids::{ClusterId, SegmentId, SliceId, TableId, TransactionId};
 use slipher_common::plan::SegmentRef;
 use slipher_common::{Error, ErrorKind, Result, VERSION};
@@ -26,11 +27,11 @@ use slipher_proto::compute::put_segment_request::Part;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio_util::io::ReaderStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-/// How long a sender of a segment may be silent.
+/// How long a sender of a segment or of rows may be silent.
 const CHUNK_TIMEOUT_S: u64 = 30;
 
 /// The service of one node.
@@ -148,6 +149,7 @@ impl ComputeNode for ComputeNodeService {
             segments: usage.segments,
             bytes: usage.bytes,
             activity: Some(self.activity(disk)),
+            now_ms: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64,
         }))
     }
 
@@ -202,7 +204,7 @@ impl ComputeNode for ComputeNodeService {
         let path = self.node.store().segment_path(TableId(request.table_id), segment);
         let file = tokio::fs::File::open(&path).await.map_err(|e| to_status(Error::io(&doing, &e)))?;
         // The receiver compares size and checksum.
-        let chunks = ReaderStream::with_capacity(file, CHUNK_BYTES)
+        let chunks = ReaderStream::with_capacity(file, MESSAGE_CHUNK_BYTES)
             .map_ok(|chunk| proto::GetSegmentResponse { chunk: chunk.to_vec() })
             .map_err(move |e| to_status(Error::io(&doing, &e)));
         Ok(Response::new(chunks.boxed()))
@@ -219,8 +221,9 @@ impl ComputeNode for ComputeNodeService {
             .collect::<Result<_>>()
             .map_err(to_status)?;
         let minimum_age = Duration::from_millis(request.minimum_age_ms);
+        let written_before = UNIX_EPOCH + Duration::from_millis(request.written_before_ms);
         let store = Arc::clone(self.node.store());
-        let swept = blocking(move || store.sweep(&live, &running, minimum_age)).await?;
+        let swept = blocking(move || store.sweep(&live, &running, written_before, minimum_age)).await?;
         Ok(Response::new(proto::SweepResponse { files_removed: swept.files, bytes_removed: swept.bytes }))
     }
 

@@ -16,9 +16,16 @@ pub struct Swept {
 }
 
 impl Store {
-    /// Removes the segment files that are not `live`, that no `running` transaction wrote, and that are at least `minimum_age` old.
-    /// The age protects the files of transactions that this process does not remember.
-    pub fn sweep(&self, live: &HashSet<SegmentId>, running: &HashSet<TransactionId>, minimum_age: Duration) -> Result<Swept> {
+    /// Removes the segment files that are not `live`, that no `running` transaction wrote, that are at least `minimum_age` old and were
+    /// written before `written_before`: both lists are at least as new as that. The age protects the files of transactions that this process
+    /// does not remember.
+    pub fn sweep(
+        &self,
+        live: &HashSet<SegmentId>,
+        running: &HashSet<TransactionId>,
+        written_before: SystemTime,
+        minimum_age: Duration,
+    ) -> Result<Swept> {
         let now = SystemTime::now();
         let mut swept = Swept::default();
         self.for_each_file(|segment, path, metadata| {
@@ -33,7 +40,7 @@ impl Store {
             }
             let modified = metadata.modified().map_err(|e| Error::io(format!("reading \"{}\"", path.display()), &e))?;
             // A clock that went back makes files young, never old.
-            if now.duration_since(modified).unwrap_or_default() < minimum_age {
+            if modified >= written_before || now.duration_since(modified).unwrap_or_default() < minimum_age {
                 return Ok(());
             }
             match std::fs::remove_file(path) {

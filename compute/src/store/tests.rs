@@ -5,7 +5,7 @@ use slipher_common::SqlType;
 use slipher_common::catalog::{Distribution, Table};
 use slipher_common::manifest::Segment;
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 fn one_column() -> Arc<Table> {
     table(&[(SqlType::BigInt, true)], Distribution::Even, &[0])
@@ -95,10 +95,14 @@ async fn a_sweep_keeps_live_young_and_running_files() {
     let (live_ids, none, old) = (HashSet::from([live.id]), HashSet::new(), Duration::ZERO);
     // The transaction that the test nodes write under.
     let running = HashSet::from([TransactionId(Uuid::from_u128(1))]);
-    assert_eq!(store.sweep(&live_ids, &running, old).unwrap().files, 0);
-    assert_eq!(store.sweep(&live_ids, &none, Duration::from_secs(3600)).unwrap().files, 0);
+    let now = SystemTime::now() + Duration::from_secs(1);
+    assert_eq!(store.sweep(&live_ids, &running, now, old).unwrap().files, 0);
+    assert_eq!(store.sweep(&live_ids, &none, now, Duration::from_secs(3600)).unwrap().files, 0);
+    // Lists from before it was written say nothing of it, however late they come.
+    let before = SystemTime::now() - Duration::from_secs(60);
+    assert_eq!(store.sweep(&live_ids, &none, before, old).unwrap().files, 0);
     assert_eq!(store.usage().unwrap(), Usage { segments: 2, bytes: live.bytes + orphan.bytes });
-    let swept = store.sweep(&live_ids, &none, old).unwrap();
+    let swept = store.sweep(&live_ids, &none, now, old).unwrap();
     assert_eq!(swept, Swept { files: 1, bytes: orphan.bytes });
     assert!(store.contains(live.table, live.id) && !store.contains(orphan.table, orphan.id));
 }

@@ -69,6 +69,7 @@ impl Cluster {
                 if answer.node_id != node.to_vec() {
                     return false;
                 }
+                self.clocks_ms.write().insert(node, answer.now_ms);
                 if let Some(activity) = answer.activity {
                     self.activities.write().insert(node, activity);
                 }

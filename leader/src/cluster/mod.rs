@@ -6,7 +6,7 @@ mod pins;
 mod rebalance;
 mod service;
 
-pub(crate) use open_blocks::{OpenBlock, RunningInBlock};
+pub(crate) use open_blocks::{OpenBlock, RunningInBlock, WAIT_FOR_SHORT_MAX_SECONDS};
 pub(crate) use pins::Pin;
 pub use service::LeaderService;
 
@@ -43,6 +43,8 @@ pub struct Cluster {
     alive: RwLock<BTreeSet<NodeId>>,
     /// What each node said last.
     activities: RwLock<BTreeMap<NodeId, NodeActivity>>,
+    /// What the clock of each node said when it answered last, in milliseconds since 1970.
+    clocks_ms: RwLock<BTreeMap<NodeId, u64>>,
     running_loads: RwLock<BTreeSet<TransactionId>>,
     pins: Pins,
     open_blocks: OpenBlocks,
@@ -76,6 +78,7 @@ impl Cluster {
             channels: NodeChannels::default(),
             alive: RwLock::default(),
             activities: RwLock::default(),
+            clocks_ms: RwLock::default(),
             running_loads: RwLock::default(),
             pins: Pins::default(),
             open_blocks: OpenBlocks::default(),
@@ -166,6 +169,8 @@ impl Cluster {
 
     /// Removes files on all live nodes that no manifest names and no running load wrote.
     pub async fn sweep(&self, minimum_age_ms: u64) -> u64 {
+        // Clocks before all: however late a node gets the lists, files that are younger than they are not meant.
+        let clocks_ms = self.clocks_ms.read().clone();
         // Loads before state: a load that commits in between is in the state, one that starts in between is too young.
         let running: Vec<Vec<u8>> = self.running_loads.read().iter().map(|id| id.to_vec()).collect();
         // Files of a load that has ended may belong to a record that is durable and not applied yet.
@@ -173,9 +178,14 @@ impl Cluster {
             return 0;
         }
         let (state, live) = self.live_segments();
-        let calls = state.nodes().iter().filter(|(node, _)| self.is_alive(**node)).map(|(_, node)| {
-            let request =
-                SweepRequest { live_segment_ids: live.clone(), running_transaction_ids: running.clone(), minimum_age_ms };
+        let alive = state.nodes().iter().filter(|(node, _)| self.is_alive(**node));
+        let calls = alive.filter_map(|(id, node)| Some((node, *clocks_ms.get(id)?))).map(|(node, clock_ms)| {
+            let request = SweepRequest {
+                live_segment_ids: live.clone(),
+                running_transaction_ids: running.clone(),
+                minimum_age_ms,
+                written_before_ms: clock_ms.saturating_sub(minimum_age_ms),
+            };
             async move {
                 let mut call = tonic::Request::new(request);
                 call.set_timeout(Duration::from_millis(SWEEP_TIMEOUT_MS));

@@ -17,7 +17,7 @@ const CHANGING_BLOCK_MAX_SECONDS: u64 = 2 * 60 * 60;
 /// There may always be a block that is younger than this, which loses little: the background does not wait for such ones for ever.
 const SHORT_BLOCK_MAX_SECONDS: u64 = 10;
 /// It waits so long for them.
-const WAIT_FOR_SHORT_MAX_SECONDS: u64 = 120;
+pub(crate) const WAIT_FOR_SHORT_MAX_SECONDS: u64 = 120;
 
 /// The open blocks by number.
 #[derive(Debug, Default)]
@@ -42,19 +42,23 @@ impl Block {
     /// Whether it may want to change the table yet, or does so now; for a background that has waited for so long.
     fn is_in_the_way(&self, table: TableId, waited: Duration) -> bool {
         let age = self.began.elapsed();
-        if waited >= seconds(WAIT_FOR_SHORT_MAX_SECONDS) && age < seconds(SHORT_BLOCK_MAX_SECONDS) {
-            return false;
-        }
         // There may always be others, too.
-        let may_change = waited < seconds(RUNNING_BLOCK_MAX_SECONDS)
+        let may_change = !self.is_one_of_many(waited)
+            && waited < seconds(RUNNING_BLOCK_MAX_SECONDS)
             && (age < seconds(IDLE_BLOCK_MAX_SECONDS)
                 || age < seconds(RUNNING_BLOCK_MAX_SECONDS) && self.running.load(Ordering::SeqCst) > 0);
-        may_change || waited < seconds(CHANGING_BLOCK_MAX_SECONDS) && self.is_changing(table)
+        may_change || self.is_changing(table, waited)
     }
 
-    /// Whether it loses when the table's segments are replaced.
-    fn is_changing(&self, table: TableId) -> bool {
-        self.began.elapsed() < seconds(CHANGING_BLOCK_MAX_SECONDS) && self.changing.lock().contains(&table)
+    /// Whether it loses when the table's segments are replaced, and the background has not waited for its like for too long.
+    fn is_changing(&self, table: TableId, waited: Duration) -> bool {
+        !self.is_one_of_many(waited)
+            && waited.max(self.began.elapsed()) < seconds(CHANGING_BLOCK_MAX_SECONDS)
+            && self.changing.lock().contains(&table)
+    }
+
+    fn is_one_of_many(&self, waited: Duration) -> bool {
+        waited >= seconds(WAIT_FOR_SHORT_MAX_SECONDS) && self.began.elapsed() < seconds(SHORT_BLOCK_MAX_SECONDS)
     }
 }
 
@@ -110,9 +114,9 @@ impl Cluster {
         OpenBlock { cluster: Arc::clone(self), number, block }
     }
 
-    /// Whether there is a block that changes a table's rows.
-    pub(crate) fn has_blocks_changing(&self, table: TableId) -> bool {
-        self.open_blocks.0.lock().blocks.values().any(|block| block.is_changing(table))
+    /// Whether there is a block that changes a table's rows, and that the background still waits for when it has waited for so long.
+    pub(crate) fn has_blocks_changing(&self, table: TableId, waited: Duration) -> bool {
+        self.open_blocks.0.lock().blocks.values().any(|block| block.is_changing(table, waited))
     }
 
     /// Whether there is a block that the background waits for before it rewrites a table, when it has waited for so long.
@@ -143,5 +147,9 @@ mod tests {
         assert_eq!(in_the_way(&block(10_000, 1, &[1])), [false; 4]);
         // There may always be one of these.
         assert_eq!(in_the_way(&block(3, 1, &[1])), [true, false, false, false]);
+        let changing = |block: &Block| [0, 500, 10_000].map(|waited| block.is_changing(TableId(1), seconds(waited)));
+        assert_eq!(changing(&block(3, 1, &[1])), [true, false, false]);
+        assert_eq!(changing(&block(3000, 0, &[1])), [true, true, false]);
+        assert_eq!(changing(&block(60, 1, &[2])), [false; 3]);
     }
 }

@@ -47,7 +47,7 @@ const GIVE_WAY_LOOK_MS: u64 = 20;
 pub(crate) async fn vacuum(scope: &Scope, table: TableId, choice: Choice) -> Result<Option<Vacuumed>> {
     let (mut done, mut total) = (BTreeSet::new(), None::<Vacuumed>);
     loop {
-        let round = replayed!(scope, vacuum_once(scope, table, choice, &done));
+        let round = replayed!(scope, vacuum_once(scope, table, choice, Duration::ZERO, &done));
         let Some((slices, vacuumed)) = round? else { return Ok(total) };
         done.extend(slices);
         total = Some(total.map_or(vacuumed, |total| total + vacuumed));
@@ -67,25 +67,25 @@ impl std::ops::Add for Vacuumed {
     }
 }
 
-/// The same for one slice of each lane, and not again if it loses. None, too, when it gave way to others.
-pub(crate) async fn vacuum_round(scope: &Scope, table: TableId, choice: Choice) -> Result<Option<Vacuumed>> {
-    Ok(vacuum_once(scope, table, choice, &BTreeSet::new()).await?.map(|(_, vacuumed)| vacuumed))
+/// The same for one slice of each lane, and not again if it loses. None, too, when it gave way to others; `waited`: as it has for so long.
+pub(crate) async fn vacuum_round(scope: &Scope, table: TableId, choice: Choice, waited: Duration) -> Result<Option<Vacuumed>> {
+    Ok(vacuum_once(scope, table, choice, waited, &BTreeSet::new()).await?.map(|(_, vacuumed)| vacuumed))
 }
 
 /// Waits for whoever might lose against what is committed next: blocks, which cannot run again, and, for what took long, all writers. False
 /// when a block would lose still: this can be done again.
-async fn give_way(scope: &Scope, table: TableId, choice: Choice) -> bool {
+async fn give_way(scope: &Scope, table: TableId, choice: Choice, waited: Duration) -> bool {
     let seconds = match choice {
         Choice::Asked { .. } => return true,
         Choice::Compaction { .. } => MERGED_GIVES_WAY_MAX_SECONDS,
         Choice::Sorting => SORTED_GIVES_WAY_MAX_SECONDS,
     };
-    let blocks = || scope.shared.cluster.has_blocks_in_the_way(table, Duration::ZERO);
+    let blocks = || scope.shared.cluster.has_blocks_in_the_way(table, waited);
     let writers = || choice == Choice::Sorting && scope.shared.locks.has_several_writers(table);
     let end = tokio::time::Instant::now() + Duration::from_secs(seconds);
     while blocks() || writers() {
         if tokio::time::Instant::now() >= end {
-            return !scope.shared.cluster.has_blocks_changing(table);
+            return !scope.shared.cluster.has_blocks_changing(table, waited);
         }
         tokio::time::sleep(Duration::from_millis(GIVE_WAY_LOOK_MS)).await;
     }
@@ -97,6 +97,7 @@ async fn vacuum_once(
     scope: &Scope,
     table: TableId,
     choice: Choice,
+    waited: Duration,
     done: &BTreeSet<SliceId>,
 ) -> Result<Option<(BTreeSet<SliceId>, Vacuumed)>> {
     let load = scope.start_load();
@@ -133,7 +134,7 @@ async fn vacuum_once(
     let physical = plan_sink(&attempt, target, source).await?;
     let new = run_sink(&scope.shared, &attempt, physical).await?;
     check_rows("vacuuming", &current.table, old.values(), &new)?;
-    if !give_way(scope, table, choice).await {
+    if !give_way(scope, table, choice, waited).await {
         return Ok(None);
     }
     let replace = proto::ReplaceSegments {

@@ -17,7 +17,7 @@ use futures::future::try_join_all;
 use slipher_common::Error;
 use slipher_common::batch::compact;
 use slipher_common::catalog::Distribution;
-use slipher_common::channels::{NodeChannels, call_error};
+use slipher_common::channels::{MESSAGE_CHUNK_BYTES, NodeChannels, call_error};
 use slipher_common::distribution::slices_of;
 use slipher_common::ids::{NodeId, SliceId};
 use slipher_common::manifest::Segment;
@@ -36,8 +36,6 @@ use tonic::metadata::MetadataMap;
 /// More rows are worth a plan: the nodes check and sort them side by side. Their bytes are those of a statement's text, or of what a few
 /// functions make of it.
 const FEW_ROWS_MAX: usize = 1_000;
-/// Bytes of one message (gRPC's default limit is 4 MiB).
-const CHUNK_BYTES: usize = 1 << 20;
 
 /// Whose turn it is to get rows that may be anywhere.
 static NEXT_PLACE: AtomicUsize = AtomicUsize::new(0);
@@ -131,8 +129,8 @@ impl WriteRowsExec {
 
 /// A sink, and the bytes of its rows, cut when they are wanted.
 fn messages(lane: LaneSink, stored: Vec<u8>) -> impl Iterator<Item = WriteRowsRequest> + Send {
-    let chunks = (0..stored.len()).step_by(CHUNK_BYTES).map(move |start| {
-        let end = stored.len().min(start + CHUNK_BYTES);
+    let chunks = (0..stored.len()).step_by(MESSAGE_CHUNK_BYTES).map(move |start| {
+        let end = stored.len().min(start + MESSAGE_CHUNK_BYTES);
         Part::Chunk(stored[start..end].to_vec())
     });
     std::iter::once(Part::Sink(encode_lane(lane))).chain(chunks).map(|part| WriteRowsRequest { part: Some(part) })

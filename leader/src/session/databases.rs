@@ -62,7 +62,7 @@ fn alter(session: &LeaderSession, state: &State, name: &Name, change: &DatabaseC
             check_not_dev(database, "given to another owner", name)?;
             (String::new(), new_owner(session, state, owner)?)
         }
-        DatabaseChange::None => (String::new(), String::new()),
+        DatabaseChange::None => return Err(Error::internal("a change of a database that changes nothing")),
     };
     Ok(Kind::ChangeDatabase(proto::ChangeDatabase { database_id, name: new_name, owner }))
 }

@@ -44,7 +44,7 @@ pub(super) enum Block {
 pub(crate) struct LeaderSession {
     pub(super) shared: Arc<Shared>,
     pub(super) database: DatabaseId,
-    /// It is not renamed while the session lasts.
+    /// When it is renamed, which it is not while sessions are known to be in it, the session ends.
     pub(super) database_name: String,
     pub(super) user: String,
     /// Tells it from other sessions; clients see it as its process.
@@ -164,9 +164,10 @@ impl LeaderSession {
         if self.terminated.load(Ordering::SeqCst) {
             return Err(super::terminated());
         }
-        if !self.shared.cluster.meta().state().databases().contains_key(&self.database) {
-            let message = format!("database \"{}\" was dropped", self.database_name);
-            return Err(Error::new(ErrorKind::UndefinedDatabase, message).with_hint("connect to another database"));
+        let state = self.shared.cluster.meta().state();
+        if state.databases().get(&self.database).is_none_or(|database| database.name != self.database_name) {
+            let message = format!("database \"{}\" was dropped or renamed", self.database_name);
+            return Err(Error::new(ErrorKind::UndefinedDatabase, message).with_hint("connect again"));
         }
         let read_only = match &*self.block.lock() {
             Block::Open { read_only, .. } => *read_only,

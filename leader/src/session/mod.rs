@@ -25,7 +25,7 @@ use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use serde::Serialize;
-use slipher_common::catalog::{DATABASE, Table};
+use slipher_common::catalog::Table;
 use slipher_common::flight::DirectTicket;
 use slipher_common::plan::ResultTarget;
 use slipher_common::{Error, ErrorKind, Result, SqlType};
@@ -235,9 +235,7 @@ pub trait Session: Send + Sync + fmt::Debug {
     /// Who is connected.
     fn user(&self) -> &str;
     /// To which database.
-    fn database(&self) -> &str {
-        DATABASE
-    }
+    fn database(&self) -> &str;
     /// `b'I'` idle, `b'T'` in a transaction, `b'E'` in a failed one.
     fn transaction_status(&self) -> u8;
 }

@@ -2,7 +2,7 @@
 
 use super::{AppliedRecord, ClusterInfo, DatabaseState, FIRST_OBJECT_ID, NodeInfo, State, User};
 use slipher_common::error::did_you_mean;
-use slipher_common::ids::{ClusterId, NodeId, SegmentId, TableId, TransactionId, Version};
+use slipher_common::ids::{ClusterId, DatabaseId, NodeId, SegmentId, TableId, TransactionId, Version};
 use slipher_common::manifest::Segment;
 use slipher_common::placement::Placement;
 use slipher_common::{Error, ErrorKind, Result};
@@ -243,15 +243,20 @@ impl Draft {
     fn check_dropped_users(&self) -> Result<()> {
         for name in self.dropped_users.iter().filter(|name| !self.state.users.contains_key(*name)) {
             let databases = || self.state.databases.values();
-            let owned_databases = databases().filter(|database| database.owner == *name);
-            let schemas = databases().flat_map(|database| database.schemas.values()).filter(|schema| schema.owner == *name);
-            let tables = self.state.tables.values().filter(|table| table.table.owner == *name);
-            let views = self.state.views.values().filter(|view| view.view.owner == *name);
-            let owned = owned_databases
+            let place = |id: DatabaseId| match self.state.databases.get(&id) {
+                Some(database) if id != DatabaseId::default() => format!(" in database {}", database.name),
+                _ => String::new(),
+            };
+            let schemas = databases().flat_map(|database| database.schemas.values().map(|schema| (database.id, schema)));
+            let schemas = schemas.filter(|(_, schema)| schema.owner == *name);
+            let tables = self.state.tables.values().map(|state| &state.table).filter(|table| table.owner == *name);
+            let views = self.state.views.values().map(|state| &state.view).filter(|view| view.owner == *name);
+            let owned = databases()
+                .filter(|database| database.owner == *name)
                 .map(|database| format!("owner of database {}", database.name))
-                .chain(schemas.map(|schema| format!("owner of schema {}", schema.name)))
-                .chain(tables.map(|table| format!("owner of table {}", table.table)))
-                .chain(views.map(|view| format!("owner of view {}", view.view)));
+                .chain(schemas.map(|(database, schema)| format!("owner of schema {}{}", schema.name, place(database))))
+                .chain(tables.map(|table| format!("owner of table {table}{}", place(table.database))))
+                .chain(views.map(|view| format!("owner of view {view}{}", place(view.database))));
             let owned = list_objects(owned);
             if !owned.is_empty() {
                 let message = format!("user \"{name}\" cannot be dropped because the user owns some object");

@@ -49,8 +49,8 @@ impl State {
     /// The database of an id; 3D000 when it is gone.
     pub fn require_database(&self, id: DatabaseId) -> Result<&Arc<DatabaseState>> {
         self.databases.get(&id).ok_or_else(|| {
-            Error::new(ErrorKind::UndefinedDatabase, format!("database {id} does not exist"))
-                .with_detail("it was dropped, or the record that makes it failed")
+            Error::new(ErrorKind::UndefinedDatabase, format!("the database with id {id} does not exist"))
+                .with_detail("it was dropped, or the cluster has not been initialized yet")
         })
     }
 

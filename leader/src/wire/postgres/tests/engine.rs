@@ -242,6 +242,10 @@ impl Session for FakeSession {
         Ok(())
     }
 
+    fn database(&self) -> &str {
+        "dev"
+    }
+
     fn user(&self) -> &str {
         &self.user
     }
