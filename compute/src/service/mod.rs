@@ -66,13 +66,14 @@ impl ComputeNodeService {
     }
 
     async fn receive(&self, mut parts: Streaming<proto::PutSegmentRequest>) -> Result<()> {
-        let Some(Part::Header(header)) = next_part(&mut parts).await? else {
-            return Err(Error::new(ErrorKind::ProtocolViolation, "storing a segment: the first message is not the header"));
+        let doing = "storing a segment";
+        let Some(Part::Header(header)) = next_part(&mut parts, doing, |message| message.part).await? else {
+            return Err(Error::new(ErrorKind::ProtocolViolation, format!("{doing}: the first message is not the header")));
         };
         let (table, segment) = (TableId(header.table_id), SegmentId::from_bytes(&header.segment_id)?);
         let transaction = TransactionId::from_bytes(&header.transaction_id)?;
         let mut incoming = self.node.store().create(table, segment, Some(transaction)).await?;
-        while let Some(part) = next_part(&mut parts).await? {
+        while let Some(part) = next_part(&mut parts, doing, |message| message.part).await? {
             let Part::Chunk(chunk) = part else {
                 return Err(Error::new(ErrorKind::ProtocolViolation, format!("storing segment {segment}: a second header")));
             };
@@ -91,21 +92,14 @@ async fn append(incoming: &mut IncomingSegment, segment: SegmentId, chunk: &[u8]
     incoming.append(chunk).await.map_err(|e| Error::io(format!("storing segment {segment}"), &e))
 }
 
-async fn next_part(parts: &mut Streaming<proto::PutSegmentRequest>) -> Result<Option<Part>> {
-    let doing = "storing a segment";
-    match next_message(parts, doing).await? {
-        None => Ok(None),
-        Some(proto::PutSegmentRequest { part: Some(part) }) => Ok(Some(part)),
-        Some(_) => Err(Error::new(ErrorKind::ProtocolViolation, format!("{doing}: an empty message"))),
-    }
-}
-
-/// The next message of a sender, who may not be silent for long.
-async fn next_message<T>(messages: &mut Streaming<T>, doing: &str) -> Result<Option<T>> {
+/// The part in the next message of a sender, who may not be silent for long; None after the last.
+async fn next_part<T, P>(messages: &mut Streaming<T>, doing: &str, part: fn(T) -> Option<P>) -> Result<Option<P>> {
     let message = tokio::time::timeout(Duration::from_secs(CHUNK_TIMEOUT_S), messages.message())
         .await
         .map_err(|_| Error::new(ErrorKind::NodeUnavailable, format!("{doing}: the sender was silent for {CHUNK_TIMEOUT_S} s")))?;
-    message.map_err(|status| Error::new(ErrorKind::NodeUnavailable, format!("{doing}: {status}")))
+    let message = message.map_err(|status| Error::new(ErrorKind::NodeUnavailable, format!("{doing}: {status}")))?;
+    let empty = || Error::new(ErrorKind::ProtocolViolation, format!("{doing}: an empty message"));
+    message.map(|message| part(message).ok_or_else(empty)).transpose()
 }
 
 /// An error as a status whose message carries all of it.

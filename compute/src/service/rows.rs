@@ -1,6 +1,6 @@
 //! Rows that the leader has itself, of INSERT ... VALUES: written without a plan, which would cost more than they do.
 
-use super::next_message;
+use super::next_part;
 use crate::NodeRuntime;
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
@@ -19,18 +19,21 @@ use std::sync::Arc;
 use tonic::Streaming;
 use tonic::codegen::http::HeaderMap;
 
+/// How errors of it begin.
+const DOING: &str = "writing rows";
+
 /// Writes the rows that arrive in `parts`; `headers` name the query. Answers the receipts. There is no such work in the background.
 pub(super) async fn write(
     node: &Arc<NodeRuntime>,
     headers: &HeaderMap,
     mut parts: Streaming<WriteRowsRequest>,
 ) -> Result<Vec<Segment>> {
-    let Some(Part::Sink(sink)) = next_part(&mut parts).await? else {
-        return Err(Error::new(ErrorKind::ProtocolViolation, "writing rows: the first message is not the sink"));
+    let Some(Part::Sink(sink)) = next_part(&mut parts, DOING, |message| message.part).await? else {
+        return Err(Error::new(ErrorKind::ProtocolViolation, format!("{DOING}: the first message is not the sink")));
     };
     let lane = decode_lane(&sink)?;
     let Some((memory, query)) = node.start_task(headers)? else {
-        return Err(Error::new(ErrorKind::ProtocolViolation, "writing rows: no query is named"));
+        return Err(Error::new(ErrorKind::ProtocolViolation, format!("{DOING}: no query is named")));
     };
     let config = SessionConfig::new().with_extension(Arc::new(query));
     let none = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
@@ -58,23 +61,14 @@ impl Arriving {
             if let Some(batch) = self.decoder.decode(&mut self.chunk)? {
                 return Ok(Some(batch));
             }
-            match next_part(&mut self.parts).await? {
+            match next_part(&mut self.parts, DOING, |message| message.part).await? {
                 Some(Part::Chunk(chunk)) => self.chunk = Buffer::from_vec(chunk),
                 Some(Part::Sink(_)) => {
-                    return Err(Error::new(ErrorKind::ProtocolViolation, "writing rows: a second sink").into());
+                    return Err(Error::new(ErrorKind::ProtocolViolation, format!("{DOING}: a second sink")).into());
                 }
                 // It refuses a stream that ends within a batch; of one that ends between two, the leader counts the rows.
                 None => return self.decoder.finish().map(|()| None).map_err(DataFusionError::from),
             }
         }
-    }
-}
-
-async fn next_part(parts: &mut Streaming<WriteRowsRequest>) -> Result<Option<Part>> {
-    let doing = "writing rows";
-    match next_message(parts, doing).await? {
-        None => Ok(None),
-        Some(WriteRowsRequest { part: Some(part) }) => Ok(Some(part)),
-        Some(_) => Err(Error::new(ErrorKind::ProtocolViolation, format!("{doing}: an empty message"))),
     }
 }
