@@ -1,0 +1,75 @@
+//! Where the engine's expressions mean something else than Redshift's, before types are brought together.
+
+mod blanks;
+mod casts;
+mod numbers;
+mod unions;
+mod windows;
+
+pub(crate) use unions::check_unions;
+
+use arrow::datatypes::DataType;
+use datafusion::common::DFSchema;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::Transformed;
+use datafusion::error::Result;
+use datafusion::execution::FunctionRegistry;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
+use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF};
+use slipher_common::Error;
+use slipher_common::checked_sum::checked_sum_udaf;
+use slipher_common::functions::{self, CHECKED_NEGATE};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+/// Slipher's functions by name.
+static FUNCTIONS: LazyLock<HashMap<String, Arc<ScalarUDF>>> =
+    LazyLock::new(|| functions::all().into_iter().map(|function| (function.name().to_owned(), function)).collect());
+
+/// Makes a session's expressions mean what Redshift's mean.
+pub(crate) fn register(session: &mut dyn FunctionRegistry) -> Result<()> {
+    session.register_function_rewrite(Arc::new(Semantics))
+}
+
+#[derive(Debug)]
+struct Semantics;
+
+impl FunctionRewrite for Semantics {
+    fn name(&self) -> &str {
+        "redshift_semantics"
+    }
+
+    fn rewrite(&self, expr: Expr, schema: &DFSchema, _config: &ConfigOptions) -> Result<Transformed<Expr>> {
+        match expr {
+            Expr::BinaryExpr(binary) if blanks::is_comparison(binary.op) => Ok(blanks::without_blanks(binary, schema)),
+            Expr::BinaryExpr(binary) => numbers::arithmetic(binary, schema),
+            Expr::Negative(inner) if numbers::whole(&inner, schema) => call(CHECKED_NEGATE, vec![*inner]),
+            Expr::InList(list) => Ok(blanks::list_without_blanks(list, schema)),
+            Expr::Cast(cast) => casts::cast_as_loads_do(cast, schema),
+            Expr::AggregateFunction(mut call) if numbers::is_sum(&call.func, call.params.distinct, &call.params.args, schema) => {
+                call.func = checked_sum_udaf();
+                Ok(Transformed::yes(Expr::AggregateFunction(call)))
+            }
+            Expr::WindowFunction(call) => Ok(windows::checked_window(call, schema)),
+            Expr::ScalarFunction(function) if matches!(function.name(), "ceil" | "floor") => {
+                Ok(numbers::whole_number(function, schema))
+            }
+            other => Ok(Transformed::no(other)),
+        }
+    }
+}
+
+fn call(name: &str, arguments: Vec<Expr>) -> Result<Transformed<Expr>> {
+    let function = FUNCTIONS.get(name).ok_or_else(|| Error::internal(format!("there is no function \"{name}\"")))?;
+    Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(function), arguments))))
+}
+
+fn type_of(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
+    // An expression whose type is not known yet (a parameter) stays the engine's.
+    expr.get_type(schema).ok()
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
