@@ -105,6 +105,8 @@ pub enum ErrorKind {
     DuplicateTable,
     /// 42P10: a number in ORDER BY or GROUP BY is no column of the list.
     InvalidColumnReference,
+    /// 42P09: the name of a table fits more than one.
+    AmbiguousAlias,
     /// 42712: a name stands for two things at once.
     DuplicateAlias,
     /// 42P20: a window function where none may be.
@@ -201,6 +203,7 @@ impl ErrorKind {
             DuplicateSchema => "42P06",
             DuplicateTable => "42P07",
             InvalidColumnReference => "42P10",
+            AmbiguousAlias => "42P09",
             DuplicateAlias => "42712",
             Windowing => "42P20",
             DeadlockDetected => "40P01",

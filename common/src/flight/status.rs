@@ -73,6 +73,7 @@ fn code(kind: ErrorKind) -> Code {
         | InvalidName
         | InvalidColumnDefinition
         | AmbiguousColumn
+        | AmbiguousAlias
         | Grouping
         | DatatypeMismatch
         | InvalidTableDefinition

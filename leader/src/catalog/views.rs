@@ -21,7 +21,7 @@ pub(super) async fn provider(snapshot: &Arc<Snapshot>, view: &Arc<View>) -> Resu
 }
 
 /// What went wrong in a view's query; a position in its text says nothing to the reader of another text.
-fn in_view(mut error: Error, view: &View) -> Error {
+pub(super) fn in_view(mut error: Error, view: &View) -> Error {
     error.position = None;
     let place = format!("in the query of view \"{view}\"");
     error.detail = Some(match error.detail.take() {
@@ -50,7 +50,8 @@ pub(crate) async fn plan(snapshot: &Arc<Snapshot>, view: &Arc<View>) -> Result<L
     let inner = Arc::new(Snapshot { inside, part: None, ..Snapshot::clone(snapshot) });
     let session = snapshot.runner.session(&inner, false)?;
     let query = sql::parse::query(&view.query)?;
-    let plan = session.statement_to_plan(EngineStatement::Statement(query.clone())).await?;
+    let bound = super::bound(&inner, &query).await?;
+    let plan = session.statement_to_plan(EngineStatement::Statement(Box::new(bound.statement))).await?;
     let columns = plan.schema().columns();
     if view.columns.len() > columns.len() {
         let message = format!("view \"{view}\" names {} columns, its query has {}", view.columns.len(), columns.len());

@@ -6,7 +6,8 @@ mod stream;
 use stream::unless_node_dies;
 pub(crate) use stream::{canceled, guarded};
 
-use crate::catalog::{Databases, SEARCH_PATH_SCHEMA, Snapshot, TPCH_FUNCTION, TpchFunction};
+use crate::bind::{Aliases, Bound};
+use crate::catalog::{CATALOG, FUNCTIONS_SCHEMA, RelationCatalogs, Snapshot, TPCH_FUNCTION, TpchFunction};
 use crate::cluster::{Cluster, task_addresses};
 use crate::meta::{State, TableState};
 use crate::plan::context::QueryContext;
@@ -95,6 +96,7 @@ impl Runner {
             user: scope.user.clone(),
             process_id: scope.process_id,
             inside: Vec::new(),
+            aliases: Aliases::default(),
             runner: self.clone(),
         });
         let session = self.session(&snapshot, collect_metrics)?;
@@ -123,12 +125,12 @@ impl Runner {
             Ok(query) => query_state(Arc::clone(query), self.cluster.channels().clone(), runtime, collect_metrics)?,
             Err(_) => local_state(self.lanes, runtime).build(),
         };
-        session.register_catalog_list(Arc::new(Databases(Arc::clone(snapshot))));
+        session.register_catalog_list(Arc::new(RelationCatalogs(Arc::clone(snapshot))));
         let options = session.config_mut().options_mut();
-        options.catalog.default_catalog = snapshot.database_name().to_owned();
+        options.catalog.default_catalog = CATALOG.to_owned();
         options.optimizer.hash_join_single_partition_threshold_rows = self.broadcast_rows_max;
         options.optimizer.hash_join_single_partition_threshold = self.broadcast_rows_max.saturating_mul(BROADCAST_ROW_BYTES);
-        options.catalog.default_schema = SEARCH_PATH_SCHEMA.to_owned();
+        options.catalog.default_schema = FUNCTIONS_SCHEMA.to_owned();
         slipher_common::functions::register(&mut session)?;
         crate::plan::semantics::register(&mut session)?;
         crate::catalog::register_backend_functions(&mut session, snapshot, &self.sessions)?;
@@ -170,15 +172,30 @@ impl Runner {
 }
 
 impl Attempt {
+    /// The query with its names bound to relations.
+    pub(crate) async fn bind(&self, statement: &ast::Statement) -> Result<Bound> {
+        self.snapshot.aliases.clear();
+        crate::catalog::bound(&self.snapshot, statement).await
+    }
+
     /// The logical plan of a query.
     pub(crate) async fn plan_query(&self, statement: &ast::Statement, parameters: Option<ParamValues>) -> Result<LogicalPlan> {
+        let bound = self.bind(statement).await?;
+        self.plan_bound(bound, parameters).await
+    }
+
+    /// The logical plan of a query that is bound.
+    pub(crate) async fn plan_bound(&self, bound: Bound, parameters: Option<ParamValues>) -> Result<LogicalPlan> {
         let _span = Span::start("plan");
-        let statement = EngineStatement::Statement(Box::new(statement.clone()));
+        let statement = EngineStatement::Statement(Box::new(bound.statement));
         let plan = self.session.statement_to_plan(statement).await?;
         let plan = match parameters {
             Some(parameters) => plan.with_param_values(parameters)?,
             None => plan,
         };
+        if cfg!(debug_assertions) {
+            crate::bind::check_plan(&plan)?;
+        }
         check_unions(&plan)?;
         Ok(check_scalar_subqueries(plan)?)
     }

@@ -1,7 +1,7 @@
 //! From the text a client sent to its statements.
 
 use super::lex::{Cursor, DIALECT, Lexed, offset_of, syntax_error};
-use super::{Parsed, ROW_ID_SCHEMA, change_rows, copy, create_table, insert, merge, rewrite, statements, views};
+use super::{OWN_NAMES_PREFIX, Parsed, change_rows, copy, create_table, insert, merge, rewrite, statements, views};
 use crate::session::Statement;
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -92,15 +92,16 @@ fn parse_statement(lexed: &Lexed<'_>) -> Result<Parsed> {
     }
 }
 
-/// What the rewriting of UPDATE, DELETE and MERGE calls things is nobody else's name.
+/// What the rewriting of statements calls things is nobody else's name.
 fn check_names(lexed: &Lexed<'_>) -> Result<()> {
-    let reserved = lexed
-        .lexemes
-        .iter()
-        .find(|lexeme| matches!(&lexeme.token, Token::Word(word) if word.value.eq_ignore_ascii_case(ROW_ID_SCHEMA)));
+    let own = |word: &str| word.get(..OWN_NAMES_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(OWN_NAMES_PREFIX));
+    let reserved = lexed.lexemes.iter().find_map(|lexeme| match &lexeme.token {
+        Token::Word(word) if own(&word.value) => Some((lexeme, &word.value)),
+        _ => None,
+    });
     match reserved {
         None => Ok(()),
-        Some(lexeme) => Err(Error::new(ErrorKind::ReservedName, format!("\"{ROW_ID_SCHEMA}\" is a name of the system's own"))
+        Some((lexeme, name)) => Err(Error::new(ErrorKind::ReservedName, format!("\"{name}\" is a name of the system's own"))
             .with_hint("choose another name")
             .at(lexeme.start + 1)),
     }

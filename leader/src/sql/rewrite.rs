@@ -13,9 +13,8 @@ use slipher_common::{Error, Result};
 use std::ops::ControlFlow;
 
 mod balance;
-mod build;
+pub(crate) mod build;
 mod functions;
-mod joins;
 mod patterns;
 #[cfg(test)]
 mod tests;
@@ -51,7 +50,7 @@ pub(super) fn as_text(expression: Expr) -> Expr {
 }
 
 /// A query of nothing but a body.
-pub(super) fn query_of(body: SetExpr) -> Query {
+pub(crate) fn query_of(body: SetExpr) -> Query {
     Query {
         with: None,
         body: Box::new(body),
@@ -81,13 +80,12 @@ impl VisitorMut for Rewriter<'_> {
     type Break = Box<Error>;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
-        flow(joins::rewrite_order_by(query).and_then(|()| rewrite_query(query)))
+        flow(rewrite_query(query))
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
         let position = (self.position_of)(select.select_token.0.span);
-        let rewritten = rewrite_select(select).and_then(|()| joins::rewrite_select(select));
-        flow(rewritten.map_err(|error| error.at(position)))
+        flow(rewrite_select(select).map_err(|error| error.at(position)))
     }
 
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Self::Break> {
