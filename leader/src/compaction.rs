@@ -5,6 +5,7 @@ use crate::cluster::WAIT_FOR_SHORT_MAX_SECONDS;
 use crate::engine::Shared;
 use crate::load::{Choice, Vacuumed, vacuum_round, wanted_segments};
 use crate::meta::TableState;
+use crate::plan::disabled_rules::DisabledRules;
 use crate::transaction::{LockMode, Scope};
 use slipher_common::catalog::ADMIN_USER;
 use slipher_common::ids::{DatabaseId, SegmentId, TableId, Version};
@@ -137,6 +138,7 @@ impl Upkeep {
             locks: None,
             committing: Arc::default(),
             background: true,
+            disabled_rules: DisabledRules::default(),
         };
         Self { scope, choice, seen: BTreeMap::new(), last: TableId(0) }
     }

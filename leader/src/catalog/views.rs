@@ -1,6 +1,7 @@
 //! Views as the engine sees them: the plan of their query, in place of their name.
 
 use super::Snapshot;
+use crate::plan::disabled_rules::DisabledRules;
 use crate::sql;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::view::ViewTable;
@@ -48,7 +49,7 @@ pub(crate) async fn plan(snapshot: &Arc<Snapshot>, view: &Arc<View>) -> Result<L
     let mut inside = snapshot.inside.clone();
     inside.push(Arc::clone(view));
     let inner = Arc::new(Snapshot { inside, part: None, ..Snapshot::clone(snapshot) });
-    let session = snapshot.runner.session(&inner, false)?;
+    let session = snapshot.runner.session(&inner, false, &DisabledRules::default())?;
     let query = sql::parse::query(&view.query)?;
     let bound = super::bound(&inner, &query).await?;
     let plan = session.statement_to_plan(EngineStatement::Statement(Box::new(bound.statement))).await?;

@@ -3,7 +3,9 @@
 pub(crate) mod align;
 mod all_tables;
 pub(crate) mod context;
+pub(crate) mod disabled_rules;
 pub(crate) mod explain;
+pub(crate) mod grouping_sets;
 mod join_order;
 pub(crate) mod planner;
 pub(crate) mod scalar_subquery;

@@ -3,6 +3,7 @@
 use crate::plan::align::align;
 use crate::plan::all_tables::JoinAllTablesLocally;
 use crate::plan::context::{DirectResults, QueryContext};
+use crate::plan::disabled_rules::DisabledRules;
 use crate::plan::join_order::JoinOrder;
 use crate::plan::scan_filters::{JOIN_SELECTION, with_filters_in_scans};
 use crate::plan::yielding::JoinsYield;
@@ -13,6 +14,7 @@ use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
@@ -79,6 +81,7 @@ pub(crate) fn query_state(
     channels: NodeChannels,
     runtime: Arc<RuntimeEnv>,
     collect_metrics: bool,
+    disabled: &DisabledRules,
 ) -> Result<SessionState> {
     let tasks = query.layout.tasks();
     let config = engine_config(query.layout.lanes).with_extension(Arc::clone(&query));
@@ -86,13 +89,14 @@ pub(crate) fn query_state(
     let after_selection = rules.iter().position(|rule| rule.name() == JOIN_SELECTION).map_or(rules.len(), |index| index + 1);
     rules.insert(after_selection, Arc::new(JoinAllTablesLocally));
     rules.push(Arc::new(JoinsYield));
+    rules.retain(|rule| disabled.keep(rule.name()));
     let routing = Arc::clone(&query);
     let builder = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
+        .with_optimizer_rules(logical_rules(disabled))
         .with_physical_optimizer_rules(rules)
-        .with_optimizer_rule(Arc::new(JoinOrder))
         .with_query_planner(Arc::new(SlicePlanner))
         .with_distributed_planner()
         .with_distributed_user_codec(SlipherCodec)
@@ -108,6 +112,14 @@ pub(crate) fn query_state(
         .with_distributed_max_tasks_per_stage(tasks)?
         .with_distributed_metrics_collection(collect_metrics)?;
     Ok(builder.build())
+}
+
+/// The engine's logical optimizer with our rule at its end, without those that the session leaves out.
+fn logical_rules(disabled: &DisabledRules) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules = Optimizer::new().rules;
+    rules.push(Arc::new(JoinOrder));
+    rules.retain(|rule| disabled.keep(rule.name()));
+    rules
 }
 
 /// A scan of slices becomes one scan per task, each with its own segments.

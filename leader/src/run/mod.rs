@@ -11,6 +11,8 @@ use crate::catalog::{CATALOG, FUNCTIONS_SCHEMA, RelationCatalogs, Snapshot, TPCH
 use crate::cluster::{Cluster, task_addresses};
 use crate::meta::{State, TableState};
 use crate::plan::context::QueryContext;
+use crate::plan::disabled_rules::DisabledRules;
+use crate::plan::grouping_sets::with_plain_keys;
 use crate::plan::planner::{local_state, query_state};
 use crate::plan::scalar_subquery::check_scalar_subqueries;
 use crate::plan::semantics::check_unions;
@@ -99,14 +101,14 @@ impl Runner {
             aliases: Aliases::default(),
             runner: self.clone(),
         });
-        let session = self.session(&snapshot, collect_metrics)?;
+        let session = self.session(&snapshot, collect_metrics, &scope.disabled_rules)?;
         Ok(Attempt { query_id, snapshot, session, _reading: reading })
     }
 
     /// The same attempt, which sees `part` of a table wherever that is read with row ids.
     pub(crate) fn with_part(&self, attempt: &Attempt, part: TableState) -> Result<Attempt> {
         let snapshot = Arc::new(Snapshot { part: Some(part), ..Snapshot::clone(&attempt.snapshot) });
-        let session = self.session(&snapshot, false)?;
+        let session = self.session(&snapshot, false, &DisabledRules::default())?;
         Ok(Attempt { snapshot, session, ..attempt.clone() })
     }
 
@@ -119,10 +121,15 @@ impl Runner {
     }
 
     /// The engine's session over a snapshot.
-    pub(crate) fn session(&self, snapshot: &Arc<Snapshot>, collect_metrics: bool) -> Result<SessionState> {
+    pub(crate) fn session(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        collect_metrics: bool,
+        disabled: &DisabledRules,
+    ) -> Result<SessionState> {
         let runtime = Arc::clone(&self.runtime);
         let mut session = match &snapshot.query {
-            Ok(query) => query_state(Arc::clone(query), self.cluster.channels().clone(), runtime, collect_metrics)?,
+            Ok(query) => query_state(Arc::clone(query), self.cluster.channels().clone(), runtime, collect_metrics, disabled)?,
             Err(_) => local_state(self.lanes, runtime).build(),
         };
         session.register_catalog_list(Arc::new(RelationCatalogs(Arc::clone(snapshot))));
@@ -197,7 +204,7 @@ impl Attempt {
             crate::bind::check_plan(&plan)?;
         }
         check_unions(&plan)?;
-        Ok(check_scalar_subqueries(plan)?)
+        Ok(check_scalar_subqueries(with_plain_keys(plan)?)?)
     }
 
     /// Both plans of a query.

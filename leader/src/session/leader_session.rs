@@ -239,10 +239,11 @@ impl LeaderSession {
             Some(transaction) => transaction.reads(),
             None => self.is_serializable().then(Reads::default),
         };
+        let settings = self.settings.lock();
         Scope {
             shared: Arc::clone(&self.shared),
             database: self.database,
-            search_path: Arc::new(self.settings.lock().search_path(&self.user)),
+            search_path: Arc::new(settings.search_path(&self.user)),
             temp_schema: Some(Arc::clone(&self.temp_schema)),
             user: self.user.clone(),
             process_id: self.process_id,
@@ -251,6 +252,7 @@ impl LeaderSession {
             locks,
             committing: self.committing(),
             background: false,
+            disabled_rules: settings.disabled_rules(),
         }
     }
 

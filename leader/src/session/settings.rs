@@ -1,5 +1,6 @@
 //! Session settings: SET, SHOW, RESET.
 
+use crate::plan::disabled_rules::{self, DisabledRules};
 use slipher_common::error::did_you_mean;
 use slipher_common::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("idle_session_timeout", "0"),
     ("intervalstyle", "postgres"),
     ("query_group", "default"),
+    (disabled_rules::SETTING, ""),
     ("search_path", "$user, public"),
     ("standard_conforming_strings", crate::sql::STANDARD_CONFORMING_STRINGS),
     ("statement_timeout", "0"),
@@ -101,6 +103,12 @@ impl Settings {
         self.get(name).is_some_and(|value| matches!(value.to_lowercase().as_str(), "on" | "true" | "1" | "yes"))
     }
 
+    /// Optimizer rules that are left out.
+    pub(super) fn disabled_rules(&self) -> DisabledRules {
+        // It was checked when it was set.
+        self.changed(disabled_rules::SETTING).and_then(|names| DisabledRules::parse(names).ok()).unwrap_or_default()
+    }
+
     /// How long a statement may run, in milliseconds; `None`: for ever.
     pub(super) fn statement_timeout_ms(&self) -> Option<u64> {
         self.limit_ms("statement_timeout")
@@ -140,6 +148,9 @@ fn milliseconds(text: &str) -> Option<u64> {
 }
 
 fn check(name: &str, value: &str) -> Result<()> {
+    if name == disabled_rules::SETTING {
+        return DisabledRules::parse(value).map(drop);
+    }
     let lower = value.to_lowercase();
     let valid = match name {
         name if name.ends_with("_timeout") => milliseconds(value).is_some(),

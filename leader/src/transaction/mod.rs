@@ -13,6 +13,7 @@ pub(crate) use locks::{LockMode, LockOwner, TableLocks};
 use crate::cluster::{Cluster, OpenBlock, Pin, RunningInBlock, RunningLoad, record};
 use crate::engine::Shared;
 use crate::meta::{Applied, State, TableState, identified, in_time};
+use crate::plan::disabled_rules::DisabledRules;
 use parking_lot::Mutex;
 use slipher_common::ids::{DatabaseId, TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result};
@@ -183,6 +184,8 @@ pub(crate) struct Scope {
     pub(crate) committing: Arc<AtomicBool>,
     /// It must not slow other statements down.
     pub(crate) background: bool,
+    /// What its session leaves out of its plans.
+    pub(crate) disabled_rules: DisabledRules,
 }
 
 /// A state that is read; its segments are not swept meanwhile.
