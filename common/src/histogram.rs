@@ -25,6 +25,8 @@ const RARE_TEXT_MAX_BYTES: usize = 160;
 const FREQUENT_MIN_SHARE: f64 = 0.01;
 /// Of more segments, so many are looked at.
 const SEGMENTS_MAX_COUNT: usize = 512;
+/// Of more frequent values, so many are named.
+const FREQUENT_MAX_COUNT: usize = 512;
 /// A histogram whose cuts are all this near to where evenly spread values would have them says nothing.
 const EVEN_MAX_DEVIATION: f64 = 0.03;
 
@@ -200,6 +202,19 @@ impl ColumnHistogram {
     /// Share, 0 to 1, of the values that are equal to `point`. None where no segment knows its bounds.
     pub fn equal(&self, point: &Point) -> Option<f64> {
         self.weighted(|segment| segment.equal(point))
+    }
+
+    /// The values that some segment knows to be frequent.
+    pub fn frequent(&self) -> Vec<Point> {
+        let segments = self.known.get_or_init(|| self.read());
+        let cuts = segments.iter().flat_map(|segment| &segment.cuts).filter(|cut| cut.is_frequent());
+        let mut frequent: Vec<Point> = Vec::new();
+        for cut in cuts.take(FREQUENT_MAX_COUNT) {
+            if !frequent.contains(&cut.value) {
+                frequent.push(cut.value.clone());
+            }
+        }
+        frequent
     }
 
     fn weighted(&self, share: impl Fn(&SegmentHistogram) -> f64) -> Option<f64> {

@@ -20,6 +20,7 @@ mod calendar;
 mod date_part;
 mod format;
 mod numbers;
+mod only_value;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ mod text;
 
 pub use arithmetic::{CHECKED_ADD, CHECKED_DIVIDE, CHECKED_MODULO, CHECKED_MULTIPLY, CHECKED_NEGATE, CHECKED_SUBTRACT};
 pub use date_part::DatePart;
+pub use only_value::only_value_udf;
 pub use parse::text_parser;
 
 use crate::{Error, ErrorKind, Result};
@@ -45,6 +47,7 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
         calendar::functions(),
         format::functions(),
         numbers::functions(),
+        vec![only_value::function()],
         parse::functions(),
         text::functions(),
     ]

@@ -4,7 +4,7 @@ use crate::plan::align::align;
 use crate::plan::all_tables::JoinAllTablesLocally;
 use crate::plan::context::{DirectResults, QueryContext};
 use crate::plan::disabled_rules::DisabledRules;
-use crate::plan::join_order::JoinOrder;
+use crate::plan::join_order::{JoinOrder, OneMatch};
 use crate::plan::scan_filters::{JOIN_SELECTION, with_filters_in_scans};
 use crate::plan::yielding::JoinsYield;
 use async_trait::async_trait;
@@ -118,6 +118,7 @@ pub(crate) fn query_state(
 fn logical_rules(disabled: &DisabledRules) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = Optimizer::new().rules;
     rules.push(Arc::new(JoinOrder));
+    rules.push(Arc::new(OneMatch));
     rules.retain(|rule| disabled.keep(rule.name()));
     rules
 }

@@ -14,8 +14,8 @@ use crate::plan::context::QueryContext;
 use crate::plan::disabled_rules::DisabledRules;
 use crate::plan::grouping_sets::with_plain_keys;
 use crate::plan::planner::{local_state, query_state};
-use crate::plan::scalar_subquery::check_scalar_subqueries;
 use crate::plan::semantics::check_unions;
+use crate::plan::subqueries::{SubqueriesToJoins, without_quantifiers};
 use crate::plan::write_rows::WriteRowsExec;
 use crate::session::Sessions;
 use crate::transaction::{Reading, Scope};
@@ -140,6 +140,7 @@ impl Runner {
         options.catalog.default_schema = FUNCTIONS_SCHEMA.to_owned();
         slipher_common::functions::register(&mut session)?;
         crate::plan::semantics::register(&mut session)?;
+        session.add_analyzer_rule(Arc::new(SubqueriesToJoins));
         crate::catalog::register_backend_functions(&mut session, snapshot, &self.sessions)?;
         // The time that now() answers.
         session.mark_start_execution();
@@ -204,7 +205,7 @@ impl Attempt {
             crate::bind::check_plan(&plan)?;
         }
         check_unions(&plan)?;
-        Ok(check_scalar_subqueries(with_plain_keys(plan)?)?)
+        Ok(without_quantifiers(with_plain_keys(plan)?)?)
     }
 
     /// Both plans of a query.

@@ -16,6 +16,7 @@ mod balance;
 pub(crate) mod build;
 mod functions;
 mod patterns;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -100,7 +101,8 @@ impl VisitorMut for Rewriter<'_> {
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
         let rewritten = functions::rewrite(expression, self.position_of)
             .and_then(|()| types::rewrite(expression))
-            .and_then(|()| patterns::rewrite(expression));
+            .and_then(|()| patterns::rewrite(expression))
+            .and_then(|()| rows::rewrite(expression));
         flow(rewritten)
     }
 }

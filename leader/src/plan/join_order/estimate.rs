@@ -181,6 +181,7 @@ fn joined(join: &Join) -> Option<Relation> {
         JoinType::Full => matches.max(left.rows).max(right.rows),
         JoinType::LeftSemi => left.rows * kept,
         JoinType::LeftAnti => left.rows * (1.0 - kept).max(ANTI_SHARE_MIN),
+        JoinType::LeftMark => left.rows,
         _ => return None,
     };
     if join.join_type == JoinType::LeftSemi {
@@ -193,11 +194,13 @@ fn joined(join: &Join) -> Option<Relation> {
             }
         }
     }
-    let one_sided = matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti);
+    let one_sided = matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark);
     let spread = if right.spread == Spread::Everywhere || one_sided { left.spread } else { Spread::Anywhere };
     let mut columns = left.columns;
-    if !one_sided {
-        columns.extend(right.columns);
+    match join.join_type {
+        JoinType::LeftMark => columns.push(ColumnEstimate { distinct: 2.0, ..ColumnEstimate::unknown(rows) }),
+        _ if !one_sided => columns.extend(right.columns),
+        _ => {}
     }
     Some(Relation { rows: 1.0, columns, spread }.with_rows(rows))
 }

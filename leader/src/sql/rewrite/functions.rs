@@ -66,10 +66,6 @@ pub(super) fn rewrite(expression: &mut Expr, position_of: PositionOf<'_>) -> Res
             let take = |expression: &mut Box<Expr>| std::mem::replace(expression.as_mut(), string(""));
             *expression = call("timezone", vec![take(time_zone), take(timestamp)]);
         }
-        Expr::InSubquery { expr, .. } if matches!(expr.as_ref(), Expr::Tuple(_)) => {
-            let instead = "write EXISTS (SELECT 1 FROM ... WHERE a = x AND b = y)";
-            return Err(Error::not_supported("IN with several columns and a subquery", instead));
-        }
         _ => {}
     }
     Ok(())
