@@ -249,8 +249,9 @@ impl Lifter {
             }
             Matching::Any { plan, outside } => {
                 let mark = Expr::Column(plan.schema().qualified_field(0).into());
-                let left = std::mem::take(&mut input.plan);
-                input.plan = LogicalPlanBuilder::from(left).cross_join(plan)?.build()?;
+                // The one row comes first: joins collect their first side, and copy it to the other one.
+                let right = std::mem::take(&mut input.plan);
+                input.plan = LogicalPlanBuilder::from(plan).cross_join(right)?.build()?;
                 (mark, outside)
             }
         };
