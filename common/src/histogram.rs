@@ -320,6 +320,7 @@ mod tests {
             max: encode_bound(max, sql_type, true).unwrap(),
             distinct_sketch: sketch.to_bytes(),
             histogram: encode_histogram(&values, (min, max), sql_type),
+            trailing_blanks: Default::default(),
         };
         Segment {
             id: SegmentId(uuid::Uuid::from_u128(values.len() as u128)),

@@ -13,6 +13,7 @@ pub mod functions;
 pub mod histogram;
 pub mod ids;
 pub mod manifest;
+pub mod member;
 pub mod placement;
 pub mod plan;
 pub mod selectivity;

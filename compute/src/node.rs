@@ -10,6 +10,7 @@ use slipher_common::checked_sum::checked_sum_udaf;
 use slipher_common::distribution::bucket_token_udf;
 use slipher_common::flight::{PLAIN_SCHEME, TLS_SCHEME};
 use slipher_common::ids::ClusterId;
+use slipher_common::member::member_udaf;
 use slipher_common::plan::SlipherCodec;
 use slipher_common::single_value::single_value_udaf;
 use slipher_common::tls::{ServerTls, TlsOptions};
@@ -155,7 +156,7 @@ fn fragment_session(
         options.execution.sort_spill_reservation_bytes = options.execution.sort_spill_reservation_bytes.min(share);
     }
     builder.scalar_functions().get_or_insert_default().extend(std::iter::once(bucket_token_udf()));
-    builder.aggregate_functions().get_or_insert_default().extend([single_value_udaf(), checked_sum_udaf()]);
+    builder.aggregate_functions().get_or_insert_default().extend([single_value_udaf(), checked_sum_udaf(), member_udaf()]);
     let mut state = builder
         .with_distributed_user_codec(SlipherCodec)
         .with_distributed_channel_resolver(channels.clone())

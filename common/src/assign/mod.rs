@@ -9,7 +9,7 @@ mod display;
 mod fault;
 mod numbers;
 mod scalar_text;
-mod strings;
+pub(crate) mod strings;
 mod temporal;
 mod text;
 

@@ -16,6 +16,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 mod arithmetic;
+mod blanks;
 mod calendar;
 mod date_part;
 mod format;
@@ -27,6 +28,7 @@ mod tests;
 mod text;
 
 pub use arithmetic::{CHECKED_ADD, CHECKED_DIVIDE, CHECKED_MODULO, CHECKED_MULTIPLY, CHECKED_NEGATE, CHECKED_SUBTRACT};
+pub use blanks::{AS_CHAR, AS_TYPE, BLANK_KEY, BLANK_VALUE, TIGHT, ends_in_blank, tight_argument, tight_udf};
 pub use date_part::DatePart;
 pub use only_value::only_value_udf;
 pub use parse::text_parser;
@@ -44,6 +46,7 @@ pub const TRUNC: &str = "slipher_trunc";
 pub fn all() -> Vec<Arc<ScalarUDF>> {
     [
         arithmetic::functions(),
+        blanks::functions(),
         calendar::functions(),
         format::functions(),
         numbers::functions(),

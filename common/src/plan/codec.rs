@@ -150,6 +150,7 @@ fn encode_scan(scan: &SliceScanExec) -> Result<proto::SliceScan> {
         limit: scan.limit().map(|limit| limit as u64),
         sort_columns: Vec::new(),
         replicated: source.replicated,
+        blanks_in_key: source.blanks_in_key.is_some(),
     })
 }
 
@@ -191,6 +192,7 @@ fn decode_scan(scan: &proto::SliceScan, context: &TaskContext) -> Result<SliceSc
         // Slices were picked when the query was planned.
         slice_count: 0,
         hash_column: scan.hash_column.map(|index| index as usize),
+        blanks_in_key: scan.blanks_in_key.then(|| Arc::clone(context.session_config().options())),
         replicated: scan.replicated,
         tasks: vec![lanes],
     };

@@ -12,5 +12,6 @@ pub(crate) mod scan_filters;
 pub(crate) mod semantics;
 pub(crate) mod subqueries;
 pub(crate) mod table;
+pub(crate) mod tight;
 pub(crate) mod write_rows;
 mod yielding;

@@ -16,6 +16,7 @@ use crate::plan::grouping_sets::with_plain_keys;
 use crate::plan::planner::{local_state, query_state};
 use crate::plan::semantics::check_unions;
 use crate::plan::subqueries::{SubqueriesToJoins, without_quantifiers};
+use crate::plan::tight::TightComparisons;
 use crate::plan::write_rows::WriteRowsExec;
 use crate::session::Sessions;
 use crate::transaction::{Reading, Scope};
@@ -141,6 +142,7 @@ impl Runner {
         slipher_common::functions::register(&mut session)?;
         crate::plan::semantics::register(&mut session)?;
         session.add_analyzer_rule(Arc::new(SubqueriesToJoins));
+        session.add_analyzer_rule(Arc::new(TightComparisons));
         crate::catalog::register_backend_functions(&mut session, snapshot, &self.sessions)?;
         // The time that now() answers.
         session.mark_start_execution();

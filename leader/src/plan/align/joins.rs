@@ -1,6 +1,8 @@
 //! Joins: which side moves, if any.
 
-use super::{Aligned, Aligner, Plan, Spread, defect, has_volatile_expression, is_partitioned, unmasked, with_children};
+use super::{
+    Aligned, Aligner, Plan, Spread, defect, has_volatile_expression, is_partitioned, unmasked, with_children, without_tight,
+};
 use datafusion::common::JoinType;
 use datafusion::error::Result;
 use datafusion::physical_expr::{Partitioning, PhysicalExpr};
@@ -198,6 +200,10 @@ fn lies_by(plan: &Plan, keys: &[Arc<dyn PhysicalExpr>]) -> bool {
         return false;
     };
     let equalities = plan.equivalence_properties().eq_group();
-    let normal = |key: &Arc<dyn PhysicalExpr>| equalities.normalize_expr(Arc::clone(key));
+    // Either form of a key may be known to be equal to another one.
+    let normal = |key: &Arc<dyn PhysicalExpr>| {
+        let known = without_tight(&equalities.normalize_expr(Arc::clone(key)));
+        without_tight(&equalities.normalize_expr(known))
+    };
     actual.len() == keys.len() && actual.iter().zip(keys).all(|(actual, key)| normal(actual).eq(&normal(key)))
 }

@@ -31,6 +31,7 @@ use datafusion::physical_plan::union::{InterleaveExec, UnionExec};
 use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions};
 use datafusion_distributed::{BroadcastExec, NetworkBroadcastExec, NetworkCoalesceExec, NetworkShuffleExec};
 use slipher_common::distribution::{BUCKET_TOKEN_FUNCTION, bucket_token_udf};
+use slipher_common::functions::tight_argument;
 use slipher_common::plan::{FileScanExec, OnlyTask0Exec, ResultSinkExec, SliceScanExec, SliceSinkExec, TpchScanExec};
 use slipher_common::{Error, ErrorKind};
 use std::sync::Arc;
@@ -160,8 +161,7 @@ impl Aligner<'_> {
             Distribution::SinglePartition => Ok(Aligned { plan: self.gather_into_one(child)?, spread: Spread::Single }),
             #[expect(deprecated, reason = "still accepted beside KeyPartitioned")]
             Distribution::KeyPartitioned(keys) | Distribution::HashPartitioned(keys) => {
-                let delivered = unmasked(child.plan.output_partitioning());
-                let satisfied = delivered.satisfaction(required, child.plan.equivalence_properties(), true).is_satisfied();
+                let satisfied = self.lies_well(&child, keys);
                 match (child.spread, satisfied) {
                     (Spread::Single | Spread::Partitioned, true) => Ok(child),
                     (Spread::Single, false) => {
@@ -173,6 +173,20 @@ impl Aligner<'_> {
                 }
             }
         }
+    }
+
+    /// Whether rows with equal keys are together in `child`.
+    fn lies_well(&self, child: &Aligned, keys: &[Arc<dyn PhysicalExpr>]) -> bool {
+        let delivered = unmasked(child.plan.output_partitioning());
+        let together = |delivered: &Partitioning, keys: Vec<Arc<dyn PhysicalExpr>>| {
+            let required = Distribution::KeyPartitioned(keys);
+            delivered.satisfaction(&required, child.plan.equivalence_properties(), true).is_satisfied()
+        };
+        // In one task the engine's own hash may have put them there, which sees trailing blanks.
+        together(&delivered, keys.to_vec())
+            || child.spread == Spread::Partitioned
+                && matches!(&delivered, Partitioning::Hash(by, lanes)
+                    if together(&Partitioning::Hash(by.iter().map(without_tight).collect(), *lanes), keys.iter().map(without_tight).collect()))
     }
 
     fn repartition(&self, plan: Plan) -> Result<Aligned> {
@@ -289,6 +303,11 @@ pub(super) fn unmasked(partitioning: &Partitioning) -> Partitioning {
         return Partitioning::Hash(token.args()[1..].to_vec(), *lanes);
     }
     partitioning.clone()
+}
+
+/// The argument of `tight`: it lies where its result lies, as `H` does not see trailing blanks.
+pub(super) fn without_tight(key: &Arc<dyn PhysicalExpr>) -> Arc<dyn PhysicalExpr> {
+    Arc::clone(tight_argument(key).unwrap_or(key))
 }
 
 /// `plan` over other children; what follows from them is computed anew.

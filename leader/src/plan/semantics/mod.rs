@@ -1,6 +1,5 @@
 //! Where the engine's expressions mean something else than Redshift's, before types are brought together.
 
-mod blanks;
 mod casts;
 mod numbers;
 mod unions;
@@ -42,10 +41,8 @@ impl FunctionRewrite for Semantics {
 
     fn rewrite(&self, expr: Expr, schema: &DFSchema, _config: &ConfigOptions) -> Result<Transformed<Expr>> {
         match expr {
-            Expr::BinaryExpr(binary) if blanks::is_comparison(binary.op) => Ok(blanks::without_blanks(binary, schema)),
             Expr::BinaryExpr(binary) => numbers::arithmetic(binary, schema),
             Expr::Negative(inner) if numbers::whole(&inner, schema) => call(CHECKED_NEGATE, vec![*inner]),
-            Expr::InList(list) => Ok(blanks::list_without_blanks(list, schema)),
             Expr::Cast(cast) => casts::cast_as_loads_do(cast, schema),
             Expr::AggregateFunction(mut call) if numbers::is_sum(&call.func, call.params.distinct, &call.params.args, schema) => {
                 call.func = checked_sum_udaf();
@@ -60,7 +57,8 @@ impl FunctionRewrite for Semantics {
     }
 }
 
-fn call(name: &str, arguments: Vec<Expr>) -> Result<Transformed<Expr>> {
+/// A call of one of Slipher's functions.
+pub(crate) fn call(name: &str, arguments: Vec<Expr>) -> Result<Transformed<Expr>> {
     let function = FUNCTIONS.get(name).ok_or_else(|| Error::internal(format!("there is no function \"{name}\"")))?;
     Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(function), arguments))))
 }
