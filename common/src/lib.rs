@@ -1,10 +1,11 @@
 //! What leader and compute nodes share: ids, types, catalog, placement, distribution, plan nodes, errors. No IO of its own.
 
+pub mod aggregates;
 pub mod assign;
 pub mod batch;
 pub mod catalog;
 pub mod channels;
-pub mod checked_sum;
+
 pub mod distribution;
 pub mod error;
 pub mod fail_point;
@@ -14,6 +15,7 @@ pub mod histogram;
 pub mod ids;
 pub mod manifest;
 pub mod member;
+pub mod numeric;
 pub mod placement;
 pub mod plan;
 pub mod selectivity;

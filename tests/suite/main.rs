@@ -20,3 +20,4 @@ mod slt;
 mod telemetry;
 mod tpch;
 mod transactions;
+mod typed_parameters;

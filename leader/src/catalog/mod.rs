@@ -28,6 +28,9 @@ use slipher_common::ids::{TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result, error::did_you_mean};
 use std::sync::Arc;
 
+/// The engine's table function that counts.
+pub(crate) const SERIES_FUNCTION: &str = "generate_series";
+
 /// The catalog at one version, for one query.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {

@@ -53,6 +53,7 @@ pub(crate) async fn plan(snapshot: &Arc<Snapshot>, view: &Arc<View>) -> Result<L
     let query = sql::parse::query(&view.query)?;
     let bound = super::bound(&inner, &query).await?;
     let plan = session.statement_to_plan(EngineStatement::Statement(Box::new(bound.statement))).await?;
+    let plan = crate::plan::literals::with_typed_literals(plan)?;
     let columns = plan.schema().columns();
     if view.columns.len() > columns.len() {
         let message = format!("view \"{view}\" names {} columns, its query has {}", view.columns.len(), columns.len());

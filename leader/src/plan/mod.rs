@@ -7,6 +7,8 @@ pub(crate) mod disabled_rules;
 pub(crate) mod explain;
 pub(crate) mod grouping_sets;
 mod join_order;
+pub(crate) mod literals;
+pub(crate) mod parameters;
 pub(crate) mod planner;
 pub(crate) mod scan_filters;
 pub(crate) mod semantics;
