@@ -33,6 +33,8 @@ pub enum ErrorKind {
     InvalidText,
     /// 22P04: a file of a load does not have the form it should have.
     BadFileFormat,
+    /// 2201B: text is no regular expression.
+    InvalidRegularExpression,
     /// 22021: bytes are not UTF-8.
     InvalidEncoding,
     /// 22023: a parameter has a value that is not allowed.
@@ -167,6 +169,7 @@ impl ErrorKind {
             DivisionByZero => "22012",
             InvalidText => "22P02",
             BadFileFormat => "22P04",
+            InvalidRegularExpression => "2201B",
             InvalidEncoding => "22021",
             InvalidParameter => "22023",
             CardinalityViolation => "21000",

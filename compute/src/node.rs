@@ -156,7 +156,10 @@ fn fragment_session(
         options.execution.sort_spill_reservation_bytes = options.execution.sort_spill_reservation_bytes.min(share);
     }
     builder.scalar_functions().get_or_insert_default().extend(std::iter::once(bucket_token_udf()));
-    builder.aggregate_functions().get_or_insert_default().extend(aggregates::all().into_iter().chain([single_value_udaf(), member_udaf()]));
+    builder
+        .aggregate_functions()
+        .get_or_insert_default()
+        .extend(aggregates::all().into_iter().chain([single_value_udaf(), member_udaf()]));
     let mut state = builder
         .with_distributed_user_codec(SlipherCodec)
         .with_distributed_channel_resolver(channels.clone())

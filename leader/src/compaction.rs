@@ -6,7 +6,7 @@ use crate::engine::Shared;
 use crate::load::{Choice, Vacuumed, vacuum_round, wanted_segments};
 use crate::meta::TableState;
 use crate::plan::disabled_rules::DisabledRules;
-use crate::transaction::{LockMode, Scope};
+use crate::transaction::{Clock, LockMode, Scope};
 use slipher_common::catalog::ADMIN_USER;
 use slipher_common::ids::{DatabaseId, SegmentId, TableId, Version};
 use slipher_common::manifest::Segment;
@@ -137,6 +137,7 @@ impl Upkeep {
             reads: None,
             locks: None,
             committing: Arc::default(),
+            clock: Clock::start(None),
             background: true,
             disabled_rules: DisabledRules::default(),
         };

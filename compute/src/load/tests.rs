@@ -34,7 +34,7 @@ fn csv_lane(files: Vec<FileRef>, options: CsvOptions) -> LaneFiles {
 }
 
 async fn read(lane: LaneFiles) -> Result<Vec<RecordBatch>> {
-    let stream = read_files(lane, Arc::new(TaskContext::default()))?;
+    let stream = read_files(lane, Arc::default(), Arc::new(TaskContext::default()))?;
     let schema = stream.schema();
     let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(Error::from)?;
     assert!(batches.iter().all(|batch| batch.schema() == schema));
@@ -237,7 +237,7 @@ async fn a_dropped_stream_ends_its_reader() {
     let folder = TempDir::new().unwrap();
     let text = "1|a|1|\n".repeat(200_000);
     let lane = csv_lane(vec![file_in(&folder, "x.tbl", text.as_bytes())], text_mode());
-    let mut stream = read_files(lane, Arc::new(TaskContext::default())).unwrap();
+    let mut stream = read_files(lane, Arc::default(), Arc::new(TaskContext::default())).unwrap();
     assert!(stream.next().await.unwrap().is_ok());
     drop(stream);
     // The runtime waits for its threads when it ends: a reader that went on blocking would hang this test.

@@ -1,6 +1,7 @@
 //! What names mean to a query: the catalog at one version, in the form the engine asks for.
 
 mod backend_functions;
+mod clock_functions;
 mod databases;
 mod relations;
 mod temporary;
@@ -8,6 +9,7 @@ mod tpch_function;
 mod views;
 
 pub(crate) use backend_functions::register as register_backend_functions;
+pub(crate) use clock_functions::{STATEMENT_TIME, register as register_clock_functions};
 pub(crate) use databases::{check_database, refused};
 use relations::SnapshotRelations;
 pub(crate) use relations::{CATALOG, FUNCTIONS_SCHEMA, RelationCatalogs};
@@ -21,7 +23,7 @@ use crate::plan::context::QueryContext;
 use crate::plan::table::{ClusterView, SliceTable};
 use crate::run::Runner;
 use crate::sql::{Name, QualifiedName};
-use crate::transaction::Reads;
+use crate::transaction::{Clock, Reads};
 use datafusion::sql::sqlparser::ast;
 use slipher_common::catalog::{DATABASE, View, ViewReference};
 use slipher_common::ids::{TableId, TransactionId};
@@ -54,6 +56,8 @@ pub(crate) struct Snapshot {
     pub(crate) user: String,
     /// The session that reads.
     pub(crate) process_id: i32,
+    /// What time it is.
+    pub(crate) clock: Clock,
     /// The views whose queries are looked at, innermost last: names mean what they mean there.
     pub(crate) inside: Vec<Arc<View>>,
     /// The aliases that are taken in the query that is being planned.

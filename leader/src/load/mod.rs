@@ -9,7 +9,7 @@ use crate::meta::{State, TableState};
 use crate::plan::table::SliceTable;
 use crate::plan::write_rows::yields_few_constants;
 use crate::run::{Attempt, guarded};
-use crate::sql::{CopySpec, CreateTableAsSpec, InsertSpec, QualifiedName};
+use crate::sql::{CreateTableAsSpec, InsertSpec, QualifiedName};
 use crate::transaction::{Load, Scope};
 use arrow::array::RecordBatch;
 use datafusion::catalog::MemTable;
@@ -65,10 +65,12 @@ macro_rules! replayed {
 
 mod change;
 mod choice;
+mod copy;
 mod rewrite;
 mod vacuum;
 pub(crate) use change::{change, merge, plan_change, plan_merge};
 pub(crate) use choice::{Choice, wanted_segments};
+pub(crate) use copy::copy;
 pub(crate) use rewrite::{Allowed, append_from, rewrite};
 pub(crate) use vacuum::{Vacuumed, vacuum, vacuum_round};
 
@@ -100,23 +102,6 @@ pub(crate) async fn truncate(scope: &Scope, name: &QualifiedName) -> Result<Vec<
         let attempt = scope.shared.runner.attempt(scope, TransactionId(Uuid::nil()), false)?;
         let table = find(&attempt.snapshot, name)?;
         scope.change(vec![remove_segments(&table)], &attempt.snapshot.state, None).await
-    })
-}
-
-/// COPY; answers how many rows.
-pub(crate) async fn copy(scope: &Scope, spec: &CopySpec) -> Result<u64> {
-    replayed!(scope, async {
-        let load = scope.start_load();
-        let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
-        let table = find(&attempt.snapshot, &spec.table)?;
-        let targets =
-            target_columns(&table.table, &spec.columns.iter().map(|c| (c.value.as_str(), c.position)).collect::<Vec<_>>())?;
-        let files =
-            files::plan_files(scope.shared.load_dir.as_deref(), spec, &table.table, &targets, attempt.snapshot.query.clone()?)
-                .await?;
-        let scan = LogicalPlanBuilder::scan("files", provider_as_source(Arc::new(files)), None)?.build()?;
-        let source = into_table_order(&attempt, &table.table, &targets, scan)?;
-        append(scope, &attempt, load, &table, &targets, source).await
     })
 }
 
@@ -305,14 +290,20 @@ async fn insert_source(
 
 /// `source`, whose n-th column is for column `targets[n]`, with one column per column of `table`.
 fn into_table_order(attempt: &Attempt, table: &Table, targets: &[usize], source: LogicalPlan) -> Result<LogicalPlan> {
+    let own = |index: &&usize| table.columns[**index].identity.as_ref().is_some_and(|identity| !identity.by_default);
+    if let Some(index) = targets.iter().find(own) {
+        let message = format!("cannot set an identity column to a value: column \"{}\"", table.columns[*index].name);
+        return Err(Error::new(ErrorKind::InvalidColumnDefinition, message).with_hint("leave the column out"));
+    }
+    in_table_order(attempt, table, targets, source)
+}
+
+/// The same, IDENTITY columns too.
+fn in_table_order(attempt: &Attempt, table: &Table, targets: &[usize], source: LogicalPlan) -> Result<LogicalPlan> {
     let columns = source.schema().columns();
     let mut expressions = Vec::with_capacity(table.columns.len());
     for (index, column) in table.columns.iter().enumerate() {
         let value = match targets.iter().position(|target| *target == index) {
-            Some(_) if column.identity.as_ref().is_some_and(|identity| !identity.by_default) => {
-                let message = format!("cannot set an identity column to a value: column \"{}\"", column.name);
-                return Err(Error::new(ErrorKind::InvalidColumnDefinition, message).with_hint("leave the column out"));
-            }
             Some(nth) => Expr::Column(columns[nth].clone()),
             None => missing_value(attempt, column)?,
         };
@@ -324,8 +315,10 @@ fn into_table_order(attempt: &Attempt, table: &Table, targets: &[usize], source:
 /// What a column gets that a load does not name.
 fn missing_value(attempt: &Attempt, column: &Column) -> Result<Expr> {
     if let Some(text) = &column.default_expression {
+        // The default is kept as it was written.
+        let rewritten = crate::sql::parse::parse_expression(text)?.to_string();
         let empty = datafusion::common::DFSchema::empty();
-        return Ok(attempt.session.create_logical_expr(text, &empty)?);
+        return Ok(attempt.session.create_logical_expr(&rewritten, &empty)?);
     }
     Ok(lit(ScalarValue::try_from(&column.sql_type.to_arrow())?))
 }

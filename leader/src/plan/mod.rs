@@ -3,6 +3,7 @@
 pub(crate) mod align;
 mod all_tables;
 pub(crate) mod context;
+pub(crate) mod date_bounds;
 pub(crate) mod disabled_rules;
 pub(crate) mod explain;
 pub(crate) mod grouping_sets;

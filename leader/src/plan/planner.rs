@@ -3,9 +3,11 @@
 use crate::plan::align::align;
 use crate::plan::all_tables::JoinAllTablesLocally;
 use crate::plan::context::{DirectResults, QueryContext};
+use crate::plan::date_bounds::DateBounds;
 use crate::plan::disabled_rules::DisabledRules;
 use crate::plan::join_order::{JoinOrder, OneMatch};
 use crate::plan::scan_filters::{JOIN_SELECTION, with_filters_in_scans};
+use crate::plan::semantics::{CastsAreOurs, type_planner};
 use crate::plan::yielding::JoinsYield;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
@@ -72,7 +74,12 @@ pub(crate) fn engine_config(lanes: usize) -> SessionConfig {
 
 /// A session for statements that touch no slices: expressions and the leader's own tables.
 pub(crate) fn local_state(lanes: usize, runtime: Arc<RuntimeEnv>) -> SessionStateBuilder {
-    SessionStateBuilder::new().with_config(engine_config(lanes)).with_runtime_env(runtime).with_default_features()
+    SessionStateBuilder::new()
+        .with_config(engine_config(lanes))
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_analyzer_rule(Arc::new(CastsAreOurs))
+        .with_type_planner(type_planner())
 }
 
 /// A session for one query over `query`'s layout.
@@ -95,6 +102,8 @@ pub(crate) fn query_state(
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
+        .with_analyzer_rule(Arc::new(CastsAreOurs))
+        .with_type_planner(type_planner())
         .with_optimizer_rules(logical_rules(disabled))
         .with_physical_optimizer_rules(rules)
         .with_query_planner(Arc::new(SlicePlanner))
@@ -117,6 +126,7 @@ pub(crate) fn query_state(
 /// The engine's logical optimizer with our rule at its end, without those that the session leaves out.
 fn logical_rules(disabled: &DisabledRules) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = Optimizer::new().rules;
+    rules.push(Arc::new(DateBounds));
     rules.push(Arc::new(JoinOrder));
     rules.push(Arc::new(OneMatch));
     rules.retain(|rule| disabled.keep(rule.name()));

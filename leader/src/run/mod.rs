@@ -99,6 +99,7 @@ impl Runner {
             reads: scope.reads.clone(),
             user: scope.user.clone(),
             process_id: scope.process_id,
+            clock: scope.clock,
             inside: Vec::new(),
             aliases: Aliases::default(),
             runner: self.clone(),
@@ -145,7 +146,7 @@ impl Runner {
         session.add_analyzer_rule(Arc::new(SubqueriesToJoins));
         session.add_analyzer_rule(Arc::new(TightComparisons));
         crate::catalog::register_backend_functions(&mut session, snapshot, &self.sessions)?;
-        // The time that now() answers.
+        crate::catalog::register_clock_functions(&mut session, snapshot.clock)?;
         session.mark_start_execution();
         session.register_udtf(TPCH_FUNCTION, Arc::new(TpchFunction(snapshot.query.clone())));
         Ok(session)

@@ -62,8 +62,9 @@ pub(super) async fn run(
             Ok(Outcome::Done { tag: format!("MERGE {rows}"), rows: Some(rows), notices: Vec::new() })
         }
         Parsed::Copy(spec) => {
-            let rows = load::copy(&session.scope()?, spec).await?;
+            let (rows, rejections) = load::copy(&session.scope()?, spec).await?;
             let mut notices = spec.notices.clone();
+            notices.extend(rejections);
             notices.push(format!("Load into table '{}' completed, {rows} record(s) loaded successfully.", spec.table.name));
             Ok(Outcome::Done { tag: format!("COPY {rows}"), rows: Some(rows), notices })
         }
@@ -578,23 +579,29 @@ fn set_transaction(session: &LeaderSession, for_session: bool, modes: Transactio
 
 /// COMMIT: what the block did is there for all, or an error says why it is gone.
 pub(super) async fn commit(session: &LeaderSession) -> Result<Outcome> {
-    let ended = session.end_block();
-    match ended {
+    match session.end_block() {
         Block::None => Ok(done("COMMIT", vec!["there is no transaction in progress".to_owned()])),
-        Block::Failed => Ok(done("ROLLBACK", Vec::new())),
+        Block::Failed => {
+            session.undo_settings();
+            Ok(done("ROLLBACK", Vec::new()))
+        }
         Block::Open { transaction: None, .. } => Ok(done("COMMIT", Vec::new())),
         Block::Open { transaction: Some(transaction), locks, .. } => {
-            transaction.commit(&session.shared.cluster, locks, &session.committing()).await?;
+            let committed = transaction.commit(&session.shared.cluster, locks, &session.committing()).await;
+            committed.inspect_err(|_| session.undo_settings())?;
             Ok(done("COMMIT", Vec::new()))
         }
     }
 }
 
+/// ROLLBACK: data, definitions and settings are what they were.
 fn roll_back(session: &LeaderSession) -> Result<Outcome> {
-    let ended = session.end_block();
-    Ok(match ended {
+    Ok(match session.end_block() {
         Block::None => done("ROLLBACK", vec!["there is no transaction in progress".to_owned()]),
-        Block::Open { .. } | Block::Failed => done("ROLLBACK", Vec::new()),
+        Block::Open { .. } | Block::Failed => {
+            session.undo_settings();
+            done("ROLLBACK", Vec::new())
+        }
     })
 }
 

@@ -12,6 +12,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("client_min_messages", "notice"),
     ("datestyle", "ISO, MDY"),
     (ISOLATION, "snapshot"),
+    (CASE_SENSITIVE_IDENTIFIERS, "off"),
     (READ_ONLY, "off"),
     ("enable_result_cache_for_session", "on"),
     ("error_on_nondeterministic_update", "off"),
@@ -27,6 +28,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("timezone", "UTC"),
 ];
 
+/// Whether names in double quotes keep their case.
+pub(super) const CASE_SENSITIVE_IDENTIFIERS: &str = "enable_case_sensitive_identifier";
 /// What blocks are that do not say what they are.
 pub(super) const ISOLATION: &str = "default_transaction_isolation";
 /// Whether blocks, and statements on their own, may change nothing.
@@ -42,7 +45,7 @@ fn canonical(name: &str) -> String {
 }
 
 /// The settings of one session.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Settings {
     changed: BTreeMap<String, String>,
 }
@@ -155,13 +158,16 @@ fn check(name: &str, value: &str) -> Result<()> {
     let valid = match name {
         name if name.ends_with("_timeout") => milliseconds(value).is_some(),
         "timezone" => matches!(lower.as_str(), "utc" | "gmt" | "etc/utc" | "z" | "default"),
+        "extra_float_digits" => value.parse().is_ok_and(|digits: i32| (-15..=3).contains(&digits)),
         "client_encoding" => matches!(lower.replace(['-', '_'], "").as_str(), "utf8" | "unicode"),
         "standard_conforming_strings" => lower == crate::sql::STANDARD_CONFORMING_STRINGS,
         "datestyle" => lower.starts_with("iso"),
         ISOLATION => {
             matches!(lower.as_str(), "serializable" | "snapshot" | "repeatable read" | "read committed" | "read uncommitted")
         }
-        READ_ONLY => matches!(lower.as_str(), "on" | "off" | "true" | "false" | "1" | "0" | "yes" | "no"),
+        READ_ONLY | CASE_SENSITIVE_IDENTIFIERS => {
+            matches!(lower.as_str(), "on" | "off" | "true" | "false" | "1" | "0" | "yes" | "no")
+        }
         _ => true,
     };
     if valid {
@@ -171,6 +177,7 @@ fn check(name: &str, value: &str) -> Result<()> {
         match name {
             "timezone" => "sessions run in UTC",
             "client_encoding" => "sessions speak UTF8",
+            "extra_float_digits" => "give a whole number from -15 to 3",
             name if name.ends_with("_timeout") => "give milliseconds, or a number with ms, s, min or h",
             _ => "",
         },

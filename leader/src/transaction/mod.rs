@@ -14,6 +14,7 @@ use crate::cluster::{Cluster, OpenBlock, Pin, RunningInBlock, RunningLoad, recor
 use crate::engine::Shared;
 use crate::meta::{Applied, State, TableState, identified, in_time};
 use crate::plan::disabled_rules::DisabledRules;
+use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use slipher_common::ids::{DatabaseId, TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result};
@@ -159,6 +160,23 @@ async fn propose(
     outcome
 }
 
+/// What time it is for a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Clock {
+    /// When its block began; outside a block, when it did.
+    pub(crate) transaction: DateTime<Utc>,
+    /// When it began.
+    pub(crate) statement: DateTime<Utc>,
+}
+
+impl Clock {
+    /// For a statement that begins now, in a block that began at `block`.
+    pub(crate) fn start(block: Option<DateTime<Utc>>) -> Self {
+        let statement = Utc::now();
+        Self { transaction: block.unwrap_or(statement), statement }
+    }
+}
+
 /// What one statement works with.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope {
@@ -182,6 +200,8 @@ pub(crate) struct Scope {
     pub(crate) locks: Option<Arc<LockOwner>>,
     /// Set when what it did is on its way to being committed.
     pub(crate) committing: Arc<AtomicBool>,
+    /// What time it is.
+    pub(crate) clock: Clock,
     /// It must not slow other statements down.
     pub(crate) background: bool,
     /// What its session leaves out of its plans.

@@ -1,12 +1,17 @@
 //! Where the engine's expressions mean something else than Redshift's, before types are brought together.
 
 mod casts;
+mod coerced;
+mod intervals;
 mod numbers;
+mod temporal;
 mod unions;
 mod windows;
 
+pub(crate) use coerced::CastsAreOurs;
 pub(crate) use unions::check_unions;
 
+use crate::plan::tight::is_comparison;
 use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
@@ -15,6 +20,7 @@ use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
+use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF};
 use slipher_common::Error;
 use slipher_common::aggregates::{self, sum_of_integers};
@@ -32,7 +38,13 @@ pub(crate) fn register(session: &mut dyn FunctionRegistry) -> Result<()> {
         session.register_udaf(function)?;
     }
     session.register_expr_planner(Arc::new(numbers::ArithmeticPlanner))?;
+    session.register_expr_planner(Arc::new(temporal::TemporalPlanner))?;
     session.register_function_rewrite(Arc::new(Semantics))
+}
+
+/// What names of types mean.
+pub(crate) fn type_planner() -> Arc<dyn TypePlanner> {
+    Arc::new(temporal::TypesOfNames)
 }
 
 #[derive(Debug)]
@@ -45,6 +57,9 @@ impl FunctionRewrite for Semantics {
 
     fn rewrite(&self, expr: Expr, schema: &DFSchema, _config: &ConfigOptions) -> Result<Transformed<Expr>> {
         match expr {
+            Expr::BinaryExpr(binary) if is_comparison(binary.op) => temporal::compared(binary, schema),
+            Expr::Between(between) => temporal::between(between, schema),
+            Expr::InList(list) => temporal::in_list(list, schema),
             Expr::BinaryExpr(binary) => numbers::arithmetic(binary, schema),
             Expr::Negative(inner) if numbers::is_number(&inner, schema) => call(CHECKED_NEGATE, vec![*inner]),
             Expr::Cast(cast) => casts::cast_as_loads_do(cast, schema),

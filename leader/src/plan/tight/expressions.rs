@@ -94,7 +94,7 @@ pub(super) fn tight_columns(scope: &Scope<'_>) -> Result<Transformed<Vec<Expr>>>
     Ok(Transformed::new_transformed(columns, changed))
 }
 
-pub(super) fn is_comparison(op: Operator) -> bool {
+pub(crate) fn is_comparison(op: Operator) -> bool {
     use Operator::*;
     match op {
         Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom => true,

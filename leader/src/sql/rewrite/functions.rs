@@ -2,11 +2,14 @@
 
 use super::PositionOf;
 use super::build::{arguments_of, call, case, cast, nested, string};
+use crate::catalog::STATEMENT_TIME;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident,
-    ObjectName, TimezoneInfo, UnaryOperator, Value,
+    BinaryOperator, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, Ident, Interval, ObjectName, TimezoneInfo, UnaryOperator, Value,
 };
-use slipher_common::functions::{BITWISE_NOT, DatePart, POWER, TO_TEXT, TRUNC};
+use slipher_common::functions::{
+    BITWISE_NOT, DATE_PART, DATE_TRUNC, DatePart, EXTRACT, EXTRACT_EPOCH, PARSE_INTERVAL, POWER, TO_TEXT, TO_TIMETZ, TRUNC,
+};
 use slipher_common::{Error, Result};
 
 /// Functions that only have another name in the engine.
@@ -49,6 +52,10 @@ const TEXT_FIRST: &[&str] = &[
     "replace",
     "strpos",
     "md5",
+    "regexp_replace",
+    "regexp_count",
+    "regexp_instr",
+    "regexp_substr",
 ];
 
 /// Rewrites a call; leaves other expressions alone.
@@ -64,7 +71,6 @@ pub(super) fn rewrite(expression: &mut Expr, position_of: PositionOf<'_>) -> Res
         }
         Expr::Substring { expr, .. } => make_text(expr.as_mut()),
         Expr::BinaryOp { left, op: BinaryOperator::PGExp, right } => {
-            let take = |expression: &mut Box<Expr>| std::mem::replace(expression.as_mut(), string(""));
             *expression = call(POWER, vec![take(left), take(right)]);
         }
         Expr::UnaryOp { op, expr } => {
@@ -78,8 +84,9 @@ pub(super) fn rewrite(expression: &mut Expr, position_of: PositionOf<'_>) -> Res
             let operand = std::mem::replace(expr.as_mut(), string(""));
             *expression = call(name, vec![operand]);
         }
+        Expr::Extract { field, expr, .. } => *expression = extract(field, take(expr))?,
+        Expr::Interval(interval) => *expression = interval_literal(interval)?,
         Expr::AtTimeZone { timestamp, time_zone } => {
-            let take = |expression: &mut Box<Expr>| std::mem::replace(expression.as_mut(), string(""));
             *expression = call("timezone", vec![take(time_zone), take(timestamp)]);
         }
         _ => {}
@@ -87,7 +94,43 @@ pub(super) fn rewrite(expression: &mut Expr, position_of: PositionOf<'_>) -> Res
     Ok(())
 }
 
-/// Now, in microseconds, without a zone.
+fn take(expression: &mut Box<Expr>) -> Expr {
+    std::mem::replace(expression.as_mut(), string(""))
+}
+
+/// EXTRACT(field FROM source); epochs have a type of their own.
+fn extract(field: &DateTimeField, source: Expr) -> Result<Expr> {
+    let word = field.to_string();
+    let part = DatePart::parse(word.trim_matches(['"', '\'']))?;
+    let function = if part == DatePart::Epoch { EXTRACT_EPOCH } else { EXTRACT };
+    Ok(call(function, vec![string(part.name()), source]))
+}
+
+/// INTERVAL 'text' [field [TO field]]: a number in it without a unit is of the last field.
+fn interval_literal(interval: &Interval) -> Result<Expr> {
+    let text = match interval.value.as_ref() {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) | Value::Number(text, _) => text.clone(),
+            _ => return Err(not_a_literal()),
+        },
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
+            Expr::Value(value) if matches!(value.value, Value::Number(..)) => format!("-{value}"),
+            _ => return Err(not_a_literal()),
+        },
+        _ => return Err(not_a_literal()),
+    };
+    let mut arguments = vec![string(&text)];
+    if let Some(field) = interval.last_field.as_ref().or(interval.leading_field.as_ref()) {
+        arguments.push(string(DatePart::parse(&field.to_string())?.name()));
+    }
+    Ok(call(PARSE_INTERVAL, arguments))
+}
+
+fn not_a_literal() -> Error {
+    Error::not_supported("INTERVAL of a computed value", "multiply: value * INTERVAL '1 day'")
+}
+
+/// When the transaction began, without a zone.
 fn now() -> Expr {
     cast(call("now", Vec::new()), DataType::Timestamp(Some(6), TimezoneInfo::None))
 }
@@ -151,14 +194,18 @@ fn put_arguments(into: &mut FunctionArguments, arguments: Vec<Expr>) {
 fn replace(name: &str, arguments: &mut Vec<Expr>, position: usize, position_of: PositionOf<'_>) -> Result<Option<Expr>> {
     let count = arguments.len();
     let replacement = match (name, count) {
-        ("getdate", 0) => call("date_trunc", vec![string("second"), now()]),
-        ("sysdate", 0) => now(),
+        // Of the statement, even within a block.
+        ("getdate", 0) => call(DATE_TRUNC, vec![string("second"), call(STATEMENT_TIME, Vec::new())]),
+        ("sysdate" | "localtimestamp", 0) => now(),
+        ("localtime", 0) => cast(now(), DataType::Time(None, TimezoneInfo::None)),
+        ("current_time", 0) => call(TO_TIMETZ, vec![call("now", Vec::new())]),
         ("dateadd" | "date_add", 3) => with_part("dateadd", arguments, position, position_of)?,
         ("datediff" | "date_diff", 3) => with_part("datediff", arguments, position, position_of)?,
-        ("date_part" | "date_trunc", 2) => with_part(name, arguments, position, position_of)?,
+        (DATE_PART | "datepart" | "pgdate_part", 2) => with_part(DATE_PART, arguments, position, position_of)?,
+        (DATE_TRUNC, 2) => with_part(DATE_TRUNC, arguments, position, position_of)?,
         ("date_part_year", 1) => {
             arguments.insert(0, string("year"));
-            call("date_part", std::mem::take(arguments))
+            call(EXTRACT, std::mem::take(arguments))
         }
         ("charindex", 2) => {
             arguments.swap(0, 1);

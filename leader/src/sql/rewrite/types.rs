@@ -4,7 +4,7 @@ use super::build::{call, cast, number, string};
 use datafusion::sql::sqlparser::ast::{
     CastKind, CharacterLength, DataType, ExactNumberInfo, Expr, ObjectName, TimezoneInfo, TypedString, Value,
 };
-use slipher_common::functions::{AS_CHAR, ROUND_TO_WHOLE, TO_TEXT};
+use slipher_common::functions::{AS_CHAR, ROUND_TO_WHOLE, TO_TEXT, TO_TIMETZ};
 use slipher_common::sql_type::{CHAR_LENGTH_MAX_BYTES, VARCHAR_LENGTH_MAX_BYTES};
 use slipher_common::{Error, ErrorKind, Result};
 
@@ -19,6 +19,8 @@ enum Target {
     Text(Option<u64>),
     /// CHAR of so many bytes.
     Char(u64),
+    /// A time of day with a zone.
+    TimeTz,
     /// A type the engine casts to as Redshift does.
     Plain(DataType),
 }
@@ -44,11 +46,11 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
                 *expression = cast(string(digits), DataType::DoublePrecision);
             }
         }
-        Expr::TypedString(TypedString { data_type, .. }) => {
-            if let Target::Plain(plain) = target_of(data_type)? {
-                *data_type = plain;
-            }
-        }
+        Expr::TypedString(TypedString { data_type, value, .. }) => match target_of(data_type)? {
+            Target::Plain(plain) => *data_type = plain,
+            Target::TimeTz => *expression = call(TO_TIMETZ, vec![Expr::Value(value.clone())]),
+            Target::Whole(_) | Target::Text(_) => {}
+        },
         _ => {}
     }
     Ok(())
@@ -60,6 +62,10 @@ fn cast_to(inner: Expr, target: Target, kind: CastKind) -> Result<Expr> {
         |expr: Expr, data_type: DataType| Expr::Cast { kind, expr: Box::new(expr), data_type, array: false, format: None };
     Ok(match target {
         Target::Plain(data_type) => with_kind(inner, data_type),
+        Target::TimeTz if is_try => {
+            return Err(Error::not_supported("TRY_CAST to TIMETZ", "use CAST"));
+        }
+        Target::TimeTz => call(TO_TIMETZ, vec![inner]),
         Target::Whole(data_type) if is_whole_literal(&inner) => with_kind(inner, data_type),
         Target::Whole(data_type) => with_kind(call(ROUND_TO_WHOLE, vec![inner]), data_type),
         Target::Text(_) | Target::Char(_) if is_try => {
@@ -109,7 +115,8 @@ fn target_of(data_type: &DataType) -> Result<Target> {
         T::Text | T::String(None) => Target::Text(None),
         T::Timestamp(_, zone) if tz(zone) => Target::Plain(T::Timestamp(Some(6), TimezoneInfo::WithTimeZone)),
         T::Timestamp(..) | T::Datetime(_) => Target::Plain(T::Timestamp(Some(6), TimezoneInfo::None)),
-        T::Time(_, zone) if !tz(zone) => Target::Plain(T::Time(None, TimezoneInfo::None)),
+        T::Time(_, zone) if tz(zone) => Target::TimeTz,
+        T::Time(..) => Target::Plain(T::Time(None, TimezoneInfo::None)),
         T::Bool | T::Boolean => Target::Plain(T::Boolean),
         T::Custom(name, modifiers) => return custom(name, modifiers),
         T::JSON | T::JSONB | T::Varbinary(_) | T::Binary(_) | T::Bytea | T::Uuid => {
@@ -155,8 +162,9 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<Target> {
             }
             _ => Err(Error::new(ErrorKind::Syntax, format!("type {lower} takes one length"))),
         },
+        "timetz" => Ok(Target::TimeTz),
         "timestamptz" => Ok(Target::Plain(DataType::Timestamp(Some(6), TimezoneInfo::WithTimeZone))),
-        "super" | "varbyte" | "geometry" | "geography" | "hllsketch" | "timetz" => {
+        "super" | "varbyte" | "geometry" | "geography" | "hllsketch" => {
             Err(Error::not_supported(format_args!("a cast to {}", lower.to_uppercase()), "cast to VARCHAR"))
         }
         "regtype" | "regproc" | "oid" | "xid" => Ok(Target::Whole(DataType::BigInt(None))),
