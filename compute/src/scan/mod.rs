@@ -181,7 +181,7 @@ fn push_predicates(
         }
     }
     // What is refused may say at least where its rows are.
-    let ranges = refused.iter().flat_map(|predicate| blanks::ranges(predicate)).collect::<Vec<_>>();
+    let ranges = refused.iter().flat_map(blanks::ranges).collect::<Vec<_>>();
     let exact = offered.len();
     for range in ranges {
         if let Some(over_storage) = schemas.over_storage(&range) {

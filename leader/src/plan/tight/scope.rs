@@ -68,8 +68,8 @@ impl Scope<'_> {
             Expr::Cast(cast) => self.is_tight_text(&cast.expr),
             Expr::TryCast(cast) => self.is_tight_text(&cast.expr),
             Expr::Case(case) => {
-                let results = case.when_then_expr.iter().map(|(_, result)| result).chain(&case.else_expr);
-                results.into_iter().all(|result| self.is_tight(result))
+                let mut results = case.when_then_expr.iter().map(|(_, result)| result).chain(&case.else_expr);
+                results.all(|result| self.is_tight(result))
             }
             Expr::ScalarFunction(call) => self.is_tight_call(call),
             Expr::AggregateFunction(call) => is_one_of_them(call.func.name()) && self.are_tight(&call.params.args),
