@@ -50,7 +50,7 @@ async fn names(client: &Client) {
     expect(c, "SELECT 1 FROM customers WHERE churn AND ^acount_length > 1", "42703", column, meant).await;
     expect(c, "SELECT 1 FROM customers GROUP BY ^acount_length", "42703", column, meant).await;
     // What stands in double quotes is a name.
-    let quoted = "column \"Test\" does not exist";
+    let quoted = "column \"test\" does not exist";
     expect(c, "SELECT * FROM customers WHERE state = ^\"Test\"", "42703", quoted, None).await;
     let of_relation = "column \"stat\" of relation \"customers\" does not exist";
     expect(

@@ -72,9 +72,12 @@ fn csv_mode() -> CsvOptions {
 #[tokio::test]
 async fn text_mode_reads_as_copy_does() {
     let text = b"1|one|1.005|2024-01-31\r\n2|| 2 |\n3|\\N|\\N|\\N\n4|\"q\"|-0|20240131|\n5|last|1e2|2024/01/31";
-    let expected = ["1|one|1.01|2024-01-31", "2||2.00|~", "3|~|~|~", "4|\"q\"|0.00|2024-01-31", "5|last|100.00|2024-01-31"];
+    let expected = ["1|one|1.00|2024-01-31", "2||2.00|~", "3|~|~|~", "4|\"q\"|0.00|2024-01-31", "5|last|100.00|2024-01-31"];
     assert_eq!(csv(text, text_mode()).await.unwrap(), expected);
     assert!(csv(b"", text_mode()).await.unwrap().is_empty());
+    // Digits behind the scale are cut, unless ROUNDEC says otherwise.
+    let rounded = csv(b"1|one|1.005|2024-01-31\n", CsvOptions { round_decimals: true, ..text_mode() }).await.unwrap();
+    assert_eq!(rounded, ["1|one|1.01|2024-01-31"]);
 
     let escaped = b"1|a\\|b\\\\|1|\n2|\\N|2|\n3|\\\\N|3|\n4|a\\\nb\\\r|4|\n";
     let options = CsvOptions { escape: "\\".into(), ..text_mode() };

@@ -68,8 +68,8 @@ pub(super) fn compare_by_value(plan: LogicalPlan) -> Result<Transformed<LogicalP
 fn computes_intervals(plan: &LogicalPlan, schema: &DFSchema) -> bool {
     match plan {
         LogicalPlan::Aggregate(aggregate) => {
-            let arguments = aggregate.aggr_expr.iter().chain(&aggregate.group_expr);
-            arguments.into_iter().any(|expr| expr.exists(|expr| Ok(is_interval(expr, schema))).unwrap_or(false))
+            let mut arguments = aggregate.aggr_expr.iter().chain(&aggregate.group_expr);
+            arguments.any(|expr| expr.exists(|expr| Ok(is_interval(expr, schema))).unwrap_or(false))
         }
         LogicalPlan::Sort(sort) => sort.expr.iter().any(|sort| is_interval(&sort.expr, schema)),
         LogicalPlan::Window(window) => {
