@@ -38,13 +38,15 @@ pub(super) struct Lifter {
 /// A node's input on the way to having all columns that its subqueries stand for.
 struct Input {
     plan: LogicalPlan,
+    /// The rows outside, before anything was joined to them: the outer values of every subquery come from these.
+    rows: Arc<LogicalPlan>,
     /// Of the input as the node knew it.
     schema: Arc<DFSchema>,
 }
 
 impl Input {
     fn new(plan: &Arc<LogicalPlan>) -> Self {
-        Self { schema: Arc::clone(plan.schema()), plan: LogicalPlan::clone(plan) }
+        Self { schema: Arc::clone(plan.schema()), plan: LogicalPlan::clone(plan), rows: Arc::clone(plan) }
     }
 
     fn join(&mut self, right: LogicalPlan, join_type: JoinType, conditions: Vec<Expr>) -> Result<()> {
@@ -128,6 +130,9 @@ impl Lifter {
                 Ok(exists) => looked_up.push(exists),
                 Err(other) => embedded.push(*other),
             }
+        }
+        if let Some(condition) = conjunction(plain.iter().filter(|condition| !condition.is_volatile()).cloned()) {
+            input.rows = Arc::new(LogicalPlan::Filter(Filter::try_new(condition, Arc::clone(&input.rows))?));
         }
         for exists in looked_up {
             if let Some(condition) = self.semi(exists, &mut input)? {
@@ -283,7 +288,7 @@ impl Lifter {
 
     /// The outer values for which the subquery has rows.
     fn matching_values(&mut self, plan: &LogicalPlan, outer: Vec<Column>, name: &str, input: &Input) -> Result<Matching> {
-        let pushed = Pusher { input: &input.plan, outer, names: &mut self.names }.push(plan)?;
+        let pushed = Pusher { input: &input.rows, outer, names: &mut self.names }.push(plan)?;
         let columns = pushed.bindings.columns().into_iter().map(Expr::Column).collect();
         let plan = LogicalPlan::Projection(Projection::try_new(columns, Arc::new(pushed.plan))?);
         let plan = LogicalPlanBuilder::from(plan).distinct()?.alias(name)?.build()?;
@@ -311,7 +316,7 @@ impl Lifter {
         if let Some(value) = self.pulled_value(&plan, &outer, &name, input)? {
             return Ok(value_of(&name, &plan, counted, value));
         }
-        let pushed = Pusher { input: &input.plan, outer, names: &mut self.names }.push(&plan)?;
+        let pushed = Pusher { input: &input.rows, outer, names: &mut self.names }.push(&plan)?;
         let below = pushed.plan.schema().columns();
         let (outer, domain) = (pushed.bindings.outer(), pushed.bindings.columns());
         let known: Vec<usize> = domain.iter().filter_map(|column| below.iter().position(|one| one == column)).collect();
