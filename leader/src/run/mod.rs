@@ -143,8 +143,9 @@ impl Runner {
         options.catalog.default_schema = FUNCTIONS_SCHEMA.to_owned();
         slipher_common::functions::register(&mut session)?;
         crate::plan::semantics::register(&mut session)?;
-        session.add_analyzer_rule(Arc::new(SubqueriesToJoins));
         session.add_analyzer_rule(Arc::new(TightComparisons));
+        // Last: it joins by outer values byte for byte, and those joins are no comparisons of the user's.
+        session.add_analyzer_rule(Arc::new(SubqueriesToJoins));
         crate::catalog::register_backend_functions(&mut session, snapshot, &self.sessions)?;
         crate::catalog::register_clock_functions(&mut session, snapshot.clock)?;
         session.mark_start_execution();

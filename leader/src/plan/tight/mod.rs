@@ -4,7 +4,7 @@
 //! DISTINCT, set operations, MIN, MAX and their like), an operand that may end in a blank becomes `tight(operand)`. What cannot end in one
 //! stays as it is and costs nothing: CHAR, columns of whose segments it is known, literals, trimmed strings ([`scope`] has the list).
 //!
-//! This is the last rule of the analyzer, after types have been brought together. A second run changes nothing; debug builds check that,
+//! This rule runs after types have been brought together and before subqueries become joins. A second run changes nothing; debug builds check that,
 //! so that no comparison that this rule knows is left without the property. The matches over kinds of expressions have no wildcard: what
 //! the engine adds must be decided on.
 //!
