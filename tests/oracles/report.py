@@ -56,8 +56,8 @@ class Report:
         line = "=" * 100
         print(f"\n{line}\nFINDING ({oracle}, SLIPHER_ORACLE_SEED={world_seed}): {kind}\n{text}\n{line}", flush=True)
 
-    def summary(self):
-        """Prints what was tried; whether nothing was found."""
+    def summary(self, allowed=0):
+        """Prints what was tried; whether at most so many findings were made, and no connection was lost."""
         print(f"\noracles: seed {self.seed}, {time.monotonic() - self.began:.0f} s")
         for what, number in sorted(self.counts.items()):
             print(f"  {number:>9} {what}")
@@ -68,10 +68,11 @@ class Report:
                 print(f"  {title}:")
             for what, number in counter.most_common(30):
                 print(f"    {number:>7} {what}")
-        found = len(self.findings)
+        found = sum(self.findings.values())
+        lost = [kind for kind in self.findings if "lost" in kind]
         trials = sum(number for what, number in self.counts.items() if what.startswith("trials of"))
-        print(f"{trials} trials, {found} kinds of findings", flush=True)
-        return found == 0
+        print(f"{trials} trials, {found} findings of {len(self.findings)} kinds ({allowed} findings are allowed)", flush=True)
+        return found <= allowed and not lost
 
 
 def signature(message):

@@ -5,10 +5,8 @@ use super::clients::{check, python};
 use super::harness::{Cluster, PASSWORD, in_project};
 use std::process::Command;
 
-/// How long mutated statements run, unless `SLIPHER_ORACLE_SECONDS` says. Random queries are then always the same ones: run.py has their number.
-const BAD_INPUT_SECONDS: &str = "15";
 /// Builds without optimisation may take so many times longer for large statements.
-const PATIENCE: &str = if cfg!(debug_assertions) { "12" } else { "1" };
+const PATIENCE: &str = if cfg!(debug_assertions) { "6" } else { "1" };
 
 /// A script of tests/oracles against a cluster.
 fn script(name: &str, cluster: &Cluster) -> Command {
@@ -37,9 +35,6 @@ async fn bad_input_is_refused_in_good_time() {
     let cluster = Cluster::start(2);
     let mut command = script("bad_input.py", &cluster);
     command.arg(PATIENCE);
-    if std::env::var_os("SLIPHER_ORACLE_SECONDS").is_none() {
-        command.envs([("SLIPHER_ORACLE_SECONDS", BAD_INPUT_SECONDS), ("SLIPHER_ORACLE_SEED", "1")]);
-    }
     report(command).await;
 }
 

@@ -22,7 +22,7 @@ async fn answer(client: &Client, sql: &str, types: &[Type], values: &[&(dyn ToSq
 
 #[tokio::test(flavor = "multi_thread")]
 async fn declared_types_hold_everywhere() {
-    let cluster = Cluster::start(1).await;
+    let cluster = Cluster::start(1);
     let client = cluster.connect().await;
     client.batch_execute("create table t(i int, b bigint); insert into t values (1, 10), (2, 20)").await.expect("a table");
     let (small, int): (&(dyn ToSql + Sync), &(dyn ToSql + Sync)) = (&5i16, &7i32);

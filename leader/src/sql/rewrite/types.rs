@@ -49,7 +49,7 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
         Expr::TypedString(TypedString { data_type, value, .. }) => match target_of(data_type)? {
             Target::Plain(plain) => *data_type = plain,
             Target::TimeTz => *expression = call(TO_TIMETZ, vec![Expr::Value(value.clone())]),
-            Target::Whole(_) | Target::Text(_) => {}
+            Target::Whole(_) | Target::Text(_) | Target::Char(_) => {}
         },
         _ => {}
     }
