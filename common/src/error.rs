@@ -29,6 +29,10 @@ pub enum ErrorKind {
     InvalidDatetime,
     /// 22012: division by zero.
     DivisionByZero,
+    /// 22014: NTILE of no buckets.
+    InvalidNtileArgument,
+    /// 22016: NTH_VALUE of no row.
+    InvalidNthValueArgument,
     /// 22P02: text is not a value of the wanted type.
     InvalidText,
     /// 22P04: a file of a load does not have the form it should have.
@@ -167,6 +171,8 @@ impl ErrorKind {
             DatetimeOutOfRange => "22008",
             InvalidDatetime => "22007",
             DivisionByZero => "22012",
+            InvalidNtileArgument => "22014",
+            InvalidNthValueArgument => "22016",
             InvalidText => "22P02",
             BadFileFormat => "22P04",
             InvalidRegularExpression => "2201B",

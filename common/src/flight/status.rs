@@ -65,6 +65,8 @@ fn code(kind: ErrorKind) -> Code {
         ProtocolViolation
         | InvalidDatetime
         | DivisionByZero
+        | InvalidNtileArgument
+        | InvalidNthValueArgument
         | InvalidText
         | InvalidEncoding
         | InvalidParameter

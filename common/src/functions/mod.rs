@@ -1,4 +1,4 @@
-//! Redshift's scalar functions that the engine does not have, the same on the leader and on compute nodes.
+//! Redshift's scalar and window functions that the engine does not have, the same on the leader and on compute nodes.
 //!
 //! Plans name them; a worker finds them by name, so both sides call [`register`] on their registry. Some take the place
 //! of a function of the engine that means something else (`to_char`, `to_date`, `to_timestamp`).
@@ -31,6 +31,7 @@ mod regex;
 #[cfg(test)]
 mod tests;
 mod text;
+mod window;
 
 pub use arithmetic::{CHECKED_NEGATE, arithmetic_function};
 pub use blanks::{AS_CHAR, AS_TYPE, BLANK_KEY, BLANK_VALUE, TIGHT, ends_in_blank, tight_argument, tight_udf};
@@ -39,6 +40,7 @@ pub use extract::{DATE_PART, DATE_TRUNC, EXTRACT, EXTRACT_EPOCH};
 pub use intervals::{INTERVAL_BETWEEN, INTERVAL_OVER, INTERVAL_TIMES, INTERVAL_VALUE, PARSE_INTERVAL, TIME_MINUS, TIME_PLUS};
 pub use only_value::only_value_udf;
 pub use parse::{TO_TIMETZ, text_parser};
+pub use window::{ignoring_nulls, window_functions};
 
 use crate::{Error, ErrorKind, Result};
 
@@ -54,7 +56,7 @@ pub const POWER: &str = "slipher_power";
 /// `slipher_bitwise_not(a)`: what `~ a` becomes.
 pub const BITWISE_NOT: &str = "slipher_bitwise_not";
 
-/// Every function of this module.
+/// Every scalar function of this module.
 pub fn all() -> Vec<Arc<ScalarUDF>> {
     [
         arithmetic::functions(),
@@ -80,6 +82,9 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
 pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
     for function in all() {
         registry.register_udf(function)?;
+    }
+    for function in window_functions() {
+        registry.register_udwf(Arc::clone(function))?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ pub(crate) mod context;
 pub(crate) mod date_bounds;
 pub(crate) mod disabled_rules;
 pub(crate) mod explain;
+mod filters_above;
 pub(crate) mod grouping_sets;
 mod join_order;
 pub(crate) mod literals;

@@ -5,6 +5,7 @@ use crate::plan::all_tables::JoinAllTablesLocally;
 use crate::plan::context::{DirectResults, QueryContext};
 use crate::plan::date_bounds::DateBounds;
 use crate::plan::disabled_rules::DisabledRules;
+use crate::plan::filters_above::optimizer_rules;
 use crate::plan::join_order::{JoinOrder, OneMatch};
 use crate::plan::scan_filters::{JOIN_SELECTION, with_filters_in_scans};
 use crate::plan::semantics::{CastsAreOurs, type_planner};
@@ -26,7 +27,7 @@ use datafusion_distributed::{
     SessionStateBuilderExt, WorkerResolver,
 };
 use slipher_common::channels::NodeChannels;
-use slipher_common::plan::{BACKGROUND_HEADER, QUERY_ID_HEADER, SliceScanExec, SlipherCodec};
+use slipher_common::plan::{BACKGROUND_HEADER, QUERY_ID_HEADER, SliceScanExec, SlipherCodec, check_crossing};
 use std::sync::Arc;
 use tonic::codegen::http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
@@ -42,7 +43,9 @@ impl QueryPlanner for SlicePlanner {
         match session.config().get_extension::<QueryContext>() {
             Some(query) => {
                 let direct = session.config().get_extension::<DirectResults>();
-                align(plan, &query, session.config().options(), direct.as_deref())
+                let plan = align(plan, &query, session.config().options(), direct.as_deref())?;
+                check_crossing(&plan, &session.task_ctx())?;
+                Ok(plan)
             }
             None => Ok(plan),
         }
@@ -80,6 +83,7 @@ pub(crate) fn local_state(lanes: usize, runtime: Arc<RuntimeEnv>) -> SessionStat
         .with_default_features()
         .with_analyzer_rule(Arc::new(CastsAreOurs))
         .with_type_planner(type_planner())
+        .with_optimizer_rules(optimizer_rules())
 }
 
 /// A session for one query over `query`'s layout.
@@ -125,7 +129,7 @@ pub(crate) fn query_state(
 
 /// The engine's logical optimizer with our rule at its end, without those that the session leaves out.
 fn logical_rules(disabled: &DisabledRules) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    let mut rules = Optimizer::new().rules;
+    let mut rules = optimizer_rules();
     rules.push(Arc::new(DateBounds));
     rules.push(Arc::new(JoinOrder));
     rules.push(Arc::new(OneMatch));

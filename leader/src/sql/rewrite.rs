@@ -21,6 +21,9 @@ mod rows;
 #[cfg(test)]
 mod tests;
 mod types;
+mod windows;
+
+use windows::Windows;
 
 /// Turns a span of the syntax tree into a position, in characters from 1.
 pub(super) type PositionOf<'a> = &'a dyn Fn(Span) -> usize;
@@ -40,7 +43,7 @@ pub(crate) fn rewrite_expression(expression: &mut Expr, position_of: PositionOf<
 }
 
 fn run<T: VisitMut>(node: &mut T, position_of: PositionOf<'_>) -> Result<()> {
-    match node.visit(&mut Rewriter { position_of }) {
+    match node.visit(&mut Rewriter { position_of, windows: Vec::new() }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(*error),
     }
@@ -69,6 +72,22 @@ pub(crate) fn query_of(body: SetExpr) -> Query {
 
 struct Rewriter<'a> {
     position_of: PositionOf<'a>,
+    /// What the WINDOW clauses around the current place name, the innermost last.
+    windows: Vec<Windows>,
+}
+
+impl Rewriter<'_> {
+    /// From here on names of windows are those of `select`.
+    fn enter(&mut self, select: Option<&Select>) -> Result<()> {
+        let windows = select.map(|select| Windows::of(select, self.position_of)).transpose()?;
+        self.windows.push(windows.unwrap_or_default());
+        Ok(())
+    }
+
+    fn leave(&mut self) -> ControlFlow<Box<Error>> {
+        self.windows.pop();
+        ControlFlow::Continue(())
+    }
 }
 
 fn flow(result: Result<()>) -> ControlFlow<Box<Error>> {
@@ -82,12 +101,28 @@ impl VisitorMut for Rewriter<'_> {
     type Break = Box<Error>;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
-        flow(rewrite_query(query))
+        // ORDER BY knows the windows of the SELECT it stands behind.
+        let windows = match query.body.as_mut() {
+            SetExpr::Select(select) => self.enter(Some(&*select)),
+            _ => self.enter(None),
+        };
+        flow(windows.and_then(|()| rewrite_query(query)))
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<Self::Break> {
+        self.leave()
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
         let position = (self.position_of)(select.select_token.0.span);
-        flow(rewrite_select(select).map_err(|error| error.at(position)))
+        let rewritten = rewrite_select(select).map_err(|error| error.at(position));
+        let entered = rewritten.and_then(|()| self.enter(Some(&*select)));
+        select.named_window.clear();
+        flow(entered)
+    }
+
+    fn post_visit_select(&mut self, _select: &mut Select) -> ControlFlow<Self::Break> {
+        self.leave()
     }
 
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Self::Break> {
@@ -97,7 +132,10 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
         balance::balance(expression);
-        ControlFlow::Continue(())
+        match self.windows.last() {
+            Some(windows) => flow(windows.rewrite(expression, self.position_of)),
+            None => ControlFlow::Continue(()),
+        }
     }
 
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {

@@ -67,7 +67,7 @@ impl FunctionRewrite for Semantics {
                 call.func = sum_of_integers();
                 Ok(Transformed::yes(Expr::AggregateFunction(call)))
             }
-            Expr::WindowFunction(call) => Ok(windows::checked_window(call, schema)),
+            Expr::WindowFunction(call) => windows::checked_window(call, schema),
             Expr::ScalarFunction(function) if matches!(function.name(), "ceil" | "floor") => {
                 Ok(numbers::whole_number(function, schema))
             }
