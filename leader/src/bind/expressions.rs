@@ -33,7 +33,7 @@ impl<'b, 'a> Expressions<'b, 'a> {
             Expr::Identifier(name) if self.in_order && self.binder.is_output(name) => Ok(()),
             Expr::Identifier(name) => {
                 if let Unqualified::Means(meaning) = self.binder.unqualified(name)? {
-                    *expression = meaning;
+                    *expression = *meaning;
                 }
                 Ok(())
             }

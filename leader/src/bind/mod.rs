@@ -114,7 +114,7 @@ pub(crate) struct Bound {
 #[derive(Debug)]
 pub(crate) enum Binding {
     /// It is done.
-    Bound(Bound),
+    Bound(Box<Bound>),
     /// The columns of this view must be known first.
     Wants(TableId),
 }
@@ -132,7 +132,7 @@ pub(crate) fn bind(statement: &ast::Statement, relations: &dyn Relations, aliase
             *aliases.0.lock() = before;
             Ok(Binding::Wants(id))
         }
-        (Ok(_), None) => Ok(Binding::Bound(Bound { relations: binder.relations, statement })),
+        (Ok(_), None) => Ok(Binding::Bound(Box::new(Bound { relations: binder.relations, statement }))),
         (Err(error), None) => Err(error),
     }
 }

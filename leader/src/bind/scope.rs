@@ -66,7 +66,7 @@ pub(super) enum Unqualified {
     /// What the engine finds.
     AsWritten,
     /// This.
-    Means(Expr),
+    Means(Box<Expr>),
 }
 
 impl Binder<'_> {
@@ -111,7 +111,9 @@ impl Binder<'_> {
             let Some(columns) = &scope.columns else { return Ok(Unqualified::AsWritten) };
             let mut fitting = columns.iter().filter(|(column, _)| *column == wanted);
             match (fitting.next(), fitting.next()) {
-                (Some((_, meaning)), None) if scope.merged.contains(&wanted) => return Ok(Unqualified::Means(meaning.clone())),
+                (Some((_, meaning)), None) if scope.merged.contains(&wanted) => {
+                    return Ok(Unqualified::Means(Box::new(meaning.clone())));
+                }
                 (Some(_), Some(_)) if scope.merged.contains(&wanted) => {
                     let message = format!("column reference \"{wanted}\" is ambiguous");
                     return Err(Error::new(ErrorKind::AmbiguousColumn, message).with_hint("write the table's name before it"));

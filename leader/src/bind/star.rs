@@ -43,7 +43,7 @@ impl Binder<'_> {
         if let SelectItem::UnnamedExpr(Expr::Identifier(ident)) = item
             && let Unqualified::Means(meaning) = self.unqualified(ident)?
         {
-            *item = match meaning {
+            *item = match *meaning {
                 // It has the right name itself.
                 column @ Expr::CompoundIdentifier(_) => SelectItem::UnnamedExpr(column),
                 other => SelectItem::ExprWithAlias { expr: other, alias: ident.clone() },

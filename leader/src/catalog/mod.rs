@@ -187,7 +187,7 @@ pub(crate) async fn bound(snapshot: &Arc<Snapshot>, statement: &ast::Statement) 
     // Each round learns one view's columns.
     loop {
         match bind(statement, &relations, &snapshot.aliases)? {
-            Binding::Bound(bound) => return Ok(bound),
+            Binding::Bound(bound) => return Ok(*bound),
             Binding::Wants(view) => relations.learn(view).await?,
         }
     }

@@ -2,7 +2,7 @@
 //! inherits from another, never sees one.
 
 use super::PositionOf;
-use super::joins::folded;
+use crate::sql::names::fold;
 use datafusion::sql::sqlparser::ast::{Expr, Ident, NamedWindowExpr, Select, WindowSpec, WindowType};
 use slipher_common::{Error, ErrorKind, Result};
 
@@ -75,4 +75,8 @@ impl Windows {
         }
         Ok(spec)
     }
+}
+
+fn folded(ident: &Ident) -> String {
+    fold(&ident.value, ident.quote_style.is_some())
 }
