@@ -463,6 +463,12 @@ const KNOWN_MESSAGES: &[(&str, ErrorKind, &str, &str)] = &[
         "a function that makes rows is not supported in this place",
         "call it in the select list or in FROM",
     ),
+    (
+        "filter clause can only be used with aggregate window functions",
+        ErrorKind::NotSupported,
+        "FILTER is for aggregate functions only",
+        "leave FILTER out, or filter in a subquery that the window is computed over",
+    ),
     ("square root of a negative number", ErrorKind::InvalidParameter, "cannot take square root of a negative number", ""),
     ("non-boolean predicate", ErrorKind::DatatypeMismatch, "argument of WHERE must be type boolean", "compare it with a value"),
     (

@@ -4,8 +4,10 @@
 //! crosses only when it stands in [`KINDS`], which says what the node is made of; and in builds with debug assertions every plan is
 //! decoded again and compared with itself, attribute by attribute, before it is run: so all tests of queries test its encoding.
 
+use crate::catalog::Table;
 use crate::error::{Error, ErrorKind};
 use crate::plan::{AssignExec, FileScanExec, OnlyTask0Exec, ResultSinkExec, SliceScanExec, SliceSinkExec, TpchScanExec};
+use arrow::datatypes::{Field, Schema};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::execution::{FunctionRegistry, SessionState, SessionStateBuilder, TaskContext};
@@ -25,7 +27,7 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, displaya
 use datafusion_distributed::{DistributedCodec, NetworkBoundaryExt};
 use datafusion_proto::bytes::{physical_plan_from_bytes_with_proto_converter, physical_plan_to_bytes_with_proto_converter};
 use datafusion_proto::physical_plan::DeduplicatingProtoConverter;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
 
 type Plan = Arc<dyn ExecutionPlan>;
@@ -61,6 +63,8 @@ const KINDS: &[(&str, Attributes)] = &[
     ),
     ("CrossJoinExec", |_| Some(Vec::new())),
     ("SortExec", attributes!(sort: SortExec => sort.expr(), sort.fetch(), sort.preserve_partitioning())),
+    // The same with a fetch.
+    ("SortExec(TopK)", attributes!(sort: SortExec => sort.expr(), sort.fetch(), sort.preserve_partitioning())),
     ("SortPreservingMergeExec", attributes!(merge: SortPreservingMergeExec => merge.expr(), merge.fetch())),
     ("GlobalLimitExec", attributes!(limit: GlobalLimitExec => limit.skip(), limit.fetch())),
     ("LocalLimitExec", attributes!(limit: LocalLimitExec => limit.fetch())),
@@ -83,14 +87,24 @@ const KINDS: &[(&str, Attributes)] = &[
     ("LazyMemoryExec", |plan| Some(vec![displayable(plan.as_ref()).one_line().to_string()])),
     (
         "SliceScanExec",
-        attributes!(scan: SliceScanExec => scan.source().table_id, scan.source().schema, scan.source().hash_column,
+        attributes!(scan: SliceScanExec => scan.source().table_id, columns(&scan.source().schema), scan.source().hash_column,
             scan.source().replicated, scan.projection(), scan.predicates(), scan.limit(), scan.lanes()),
     ),
-    ("FileScanExec", attributes!(scan: FileScanExec => scan.schema, scan.format, scan.tasks, scan.projection, scan.lanes)),
+    (
+        "FileScanExec",
+        attributes!(scan: FileScanExec => columns(&scan.schema), scan.format, scan.tasks, scan.projection, scan.lanes),
+    ),
     ("TpchScanExec", attributes!(scan: TpchScanExec => scan.table, scan.scale, scan.tasks, scan.lanes, scan.projection)),
-    ("SliceSinkExec", attributes!(sink: SliceSinkExec => sink.target())),
-    ("AssignExec", attributes!(assign: AssignExec => assign.table(), assign.truncate_strings(), assign.identities())),
-    ("ResultSinkExec", attributes!(sink: ResultSinkExec => sink.target().secret, sink.target().owner, sink.target().schema)),
+    (
+        "SliceSinkExec",
+        attributes!(sink: SliceSinkExec => definition(&sink.target().table), sink.target().slice_count, sink.target().transaction_id,
+            sink.target().tasks),
+    ),
+    ("AssignExec", attributes!(assign: AssignExec => definition(assign.table()), assign.truncate_strings(), assign.identities())),
+    (
+        "ResultSinkExec",
+        attributes!(sink: ResultSinkExec => sink.target().secret, sink.target().owner, columns(&sink.target().schema)),
+    ),
     ("OnlyTask0Exec", |plan| plan.downcast_ref::<OnlyTask0Exec>().map(|_| Vec::new())),
     ("BroadcastExec", |_| Some(Vec::new())),
     ("NetworkShuffleExec", |_| Some(Vec::new())),
@@ -198,7 +212,7 @@ fn compare(left: &Plan, arrived: &Plan) -> Result<()> {
 }
 
 fn described(node: &Plan) -> Vec<String> {
-    let attributes = KIND_BY_NAME.get(node.name()).and_then(|attributes| attributes(node));
+    let attributes = KIND_BY_NAME.get(node.name()).and_then(|attributes| attributes(node)).unwrap_or_default();
     let schema = node.schema();
     let fields = schema.fields().iter().map(|field| format!("{} {} {}", field.name(), field.data_type(), field.is_nullable()));
     let mut described = vec![
@@ -206,6 +220,61 @@ fn described(node: &Plan) -> Vec<String> {
         format!("fields: {}", fields.collect::<Vec<_>>().join(", ")),
         format!("partitions: {}", node.output_partitioning().partition_count()),
     ];
-    described.extend(attributes.unwrap_or_default());
+    // What says nothing about rows: the schema an aggregate was planned over, and what the leader knows of a field beside its type.
+    described.extend(attributes.iter().map(|text| without(&without(text, " schema: Schema {"), " metadata: {")));
     described
+}
+
+/// A schema with all it says, in a fixed order.
+fn columns(schema: &Schema) -> Vec<String> {
+    let metadata = |field: &Field| {
+        field.metadata().iter().collect::<BTreeMap<_, _>>().into_iter().map(|pair| format!("{pair:?}")).collect::<String>()
+    };
+    let column = |field: &Field| format!("{} {} {} {}", field.name(), field.data_type(), field.is_nullable(), metadata(field));
+    schema.fields().iter().map(|field| column(field.as_ref())).collect()
+}
+
+/// A table as the nodes need it: the next column's number is the leader's.
+fn definition(table: &Table) -> Table {
+    Table { next_column_id: Default::default(), ..table.clone() }
+}
+
+/// `text` without each part that begins with `opening`, an open brace at its end, and ends with the brace's partner.
+fn without(text: &str, opening: &str) -> String {
+    let mut left = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, inside)) = rest.split_once(opening) {
+        left.push_str(before);
+        rest = behind_partner(inside);
+    }
+    left + rest
+}
+
+/// What stands behind the brace that closes the one before `inside`; braces in quotes do not count.
+fn behind_partner(inside: &str) -> &str {
+    let (mut depth, mut quoted, mut escaped) = (1_usize, false, false);
+    for (at, byte) in inside.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'{' if !quoted => depth += 1,
+            b'}' if !quoted && depth > 1 => depth -= 1,
+            b'}' if !quoted => return &inside[at + 1..],
+            _ => {}
+        }
+    }
+    ""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_in_braces_are_left_out() {
+        let text = "A { x: 1, schema: Schema { fields: [\"a } \\\" {\"], metadata: {} }, y: F { metadata: {\"k\": \"v\"} } }";
+        let left = without(&without(text, " schema: Schema {"), " metadata: {");
+        assert_eq!(left, "A { x: 1,, y: F { } }");
+    }
 }
