@@ -142,6 +142,8 @@ impl Puller<'_> {
         let on_reads = join.on.iter().map(|(one, other)| Ok(reads(one, self.outer)? || reads(other, self.outer)?));
         let refused = (!left && plan_reads(&join.left, self.outer)?)
             || (!right && plan_reads(&join.right, self.outer)?)
+            || has_a_row_anyway(&join.left, self.outer)?
+            || has_a_row_anyway(&join.right, self.outer)?
             || on_reads.collect::<Result<Vec<_>>>()?.contains(&true)
             || (join.join_type != Inner && node_reads(node, self.outer)?);
         if refused {
@@ -182,7 +184,7 @@ impl Puller<'_> {
         let sets = aggregate.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_)));
         // Whether an ungrouped aggregate has a row does not depend on its input.
         let always_a_row = self.any_row && aggregate.group_expr.is_empty();
-        if sets || always_a_row || node_reads(&node, self.outer)? {
+        if sets || always_a_row || has_a_row_anyway(&aggregate.input, self.outer)? || node_reads(&node, self.outer)? {
             return Ok(None);
         }
         let Some(pulled) = self.pull(&aggregate.input)? else { return Ok(None) };
@@ -207,6 +209,24 @@ impl Puller<'_> {
             conditions.push(column.eq(outer));
         }
         Ok(Some(Pulled { plan: LogicalPlan::Aggregate(new), conditions }))
+    }
+}
+
+/// Whether `plan` has a row for outer rows that find nothing, too: an aggregate without groups below. Grouped by what is compared it has
+/// none for them, which only the top of a subquery makes up for; an aggregate or join above would miss it.
+fn has_a_row_anyway(plan: &LogicalPlan, outer: &[Column]) -> Result<bool> {
+    match plan {
+        LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.is_empty() => plan_reads(&aggregate.input, outer),
+        LogicalPlan::Filter(_)
+        | LogicalPlan::Projection(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Distinct(_)
+        | LogicalPlan::Join(_) => {
+            let inputs = plan.inputs().into_iter().map(|input| has_a_row_anyway(input, outer));
+            Ok(inputs.collect::<Result<Vec<_>>>()?.contains(&true))
+        }
+        _ => Ok(false),
     }
 }
 
