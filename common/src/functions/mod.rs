@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 mod arithmetic;
 mod blanks;
+mod bounded;
 mod calendar;
 mod date_part;
 mod extract;
@@ -35,6 +36,7 @@ mod window;
 
 pub use arithmetic::{CHECKED_NEGATE, arithmetic_function};
 pub use blanks::{AS_CHAR, AS_TYPE, BLANK_KEY, BLANK_VALUE, TIGHT, ends_in_blank, tight_argument, tight_udf};
+pub use bounded::CONCAT;
 pub use date_part::DatePart;
 pub use extract::{DATE_PART, DATE_TRUNC, EXTRACT, EXTRACT_EPOCH};
 pub use intervals::{INTERVAL_BETWEEN, INTERVAL_OVER, INTERVAL_TIMES, INTERVAL_VALUE, PARSE_INTERVAL, TIME_MINUS, TIME_PLUS};
@@ -61,6 +63,7 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
     [
         arithmetic::functions(),
         blanks::functions(),
+        bounded::functions(),
         calendar::functions(),
         extract::functions(),
         format::functions(),
@@ -75,6 +78,8 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
     .flatten()
     .map(|function| Arc::new(ScalarUDF::new_from_impl(function)))
     .chain(arithmetic::binary())
+    .chain(bounded::engine_functions())
+    .chain([crate::part::part_udf(), crate::part::first_udf()])
     .collect()
 }
 
@@ -86,6 +91,7 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
     for function in window_functions() {
         registry.register_udwf(Arc::clone(function))?;
     }
+    registry.register_udaf(crate::list_agg::list_agg_udaf())?;
     Ok(())
 }
 

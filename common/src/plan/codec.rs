@@ -103,12 +103,12 @@ fn torn(what: &str) -> Error {
     Error::new(ErrorKind::Internal, format!("decoding a plan: {what}"))
 }
 
-fn encode_schema(schema: &Schema) -> Result<Vec<u8>> {
+pub(crate) fn encode_schema(schema: &Schema) -> Result<Vec<u8>> {
     let stored: datafusion_proto::protobuf::Schema = schema.try_into().map_err(|error| torn(&format!("{error}")))?;
     Ok(stored.encode_to_vec())
 }
 
-fn decode_schema(bytes: &[u8]) -> Result<SchemaRef> {
+pub(crate) fn decode_schema(bytes: &[u8]) -> Result<SchemaRef> {
     let stored = datafusion_proto::protobuf::Schema::decode(bytes).map_err(|error| torn(&error.to_string()))?;
     let schema: Schema = (&stored).try_into().map_err(|error| torn(&format!("{error}")))?;
     Ok(Arc::new(schema))

@@ -19,7 +19,7 @@ const REWRITTEN: &[(&str, &[&str])] = &[
     ("character_length", &["len", "textlen"]),
     ("strpos", &["charindex"]),
     ("coalesce", &["nvl", "isnull"]),
-    ("string_agg", &["listagg"]),
+    ("listagg", &["string_agg"]),
     ("arrow_typeof", &[]),
 ];
 

@@ -4,6 +4,7 @@ mod casts;
 mod coerced;
 mod intervals;
 mod numbers;
+mod strings;
 mod temporal;
 mod unions;
 mod windows;
@@ -21,7 +22,7 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::planner::TypePlanner;
-use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF};
+use datafusion::logical_expr::{Expr, ExprSchemable, Operator, ScalarUDF};
 use slipher_common::Error;
 use slipher_common::aggregates::{self, sum_of_integers};
 use slipher_common::functions::{self, CHECKED_NEGATE};
@@ -60,6 +61,7 @@ impl FunctionRewrite for Semantics {
             Expr::BinaryExpr(binary) if is_comparison(binary.op) => temporal::compared(binary, schema),
             Expr::Between(between) => temporal::between(between, schema),
             Expr::InList(list) => temporal::in_list(list, schema),
+            Expr::BinaryExpr(binary) if binary.op == Operator::StringConcat => strings::concat(binary, schema),
             Expr::BinaryExpr(binary) => numbers::arithmetic(binary, schema),
             Expr::Negative(inner) if numbers::is_number(&inner, schema) => call(CHECKED_NEGATE, vec![*inner]),
             Expr::Cast(cast) => casts::cast_as_loads_do(cast, schema),

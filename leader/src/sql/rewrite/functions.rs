@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 use slipher_common::functions::{
     BITWISE_NOT, DATE_PART, DATE_TRUNC, DatePart, EXTRACT, EXTRACT_EPOCH, PARSE_INTERVAL, POWER, TO_TEXT, TO_TIMETZ, TRUNC,
 };
+use slipher_common::list_agg::{LIST_AGG, SortLetter};
 use slipher_common::{Error, Result};
 
 /// Functions that only have another name in the engine.
@@ -139,7 +140,7 @@ fn rewrite_call(function: &mut Function, position_of: PositionOf<'_>) -> Result<
     let [part] = function.name.0.as_slice() else { return Ok(None) };
     let Some(ident) = part.as_ident().filter(|ident| ident.quote_style.is_none()) else { return Ok(None) };
     let (name, position) = (ident.value.to_lowercase(), position_of(ident.span));
-    if name == "listagg" {
+    if matches!(name.as_str(), "listagg" | "string_agg") {
         return rewrite_listagg(function);
     }
     let Some(mut arguments) = plain_arguments(&function.args) else { return Ok(None) };
@@ -297,7 +298,7 @@ fn make_text(expression: &mut Expr) {
     *expression = wrap(std::mem::replace(expression, string("")));
 }
 
-/// LISTAGG(x [, delimiter]) WITHIN GROUP (ORDER BY y) is string_agg(x, delimiter ORDER BY y).
+/// LISTAGG(x [, delimiter]) WITHIN GROUP (ORDER BY y DESC) is listagg(x, delimiter, 'd', y); string_agg(x, delimiter ORDER BY y DESC), too.
 fn rewrite_listagg(function: &mut Function) -> Result<Option<Expr>> {
     let Some(mut arguments) = plain_arguments(&function.args) else { return Ok(None) };
     if arguments.len() == 1 {
@@ -306,13 +307,26 @@ fn rewrite_listagg(function: &mut Function) -> Result<Option<Expr>> {
     if let Some(first) = arguments.first_mut() {
         make_text(first);
     }
-    put_arguments(&mut function.args, arguments);
-    let order = std::mem::take(&mut function.within_group);
-    if let FunctionArguments::List(list) = &mut function.args
-        && !order.is_empty()
-    {
-        list.clauses.push(FunctionArgumentClause::OrderBy(order));
+    let mut order = std::mem::take(&mut function.within_group);
+    if let FunctionArguments::List(list) = &mut function.args {
+        list.clauses.retain(|clause| match clause {
+            FunctionArgumentClause::OrderBy(inside) => {
+                order.extend(inside.iter().cloned());
+                false
+            }
+            _ => true,
+        });
     }
-    function.name = ObjectName::from(vec![Ident { span: ident_span(function), ..Ident::new("string_agg") }]);
+    if !order.is_empty() && arguments.len() == 2 {
+        let letters = order.iter().map(|key| {
+            let descending = key.options.asc == Some(false);
+            // As in every ORDER BY, NULL is larger than all others.
+            SortLetter { descending, nulls_first: key.options.nulls_first.unwrap_or(descending) }.letter()
+        });
+        arguments.push(string(&letters.collect::<String>()));
+        arguments.extend(order.into_iter().map(|key| key.expr));
+    }
+    put_arguments(&mut function.args, arguments);
+    function.name = ObjectName::from(vec![Ident { span: ident_span(function), ..Ident::new(LIST_AGG) }]);
     Ok(None)
 }
