@@ -80,8 +80,11 @@ async fn goes_on<T>(work: impl Future<Output = T>, shutdown: &CancellationToken)
 
 /// Whether another try may come through.
 fn passes(error: &Error) -> bool {
-    use ErrorKind::{CannotConnectNow, DiskFull, Io, NodeUnavailable, SerializationFailure, UndefinedTable};
-    matches!(error.kind, CannotConnectNow | DiskFull | Io | NodeUnavailable | SerializationFailure | UndefinedTable)
+    use ErrorKind::{CannotConnectNow, DiskFull, Io, NodeUnavailable, OutcomeUnknown, SerializationFailure, UndefinedTable};
+    matches!(
+        error.kind,
+        CannotConnectNow | DiskFull | Io | NodeUnavailable | OutcomeUnknown | SerializationFailure | UndefinedTable
+    )
 }
 
 /// How long ago something was.
@@ -138,6 +141,7 @@ impl Upkeep {
             locks: None,
             committing: Arc::default(),
             clock: Clock::start(None),
+            merge_joins: Arc::default(),
             background: true,
             disabled_rules: DisabledRules::default(),
         };

@@ -40,10 +40,17 @@ const LOAD_PAUSE_MAX_MS: u64 = 40;
 /// Ingested rows are sent to compute nodes in portions of about this size.
 const INGEST_PORTION_MAX_BYTES: usize = 64 << 20;
 
-/// Runs `one_attempt` again while it loses against concurrent changes, where `scope` allows.
+/// A load that a node broke off is run so often: nothing of it is visible before its one commit, and what it wrote is swept.
+const BROKEN_ATTEMPTS_MAX: usize = 3;
+/// It waits so long before it runs again, longer each time: until a node that was only busy answers, or one that is gone is known to be.
+const BROKEN_PAUSE_MS: u64 = 250;
+
+/// Runs `one_attempt` again while it loses against concurrent changes, where `scope` allows, and when a node breaks off. A commit whose
+/// outcome is not known is neither ([`slipher_common::ErrorKind::OutcomeUnknown`]).
 macro_rules! replayed {
     ($scope:expr, $attempt:expr) => {{
         let mut tries = if $scope.can_run_again() { 1 } else { LOAD_ATTEMPTS_MAX };
+        let mut broken = 0;
         let mut _gives_way = None;
         loop {
             match $attempt.await {
@@ -57,10 +64,24 @@ macro_rules! replayed {
                     let pause = rand::random_range(0..crate::load::LOAD_PAUSE_MAX_MS);
                     tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
                 }
+                Err(error) if crate::load::broke_off(&error) && broken + 1 < crate::load::BROKEN_ATTEMPTS_MAX => {
+                    broken += 1;
+                    tracing::warn!(reason = error.message, "running a load again");
+                    let pause = crate::load::BROKEN_PAUSE_MS << broken;
+                    tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+                }
+                Err(error) if $scope.saves_memory_after(&error) => {
+                    tracing::info!(reason = error.message, "running a load again with joins that can be spilled");
+                }
                 other => break other,
             }
         }
     }};
+}
+
+/// Whether a node went away or was too busy to answer, before anything was committed.
+fn broke_off(error: &Error) -> bool {
+    error.kind == ErrorKind::NodeUnavailable
 }
 
 mod change;
@@ -187,7 +208,7 @@ async fn create_table_as_once(
         return Err(Error::new(ErrorKind::DuplicateTable, message).at(spec.name.name.position));
     }
     let source = attempt.plan_query(query, parameters).await?;
-    let optimized = attempt.session.optimize(&source)?;
+    let optimized = attempt.optimize(&source).await?;
     let mut table = spec.to_table(&schema, &scope.user, &column_types(&optimized)?)?;
     table.id = TableId(scope.shared.allocate_object_id());
     table.database = scope.database;

@@ -11,6 +11,7 @@ pub(crate) mod grouping_sets;
 mod join_order;
 pub(crate) mod literals;
 pub(crate) mod parameters;
+pub(crate) mod parts;
 pub(crate) mod planner;
 pub(crate) mod scan_filters;
 pub(crate) mod semantics;

@@ -1,8 +1,10 @@
 //! Running statements: from a logical plan to a stream of rows, with cancellation, retry after a node's death, and errors that say
 //! what happened.
 
+mod planning;
 mod stream;
 
+pub(crate) use planning::Planners;
 use stream::unless_node_dies;
 pub(crate) use stream::{canceled, guarded};
 
@@ -13,6 +15,7 @@ use crate::meta::{State, TableState};
 use crate::plan::context::QueryContext;
 use crate::plan::disabled_rules::DisabledRules;
 use crate::plan::grouping_sets::with_plain_keys;
+use crate::plan::parts::{check_size, cut_deep_expressions};
 use crate::plan::planner::{local_state, query_state};
 use crate::plan::semantics::check_unions;
 use crate::plan::subqueries::{SubqueriesToJoins, without_quantifiers};
@@ -33,9 +36,10 @@ use parking_lot::Mutex;
 use slipher_common::ids::TransactionId;
 use slipher_common::placement::Layout;
 use slipher_common::plan::SliceSinkExec;
-use slipher_common::trace::Span;
 use slipher_common::{Error, Result, SqlType};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::runtime::Handle;
 use uuid::Uuid;
 
 /// What a row of a join's side weighs where its size is known better than its rows.
@@ -62,6 +66,8 @@ pub(crate) struct Runner {
     pub(crate) runtime: Arc<RuntimeEnv>,
     /// The sessions there are.
     pub(crate) sessions: Arc<Sessions>,
+    /// The threads that plan.
+    pub(crate) planners: Planners,
 }
 
 /// One attempt at a statement: a version of the catalog, a layout of live nodes, and the engine's session over both.
@@ -72,7 +78,7 @@ pub(crate) struct Attempt {
     /// The catalog.
     pub(crate) snapshot: Arc<Snapshot>,
     /// The engine's session.
-    pub(crate) session: SessionState,
+    pub(crate) session: Arc<SessionState>,
     _reading: Reading,
 }
 
@@ -104,14 +110,16 @@ impl Runner {
             aliases: Aliases::default(),
             runner: self.clone(),
         });
-        let session = self.session(&snapshot, collect_metrics, &scope.disabled_rules)?;
+        let mut session = self.session(&snapshot, collect_metrics, &scope.disabled_rules)?;
+        session.config_mut().options_mut().optimizer.prefer_hash_join = !scope.merge_joins.load(Ordering::SeqCst);
+        let session = Arc::new(session);
         Ok(Attempt { query_id, snapshot, session, _reading: reading })
     }
 
     /// The same attempt, which sees `part` of a table wherever that is read with row ids.
     pub(crate) fn with_part(&self, attempt: &Attempt, part: TableState) -> Result<Attempt> {
         let snapshot = Arc::new(Snapshot { part: Some(part), ..Snapshot::clone(&attempt.snapshot) });
-        let session = self.session(&snapshot, false, &DisabledRules::default())?;
+        let session = Arc::new(self.session(&snapshot, false, &DisabledRules::default())?);
         Ok(Attempt { snapshot, session, ..attempt.clone() })
     }
 
@@ -191,34 +199,11 @@ impl Attempt {
         crate::catalog::bound(&self.snapshot, statement).await
     }
 
-    /// The logical plan of a query.
-    pub(crate) async fn plan_query(&self, statement: &ast::Statement, parameters: Option<ParamValues>) -> Result<LogicalPlan> {
-        let types = parameters.as_ref().map(parameters::types_of_values).unwrap_or_default();
-        self.plan_typed(statement, &types, parameters).await
-    }
-
-    /// The logical plan of a query whose parameters have these types, as far as they are known.
-    pub(crate) async fn plan_typed(
-        &self,
-        statement: &ast::Statement,
-        types: &[Option<SqlType>],
-        parameters: Option<ParamValues>,
-    ) -> Result<LogicalPlan> {
-        let bound = self.bind(statement).await?;
-        self.plan_bound(bound, types, parameters).await
-    }
-
-    /// The logical plan of a query that is bound.
-    pub(crate) async fn plan_bound(
-        &self,
-        bound: Bound,
-        types: &[Option<SqlType>],
-        parameters: Option<ParamValues>,
-    ) -> Result<LogicalPlan> {
-        let _span = Span::start("plan");
+    /// The logical plan of a query that is bound, made by the thread that asks.
+    fn plan_bound_here(&self, bound: Bound, types: &[Option<SqlType>], parameters: Option<ParamValues>) -> Result<LogicalPlan> {
         let mut statement = Box::new(bound.statement);
         parameters::with_typed_parameters(&mut statement, types);
-        let plan = self.session.statement_to_plan(EngineStatement::Statement(statement)).await?;
+        let plan = Handle::current().block_on(self.session.statement_to_plan(EngineStatement::Statement(statement)))?;
         let plan = literals::with_typed_literals(plan)?;
         let plan = match parameters {
             Some(parameters) => plan.with_param_values(parameters)?,
@@ -227,31 +212,19 @@ impl Attempt {
         if cfg!(debug_assertions) {
             crate::bind::check_plan(&plan)?;
         }
+        check_size(&plan)?;
         check_unions(&plan)?;
-        Ok(without_quantifiers(with_plain_keys(plan)?)?)
+        Ok(cut_deep_expressions(without_quantifiers(with_plain_keys(plan)?)?, &self.session)?)
     }
 
-    /// Both plans of a query.
-    pub(crate) async fn plan_statement(
-        &self,
-        statement: &ast::Statement,
-        parameters: Option<ParamValues>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let logical = self.plan_query(statement, parameters).await?;
-        self.plan_physical(&logical).await
+    fn plan_physical_here(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Handle::current().block_on(self.session.create_physical_plan(plan))?)
     }
 
-    /// The physical plan, with its boundaries placed.
-    pub(crate) async fn plan_physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        let _span = Span::start("optimize");
-        Ok(self.session.create_physical_plan(plan).await?)
-    }
-
-    /// The physical plan of a load whose rows the leader has itself: nothing of it runs on compute nodes but the writing.
-    pub(crate) async fn plan_on_leader(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        let _span = Span::start("optimize");
+    fn plan_on_leader_here(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
         let plan = self.session.optimize(plan)?;
-        let plan = DefaultPhysicalPlanner::default().create_physical_plan(&plan, &self.session).await?;
+        let planner = DefaultPhysicalPlanner::default();
+        let plan = Handle::current().block_on(planner.create_physical_plan(&plan, self.session.as_ref()))?;
         match plan.downcast_ref::<SliceSinkExec>() {
             Some(sink) => {
                 let channels = self.snapshot.runner.cluster.channels().clone();

@@ -24,7 +24,7 @@ use slipher_common::ids::{TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result, SqlType};
 use slipher_proto::meta::{self as proto, operation::Kind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -158,9 +158,11 @@ async fn select(
 ) -> Result<Outcome> {
     let runner = &session.shared.runner;
     let mut attempts = 0;
+    let merge_joins = Arc::new(AtomicBool::new(false));
     loop {
         attempts += 1;
-        let attempt = attempt(session, false)?;
+        let scope = Scope { merge_joins: Arc::clone(&merge_joins), ..session.scope()? };
+        let attempt = runner.attempt(&scope, TransactionId(Uuid::nil()), false)?;
         let logical = attempt.plan_query(query, parameters.clone()).await?;
         let physical = attempt.plan_physical(&logical).await?;
         let rows = runner.start(&attempt, physical)?;
@@ -171,6 +173,10 @@ async fn select(
                 // No row has left for the client: a fresh layout may answer from replicas.
                 if error.kind == ErrorKind::NodeUnavailable && attempts < READ_ATTEMPTS_MAX {
                     tracing::warn!(query = attempt.query_id, reason = error.message, "running the query again");
+                    continue;
+                }
+                if scope.saves_memory_after(&error) {
+                    tracing::info!(query = attempt.query_id, "running the query again with joins that can be spilled");
                     continue;
                 }
                 return Err(error);

@@ -31,6 +31,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+/// Reading a longer text takes so long that other sessions must not wait for it.
+const LONG_TEXT_BYTES: usize = 64 * 1024;
+
 /// Where a session is with respect to BEGIN and COMMIT.
 #[derive(Clone, Debug)]
 pub(super) enum Block {
@@ -272,6 +275,7 @@ impl LeaderSession {
             clock: Clock::start(block_started),
             background: false,
             disabled_rules: settings.disabled_rules(),
+            merge_joins: Arc::default(),
         }
     }
 
@@ -335,6 +339,12 @@ impl Drop for LeaderSession {
             }
         });
     }
+}
+
+/// Whether this thread can leave what it serves to another one while it works.
+fn can_hand_over() -> bool {
+    let runtime = tokio::runtime::Handle::try_current();
+    runtime.is_ok_and(|runtime| runtime.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread)
 }
 
 fn failed_block() -> Error {
@@ -402,11 +412,23 @@ impl Session for LeaderSession {
     fn parse(&self, sql: &str) -> Result<Vec<Statement>> {
         let case_sensitive = self.settings.lock().is_on(CASE_SENSITIVE_IDENTIFIERS);
         let text = if case_sensitive { Cow::Borrowed(sql) } else { sql::names::fold_quoted(sql) };
-        sql::parse::parse(&text).inspect_err(|_| self.fail_block())
+        let parsed = match text.len() > LONG_TEXT_BYTES && can_hand_over() {
+            true => tokio::task::block_in_place(|| sql::parse::parse(&text)),
+            false => sql::parse::parse(&text),
+        };
+        parsed.inspect_err(|_| self.fail_block())
     }
 
     async fn describe(&self, statement: &Statement, declared: &[Option<SqlType>]) -> Result<Description> {
-        let described = self.description(statement, declared).await;
+        // A portal that waits for its client to ask for more rows keeps being the statement that a cancel means.
+        let before = self.running.lock().clone();
+        let (running, _timer) = self.start_statement();
+        let described = running.work(self.description(statement, declared)).await;
+        let mut current = self.running.lock();
+        if current.as_ref().is_some_and(|current| Arc::ptr_eq(&current.query, &running.query)) {
+            *current = before;
+        }
+        drop(current);
         described.map_err(|error| {
             self.fail_block();
             sql::position::locate(&statement.text, error)

@@ -80,8 +80,8 @@ fn check_qualified(references: &[TableReference], database: &str) -> Result<()> 
 async fn bind(attempt: &Attempt, spec: &CreateViewSpec) -> Result<(Vec<ViewColumn>, Vec<ViewReference>)> {
     let bound = attempt.bind(&spec.query).await?;
     let relations = bound.relations.clone();
-    let plan = attempt.plan_bound(bound, &[], None).await?;
-    let types = column_types(&attempt.session.optimize(&plan)?)?;
+    let plan = attempt.plan_bound(bound).await?;
+    let types = column_types(&attempt.optimize(&plan).await?)?;
     if spec.columns.len() > types.len() {
         return Err(Error::new(ErrorKind::Syntax, "CREATE VIEW specifies more column names than columns").with_detail(format!(
             "{} names for {} columns",

@@ -14,7 +14,7 @@ pub(crate) const TEXT_LENGTH_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// How deep expressions and subqueries may nest, in calls of the parser.
 const NESTING_MAX_CALLS: usize = 160;
 /// Operators that one expression may chain; a chain is a tree of that depth.
-const OPERATORS_IN_CHAIN_MAX: usize = 400;
+const OPERATORS_IN_CHAIN_MAX: usize = 1_200;
 /// Conditions that AND and OR may chain; they are balanced after parsing.
 const CONDITIONS_IN_CHAIN_MAX: usize = 2_000;
 /// Joins and set operations that one query may chain.
@@ -87,7 +87,9 @@ fn parse_statement(lexed: &Lexed<'_>) -> Result<Parsed> {
     check_chains(lexed)?;
     check_names(lexed)?;
     match parse_cursor(&mut Cursor::new(lexed)) {
-        Err(error) if !matches!(error.kind, ErrorKind::Syntax | ErrorKind::ProgramLimit) => Ok(Parsed::Refused(Box::new(error))),
+        Err(error) if !matches!(error.kind, ErrorKind::Syntax | ErrorKind::ProgramLimit | ErrorKind::TooComplex) => {
+            Ok(Parsed::Refused(Box::new(error)))
+        }
         other => other,
     }
 }
@@ -265,7 +267,8 @@ pub(super) fn with_sqlparser_until<T>(
 fn from_parser_error(lexed: &Lexed<'_>, error: &ParserError, reached: usize) -> Error {
     let message = match error {
         ParserError::RecursionLimitExceeded => {
-            return Error::new(ErrorKind::ProgramLimit, "the statement nests too deeply")
+            return Error::new(ErrorKind::TooComplex, "statement too complex")
+                .with_detail("it nests too deeply")
                 .with_hint("name parts of it in a WITH clause, or use IN (...) in place of many conditions")
                 .at(lexed.lexemes.get(reached).map_or(lexed.characters, |lexeme| lexeme.start) + 1);
         }
@@ -369,20 +372,31 @@ struct Chains {
 const CLAUSES: &[&str] =
     &["select", "from", "where", "group", "order", "having", "on", "when", "then", "else", "end", "values", "limit", "set", "by"];
 
+/// Words that make one expression of what stands before them, as operators do.
+const CHAINING: &[&str] = &[
+    "not", "is", "isnull", "notnull", "like", "ilike", "similar", "regexp", "rlike", "glob", "match", "between", "in", "collate",
+    "at", "overlaps", "xor", "div", "operator",
+];
+
 /// Refuses chains so long that walking their tree could exhaust the stack.
 fn check_chains(lexed: &Lexed<'_>) -> Result<()> {
     let mut levels = vec![Chains::default()];
     for lexeme in &lexed.lexemes {
-        if matches!(lexeme.token, Token::LParen | Token::LBracket) {
-            levels.push(Chains::default());
-        } else if matches!(lexeme.token, Token::RParen | Token::RBracket) && levels.len() > 1 {
+        let closes = matches!(lexeme.token, Token::RParen | Token::RBracket);
+        if closes && levels.len() > 1 {
             levels.pop();
-        } else if let Some(level) = levels.last_mut()
+        } else if lexeme.token != Token::LParen
+            && let Some(level) = levels.last_mut()
             && let Some((what, most)) = level.count(&lexeme.token)
         {
-            return Err(Error::new(ErrorKind::ProgramLimit, format!("a statement chains more than {most} {what}"))
+            return Err(Error::new(ErrorKind::TooComplex, "statement too complex")
+                .with_detail(format!("it chains more than {most} {what}"))
                 .with_hint("use IN (...), a join with a table of values, or steps in a WITH clause")
                 .at(lexeme.start + 1));
+        }
+        // Subscripts and array types are counted as operators, and begin a level like parentheses.
+        if matches!(lexeme.token, Token::LParen | Token::LBracket) {
+            levels.push(Chains::default());
         }
     }
     Ok(())
@@ -407,7 +421,7 @@ impl Chains {
         } else if is_one_of(&["union", "except", "intersect", "minus", "join"]) {
             (self.operators, self.conditions) = (0, 0);
             self.branches += 1;
-        } else if is_one_of(&["+", "not", "is", "like", "ilike", "between", "in", "collate"]) {
+        } else if word == "+" || is_one_of(CHAINING) {
             self.operators += 1;
         }
         if self.operators > OPERATORS_IN_CHAIN_MAX {

@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
     TableAliasColumnDef, TableFactor, Top, TopQuantity, Value, Values, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
-use slipher_common::{Error, Result};
+use slipher_common::{Error, ErrorKind, Result};
 use std::ops::ControlFlow;
 
 mod balance;
@@ -232,7 +232,15 @@ fn empty() -> SetExpr {
     SetExpr::Values(Values { explicit_row: false, value_keyword: false, rows: Vec::new() })
 }
 
+/// Tables that one FROM may list; each is a join.
+const TABLES_IN_FROM_MAX: usize = 300;
+
 fn rewrite_select(select: &mut Select) -> Result<()> {
+    if select.from.len() > TABLES_IN_FROM_MAX {
+        return Err(Error::new(ErrorKind::TooComplex, "statement too complex")
+            .with_detail(format!("FROM lists more than {TABLES_IN_FROM_MAX} tables"))
+            .with_hint("keep the rows of some of them in a table"));
+    }
     let unknown = [
         (select.into.is_some(), "INTO inside a query", "write CREATE TABLE ... AS"),
         (!select.connect_by.is_empty(), "CONNECT BY", "write WITH RECURSIVE"),

@@ -16,6 +16,7 @@ use crate::meta::{Applied, State, TableState, identified, in_time};
 use crate::plan::disabled_rules::DisabledRules;
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
+use slipher_common::error::JOIN_OUT_OF_MEMORY;
 use slipher_common::ids::{DatabaseId, TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta as proto;
@@ -206,6 +207,8 @@ pub(crate) struct Scope {
     pub(crate) background: bool,
     /// What its session leaves out of its plans.
     pub(crate) disabled_rules: DisabledRules,
+    /// Its joins sort both sides instead of holding one of them: set when one did not fit into memory.
+    pub(crate) merge_joins: Arc<AtomicBool>,
 }
 
 /// A state that is read; its segments are not swept meanwhile.
@@ -246,6 +249,13 @@ impl Load {
 }
 
 impl Scope {
+    /// Whether the statement may be tried again after `error` with joins that need less memory. From now on its joins do.
+    pub(crate) fn saves_memory_after(&self, error: &Error) -> bool {
+        error.kind == ErrorKind::OutOfMemory
+            && error.message == JOIN_OUT_OF_MEMORY
+            && !self.merge_joins.swap(true, Ordering::SeqCst)
+    }
+
     /// What the statement reads; of a block, with its own changes.
     pub(crate) fn state(&self) -> Arc<State> {
         match &self.transaction {

@@ -20,16 +20,16 @@ use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::physical_expr::expressions::Literal;
+use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{Distribution, Partitioning, PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
-use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode};
+use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode, SortMergeJoinExec};
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::union::{InterleaveExec, UnionExec};
 use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions};
-use datafusion_distributed::{BroadcastExec, NetworkBroadcastExec, NetworkCoalesceExec, NetworkShuffleExec};
+use datafusion_distributed::{BroadcastExec, NetworkBoundaryExt, NetworkBroadcastExec, NetworkCoalesceExec, NetworkShuffleExec};
 use slipher_common::distribution::{BUCKET_TOKEN_FUNCTION, bucket_token_udf};
 use slipher_common::functions::tight_argument;
 use slipher_common::plan::{FileScanExec, OnlyTask0Exec, ResultSinkExec, SliceScanExec, SliceSinkExec, TpchScanExec};
@@ -78,6 +78,17 @@ pub(crate) fn align(
     aligner.gather_into_one(aligned)
 }
 
+/// Nodes that stand above each other in one message: each takes two levels of it, of which there may be a hundred with those of expressions.
+const FRAGMENT_HEIGHT_MAX: usize = 32;
+
+/// How many nodes stand above each other down to the next boundaries.
+fn height(plan: &Plan) -> usize {
+    match plan.as_network_boundary() {
+        Some(_) => 0,
+        None => 1 + plan.children().into_iter().map(height).max().unwrap_or(0),
+    }
+}
+
 pub(super) struct Aligner<'a> {
     query: &'a QueryContext,
     options: &'a Arc<ConfigOptions>,
@@ -94,7 +105,23 @@ impl Aligner<'_> {
 
     fn walk(&self, plan: Plan) -> Result<Aligned> {
         let aligned = self.place(Arc::clone(&plan))?;
-        order::restored(&plan, aligned)
+        order::restored(&plan, self.in_messages(aligned)?)
+    }
+
+    /// `child` with a shuffle on top where it is as high as a message to a compute node can be: what is above it goes in another one.
+    /// Rows go where they lie.
+    fn in_messages(&self, child: Aligned) -> Result<Aligned> {
+        if child.spread != Spread::Partitioned
+            || child.plan.schema().fields().is_empty()
+            || height(&child.plan) < FRAGMENT_HEIGHT_MAX
+        {
+            return Ok(child);
+        }
+        let keys = match unmasked(child.plan.output_partitioning()) {
+            Partitioning::Hash(keys, _) => keys,
+            _ => vec![Arc::new(Column::new(child.plan.schema().field(0).name(), 0)) as Arc<dyn PhysicalExpr>],
+        };
+        self.shuffle(child, &keys)
     }
 
     fn place(&self, plan: Plan) -> Result<Aligned> {
@@ -119,6 +146,9 @@ impl Aligner<'_> {
         }
         if plan.is::<HashJoinExec>() {
             return self.hash_join(plan);
+        }
+        if plan.is::<SortMergeJoinExec>() {
+            return self.merge_join(plan);
         }
         if plan.is::<NestedLoopJoinExec>() || plan.is::<CrossJoinExec>() {
             return self.collect_join(plan);
