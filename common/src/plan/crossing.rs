@@ -15,7 +15,7 @@ use datafusion::physical_expr::window::SlidingAggregateWindowExpr;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::filter::FilterExec;
-use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec};
+use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
@@ -60,6 +60,10 @@ const KINDS: &[(&str, Attributes)] = &[
     (
         "NestedLoopJoinExec",
         attributes!(join: NestedLoopJoinExec => join.filter(), join.join_type(), join.projection(), join.fetch()),
+    ),
+    (
+        "SortMergeJoinExec",
+        attributes!(join: SortMergeJoinExec => join.on(), join.filter(), join.join_type(), join.sort_options(), join.null_equality()),
     ),
     ("CrossJoinExec", |_| Some(Vec::new())),
     ("SortExec", attributes!(sort: SortExec => sort.expr(), sort.fetch(), sort.preserve_partitioning())),

@@ -69,6 +69,20 @@ impl Binder<'_> {
         Ok(())
     }
 
+    /// A subquery in an expression.
+    fn subquery(&mut self, written: Query) -> Result<Query> {
+        let known = self.frames.last().and_then(|frame| frame.subqueries.iter().find(|(other, _)| *other == written));
+        if let Some((_, bound)) = known {
+            return Ok(bound.clone());
+        }
+        let mut bound = written.clone();
+        self.query(&mut bound)?;
+        if let Some(frame) = self.frames.last_mut() {
+            frame.subqueries.push((written, bound.clone()));
+        }
+        Ok(bound)
+    }
+
     /// `[[database.]schema.]factor.*`; answers the names of its columns.
     pub(super) fn qualified_wildcard(&self, name: &mut ObjectName) -> Result<Option<Vec<String>>> {
         let parts: Vec<Ident> = name.0.iter().filter_map(|part| part.as_ident()).cloned().collect();
@@ -87,10 +101,9 @@ impl VisitorMut for Expressions<'_, '_> {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
         let nothing = query_of(SetExpr::Values(Values { explicit_row: false, value_keyword: false, rows: Vec::new() }));
-        let mut inner = std::mem::replace(query, nothing);
-        let bound = self.binder.query(&mut inner);
-        self.aside.push(inner);
-        flow(bound.map(|_| ()))
+        let inner = std::mem::replace(query, nothing);
+        let bound = self.binder.subquery(inner);
+        flow(bound.map(|bound| self.aside.push(bound)))
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {

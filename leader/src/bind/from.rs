@@ -111,6 +111,7 @@ impl Binder<'_> {
             }
         };
         check_free(&factor, scope)?;
+        self.columns.extend(factor.columns.iter().flatten().cloned());
         let columns = factor.columns.as_ref();
         let columns = columns.map(|names| names.iter().map(|name| (name.clone(), column(&factor.alias, name))).collect());
         scope.factors.push(factor);

@@ -61,6 +61,22 @@ pub(crate) struct Aliases(Arc<Mutex<Taken>>);
 struct Taken {
     names: HashSet<String>,
     with_queries: HashSet<String>,
+    /// Names of columns, which no alias may have.
+    reserved: HashSet<String>,
+}
+
+impl Taken {
+    /// Keeps aliases from being called like columns; whether some of them could be until now.
+    fn avoid(&mut self, columns: &HashSet<String>) -> bool {
+        let known = self.reserved.len();
+        self.reserved.extend(columns.iter().cloned());
+        self.reserved.len() > known
+    }
+
+    /// Whether an alias is called like one of these columns.
+    fn any_of(&self, columns: &HashSet<String>) -> bool {
+        columns.iter().any(|column| self.names.contains(column))
+    }
 }
 
 impl Aliases {
@@ -71,19 +87,21 @@ impl Aliases {
 
     /// `wanted`, or with a number behind it where it is taken.
     fn unique(&self, wanted: &str) -> String {
-        free(&mut self.0.lock().names, wanted)
+        let mut taken = self.0.lock();
+        let Taken { names, reserved, .. } = &mut *taken;
+        free(names, reserved, wanted)
     }
 
     /// The same for the name of a WITH query: the engine looks those up elsewhere.
     fn with_query(&self, wanted: &str) -> String {
-        free(&mut self.0.lock().with_queries, wanted)
+        free(&mut self.0.lock().with_queries, &HashSet::new(), wanted)
     }
 }
 
-fn free(taken: &mut HashSet<String>, wanted: &str) -> String {
+fn free(taken: &mut HashSet<String>, reserved: &HashSet<String>, wanted: &str) -> String {
     let mut name = wanted.to_owned();
     let mut number = 0_u64;
-    while !taken.insert(name.clone()) {
+    while reserved.contains(&name) || !taken.insert(name.clone()) {
         number += 1;
         name = format!("{wanted}_{number}");
     }
@@ -122,18 +140,27 @@ pub(crate) enum Binding {
 /// Binds a rewritten query.
 pub(crate) fn bind(statement: &ast::Statement, relations: &dyn Relations, aliases: &Aliases) -> Result<Binding> {
     let before = aliases.0.lock().clone();
-    let mut statement = statement.clone();
-    let mut binder = Binder { names: relations, aliases, frames: Vec::new(), relations: Vec::new(), wants: None };
-    let ast::Statement::Query(query) = &mut statement else {
-        return Err(Error::internal("binding a statement that is no query"));
-    };
-    match (binder.query(query), binder.wants) {
-        (_, Some(id)) => {
+    let mut columns = HashSet::new();
+    loop {
+        let mut statement = statement.clone();
+        let ast::Statement::Query(query) = &mut statement else {
+            return Err(Error::internal("binding a statement that is no query"));
+        };
+        let mut binder = Binder { names: relations, aliases, frames: Vec::new(), relations: Vec::new(), columns, wants: None };
+        let answer = binder.query(query);
+        if let Some(id) = binder.wants {
             *aliases.0.lock() = before;
-            Ok(Binding::Wants(id))
+            return Ok(Binding::Wants(id));
         }
-        (Ok(_), None) => Ok(Binding::Bound(Box::new(Bound { relations: binder.relations, statement }))),
-        (Err(error), None) => Err(error),
+        answer?;
+        // To the engine `a.b` is a field of a column `a`, where there is one: then no alias may be called so.
+        let mut free = before.clone();
+        if free.avoid(&binder.columns) && aliases.0.lock().any_of(&binder.columns) {
+            *aliases.0.lock() = free;
+            columns = binder.columns;
+            continue;
+        }
+        return Ok(Binding::Bound(Box::new(Bound { relations: binder.relations, statement })));
     }
 }
 
@@ -148,5 +175,7 @@ struct Binder<'a> {
     aliases: &'a Aliases,
     frames: Vec<Frame>,
     relations: Vec<BoundRelation>,
+    /// Names of columns that were met.
+    columns: HashSet<String>,
     wants: Option<TableId>,
 }

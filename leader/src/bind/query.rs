@@ -116,6 +116,7 @@ impl Binder<'_> {
     fn select(&mut self, select: &mut Select) -> Result<Option<Vec<String>>> {
         if let Some(frame) = self.frames.last_mut() {
             frame.outputs.clear();
+            frame.subqueries.clear();
             frame.scope = None;
         }
         self.from(&mut select.from)?;

@@ -4,7 +4,7 @@ use super::{Binder, Known};
 use crate::sql::TARGET;
 use crate::sql::names::fold;
 use crate::sql::position::NO_FACTOR;
-use datafusion::sql::sqlparser::ast::{Expr, Ident};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, Query};
 use slipher_common::{Error, ErrorKind, Result, error::did_you_mean};
 use std::collections::HashSet;
 
@@ -59,6 +59,8 @@ pub(super) struct Frame {
     pub(super) scope: Option<Scope>,
     /// Names of its select list, which come before columns in ORDER BY.
     pub(super) outputs: HashSet<String>,
+    /// Subqueries in its expressions, as they were written and as they are bound: where one stands twice it stays one expression.
+    pub(super) subqueries: Vec<(Query, Query)>,
 }
 
 /// What an unqualified name means.

@@ -106,6 +106,17 @@ fn joins_say_which_column_they_merge() {
 }
 
 #[test]
+fn aliases_are_not_called_like_columns_and_equal_subqueries_stay_equal() {
+    check(&[
+        ("select id.v from t as id", "SELECT id_1.v FROM #1 AS id_1"),
+        (
+            "select v in (select w from u) from t group by v in (select w from u)",
+            "SELECT v IN (SELECT w FROM #3 AS u) AS ?column?\u{2063}0 FROM #1 AS t GROUP BY v IN (SELECT w FROM #3 AS u)",
+        ),
+    ]);
+}
+
+#[test]
 fn the_target_of_a_change_is_told_from_what_decides_about_it() {
     let sql = "delete from ra.t using rb.t where ra.t.id = rb.t.id";
     let statements = crate::sql::parse::parse(sql).unwrap();
