@@ -469,8 +469,11 @@ fn literal(arguments: &AccumulatorArgs<'_>, index: usize) -> Result<String> {
     }
 }
 
-fn text_column(values: &[ArrayRef]) -> Result<&StringViewArray> {
-    values.first().and_then(|texts| texts.as_string_view_opt()).ok_or_else(torn)
+fn text_column(values: &[ArrayRef]) -> Result<StringViewArray> {
+    let texts = values.first().ok_or_else(torn)?;
+    // Passes that bring types together may leave one of the other forms of text.
+    let texts = arrow::compute::cast(texts, &DataType::Utf8View)?;
+    texts.as_string_view_opt().cloned().ok_or_else(torn)
 }
 
 fn list_column(states: &[ArrayRef], index: usize) -> Result<&LargeListArray> {

@@ -81,5 +81,6 @@ def signature(message):
     first = re.sub(r'"[^"]*"', '"…"', first)
     first = re.sub(r"'[^']*'", "'…'", first)
     # What the engine prints of its own structures says nothing about the kind.
+    first = re.sub(r"(changes on its way to the compute nodes: \w+).*", r"\1 …", first)
     first = re.sub(r"(GroupingSet|Exists|InSubquery|ScalarSubquery)\(.*", r"\1(…", first)
     return re.sub(r"\d+", "N", first)[:160]

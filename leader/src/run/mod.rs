@@ -204,7 +204,8 @@ impl Attempt {
         let mut statement = Box::new(bound.statement);
         parameters::with_typed_parameters(&mut statement, types);
         let plan = Handle::current().block_on(self.session.statement_to_plan(EngineStatement::Statement(statement)))?;
-        let plan = literals::with_typed_literals(plan)?;
+        // Keys of grouping sets go first: they are known by their names as they are written.
+        let plan = literals::with_typed_literals(with_plain_keys(plan)?)?;
         let plan = match parameters {
             Some(parameters) => plan.with_param_values(parameters)?,
             None => plan,
@@ -214,7 +215,7 @@ impl Attempt {
         }
         check_size(&plan)?;
         check_unions(&plan)?;
-        Ok(cut_deep_expressions(without_quantifiers(with_plain_keys(plan)?)?, &self.session)?)
+        Ok(cut_deep_expressions(without_quantifiers(plan)?, &self.session)?)
     }
 
     fn plan_physical_here(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {

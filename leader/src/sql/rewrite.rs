@@ -132,6 +132,7 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
         balance::balance(expression);
+        windows::keep_bounds(expression);
         match self.windows.last() {
             Some(windows) => flow(windows.rewrite(expression, self.position_of)),
             None => ControlFlow::Continue(()),

@@ -20,7 +20,7 @@ use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::physical_expr::expressions::{Column, Literal};
+use datafusion::physical_expr::expressions::{Column, Literal, UnKnownColumn};
 use datafusion::physical_expr::{Distribution, Partitioning, PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode, SortMergeJoinExec};
@@ -118,7 +118,8 @@ impl Aligner<'_> {
             return Ok(child);
         }
         let keys = match unmasked(child.plan.output_partitioning()) {
-            Partitioning::Hash(keys, _) => keys,
+            // A key that no column shows any more cannot be computed again.
+            Partitioning::Hash(keys, _) if !keys.iter().any(|key| key.is::<UnKnownColumn>()) => keys,
             _ => vec![Arc::new(Column::new(child.plan.schema().field(0).name(), 0)) as Arc<dyn PhysicalExpr>],
         };
         self.shuffle(child, &keys)

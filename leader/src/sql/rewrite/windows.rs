@@ -3,7 +3,9 @@
 
 use super::PositionOf;
 use crate::sql::names::fold;
-use datafusion::sql::sqlparser::ast::{Expr, Ident, NamedWindowExpr, Select, WindowSpec, WindowType};
+use datafusion::sql::sqlparser::ast::{
+    Expr, Ident, NamedWindowExpr, Select, Value, ValueWithSpan, WindowFrameBound, WindowSpec, WindowType,
+};
 use slipher_common::{Error, ErrorKind, Result};
 
 /// The windows that a SELECT names, each with what it inherits, in the order they are written.
@@ -79,4 +81,20 @@ impl Windows {
 
 fn folded(ident: &Ident) -> String {
     fold(&ident.value, ident.quote_style.is_some())
+}
+
+/// The engine reads bounds of frames itself. Of RANGE it takes the text of a number, whatever it says, for the column's type to read:
+/// so an interval goes through as one, where it would else become a call.
+pub(super) fn keep_bounds(expression: &mut Expr) {
+    let Expr::Function(function) = expression else { return };
+    let Some(WindowType::WindowSpec(WindowSpec { window_frame: Some(frame), .. })) = &mut function.over else { return };
+    for bound in std::iter::once(&mut frame.start_bound).chain(&mut frame.end_bound) {
+        if let WindowFrameBound::Preceding(Some(offset)) | WindowFrameBound::Following(Some(offset)) = bound
+            && let Expr::Interval(interval) = offset.as_ref()
+            && let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) = interval.value.as_ref()
+        {
+            let unit = interval.leading_field.as_ref().map(|field| format!(" {field}")).unwrap_or_default();
+            **offset = Expr::value(Value::Number(format!("{text}{unit}"), false));
+        }
+    }
 }
