@@ -255,8 +255,8 @@ impl Lists {
                 continue;
             }
             let (texts, keys) = (texts.value(row), keys.value(row));
-            let texts = texts.as_string_opt::<i64>().ok_or_else(torn)?;
-            let keys = keys.as_binary_opt::<i64>().ok_or_else(torn)?;
+            let texts = texts.as_string_opt::<i64>().ok_or_else(|| torn(Some(texts.data_type())))?;
+            let keys = keys.as_binary_opt::<i64>().ok_or_else(|| torn(Some(keys.data_type())))?;
             for index in 0..texts.len() {
                 let key = if self.keys_of.is_some() { keys.value(index) } else { &[] };
                 self.push(group_of(row), texts.value(index), key)?;
@@ -316,7 +316,7 @@ impl Lists {
         joined.clear();
         let mut known = HashSet::new();
         for (nth, index) in texts.iter().enumerate() {
-            let text = std::str::from_utf8(self.texts.get(*index)).map_err(|_| torn())?;
+            let text = std::str::from_utf8(self.texts.get(*index)).map_err(|_| torn(None))?;
             // Trailing blanks do not make a text another one.
             if self.distinct && !known.insert(text.trim_end_matches(' ')) {
                 continue;
@@ -338,7 +338,7 @@ impl Lists {
         let mut texts = LargeStringBuilder::new();
         let mut keys = LargeBinaryBuilder::new();
         for index in &order {
-            texts.append_value(std::str::from_utf8(self.texts.get(*index)).map_err(|_| torn())?);
+            texts.append_value(std::str::from_utf8(self.texts.get(*index)).map_err(|_| torn(None))?);
             keys.append_value(if self.keys_of.is_some() { self.keys.get(*index) } else { &[] });
         }
         let offsets: Vec<i64> = std::iter::once(0).chain(ends.iter().map(|end| *end as i64)).collect();
@@ -455,8 +455,8 @@ fn too_long() -> DataFusionError {
         .into()
 }
 
-fn torn() -> DataFusionError {
-    Error::internal("listagg got columns of other types").into()
+fn torn(got: Option<&DataType>) -> DataFusionError {
+    Error::internal(format!("listagg got a column of another type: {got:?}")).into()
 }
 
 fn literal(arguments: &AccumulatorArgs<'_>, index: usize) -> Result<String> {
@@ -470,14 +470,15 @@ fn literal(arguments: &AccumulatorArgs<'_>, index: usize) -> Result<String> {
 }
 
 fn text_column(values: &[ArrayRef]) -> Result<StringViewArray> {
-    let texts = values.first().ok_or_else(torn)?;
+    let texts = values.first().ok_or_else(|| torn(None))?;
     // Passes that bring types together may leave one of the other forms of text.
     let texts = arrow::compute::cast(texts, &DataType::Utf8View)?;
-    texts.as_string_view_opt().cloned().ok_or_else(torn)
+    texts.as_string_view_opt().cloned().ok_or_else(|| torn(Some(texts.data_type())))
 }
 
 fn list_column(states: &[ArrayRef], index: usize) -> Result<&LargeListArray> {
-    states.get(index).and_then(|lists| lists.as_list_opt::<i64>()).ok_or_else(torn)
+    let lists = states.get(index);
+    lists.and_then(|lists| lists.as_list_opt::<i64>()).ok_or_else(|| torn(lists.map(|lists| lists.data_type())))
 }
 
 /// Trailing blanks do not count where texts are compared.

@@ -265,7 +265,7 @@ mod tests {
     fn lengths_are_known_before_anything_is_made() {
         assert_eq!(predict_repeat(&[of("ab"), number(300_000_000)], 0), Some(600_000_000));
         assert_eq!(predict_repeat(&[of("ab"), number(-1)], 0), Some(0));
-        assert_eq!(predict_repeat(&[of("ab"), number(i64::MAX)], 0), Some(usize::MAX));
+        assert_eq!(predict_repeat(&[of("abc"), number(i64::MAX)], 0), Some(usize::MAX));
         assert_eq!(predict_pad(&[of("ab"), number(70_000)], 0), Some(70_000));
         assert_eq!(predict_pad(&[of("ab"), number(70_000), of("")], 0), None);
         let long = "a".repeat(1000);

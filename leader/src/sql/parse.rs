@@ -366,6 +366,8 @@ struct Chains {
     operators: usize,
     conditions: usize,
     branches: usize,
+    /// The parenthesis is that of one of [`SPECIAL_CALLS`].
+    is_special: bool,
 }
 
 /// Words that end one expression and begin another.
@@ -378,10 +380,57 @@ const CHAINING: &[&str] = &[
     "at", "overlaps", "xor", "div", "operator",
 ];
 
-/// Refuses chains so long that walking their tree could exhaust the stack.
+/// CASEs that may be open at a time: behind that many the parser takes the word for a name.
+const CASES_OPEN_MAX: usize = 70;
+/// Calls of [`SPECIAL_CALLS`] that may be open at a time. Where one of them is not what it should be, the parser reads it a second time, as
+/// an ordinary call, and everything inside of it with it: its time doubles with each level.
+const SPECIAL_CALLS_OPEN_MAX: usize = 16;
+/// Words that the parser reads in two ways.
+const SPECIAL_CALLS: &[&str] = &[
+    "cast",
+    "try_cast",
+    "safe_cast",
+    "convert",
+    "try_convert",
+    "exists",
+    "extract",
+    "ceil",
+    "floor",
+    "position",
+    "substr",
+    "substring",
+    "overlay",
+    "trim",
+    "array",
+    "struct",
+    "map",
+    "match",
+    "interval",
+];
+
+/// Refuses chains so long that walking their tree could exhaust the stack, and nests that the parser takes too long for.
 fn check_chains(lexed: &Lexed<'_>) -> Result<()> {
     let mut levels = vec![Chains::default()];
+    let (mut cases, mut is_special) = (0_usize, false);
     for lexeme in &lexed.lexemes {
+        let too_complex = |what: &str, most: usize| {
+            Error::new(ErrorKind::TooComplex, "statement too complex")
+                .with_detail(format!("it {what} more than {most} of them"))
+                .with_hint("use IN (...), a join with a table of values, or steps in a WITH clause")
+                .at(lexeme.start + 1)
+        };
+        let word = match &lexeme.token {
+            Token::Word(word) if word.quote_style.is_none() => word.value.as_str(),
+            _ => "",
+        };
+        if word.eq_ignore_ascii_case("case") {
+            cases += 1;
+        } else if word.eq_ignore_ascii_case("end") {
+            cases = cases.saturating_sub(1);
+        }
+        if cases > CASES_OPEN_MAX {
+            return Err(too_complex("nests CASEs,", CASES_OPEN_MAX));
+        }
         let closes = matches!(lexeme.token, Token::RParen | Token::RBracket);
         if closes && levels.len() > 1 {
             levels.pop();
@@ -389,15 +438,16 @@ fn check_chains(lexed: &Lexed<'_>) -> Result<()> {
             && let Some(level) = levels.last_mut()
             && let Some((what, most)) = level.count(&lexeme.token)
         {
-            return Err(Error::new(ErrorKind::TooComplex, "statement too complex")
-                .with_detail(format!("it chains more than {most} {what}"))
-                .with_hint("use IN (...), a join with a table of values, or steps in a WITH clause")
-                .at(lexeme.start + 1));
+            return Err(too_complex(&format!("chains {what},"), most));
         }
         // Subscripts and array types are counted as operators, and begin a level like parentheses.
         if matches!(lexeme.token, Token::LParen | Token::LBracket) {
-            levels.push(Chains::default());
+            if is_special && levels.iter().filter(|level| level.is_special).count() >= SPECIAL_CALLS_OPEN_MAX {
+                return Err(too_complex("nests calls such as CAST,", SPECIAL_CALLS_OPEN_MAX));
+            }
+            levels.push(Chains { is_special, ..Chains::default() });
         }
+        is_special = SPECIAL_CALLS.iter().any(|special| word.eq_ignore_ascii_case(special));
     }
     Ok(())
 }

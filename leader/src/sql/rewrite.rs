@@ -7,10 +7,11 @@ use super::output;
 use crate::catalog::SERIES_FUNCTION;
 use datafusion::sql::sqlparser::ast::{
     ExcludeSelectItem, Expr, Ident, LimitClause, Query, Select, SelectItem, SetExpr, SetOperator, Statement, TableAlias,
-    TableAliasColumnDef, TableFactor, Top, TopQuantity, Value, Values, VisitMut, VisitorMut,
+    TableAliasColumnDef, TableFactor, Top, TopQuantity, Value, Values, VisitMut, VisitorMut, visit_relations,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use slipher_common::{Error, ErrorKind, Result};
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 mod balance;
@@ -148,7 +149,32 @@ impl VisitorMut for Rewriter<'_> {
     }
 }
 
+/// Tables that one WITH query may read, each as often as it is read: the engine puts a WITH query where its name stands, so that one that
+/// reads another one twice is twice as large.
+const TABLES_OF_WITH_MAX: usize = 2_000;
+
+fn check_with(query: &Query) -> Result<()> {
+    let Some(with) = &query.with else { return Ok(()) };
+    let mut sizes: HashMap<String, usize> = HashMap::new();
+    for table in &with.cte_tables {
+        let mut size = 0_usize;
+        let _ = visit_relations(table.query.as_ref(), |name| {
+            let known = name.0.last().and_then(|part| part.as_ident()).and_then(|ident| sizes.get(&ident.value.to_lowercase()));
+            size = size.saturating_add(known.copied().unwrap_or(1));
+            ControlFlow::<()>::Continue(())
+        });
+        if size > TABLES_OF_WITH_MAX {
+            return Err(Error::new(ErrorKind::TooComplex, "statement too complex")
+                .with_detail(format!("WITH queries that read each other read more than {TABLES_OF_WITH_MAX} tables"))
+                .with_hint("keep the rows of one that is read often in a temporary table"));
+        }
+        sizes.insert(table.alias.name.value.to_lowercase(), size.max(1));
+    }
+    Ok(())
+}
+
 fn rewrite_query(query: &mut Query) -> Result<()> {
+    check_with(query)?;
     if !query.locks.is_empty() {
         return Err(Error::not_supported(
             "SELECT ... FOR UPDATE or FOR SHARE",
