@@ -6,8 +6,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::sql_type::VARCHAR_LENGTH_MAX_BYTES;
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, LargeBinaryBuilder, LargeListArray, LargeStringBuilder, StringViewArray,
-    StringViewBuilder,
+    Array, ArrayRef, AsArray, BooleanArray, LargeBinaryBuilder, LargeStringBuilder, ListArray, StringViewArray, StringViewBuilder,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::SortOptions;
@@ -107,7 +106,7 @@ impl AggregateUDFImpl for ListAgg {
     fn state_fields(&self, arguments: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
         let list = |name: &str, of: DataType| {
             let item = Arc::new(Field::new_list_field(of, false));
-            Arc::new(Field::new(format!("{}[{name}]", arguments.name), DataType::LargeList(item), true))
+            Arc::new(Field::new(format!("{}[{name}]", arguments.name), DataType::List(item), true))
         };
         Ok(vec![list("texts", DataType::LargeUtf8), list("keys", DataType::LargeBinary)])
     }
@@ -341,11 +340,15 @@ impl Lists {
             texts.append_value(std::str::from_utf8(self.texts.get(*index)).map_err(|_| torn(None))?);
             keys.append_value(if self.keys_of.is_some() { self.keys.get(*index) } else { &[] });
         }
-        let offsets: Vec<i64> = std::iter::once(0).chain(ends.iter().map(|end| *end as i64)).collect();
+        // Arrow Flight sends the schema of a large list as that of a list.
+        let mut offsets = vec![0_i32];
+        for end in ends {
+            offsets.push(i32::try_from(end).map_err(|_| torn(None))?);
+        }
         let offsets = OffsetBuffer::new(offsets.into());
         let list = |values: ArrayRef| -> Result<ArrayRef> {
             let item = Arc::new(Field::new_list_field(values.data_type().clone(), false));
-            Ok(Arc::new(LargeListArray::try_new(item, offsets.clone(), values, None)?))
+            Ok(Arc::new(ListArray::try_new(item, offsets.clone(), values, None)?))
         };
         Ok(vec![list(Arc::new(texts.finish()))?, list(Arc::new(keys.finish()))?])
     }
@@ -476,9 +479,9 @@ fn text_column(values: &[ArrayRef]) -> Result<StringViewArray> {
     texts.as_string_view_opt().cloned().ok_or_else(|| torn(Some(texts.data_type())))
 }
 
-fn list_column(states: &[ArrayRef], index: usize) -> Result<&LargeListArray> {
+fn list_column(states: &[ArrayRef], index: usize) -> Result<&ListArray> {
     let lists = states.get(index);
-    lists.and_then(|lists| lists.as_list_opt::<i64>()).ok_or_else(|| torn(lists.map(|lists| lists.data_type())))
+    lists.and_then(|lists| lists.as_list_opt::<i32>()).ok_or_else(|| torn(lists.map(|lists| lists.data_type())))
 }
 
 /// Trailing blanks do not count where texts are compared.
