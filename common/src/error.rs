@@ -445,6 +445,12 @@ const KNOWN_MESSAGES: &[(&str, ErrorKind, &str, &str)] = &[
         "window functions are not allowed in this place",
         "compute it in a subquery, or filter with QUALIFY",
     ),
+    (
+        "unnest should be rewritten to logicalplan::unnest",
+        ErrorKind::NotSupported,
+        "a function that makes rows is not supported in this place",
+        "call it in the select list or in FROM",
+    ),
     ("square root of a negative number", ErrorKind::InvalidParameter, "cannot take square root of a negative number", ""),
     ("non-boolean predicate", ErrorKind::DatatypeMismatch, "argument of WHERE must be type boolean", "compare it with a value"),
     (

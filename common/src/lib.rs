@@ -1,10 +1,11 @@
 //! What leader and compute nodes share: ids, types, catalog, placement, distribution, plan nodes, errors. No IO of its own.
 
+pub mod aggregates;
 pub mod assign;
 pub mod batch;
 pub mod catalog;
 pub mod channels;
-pub mod checked_sum;
+
 pub mod distribution;
 pub mod error;
 pub mod fail_point;
@@ -13,6 +14,7 @@ pub mod functions;
 pub mod histogram;
 pub mod ids;
 pub mod manifest;
+pub mod numeric;
 pub mod placement;
 pub mod plan;
 pub mod selectivity;

@@ -5,8 +5,8 @@ use crate::service::stoppable_joins;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion_distributed::{DistributedExt, Worker, WorkerQueryContext};
+use slipher_common::aggregates;
 use slipher_common::channels::{CONNECTION_WINDOW_BYTES, NodeChannels, STREAM_WINDOW_BYTES, endpoint};
-use slipher_common::checked_sum::checked_sum_udaf;
 use slipher_common::distribution::bucket_token_udf;
 use slipher_common::flight::{PLAIN_SCHEME, TLS_SCHEME};
 use slipher_common::ids::ClusterId;
@@ -155,7 +155,7 @@ fn fragment_session(
         options.execution.sort_spill_reservation_bytes = options.execution.sort_spill_reservation_bytes.min(share);
     }
     builder.scalar_functions().get_or_insert_default().extend(std::iter::once(bucket_token_udf()));
-    builder.aggregate_functions().get_or_insert_default().extend([single_value_udaf(), checked_sum_udaf()]);
+    builder.aggregate_functions().get_or_insert_default().extend(aggregates::all().into_iter().chain([single_value_udaf()]));
     let mut state = builder
         .with_distributed_user_codec(SlipherCodec)
         .with_distributed_channel_resolver(channels.clone())

@@ -19,3 +19,4 @@ mod slt;
 mod telemetry;
 mod tpch;
 mod transactions;
+mod typed_parameters;

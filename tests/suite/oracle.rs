@@ -4,8 +4,15 @@ use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::catalog::MemTable;
+use datafusion::common::DFSchema;
 use datafusion::error::DataFusionError;
+use datafusion::execution::FunctionRegistry;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF};
 use datafusion::prelude::{SessionConfig, SessionContext};
+use slipher_common::functions::arithmetic_function;
+use slipher_common::numeric::{Operation, computation};
 use std::sync::Arc;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
@@ -15,6 +22,23 @@ pub type Rows = Vec<Vec<Option<String>>>;
 /// Single-process DataFusion.
 pub struct Oracle {
     context: SessionContext,
+}
+
+/// Computes with Slipher's functions, which have unit tests of their own: the engine's decimals have other scales.
+#[derive(Debug)]
+struct Arithmetic(Vec<Arc<ScalarUDF>>);
+
+impl ExprPlanner for Arithmetic {
+    fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>, DataFusionError> {
+        let operation = Operation::ALL.into_iter().find(|operation| operation.symbol() == raw.op.to_string());
+        let (left, right) = (raw.left.get_type(schema)?, raw.right.get_type(schema)?);
+        let Some(operation) = operation.filter(|operation| computation(*operation, &left, &right).is_some()) else {
+            return Ok(PlannerResult::Original(raw));
+        };
+        let function = self.0.iter().find(|function| function.name() == arithmetic_function(operation)).expect("its function");
+        let call = ScalarFunction::new_udf(Arc::clone(function), vec![raw.left, raw.right]);
+        Ok(PlannerResult::Planned(Expr::ScalarFunction(call)))
+    }
 }
 
 /// What a query answered.
@@ -32,7 +56,13 @@ impl Oracle {
         let mut config = SessionConfig::new().with_target_partitions(1);
         // As Slipher reads them.
         config.options_mut().sql_parser.parse_float_as_decimal = true;
-        Self { context: SessionContext::new_with_config(config) }
+        let mut context = SessionContext::new_with_config(config);
+        for function in slipher_common::aggregates::all() {
+            context.register_udaf(function.as_ref().clone());
+        }
+        let functions = slipher_common::functions::all();
+        context.register_expr_planner(Arc::new(Arithmetic(functions))).expect("registering a planner");
+        Self { context }
     }
 
     /// Adds a table.

@@ -5,6 +5,8 @@
 //! `(empty)`, and a value with blanks at an end stands in single quotes. An error is written as SQLSTATE and message, then
 //! DETAIL, HINT and POSITION on lines of their own where there are any.
 //!
+//! `types of SELECT ...` answers one row: what a client is told of the columns' types, `int4` or `numeric(17,9)`.
+//!
 //! `UPDATE_SLT=1 cargo test --test suite slt::one` writes what the system answers into the files; read the difference before
 //! you keep it. `SLT_FILTER=text` runs only files whose path contains the text.
 
@@ -130,7 +132,12 @@ impl AsyncDB for Connection {
 
     async fn run(&mut self, sql: &str) -> Result<DBOutput<Letter>, SqlError> {
         // Preparing gives the types; the simple protocol gives every value as text.
-        let prepared = self.client.prepare(sql).await.map_err(|error| self.explain(error))?;
+        let told = sql.strip_prefix("types of ");
+        let prepared = self.client.prepare(told.unwrap_or(sql)).await.map_err(|error| self.explain(error))?;
+        if told.is_some() {
+            let names: Vec<String> = prepared.columns().iter().map(full_name).collect();
+            return Ok(DBOutput::Rows { types: vec![Letter('T'); names.len()], rows: vec![names] });
+        }
         let types: Vec<Letter> = prepared.columns().iter().map(|column| Letter::from(column.type_())).collect();
         let messages = self.client.simple_query(sql).await.map_err(|error| self.explain(error))?;
         let (mut rows, mut complete) = (Vec::new(), 0);
@@ -148,6 +155,16 @@ impl AsyncDB for Connection {
 
     async fn sleep(duration: Duration) {
         tokio::time::sleep(duration).await;
+    }
+}
+
+/// A type with what its modifier says.
+fn full_name(column: &tokio_postgres::Column) -> String {
+    let (name, modifier) = (column.type_().name(), column.type_modifier() - 4);
+    match *column.type_() {
+        Type::NUMERIC if modifier >= 0 => format!("{name}({},{})", modifier >> 16, modifier & 0xffff),
+        Type::VARCHAR | Type::BPCHAR if modifier >= 0 => format!("{name}({modifier})"),
+        _ => name.to_owned(),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::fault::OnFault;
 use super::numbers::map;
 use crate::error::{Error, ErrorKind, Result};
+use crate::numeric::canonical_floats;
 use crate::sql_type::SqlType;
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
 use arrow::datatypes::*;
@@ -43,7 +44,7 @@ pub fn canonical(array: &ArrayRef, on_fault: OnFault<'_>) -> Result<ArrayRef> {
     let from = array.data_type();
     let to = canonical_type(from);
     if *from == to {
-        return Ok(Arc::clone(array));
+        return Ok(canonical_floats(Arc::clone(array)));
     }
     match from {
         DataType::Dictionary(_, value) => canonical(&arrow::compute::cast(array, value)?, on_fault),
@@ -66,7 +67,7 @@ pub fn canonical(array: &ArrayRef, on_fault: OnFault<'_>) -> Result<ArrayRef> {
         }
         // What is left is widening, and bytes that must be checked to be UTF-8.
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => utf8_of_binary(array),
-        _ => Ok(arrow::compute::cast(array, &to)?),
+        _ => Ok(canonical_floats(arrow::compute::cast(array, &to)?)),
     }
 }
 

@@ -135,7 +135,8 @@ pub fn parse_f64(text: &str) -> Result<f64, TextFault> {
     let text = trim(text);
     let value: f64 = text.parse().map_err(|_| TextFault::Syntax)?;
     check_float(text, value == 0.0, value.is_infinite())?;
-    Ok(value)
+    // One NaN, one zero: as `numeric::canonical_floats`.
+    Ok(if value.is_nan() { f64::NAN } else { value + 0.0 })
 }
 
 /// A real number.
@@ -143,7 +144,7 @@ pub fn parse_f32(text: &str) -> Result<f32, TextFault> {
     let text = trim(text);
     let value: f32 = text.parse().map_err(|_| TextFault::Syntax)?;
     check_float(text, value == 0.0, value.is_infinite())?;
-    Ok(value)
+    Ok(if value.is_nan() { f32::NAN } else { value + 0.0 })
 }
 
 /// A number too large or too small for the type reads as infinite or zero: that is out of range, not a value.

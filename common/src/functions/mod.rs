@@ -25,7 +25,7 @@ mod parse;
 mod tests;
 mod text;
 
-pub use arithmetic::{CHECKED_ADD, CHECKED_DIVIDE, CHECKED_MODULO, CHECKED_MULTIPLY, CHECKED_NEGATE, CHECKED_SUBTRACT};
+pub use arithmetic::{CHECKED_NEGATE, arithmetic_function};
 pub use date_part::DatePart;
 pub use parse::text_parser;
 
@@ -37,6 +37,11 @@ pub const TO_TEXT: &str = "slipher_text";
 pub const ROUND_TO_WHOLE: &str = "slipher_round";
 /// `slipher_trunc(x [, digits])`: TRUNC of numbers, and of timestamps to their date.
 pub const TRUNC: &str = "slipher_trunc";
+
+/// `slipher_power(a, b)`: POWER, and what `a ^ b` becomes.
+pub const POWER: &str = "slipher_power";
+/// `slipher_bitwise_not(a)`: what `~ a` becomes.
+pub const BITWISE_NOT: &str = "slipher_bitwise_not";
 
 /// Every function of this module.
 pub fn all() -> Vec<Arc<ScalarUDF>> {
@@ -51,6 +56,7 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
     .into_iter()
     .flatten()
     .map(|function| Arc::new(ScalarUDF::new_from_impl(function)))
+    .chain(arithmetic::binary())
     .collect()
 }
 

@@ -1,8 +1,8 @@
-//! Rounding as Redshift does it: casts to whole numbers, and TRUNC.
+//! Rounding as Redshift does it: casts to whole numbers, and TRUNC; powers and bits.
 
-use super::{Function, ROUND_TO_WHOLE, TRUNC, downcast, no_such_call};
-use crate::{Error, ErrorKind, Result};
-use arrow::array::{Array, ArrayRef, Decimal128Array, Float32Array, Float64Array, Int64Array};
+use super::{BITWISE_NOT, Function, POWER, ROUND_TO_WHOLE, TRUNC, downcast, no_such_call};
+use crate::{Error, ErrorKind, Result, numeric};
+use arrow::array::{Array, ArrayRef, Decimal128Array, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::Expr;
@@ -25,7 +25,9 @@ pub(super) fn functions() -> Vec<Function> {
         }
         _ => None,
     });
-    vec![round, trunc]
+    let power = Function::new(POWER, power_coerce, |_| Ok(DataType::Float64), power);
+    let bitwise_not = Function::new(BITWISE_NOT, whole_coerce, |types| Ok(types[0].clone()), bitwise_not);
+    vec![round, trunc, power, bitwise_not]
 }
 
 fn one_argument(types: &[DataType]) -> Result<Vec<DataType>> {
@@ -72,6 +74,59 @@ fn round_to_whole(arguments: &[ArrayRef]) -> Result<ArrayRef> {
             Arc::new(checked)
         }
         _ => Arc::clone(array),
+    })
+}
+
+fn power_coerce(types: &[DataType]) -> Result<Vec<DataType>> {
+    let number =
+        |data_type: &DataType| numeric::number(data_type).is_some() || *data_type == DataType::Null || super::is_text(data_type);
+    if types.len() == 2 && types.iter().all(number) {
+        return Ok(vec![DataType::Float64; 2]);
+    }
+    Err(no_such_call("power", types, "power(a_number, a_number) or a_number ^ a_number"))
+}
+
+/// Fails as PostgreSQL does where there is no real number that is right.
+fn power(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    let (bases, exponents) = (downcast::<Float64Array>(&arguments[0])?, downcast::<Float64Array>(&arguments[1])?);
+    let one = |(base, exponent): (Option<f64>, Option<f64>)| {
+        let (Some(base), Some(exponent)) = (base, exponent) else { return Ok(None) };
+        let invalid = |message: &str| Err(Error::new(ErrorKind::NumericOutOfRange, message));
+        if base == 0.0 && exponent < 0.0 {
+            return invalid("zero raised to a negative power is undefined");
+        }
+        if base < 0.0 && base.is_finite() && exponent.is_finite() && exponent.fract() != 0.0 {
+            return invalid("a negative number raised to a non-integer power yields a complex result");
+        }
+        let answer = base.powf(exponent);
+        if answer.is_infinite() && base.is_finite() && exponent.is_finite() {
+            return invalid("double precision out of range");
+        }
+        Ok(Some(answer))
+    };
+    Ok(Arc::new(bases.iter().zip(exponents.iter()).map(one).collect::<Result<Float64Array>>()?))
+}
+
+fn whole_coerce(types: &[DataType]) -> Result<Vec<DataType>> {
+    let whole = |data_type: &DataType| match numeric::number(data_type) {
+        Some(whole @ (DataType::Int16 | DataType::Int32 | DataType::Int64)) => Some(whole),
+        _ if *data_type == DataType::Null => Some(DataType::Int32),
+        _ => None,
+    };
+    match types {
+        [one] => whole(one).map(|one| vec![one]),
+        _ => None,
+    }
+    .ok_or_else(|| no_such_call("~", types, "~ a_whole_number"))
+}
+
+fn bitwise_not(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    use arrow::compute::kernels::bitwise::bitwise_not;
+    let array = &arguments[0];
+    Ok(match array.data_type() {
+        DataType::Int16 => Arc::new(bitwise_not(downcast::<Int16Array>(array)?)?),
+        DataType::Int32 => Arc::new(bitwise_not(downcast::<Int32Array>(array)?)?),
+        _ => Arc::new(bitwise_not(downcast::<Int64Array>(array)?)?),
     })
 }
 

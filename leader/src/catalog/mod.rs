@@ -32,6 +32,9 @@ use std::sync::Arc;
 /// A schema of no other name: unqualified names are looked up in it, and it looks through the search path.
 pub(crate) const SEARCH_PATH_SCHEMA: &str = "search_path";
 
+/// The engine's table function that counts.
+pub(crate) const SERIES_FUNCTION: &str = "generate_series";
+
 /// The catalog at one version, for one query.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
@@ -267,7 +270,7 @@ impl SchemaProvider for SnapshotSchema {
         }
         let found = match self.snapshot.relation(Some(&self.name), name) {
             // The engine asks for the names of table functions too.
-            Err(_) if self.name == SEARCH_PATH_SCHEMA && name == TPCH_FUNCTION => return Ok(None),
+            Err(_) if self.name == SEARCH_PATH_SCHEMA && matches!(name, TPCH_FUNCTION | SERIES_FUNCTION) => return Ok(None),
             found => found.map_err(DataFusionError::from)?,
         };
         Ok(Some(self.relation(found, name).await.map_err(DataFusionError::from)?))

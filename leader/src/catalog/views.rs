@@ -50,7 +50,8 @@ pub(crate) async fn plan(snapshot: &Arc<Snapshot>, view: &Arc<View>) -> Result<L
     let inner = Arc::new(Snapshot { inside, part: None, ..Snapshot::clone(snapshot) });
     let session = snapshot.runner.session(&inner, false)?;
     let query = sql::parse::query(&view.query)?;
-    let plan = session.statement_to_plan(EngineStatement::Statement(query.clone())).await?;
+    let plan =
+        crate::plan::literals::with_typed_literals(session.statement_to_plan(EngineStatement::Statement(query.clone())).await?)?;
     let columns = plan.schema().columns();
     if view.columns.len() > columns.len() {
         let message = format!("view \"{view}\" names {} columns, its query has {}", view.columns.len(), columns.len());

@@ -5,6 +5,8 @@ mod all_tables;
 pub(crate) mod context;
 pub(crate) mod explain;
 mod join_order;
+pub(crate) mod literals;
+pub(crate) mod parameters;
 pub(crate) mod planner;
 pub(crate) mod scalar_subquery;
 pub(crate) mod scan_filters;

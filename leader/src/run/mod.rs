@@ -14,6 +14,7 @@ use crate::plan::planner::{local_state, query_state};
 use crate::plan::scalar_subquery::check_scalar_subqueries;
 use crate::plan::semantics::check_unions;
 use crate::plan::write_rows::WriteRowsExec;
+use crate::plan::{literals, parameters};
 use crate::session::Sessions;
 use crate::transaction::{Reading, Scope};
 use datafusion::common::ParamValues;
@@ -29,7 +30,7 @@ use slipher_common::ids::TransactionId;
 use slipher_common::placement::Layout;
 use slipher_common::plan::SliceSinkExec;
 use slipher_common::trace::Span;
-use slipher_common::{Error, Result};
+use slipher_common::{Error, Result, SqlType};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -172,9 +173,22 @@ impl Runner {
 impl Attempt {
     /// The logical plan of a query.
     pub(crate) async fn plan_query(&self, statement: &ast::Statement, parameters: Option<ParamValues>) -> Result<LogicalPlan> {
+        let types = parameters.as_ref().map(parameters::types_of_values).unwrap_or_default();
+        self.plan_typed(statement, &types, parameters).await
+    }
+
+    /// The logical plan of a query whose parameters have these types, as far as they are known.
+    pub(crate) async fn plan_typed(
+        &self,
+        statement: &ast::Statement,
+        types: &[Option<SqlType>],
+        parameters: Option<ParamValues>,
+    ) -> Result<LogicalPlan> {
         let _span = Span::start("plan");
-        let statement = EngineStatement::Statement(Box::new(statement.clone()));
-        let plan = self.session.statement_to_plan(statement).await?;
+        let mut statement = Box::new(statement.clone());
+        parameters::with_typed_parameters(&mut statement, types);
+        let plan = self.session.statement_to_plan(EngineStatement::Statement(statement)).await?;
+        let plan = literals::with_typed_literals(plan)?;
         let plan = match parameters {
             Some(parameters) => plan.with_param_values(parameters)?,
             None => plan,

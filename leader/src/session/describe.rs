@@ -22,8 +22,13 @@ impl LeaderSession {
         Ok(match statement.parsed.as_ref() {
             Parsed::Query(query) => {
                 let attempt = look_ahead(self)?;
-                let plan = attempt.plan_query(query, None).await?;
+                let mut plan = attempt.plan_typed(query, declared, None).await?;
                 let parameters = parameter_types(&plan, declared)?;
+                if parameters.len() > declared.iter().flatten().count() {
+                    // What was left open is known by now.
+                    let types: Vec<Option<SqlType>> = parameters.iter().copied().map(Some).collect();
+                    plan = attempt.plan_typed(query, &types, None).await?;
+                }
                 let schema = output_schema(query, &row_schema(&attempt, &plan));
                 Description { parameters, rows: Some(schema) }
             }
@@ -31,15 +36,15 @@ impl LeaderSession {
             Parsed::Change(spec) => {
                 let attempt = look_ahead(self)?;
                 let id = attempt.snapshot.table(&spec.table)?.table.id;
-                let plan = attempt.plan_query(&spec.query(id), None).await?;
+                let plan = attempt.plan_typed(&spec.query(id), declared, None).await?;
                 Description { parameters: parameter_types(&plan, declared)?, rows: None }
             }
             Parsed::CreateTableAs { query, .. } => {
-                let plan = look_ahead(self)?.plan_query(query, None).await?;
+                let plan = look_ahead(self)?.plan_typed(query, declared, None).await?;
                 Description { parameters: parameter_types(&plan, declared)?, rows: None }
             }
             Parsed::Declare { query, .. } => {
-                let plan = look_ahead(self)?.plan_query(query, None).await?;
+                let plan = look_ahead(self)?.plan_typed(query, declared, None).await?;
                 Description { parameters: parameter_types(&plan, declared)?, rows: None }
             }
             Parsed::Fetch { name, .. } => Description { parameters: Vec::new(), rows: Some(self.cursors.schema(&name.value)?) },
@@ -62,7 +67,7 @@ impl LeaderSession {
         let InsertSource::Query(query) = &spec.source else {
             return Ok(given(declared));
         };
-        let plan = attempt.plan_query(query, None).await?;
+        let plan = attempt.plan_typed(query, declared, None).await?;
         let mut known: HashMap<usize, SqlType> = HashMap::new();
         if let ast::Statement::Query(query) = query.as_ref()
             && let ast::SetExpr::Values(values) = query.body.as_ref()

@@ -1,13 +1,22 @@
 //! The parser's Redshift dialect, with what it lacks.
 
-use datafusion::sql::sqlparser::dialect::{Dialect, RedshiftSqlDialect};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator};
+use datafusion::sql::sqlparser::dialect::{Dialect, Precedence, RedshiftSqlDialect};
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
 use std::any::TypeId;
 use std::iter::Peekable;
 use std::str::Chars;
 
 const REDSHIFT: RedshiftSqlDialect = RedshiftSqlDialect {};
 
-/// Redshift's dialect with GROUP BY ROLLUP, CUBE and GROUPING SETS.
+/// `^` binds tighter than `*`, and a sign tighter than `^`.
+const POWER_PRECEDENCE: u8 = 45;
+/// Operators without a place of their own (`|| | & # << >>`, and before an operand `~ @ |/ ||/`) bind alike, from the left: looser
+/// than `+`, tighter than comparisons.
+const OTHER_PRECEDENCE: u8 = 25;
+
+/// Redshift's dialect with GROUP BY ROLLUP, CUBE and GROUPING SETS, and PostgreSQL's precedence of operators.
 #[derive(Debug)]
 pub(crate) struct SlipherDialect;
 
@@ -23,6 +32,45 @@ impl Dialect for SlipherDialect {
     /// Checks of the parser for the Redshift dialect hold here.
     fn dialect(&self) -> TypeId {
         TypeId::of::<RedshiftSqlDialect>()
+    }
+
+    fn prec_value(&self, precedence: Precedence) -> u8 {
+        match precedence {
+            Precedence::Caret => POWER_PRECEDENCE,
+            Precedence::Pipe | Precedence::Ampersand | Precedence::PgOther => OTHER_PRECEDENCE,
+            other => REDSHIFT.prec_value(other),
+        }
+    }
+
+    fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
+        match parser.peek_token_ref().token {
+            Token::StringConcat | Token::Sharp | Token::ShiftLeft | Token::ShiftRight => Some(Ok(OTHER_PRECEDENCE)),
+            _ => None,
+        }
+    }
+
+    fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        let (op, precedence) = match parser.peek_token_ref().token {
+            Token::Minus => (UnaryOperator::Minus, POWER_PRECEDENCE),
+            Token::Plus => (UnaryOperator::Plus, POWER_PRECEDENCE),
+            Token::Tilde => (UnaryOperator::BitwiseNot, OTHER_PRECEDENCE),
+            Token::PGSquareRoot => (UnaryOperator::PGSquareRoot, OTHER_PRECEDENCE),
+            Token::PGCubeRoot => (UnaryOperator::PGCubeRoot, OTHER_PRECEDENCE),
+            Token::AtSign => (UnaryOperator::PGAbs, OTHER_PRECEDENCE),
+            _ => return None,
+        };
+        parser.advance_token();
+        Some(parser.parse_subexpr(precedence).map(|operand| Expr::UnaryOp { op, expr: Box::new(operand) }))
+    }
+
+    /// `^` is the power.
+    fn parse_infix(&self, parser: &mut Parser<'_>, left: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
+        if parser.peek_token_ref().token != Token::Caret {
+            return None;
+        }
+        parser.advance_token();
+        let (left, op) = (Box::new(left.clone()), BinaryOperator::PGExp);
+        Some(parser.parse_subexpr(precedence).map(|right| Expr::BinaryOp { left, op, right: Box::new(right) }))
     }
 
     fn supports_group_by_expr(&self) -> bool {

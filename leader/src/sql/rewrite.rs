@@ -4,9 +4,10 @@
 //! Clauses that the planner would pass over in silence are refused here.
 
 use super::output;
+use crate::catalog::SERIES_FUNCTION;
 use datafusion::sql::sqlparser::ast::{
-    ExcludeSelectItem, Expr, LimitClause, Query, Select, SelectItem, SetExpr, SetOperator, Statement, TableFactor, Top,
-    TopQuantity, Value, Values, VisitMut, VisitorMut,
+    ExcludeSelectItem, Expr, Ident, LimitClause, Query, Select, SelectItem, SetExpr, SetOperator, Statement, TableAlias,
+    TableAliasColumnDef, TableFactor, Top, TopQuantity, Value, Values, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use slipher_common::{Error, Result};
@@ -91,6 +92,7 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Self::Break> {
+        name_series(table);
         flow(check_table(table, self.position_of))
     }
 
@@ -220,6 +222,23 @@ fn exclude_from_wildcard(select: &mut Select, exclude: ExcludeSelectItem) -> Res
             Ok(())
         }
         _ => Err(Error::not_supported("EXCLUDE on a list without exactly one *", "name the columns you want")),
+    }
+}
+
+/// The column of a series in FROM has the name of its alias, or the function's.
+fn name_series(table: &mut TableFactor) {
+    let TableFactor::Table { name, alias, args: Some(_), .. } = table else { return };
+    if !name.to_string().eq_ignore_ascii_case(SERIES_FUNCTION) {
+        return;
+    }
+    let alias = alias.get_or_insert_with(|| TableAlias {
+        explicit: true,
+        name: Ident::new(SERIES_FUNCTION),
+        columns: Vec::new(),
+        at: None,
+    });
+    if alias.columns.is_empty() {
+        alias.columns.push(TableAliasColumnDef::from_name(alias.name.value.clone()));
     }
 }
 

@@ -18,7 +18,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF};
 use slipher_common::Error;
-use slipher_common::checked_sum::checked_sum_udaf;
+use slipher_common::aggregates::{self, sum_of_integers};
 use slipher_common::functions::{self, CHECKED_NEGATE};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -29,6 +29,10 @@ static FUNCTIONS: LazyLock<HashMap<String, Arc<ScalarUDF>>> =
 
 /// Makes a session's expressions mean what Redshift's mean.
 pub(crate) fn register(session: &mut dyn FunctionRegistry) -> Result<()> {
+    for function in aggregates::all() {
+        session.register_udaf(function)?;
+    }
+    session.register_expr_planner(Arc::new(numbers::ArithmeticPlanner))?;
     session.register_function_rewrite(Arc::new(Semantics))
 }
 
@@ -44,11 +48,11 @@ impl FunctionRewrite for Semantics {
         match expr {
             Expr::BinaryExpr(binary) if blanks::is_comparison(binary.op) => Ok(blanks::without_blanks(binary, schema)),
             Expr::BinaryExpr(binary) => numbers::arithmetic(binary, schema),
-            Expr::Negative(inner) if numbers::whole(&inner, schema) => call(CHECKED_NEGATE, vec![*inner]),
+            Expr::Negative(inner) if numbers::is_number(&inner, schema) => call(CHECKED_NEGATE, vec![*inner]),
             Expr::InList(list) => Ok(blanks::list_without_blanks(list, schema)),
             Expr::Cast(cast) => casts::cast_as_loads_do(cast, schema),
-            Expr::AggregateFunction(mut call) if numbers::is_sum(&call.func, call.params.distinct, &call.params.args, schema) => {
-                call.func = checked_sum_udaf();
+            Expr::AggregateFunction(mut call) if numbers::is_sum_of_integers(&call.func, &call.params.args, schema) => {
+                call.func = sum_of_integers();
                 Ok(Transformed::yes(Expr::AggregateFunction(call)))
             }
             Expr::WindowFunction(call) => Ok(windows::checked_window(call, schema)),

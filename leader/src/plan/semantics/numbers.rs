@@ -1,33 +1,82 @@
-//! Arithmetic: overflow and division by zero are errors.
+//! Arithmetic has Redshift's types of results; overflow and division by zero are errors.
 
 use super::{call, type_of};
+use crate::plan::literals::typed_literal;
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{BinaryExpr, Cast, ScalarFunction};
+use datafusion::logical_expr::expr::{BinaryExpr, Cast, Placeholder, ScalarFunction};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{AggregateUDF, Expr, Operator};
-use slipher_common::functions::{CHECKED_ADD, CHECKED_DIVIDE, CHECKED_MODULO, CHECKED_MULTIPLY, CHECKED_SUBTRACT};
+use datafusion::sql::sqlparser::ast::BinaryOperator;
+use slipher_common::functions::arithmetic_function;
+use slipher_common::numeric::{Operation, computation, number};
 use slipher_common::sql_type::DECIMAL_PRECISION_MAX_DIGITS;
+use std::sync::Arc;
+
+/// Plans arithmetic while the SQL planner builds its tree: whatever is typed above has the right types to begin with.
+#[derive(Debug)]
+pub(super) struct ArithmeticPlanner;
+
+impl ExprPlanner for ArithmeticPlanner {
+    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        let operator = match &expr.op {
+            BinaryOperator::Plus => Operator::Plus,
+            BinaryOperator::Minus => Operator::Minus,
+            BinaryOperator::Multiply => Operator::Multiply,
+            BinaryOperator::Divide => Operator::Divide,
+            BinaryOperator::Modulo => Operator::Modulo,
+            _ => return Ok(PlannerResult::Original(expr)),
+        };
+        let RawBinaryExpr { op, left, right } = expr;
+        let (left, right) = (literal(left)?, literal(right)?);
+        let left = beside(left, &right, schema);
+        let right = beside(right, &left, schema);
+        match operation_of(operator, &left, &right, schema) {
+            Some(operation) => Ok(PlannerResult::Planned(call(arithmetic_function(operation), vec![left, right])?.data)),
+            None => Ok(PlannerResult::Original(RawBinaryExpr { op, left, right })),
+        }
+    }
+}
+
+fn literal(expression: Expr) -> Result<Expr> {
+    Ok(match &expression {
+        Expr::Literal(value, None) => typed_literal(value)?.map_or(expression, |value| Expr::Literal(value, None)),
+        _ => expression,
+    })
+}
+
+/// A parameter that nobody has given a type has the type of the number beside it.
+fn beside(expression: Expr, other: &Expr, schema: &DFSchema) -> Expr {
+    match (&expression, type_of(other, schema)) {
+        (Expr::Placeholder(Placeholder { id, field: None }), Some(known)) if known.is_numeric() => {
+            let field = arrow::datatypes::Field::new(id.clone(), known, true);
+            Expr::Placeholder(Placeholder { id: id.clone(), field: Some(Arc::new(field)) })
+        }
+        _ => expression,
+    }
+}
+
+/// What a number operator computes; `None` for other operators, and where an operand is no number.
+fn operation_of(op: Operator, left: &Expr, right: &Expr, schema: &DFSchema) -> Option<Operation> {
+    let operation = match op {
+        Operator::Plus => Operation::Add,
+        Operator::Minus => Operation::Subtract,
+        Operator::Multiply => Operation::Multiply,
+        Operator::Divide => Operation::Divide,
+        Operator::Modulo => Operation::Modulo,
+        _ => return None,
+    };
+    let (left, right) = (type_of(left, schema)?, type_of(right, schema)?);
+    computation(operation, &left, &right).map(|_| operation)
+}
 
 /// Overflow and division by zero are errors; a day and a time of day make a moment.
 pub(super) fn arithmetic(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let BinaryExpr { left, op, right } = binary;
-    let checked = match op {
-        Operator::Plus => Some(CHECKED_ADD),
-        Operator::Minus => Some(CHECKED_SUBTRACT),
-        Operator::Multiply => Some(CHECKED_MULTIPLY),
-        _ => None,
-    };
-    if let Some(name) = checked
-        && whole(&left, schema)
-        && whole(&right, schema)
-    {
-        return call(name, vec![*left, *right]);
-    }
-    if matches!(op, Operator::Divide | Operator::Modulo) && floating(&left, &right, schema) {
-        let name = if op == Operator::Divide { CHECKED_DIVIDE } else { CHECKED_MODULO };
-        return call(name, vec![*left, *right]);
+    if let Some(operation) = operation_of(op, &left, &right, schema) {
+        return call(arithmetic_function(operation), vec![*left, *right]);
     }
     let moves = matches!(op, Operator::Plus | Operator::Minus);
     if moves && is_date(&left, schema) && has_time_of_day(&right) {
@@ -37,10 +86,11 @@ pub(super) fn arithmetic(binary: BinaryExpr, schema: &DFSchema) -> Result<Transf
     Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })))
 }
 
-/// SUM of BIGINT.
-pub(super) fn is_sum(function: &AggregateUDF, distinct: bool, arguments: &[Expr], schema: &DFSchema) -> bool {
+/// SUM of SMALLINT or INTEGER.
+pub(super) fn is_sum_of_integers(function: &AggregateUDF, arguments: &[Expr], schema: &DFSchema) -> bool {
     let one = arguments.first().filter(|_| arguments.len() == 1);
-    function.name() == "sum" && !distinct && one.and_then(|argument| type_of(argument, schema)) == Some(DataType::Int64)
+    let of = one.and_then(|argument| type_of(argument, schema));
+    function.name() == "sum" && matches!(of, Some(DataType::Int16 | DataType::Int32))
 }
 
 /// CEIL and FLOOR of a decimal have no digits behind the point.
@@ -55,14 +105,8 @@ pub(super) fn whole_number(function: ScalarFunction, schema: &DFSchema) -> Trans
     }
 }
 
-pub(super) fn whole(expr: &Expr, schema: &DFSchema) -> bool {
-    matches!(type_of(expr, schema), Some(DataType::Int16 | DataType::Int32 | DataType::Int64))
-}
-
-fn floating(left: &Expr, right: &Expr, schema: &DFSchema) -> bool {
-    let float = |data_type: &DataType| matches!(data_type, DataType::Float32 | DataType::Float64);
-    let (Some(left), Some(right)) = (type_of(left, schema), type_of(right, schema)) else { return false };
-    (float(&left) && right.is_numeric()) || (float(&right) && left.is_numeric())
+pub(super) fn is_number(expr: &Expr, schema: &DFSchema) -> bool {
+    type_of(expr, schema).is_some_and(|data_type| number(&data_type).is_some())
 }
 
 fn is_date(expr: &Expr, schema: &DFSchema) -> bool {

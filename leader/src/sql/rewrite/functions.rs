@@ -4,9 +4,9 @@ use super::PositionOf;
 use super::build::{arguments_of, call, case, cast, nested, string};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident,
-    ObjectName, TimezoneInfo, Value,
+    ObjectName, TimezoneInfo, UnaryOperator, Value,
 };
-use slipher_common::functions::{DatePart, TO_TEXT, TRUNC};
+use slipher_common::functions::{BITWISE_NOT, DatePart, POWER, TO_TEXT, TRUNC};
 use slipher_common::{Error, Result};
 
 /// Functions that only have another name in the engine.
@@ -22,7 +22,8 @@ const RENAMED: &[(&str, &str)] = &[
     ("dlog10", "log10"),
     ("dexp", "exp"),
     ("any_value", "min"),
-    ("pow", "power"),
+    ("pow", POWER),
+    ("power", POWER),
     ("trunc", TRUNC),
 ];
 
@@ -62,6 +63,21 @@ pub(super) fn rewrite(expression: &mut Expr, position_of: PositionOf<'_>) -> Res
             *expression = now();
         }
         Expr::Substring { expr, .. } => make_text(expr.as_mut()),
+        Expr::BinaryOp { left, op: BinaryOperator::PGExp, right } => {
+            let take = |expression: &mut Box<Expr>| std::mem::replace(expression.as_mut(), string(""));
+            *expression = call(POWER, vec![take(left), take(right)]);
+        }
+        Expr::UnaryOp { op, expr } => {
+            let name = match op {
+                UnaryOperator::BitwiseNot => BITWISE_NOT,
+                UnaryOperator::PGSquareRoot => "sqrt",
+                UnaryOperator::PGCubeRoot => "cbrt",
+                UnaryOperator::PGAbs => "abs",
+                _ => return Ok(()),
+            };
+            let operand = std::mem::replace(expr.as_mut(), string(""));
+            *expression = call(name, vec![operand]);
+        }
         Expr::AtTimeZone { timestamp, time_zone } => {
             let take = |expression: &mut Box<Expr>| std::mem::replace(expression.as_mut(), string(""));
             *expression = call("timezone", vec![take(time_zone), take(timestamp)]);
@@ -162,6 +178,8 @@ fn replace(name: &str, arguments: &mut Vec<Expr>, position: usize, position_of: 
             case(vec![(Expr::IsNotNull(Box::new(nested(tested))), present)], Some(absent))
         }
         ("decode", 3..) => decode(std::mem::take(arguments)),
+        // A row for each element; the engine's function makes one array of them.
+        ("generate_series", 2 | 3) => call("unnest", vec![call(name, std::mem::take(arguments))]),
         _ => return Ok(None),
     };
     Ok(Some(replacement))

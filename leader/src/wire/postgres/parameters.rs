@@ -65,18 +65,27 @@ fn decode_binary(parameter: ParameterType, bytes: &Bytes) -> Result<ScalarValue>
         let message = format!("incorrect binary data format: {} bytes for type {}", bytes.len(), parameter.sql_type);
         Error::new(ErrorKind::InvalidText, message)
     };
-    // Strings take all bytes, whatever they are.
     if matches!(parameter.sql_type, SqlType::Char(_) | SqlType::VarChar(_)) {
-        return parse_value(text(bytes)?, parameter.sql_type);
+        let text = text(bytes)?;
+        if text.contains('\0') {
+            // Most likely another type's bytes that nobody declared.
+            return Err(Error::new(ErrorKind::InvalidEncoding, "invalid byte sequence for encoding \"UTF8\": 0x00")
+                .with_hint("declare the parameter's type, or send it as text"));
+        }
+        return parse_value(text, parameter.sql_type);
     }
     let value = match parameter.sql_type {
         SqlType::SmallInt => ScalarValue::Int16(Some(fields.i16().map_err(wrong)?)),
         SqlType::Integer => ScalarValue::Int32(Some(fields.i32().map_err(wrong)?)),
         SqlType::BigInt if parameter.oid == oid::OID => ScalarValue::Int64(Some(i64::from(fields.u32().map_err(wrong)?))),
         SqlType::BigInt => ScalarValue::Int64(Some(i64_field(&mut fields).map_err(wrong)?)),
-        SqlType::Real => ScalarValue::Float32(Some(f32::from_bits(fields.u32().map_err(wrong)?))),
+        SqlType::Real => {
+            let value = f32::from_bits(fields.u32().map_err(wrong)?);
+            ScalarValue::Float32(Some(if value.is_nan() { f32::NAN } else { value + 0.0 }))
+        }
         SqlType::DoublePrecision => {
-            ScalarValue::Float64(Some(f64::from_bits(i64_field(&mut fields).map_err(wrong)?.cast_unsigned())))
+            let value = f64::from_bits(i64_field(&mut fields).map_err(wrong)?.cast_unsigned());
+            ScalarValue::Float64(Some(if value.is_nan() { f64::NAN } else { value + 0.0 }))
         }
         SqlType::Boolean => ScalarValue::Boolean(Some(fields.u8().map_err(wrong)? != 0)),
         SqlType::Decimal { precision, scale } => fit_decimal(numeric(&mut fields, wrong)?, precision, scale)?,

@@ -1,0 +1,209 @@
+//! SUM and AVG with Redshift's types of results, the same on the leader and on compute nodes. They fail where the engine's own
+//! would wrap around.
+//!
+//! Exact numbers are added up in 128 bits; floats (and intervals) are left to the engine's functions.
+
+mod distinct;
+mod exact;
+mod groups;
+#[cfg(test)]
+mod tests;
+
+use crate::numeric::{average_type, number, sum_type};
+use crate::sql_type::DECIMAL_PRECISION_MAX_DIGITS;
+use crate::{Error, ErrorKind, SqlType};
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::error::Result;
+use datafusion::functions_aggregate::average::avg_udaf;
+use datafusion::functions_aggregate::sum::sum_udaf;
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::utils::AggregateOrderSensitivity;
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, ReversedUDAF, Signature, Volatility,
+};
+use distinct::Distinct;
+use exact::Running;
+use groups::Groups;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, LazyLock};
+
+/// Every function of this module: SUM, AVG, and SUM of SMALLINT and INTEGER.
+pub fn all() -> Vec<Arc<AggregateUDF>> {
+    static FUNCTIONS: LazyLock<Vec<Arc<AggregateUDF>>> = LazyLock::new(|| {
+        [Kind::Sum, Kind::Average, Kind::SumOfIntegers]
+            .into_iter()
+            .map(|kind| Arc::new(AggregateUDF::from(Total { kind, signature: Signature::user_defined(Volatility::Immutable) })))
+            .collect()
+    });
+    FUNCTIONS.clone()
+}
+
+/// SUM of SMALLINT and INTEGER under a name of its own. The engine adds up sums of parts by the name "sum": that is right only
+/// where the sum of a sum has the type of the sum, and SUM of BIGINT is NUMERIC.
+pub fn sum_of_integers() -> Arc<AggregateUDF> {
+    static FUNCTION: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| {
+        let signature = Signature::user_defined(Volatility::Immutable);
+        Arc::new(AggregateUDF::from(Total { kind: Kind::SumOfIntegers, signature }))
+    });
+    Arc::clone(&FUNCTION)
+}
+
+/// What becomes of the values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Sum,
+    SumOfIntegers,
+    Average,
+}
+
+impl Kind {
+    fn engine(self) -> Arc<AggregateUDF> {
+        match self {
+            Self::Sum | Self::SumOfIntegers => sum_udaf(),
+            Self::Average => avg_udaf(),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::SumOfIntegers => "slipher_sum",
+            Self::Average => "avg",
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Total {
+    kind: Kind,
+    signature: Signature,
+}
+
+impl PartialEq for Total {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind
+    }
+}
+
+impl Eq for Total {}
+
+impl Hash for Total {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.kind.hash(state);
+    }
+}
+
+/// Types whose values are added up here.
+fn is_exact(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Decimal128(..))
+}
+
+/// The type that exact values are added up in.
+fn wide(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Decimal128(_, scale) => DataType::Decimal128(DECIMAL_PRECISION_MAX_DIGITS, *scale),
+        _ => DataType::Decimal128(DECIMAL_PRECISION_MAX_DIGITS, 0),
+    }
+}
+
+fn input(arguments: &AccumulatorArgs<'_>) -> DataType {
+    arguments.expr_fields.first().map_or(DataType::Null, |field| field.data_type().clone())
+}
+
+impl AggregateUDFImpl for Total {
+    fn name(&self) -> &str {
+        self.kind.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        let one = match types {
+            [DataType::Null] => Some(DataType::Int64),
+            [span @ (DataType::Interval(_) | DataType::Duration(_))] => Some(span.clone()),
+            [one] => number(one).map(|one| if is_exact(&one) { one } else { DataType::Float64 }),
+            _ => None,
+        };
+        one.map(|one| vec![one]).ok_or_else(|| {
+            let names: Vec<String> = types
+                .iter()
+                .map(|one| SqlType::from_arrow(one).map_or_else(|_| one.to_string(), |known| known.to_string()))
+                .collect();
+            let name = self.kind.engine().name().to_owned();
+            Error::new(ErrorKind::UndefinedFunction, format!("function \"{name}\"({}) does not exist", names.join(", ")))
+                .with_hint(format!("write {name}(a_number)"))
+                .into()
+        })
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        let known = types.first().and_then(|of| match self.kind {
+            Kind::Sum => sum_type(of),
+            Kind::SumOfIntegers => Some(DataType::Int64),
+            Kind::Average => average_type(of),
+        });
+        match known {
+            Some(known) => Ok(known),
+            None => self.kind.engine().return_type(types),
+        }
+    }
+
+    fn accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+        let of = input(&arguments);
+        if !is_exact(&of) {
+            return self.kind.engine().accumulator(arguments);
+        }
+        let result = arguments.return_field.data_type().clone();
+        if arguments.is_distinct {
+            return Ok(Box::new(Distinct::new(self.kind, &of, result)));
+        }
+        Ok(Box::new(Running::new(self.kind, &of, result)))
+    }
+
+    fn state_fields(&self, arguments: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
+        let of = arguments.input_fields.first().map_or(DataType::Null, |field| field.data_type().clone());
+        if !is_exact(&of) {
+            return self.kind.engine().state_fields(arguments);
+        }
+        let field = |what: &str, data_type| Arc::new(Field::new(format!("{}[{what}]", arguments.name), data_type, true));
+        if arguments.is_distinct {
+            return Ok(vec![field("values", distinct::list_type(&of))]);
+        }
+        Ok(match self.kind {
+            Kind::Sum | Kind::SumOfIntegers => vec![field("sum", arguments.return_field.data_type().clone())],
+            Kind::Average => vec![field("count", DataType::UInt64), field("sum", wide(&of))],
+        })
+    }
+
+    fn groups_accumulator_supported(&self, arguments: AccumulatorArgs<'_>) -> bool {
+        if is_exact(&input(&arguments)) {
+            return !arguments.is_distinct;
+        }
+        self.kind.engine().groups_accumulator_supported(arguments)
+    }
+
+    fn create_groups_accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
+        let of = input(&arguments);
+        if !is_exact(&of) {
+            return self.kind.engine().create_groups_accumulator(arguments);
+        }
+        Ok(Box::new(Groups::new(self.kind, &of, arguments.return_field.data_type().clone())))
+    }
+
+    fn create_sliding_accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+        if is_exact(&input(&arguments)) {
+            return self.accumulator(arguments);
+        }
+        self.kind.engine().create_sliding_accumulator(arguments)
+    }
+
+    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
+        AggregateOrderSensitivity::Insensitive
+    }
+
+    fn reverse_expr(&self) -> ReversedUDAF {
+        ReversedUDAF::Identical
+    }
+}
