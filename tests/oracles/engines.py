@@ -73,10 +73,11 @@ class Wire:
                 cursor.execute(sql)
                 return result(cursor)
         except psycopg2.Error as error:
-            if self.connection.closed or error.pgcode is None:
+            if self.connection.closed:
                 self.reconnect(error)
+            # The driver refuses a text without a statement by itself.
             text = error.diag.message_primary or str(error)
-            raise Refused(error.pgcode, text) from None
+            raise Refused(error.pgcode or "driver", text) from None
 
     def within(self, seconds):
         """While it lasts, the connection is cut when so many seconds are over: a server may not even listen to its timeout."""
