@@ -48,6 +48,9 @@ pub struct Body {
     expr: Arc<dyn PhysicalExpr>,
 }
 
+/// A body that was decoded, with its bytes and their hash.
+type Kept = (u64, Box<[u8]>, Arc<Body>);
+
 impl Body {
     /// The body as it travels: `expr` over `parameters` yields `result`.
     pub fn encode(parameters: &Schema, result: FieldRef, expr: &Arc<dyn PhysicalExpr>) -> Result<Vec<u8>> {
@@ -72,9 +75,9 @@ impl Body {
 
     /// The decoded form of `bytes`, which the process may know already.
     fn known(bytes: &[u8]) -> Result<Arc<Self>> {
-        static KNOWN: LazyLock<Mutex<VecDeque<(u64, usize, Arc<Body>)>>> = LazyLock::new(Mutex::default);
-        let key = (xxh3_64(bytes), bytes.len());
-        if let Some((.., body)) = KNOWN.lock().iter().find(|(hash, length, _)| (*hash, *length) == key) {
+        static KNOWN: LazyLock<Mutex<VecDeque<Kept>>> = LazyLock::new(Mutex::default);
+        let hash = xxh3_64(bytes);
+        if let Some((.., body)) = KNOWN.lock().iter().find(|(known, text, _)| *known == hash && **text == *bytes) {
             return Ok(Arc::clone(body));
         }
         let body = Arc::new(Self::decode(bytes)?);
@@ -82,7 +85,7 @@ impl Body {
         if known.len() >= DECODED_MAX {
             known.pop_front();
         }
-        known.push_back((key.0, key.1, Arc::clone(&body)));
+        known.push_back((hash, bytes.into(), Arc::clone(&body)));
         Ok(body)
     }
 

@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 /// Grouping the looked-up rows costs about as much as walking so many pairs for each.
 const PAIRS_PER_ROW_MIN: f64 = 4.0;
+/// Keys that repeat less often on average are not worth grouping.
+const REPEATS_MIN: f64 = 1.5;
 /// The names of the smallest and largest value.
 const LEAST: &str = "__least";
 const GREATEST: &str = "__greatest";
@@ -59,11 +61,13 @@ fn looked_up_once(join: &Join) -> Result<Option<Join>> {
     }
 }
 
-/// Whether this rule was here before.
+/// Whether this rule was here before, or the query groups by itself.
 fn is_grouped(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Aggregate(_) => true,
-        LogicalPlan::SubqueryAlias(_) | LogicalPlan::Projection(_) => plan.inputs().into_iter().all(is_grouped),
+        LogicalPlan::SubqueryAlias(_) | LogicalPlan::Projection(_) | LogicalPlan::Filter(_) => {
+            plan.inputs().into_iter().all(is_grouped)
+        }
         _ => false,
     }
 }
@@ -71,10 +75,19 @@ fn is_grouped(plan: &LogicalPlan) -> bool {
 /// Whether the join has many more pairs of equal keys than the looked-up side has rows. Who knows nothing expects the worst.
 fn walks_many_pairs(join: &Join) -> bool {
     let (Some(left), Some(right)) = (estimate(&join.left), estimate(&join.right)) else { return true };
-    pairs(join, &left, &right) > right.rows * PAIRS_PER_ROW_MIN
+    let (evenly, skewed) = pairs(join, &left, &right);
+    let many = right.rows * PAIRS_PER_ROW_MIN;
+    skewed > many || (evenly > many && repeats(join, &right) >= REPEATS_MIN)
 }
 
-fn pairs(join: &Join, left: &Relation, right: &Relation) -> f64 {
+/// How often a key stands in the looked-up side, on average.
+fn repeats(join: &Join, right: &Relation) -> f64 {
+    let distinct: f64 = join.on.iter().map(|(_, key)| distinct_of(key, &join.right, right)).product();
+    right.rows / distinct.min(right.rows).max(1.0)
+}
+
+/// Pairs of equal keys if those lie evenly, and of the values that are known to be frequent.
+fn pairs(join: &Join, left: &Relation, right: &Relation) -> (f64, f64) {
     let combined = |distinct: f64, rows: f64| distinct.min(rows).max(1.0);
     let of_left = join.on.iter().map(|(one, _)| distinct_of(one, &join.left, left)).product();
     let of_right = join.on.iter().map(|(_, other)| distinct_of(other, &join.right, right)).product();
@@ -83,7 +96,7 @@ fn pairs(join: &Join, left: &Relation, right: &Relation) -> f64 {
         [(one, other)] => pairs_of_frequent(one, other, join, left, right).unwrap_or(0.0),
         _ => 0.0,
     };
-    evenly.max(skewed)
+    (evenly, skewed)
 }
 
 /// Pairs of the values that are frequent on one of the sides.
