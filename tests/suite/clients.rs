@@ -161,7 +161,7 @@ async fn deallocate_closes_prepared_statements() {
     let client = cluster.connect().await;
     let statement = client.prepare("SELECT $1::int + 1").await.expect("preparing");
     let row = client.query_one(&statement, &[&41]).await.expect("running");
-    assert_eq!(row.get::<_, i64>(0), 42);
+    assert_eq!(row.get::<_, i32>(0), 42);
     let unknown = client.batch_execute("DEALLOCATE nobody").await.expect_err("an unknown name");
     assert_eq!(unknown.code(), Some(&SqlState::INVALID_SQL_STATEMENT_NAME), "{unknown:?}");
     client.batch_execute("DEALLOCATE ALL").await.expect("closing all");

@@ -26,6 +26,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, Operator, ScalarUDF};
 use slipher_common::Error;
 use slipher_common::aggregates::{self, sum_of_integers};
 use slipher_common::functions::{self, CHECKED_NEGATE};
+use slipher_common::numeric::computation;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
@@ -85,8 +86,22 @@ pub(crate) fn call(name: &str, arguments: Vec<Expr>) -> Result<Transformed<Expr>
 }
 
 fn type_of(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
+    // The engine would write out the name of every part of a chain, and ask for the type of each link anew.
+    let mut links = Vec::new();
+    let mut first = expr;
+    while let Expr::ScalarFunction(call) = first
+        && let [left, right] = call.args.as_slice()
+        && let Some(operation) = functions::arithmetic_operation(call.name())
+    {
+        links.push((operation, right));
+        first = left;
+    }
     // An expression whose type is not known yet (a parameter) stays the engine's.
-    expr.get_type(schema).ok()
+    let mut known = first.get_type(schema).ok()?;
+    while let Some((operation, right)) = links.pop() {
+        known = computation(operation, &known, &type_of(right, schema)?)?.result;
+    }
+    Some(known)
 }
 
 fn is_text(data_type: &DataType) -> bool {

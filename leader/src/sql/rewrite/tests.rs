@@ -1,11 +1,14 @@
+use crate::plan::semantics::{CastsAreOurs, type_planner};
 use crate::sql::Parsed;
 use crate::sql::parse::parse;
 use arrow::array::RecordBatch;
 use arrow::util::display::array_value_to_string;
 use datafusion::common::ScalarValue;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as EngineStatement;
 use slipher_common::{Error, Result};
+use std::sync::Arc;
 
 fn query(sql: &str) -> Box<datafusion::sql::sqlparser::ast::Statement> {
     let statement = parse(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}")).remove(0);
@@ -27,7 +30,14 @@ fn context() -> SessionContext {
     let config = SessionConfig::new()
         .set_str("datafusion.execution.time_zone", "UTC")
         .set_bool("datafusion.sql_parser.parse_float_as_decimal", true);
-    let mut context = SessionContext::new_with_config(config);
+    // As the leader's sessions have it.
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_default_features()
+        .with_analyzer_rule(Arc::new(CastsAreOurs))
+        .with_type_planner(type_planner())
+        .build();
+    let mut context = SessionContext::new_with_state(state);
     slipher_common::functions::register(&mut context).unwrap();
     crate::plan::semantics::register(&mut context).unwrap();
     crate::catalog::register_clock_functions(&mut context, crate::transaction::Clock::start(None)).unwrap();
