@@ -210,7 +210,7 @@ def main():
         bad.healthy(world_seed)
         world_seed += 1
     report.count("trials of bad input", slipher.statements)
-    good = report.summary(allowed)
+    good = report.summary(allowed, allowed_are_errors=False)
     print("1 passed, 0 failed" if good else f"0 passed, {len(report.findings)} failed", flush=True)
     sys.exit(0 if good else 1)
 
