@@ -61,7 +61,8 @@ def listed(rng, expressions, order):
     """LISTAGG in a full order."""
     x = expressions.leaf(TXT)
     separator = rng.choice([",", "", " | "]).replace(" ", "_")
-    other = [f"string_agg(", x, f", '{separator}' ORDER BY ", order, ")"]
+    # Redshift's LISTAGG leaves empty strings out.
+    other = ["string_agg(nullif(", x, f", ''), '{separator}' ORDER BY ", order, ")"]
     return node(TXT, "listagg(", x, f", '{separator}') WITHIN GROUP (ORDER BY ", order, ")", postgres=other, duckdb=other)
 
 
