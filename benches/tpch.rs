@@ -289,6 +289,7 @@ impl SegmentTable {
             table_name: known.table.to_string(),
             schema: Arc::clone(&schema),
             hash_column: None,
+            blanks_in_key: None,
             slice_count: 0,
             replicated: false,
             tasks: vec![lanes],

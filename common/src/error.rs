@@ -29,10 +29,16 @@ pub enum ErrorKind {
     InvalidDatetime,
     /// 22012: division by zero.
     DivisionByZero,
+    /// 22014: NTILE of no buckets.
+    InvalidNtileArgument,
+    /// 22016: NTH_VALUE of no row.
+    InvalidNthValueArgument,
     /// 22P02: text is not a value of the wanted type.
     InvalidText,
     /// 22P04: a file of a load does not have the form it should have.
     BadFileFormat,
+    /// 2201B: text is no regular expression.
+    InvalidRegularExpression,
     /// 22021: bytes are not UTF-8.
     InvalidEncoding,
     /// 22023: a parameter has a value that is not allowed.
@@ -71,6 +77,8 @@ pub enum ErrorKind {
     UndefinedSchema,
     /// 40001: lost against a concurrent transaction.
     SerializationFailure,
+    /// 40003: whether a change was committed is not known.
+    OutcomeUnknown,
     /// 42501: not allowed.
     InsufficientPrivilege,
     /// 42601: syntax.
@@ -105,6 +113,8 @@ pub enum ErrorKind {
     DuplicateTable,
     /// 42P10: a number in ORDER BY or GROUP BY is no column of the list.
     InvalidColumnReference,
+    /// 42P09: the name of a table fits more than one.
+    AmbiguousAlias,
     /// 42712: a name stands for two things at once.
     DuplicateAlias,
     /// 42P20: a window function where none may be.
@@ -127,6 +137,8 @@ pub enum ErrorKind {
     TooManyConnections,
     /// 54000: a limit of the program.
     ProgramLimit,
+    /// 54001: a statement nests too deeply.
+    TooComplex,
     /// 57014: cancelled.
     QueryCanceled,
     /// 57P01: the server stops.
@@ -163,8 +175,11 @@ impl ErrorKind {
             DatetimeOutOfRange => "22008",
             InvalidDatetime => "22007",
             DivisionByZero => "22012",
+            InvalidNtileArgument => "22014",
+            InvalidNthValueArgument => "22016",
             InvalidText => "22P02",
             BadFileFormat => "22P04",
+            InvalidRegularExpression => "2201B",
             InvalidEncoding => "22021",
             InvalidParameter => "22023",
             CardinalityViolation => "21000",
@@ -184,6 +199,7 @@ impl ErrorKind {
             UndefinedDatabase => "3D000",
             UndefinedSchema => "3F000",
             SerializationFailure => "40001",
+            OutcomeUnknown => "40003",
             InsufficientPrivilege => "42501",
             Syntax => "42601",
             InvalidName => "42602",
@@ -201,6 +217,7 @@ impl ErrorKind {
             DuplicateSchema => "42P06",
             DuplicateTable => "42P07",
             InvalidColumnReference => "42P10",
+            AmbiguousAlias => "42P09",
             DuplicateAlias => "42712",
             Windowing => "42P20",
             DeadlockDetected => "40P01",
@@ -212,6 +229,7 @@ impl ErrorKind {
             OutOfMemory => "53200",
             TooManyConnections => "53300",
             ProgramLimit => "54000",
+            TooComplex => "54001",
             QueryCanceled => "57014",
             AdminShutdown => "57P01",
             CannotConnectNow => "57P03",
@@ -353,11 +371,44 @@ fn from_engine(error: &DataFusionError) -> Error {
         DataFusionError::SQL(parser_error, _) => Error::new(ErrorKind::Syntax, format!("syntax error: {parser_error}")),
         DataFusionError::NotImplemented(message) => from_known_message(message, &message.to_lowercase())
             .unwrap_or_else(|| Error::new(ErrorKind::NotSupported, message.clone())),
-        DataFusionError::ResourcesExhausted(message) => Error::new(ErrorKind::OutOfMemory, format!("out of memory: {message}"))
-            .with_hint("start the compute nodes with a larger --query-memory-mib, or let the query touch fewer rows"),
+        DataFusionError::ResourcesExhausted(message) => out_of_memory(message),
         DataFusionError::IoError(io_error) => Error::io("running the query", io_error),
         other => from_message(strip_prefix(&other.strip_backtrace())),
     }
+}
+
+/// What an error says when a hash join's memory is the one that is missing: another kind of join may do.
+pub const JOIN_OUT_OF_MEMORY: &str = "out of memory: the smaller side of a join does not fit into the memory of the query";
+
+/// Who holds memory that cannot be spilled, by the engine's names; what a client is told; and what may help.
+const MEMORY_HOLDERS: &[(&str, &str, &str)] = &[
+    ("HashJoinInput", JOIN_OUT_OF_MEMORY, "filter the joined tables more"),
+    ("NestedLoopJoin", "out of memory: the inner side of a join without an equality does not fit", "join on an equality"),
+    ("CrossJoin", "out of memory: the inner side of a cross join does not fit", "join on an equality"),
+    (
+        "AggregateStream",
+        "out of memory: the values of an aggregate do not fit",
+        "COUNT(DISTINCT x) counts the rows of SELECT DISTINCT x, which can be spilled",
+    ),
+    ("GroupedHash", "out of memory: groups, or distinct values of an aggregate, do not fit", "group by fewer columns"),
+    ("Sorter", "out of memory: a sort does not fit", "sort fewer or narrower rows"),
+    ("TopK", "out of memory: the rows of ORDER BY with LIMIT do not fit", "use a smaller LIMIT"),
+    ("Window", "out of memory: the rows of a window do not fit", "partition the window by more"),
+    ("Recursive", "out of memory: the rows of WITH RECURSIVE do not fit", "end the recursion earlier"),
+];
+
+/// 53200 in the user's terms.
+fn out_of_memory(message: &str) -> Error {
+    let holds = |line: &&str| line.contains("can spill: false") && !line.contains("consumed 0.0 B");
+    let largest = message.lines().find(holds).unwrap_or(message);
+    let known = |text: &str| MEMORY_HOLDERS.iter().find(|(name, ..)| text.contains(name));
+    let (text, hint) = match known(largest).or_else(|| known(message)) {
+        Some((_, text, hint)) => ((*text).to_owned(), *hint),
+        None => ("out of memory: the query needs more than it may have".to_owned(), "let the query touch fewer rows"),
+    };
+    Error::new(ErrorKind::OutOfMemory, text)
+        .with_detail(message)
+        .with_hint(format!("{hint}, or start the compute nodes with a larger --query-memory-mib"))
 }
 
 fn strip_prefix(message: &str) -> &str {
@@ -450,6 +501,12 @@ const KNOWN_MESSAGES: &[(&str, ErrorKind, &str, &str)] = &[
         ErrorKind::NotSupported,
         "a function that makes rows is not supported in this place",
         "call it in the select list or in FROM",
+    ),
+    (
+        "filter clause can only be used with aggregate window functions",
+        ErrorKind::NotSupported,
+        "FILTER is for aggregate functions only",
+        "leave FILTER out, or filter in a subquery that the window is computed over",
     ),
     ("square root of a negative number", ErrorKind::InvalidParameter, "cannot take square root of a negative number", ""),
     ("non-boolean predicate", ErrorKind::DatatypeMismatch, "argument of WHERE must be type boolean", "compare it with a value"),
@@ -575,9 +632,15 @@ fn from_message(message: &str) -> Error {
         return Error::new(ErrorKind::OutOfMemory, "out of memory: the inner side of a nested-loop join does not fit")
             .with_hint("join on an equality, let the query touch fewer rows, or raise --query-memory-mib");
     }
-    let kind = if lower.contains("resources exhausted") || lower.contains("failed to allocate additional") {
-        ErrorKind::OutOfMemory
-    } else if lower.contains("overflow") {
+    if lower.contains("resources exhausted") || lower.contains("failed to allocate additional") {
+        return out_of_memory(message);
+    }
+    if lower.contains("recursion limit reached") || message.contains("Error decoding expr as protobuf") {
+        return Error::new(ErrorKind::TooComplex, "statement too complex")
+            .with_detail("its plan nests too deeply for a message to the compute nodes")
+            .with_hint("compute parts of it in steps: keep their rows in a temporary table");
+    }
+    let kind = if lower.contains("overflow") {
         ErrorKind::NumericOutOfRange
     } else if lower.contains("invalid function")
         || lower.contains("failed to coerce arguments")

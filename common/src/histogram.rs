@@ -25,6 +25,8 @@ const RARE_TEXT_MAX_BYTES: usize = 160;
 const FREQUENT_MIN_SHARE: f64 = 0.01;
 /// Of more segments, so many are looked at.
 const SEGMENTS_MAX_COUNT: usize = 512;
+/// Of more frequent values, so many are named.
+const FREQUENT_MAX_COUNT: usize = 512;
 /// A histogram whose cuts are all this near to where evenly spread values would have them says nothing.
 const EVEN_MAX_DEVIATION: f64 = 0.03;
 
@@ -202,6 +204,19 @@ impl ColumnHistogram {
         self.weighted(|segment| segment.equal(point))
     }
 
+    /// The values that some segment knows to be frequent.
+    pub fn frequent(&self) -> Vec<Point> {
+        let segments = self.known.get_or_init(|| self.read());
+        let cuts = segments.iter().flat_map(|segment| &segment.cuts).filter(|cut| cut.is_frequent());
+        let mut frequent: Vec<Point> = Vec::new();
+        for cut in cuts.take(FREQUENT_MAX_COUNT) {
+            if !frequent.contains(&cut.value) {
+                frequent.push(cut.value.clone());
+            }
+        }
+        frequent
+    }
+
     fn weighted(&self, share: impl Fn(&SegmentHistogram) -> f64) -> Option<f64> {
         let segments = self.known.get_or_init(|| self.read());
         let values: f64 = segments.iter().map(|segment| segment.values).sum();
@@ -305,6 +320,7 @@ mod tests {
             max: encode_bound(max, sql_type, true).unwrap(),
             distinct_sketch: sketch.to_bytes(),
             histogram: encode_histogram(&values, (min, max), sql_type),
+            trailing_blanks: Default::default(),
         };
         Segment {
             id: SegmentId(uuid::Uuid::from_u128(values.len() as u128)),

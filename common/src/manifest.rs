@@ -9,6 +9,38 @@ use std::sync::Arc;
 /// Most rows of a segment; a sink then starts the next one.
 pub const SEGMENT_ROWS_MAX: usize = 4 << 20;
 
+/// Whether values of a column end in a blank. Comparisons of a column where none does need not look for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TrailingBlanks {
+    /// Nobody looked: the segment was written by an older release.
+    #[default]
+    Unknown,
+    /// None does.
+    None,
+    /// At least one does.
+    Some,
+}
+
+impl TrailingBlanks {
+    fn to_proto(self) -> i32 {
+        let stored = match self {
+            Self::Unknown => proto::TrailingBlanks::Unknown,
+            Self::None => proto::TrailingBlanks::None,
+            Self::Some => proto::TrailingBlanks::Some,
+        };
+        stored.into()
+    }
+
+    /// What a later release may add means nothing here: unknown.
+    fn from_proto(stored: i32) -> Self {
+        match proto::TrailingBlanks::try_from(stored) {
+            Ok(proto::TrailingBlanks::None) => Self::None,
+            Ok(proto::TrailingBlanks::Some) => Self::Some,
+            Ok(proto::TrailingBlanks::Unknown) | Err(_) => Self::Unknown,
+        }
+    }
+}
+
 /// What is known of one column of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnStatistics {
@@ -24,6 +56,8 @@ pub struct ColumnStatistics {
     pub distinct_sketch: Vec<u8>,
     /// Encoded inner bounds of an equi-depth histogram ([`crate::histogram`]), empty when not kept.
     pub histogram: Vec<u8>,
+    /// Of strings.
+    pub trailing_blanks: TrailingBlanks,
 }
 
 /// One immutable file of one table and one slice; also the receipt that it is durable.
@@ -126,6 +160,7 @@ impl Segment {
                     max: column.max.clone(),
                     distinct_sketch: column.distinct_sketch.clone(),
                     histogram: column.histogram.clone(),
+                    trailing_blanks: column.trailing_blanks.to_proto(),
                 })
                 .collect(),
             placement_epoch: self.placement_epoch,
@@ -154,6 +189,7 @@ impl Segment {
                     max: column.max.clone(),
                     distinct_sketch: column.distinct_sketch.clone(),
                     histogram: column.histogram.clone(),
+                    trailing_blanks: TrailingBlanks::from_proto(column.trailing_blanks),
                 })
                 .collect(),
             placement_epoch: stored.placement_epoch,

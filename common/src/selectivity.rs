@@ -3,6 +3,7 @@
 //! The model is the textbook one (Selinger et al., "Access path selection in a relational database management system", SIGMOD 1979):
 //! columns are independent, and their values lie as their histograms say, or evenly between the bounds.
 
+use crate::functions::tight_argument;
 use crate::histogram::{ColumnHistogram, Point};
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
@@ -34,12 +35,14 @@ pub struct TableStatistics {
     pub engine: Statistics,
     /// One for each column, where there is one.
     pub histograms: Vec<Arc<ColumnHistogram>>,
+    /// For each column whether no string of it ends in a blank; none known where it is shorter.
+    pub tight: Vec<bool>,
 }
 
 impl TableStatistics {
     /// Nothing known of tables with this schema.
     pub fn unknown(schema: &arrow::datatypes::Schema) -> Self {
-        Self { engine: Statistics::new_unknown(schema), histograms: Vec::new() }
+        Self { engine: Statistics::new_unknown(schema), histograms: Vec::new(), tight: Vec::new() }
     }
 
     /// The rows and columns of the table, if its rows are counted.
@@ -338,8 +341,9 @@ fn binary_share(binary: &BinaryExpr, columns: &[ColumnEstimate]) -> f64 {
     }
 }
 
-/// The column under casts.
+/// The column under casts, and without its trailing blanks.
 fn column_of(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
+    let expr = tight_argument(expr).unwrap_or(expr);
     match expr.downcast_ref::<CastExpr>() {
         Some(cast) => column_of(cast.expr()),
         None => expr.downcast_ref::<Column>().map(Column::index),

@@ -1,9 +1,10 @@
-//! `single_value(x)`: the only value of its input, NULL when there is none, an error when there are more.
+//! `single_value(x)`: a value of its input, the only one where there is one row; NULL when there is none.
 //!
-//! The leader puts it into every scalar subquery that could yield several rows: as an aggregate it works for correlated and
-//! uncorrelated subqueries alike and on any distribution, and the joins that subqueries become would not count rows.
+//! The leader puts it into every scalar subquery that could yield several rows, beside the number of rows, which
+//! `slipher_only_value` checks where the value is used: as an aggregate it works for correlated and uncorrelated subqueries alike and
+//! on any distribution, and the joins that subqueries become would not count rows.
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Field, FieldRef, UInt64Type};
 use datafusion::common::ScalarValue;
@@ -61,13 +62,10 @@ impl SingleValueAccumulator {
         if rows == 0 {
             return Ok(());
         }
-        self.rows += rows;
-        if self.rows > 1 {
-            let error =
-                Error::new(ErrorKind::CardinalityViolation, "more than one row returned by a subquery used as an expression");
-            return Err(error.with_hint("aggregate it, or add a condition or LIMIT 1 that leaves one row").into());
+        if self.rows == 0 {
+            self.value = ScalarValue::try_from_array(values, row)?;
         }
-        self.value = ScalarValue::try_from_array(values, row)?;
+        self.rows = self.rows.saturating_add(rows);
         Ok(())
     }
 }

@@ -2,12 +2,17 @@
 
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricsSet;
+use parking_lot::Mutex;
+use slipher_common::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How the engine's operators begin that take rows from other tasks.
 const NETWORK_OPERATOR: &str = "Network";
 /// The engine's name of the bytes that such an operator took from other nodes.
 const NETWORK_BYTES: &str = "bytes_transferred";
+
+/// So many rows that a load left out are explained.
+const REJECTIONS_SHOWN_MAX: usize = 10;
 
 /// Counters of a node since it started; they only grow.
 #[derive(Debug, Default)]
@@ -65,9 +70,37 @@ fn network_bytes(metrics: &MetricsSet) -> Option<usize> {
     )
 }
 
+/// Rows of files that a load left out (MAXERROR).
+#[derive(Debug, Default)]
+pub struct Rejections {
+    rows: AtomicU64,
+    first: Mutex<Vec<String>>,
+}
+
+impl Rejections {
+    /// Counts a row; answers how many there are by now.
+    pub fn add(&self, error: &Error) -> u64 {
+        let mut first = self.first.lock();
+        if first.len() < REJECTIONS_SHOWN_MAX {
+            first.push(match &error.detail {
+                Some(detail) => format!("{detail}: {error}"),
+                None => error.to_string(),
+            });
+        }
+        self.rows.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// How many rows, and why the first ones.
+    pub fn seen(&self) -> (u64, Vec<String>) {
+        (self.rows.load(Ordering::Relaxed), self.first.lock().clone())
+    }
+}
+
 /// Counters of one query on one node.
 #[derive(Debug, Default)]
 pub struct Progress {
+    /// Rows that a load left out.
+    pub rejected: Rejections,
     /// Tasks that began.
     pub tasks_started: AtomicU64,
     /// Tasks that ended.

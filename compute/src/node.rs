@@ -5,13 +5,10 @@ use crate::service::stoppable_joins;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion_distributed::{DistributedExt, Worker, WorkerQueryContext};
-use slipher_common::aggregates;
 use slipher_common::channels::{CONNECTION_WINDOW_BYTES, NodeChannels, STREAM_WINDOW_BYTES, endpoint};
-use slipher_common::distribution::bucket_token_udf;
 use slipher_common::flight::{PLAIN_SCHEME, TLS_SCHEME};
 use slipher_common::ids::ClusterId;
 use slipher_common::plan::SlipherCodec;
-use slipher_common::single_value::single_value_udaf;
 use slipher_common::tls::{ServerTls, TlsOptions};
 use slipher_common::{Error, ErrorKind, Result, VERSION};
 use slipher_proto::leader::RegisterRequest;
@@ -154,14 +151,12 @@ fn fragment_session(
         let share = node.memory().limits().query_memory_bytes / SORTS_OF_A_QUERY_MAX;
         options.execution.sort_spill_reservation_bytes = options.execution.sort_spill_reservation_bytes.min(share);
     }
-    builder.scalar_functions().get_or_insert_default().extend(std::iter::once(bucket_token_udf()));
-    builder.aggregate_functions().get_or_insert_default().extend(aggregates::all().into_iter().chain([single_value_udaf()]));
     let mut state = builder
         .with_distributed_user_codec(SlipherCodec)
         .with_distributed_channel_resolver(channels.clone())
         .with_distributed_worker_plan_rewrite_handler(stoppable_joins)
         .build();
-    slipher_common::functions::register(&mut state)?;
+    slipher_common::plan::register_functions(&mut state)?;
     Ok(state)
 }
 

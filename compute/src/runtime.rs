@@ -223,6 +223,7 @@ impl ComputeRuntime for NodeRuntime {
     }
 
     fn read_files(&self, lane: LaneFiles, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        Ok(until_cancelled(crate::load::read_files(lane, Arc::clone(&context))?, &context))
+        let progress = QueryHandle::of(&context).map(|query| Arc::clone(query.0.progress())).unwrap_or_default();
+        Ok(until_cancelled(crate::load::read_files(lane, progress, Arc::clone(&context))?, &context))
     }
 }

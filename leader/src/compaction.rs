@@ -5,7 +5,8 @@ use crate::cluster::WAIT_FOR_SHORT_MAX_SECONDS;
 use crate::engine::Shared;
 use crate::load::{Choice, Vacuumed, vacuum_round, wanted_segments};
 use crate::meta::TableState;
-use crate::transaction::{LockMode, Scope};
+use crate::plan::disabled_rules::DisabledRules;
+use crate::transaction::{Clock, LockMode, Scope};
 use slipher_common::catalog::ADMIN_USER;
 use slipher_common::ids::{DatabaseId, SegmentId, TableId, Version};
 use slipher_common::manifest::Segment;
@@ -79,8 +80,11 @@ async fn goes_on<T>(work: impl Future<Output = T>, shutdown: &CancellationToken)
 
 /// Whether another try may come through.
 fn passes(error: &Error) -> bool {
-    use ErrorKind::{CannotConnectNow, DiskFull, Io, NodeUnavailable, SerializationFailure, UndefinedTable};
-    matches!(error.kind, CannotConnectNow | DiskFull | Io | NodeUnavailable | SerializationFailure | UndefinedTable)
+    use ErrorKind::{CannotConnectNow, DiskFull, Io, NodeUnavailable, OutcomeUnknown, SerializationFailure, UndefinedTable};
+    matches!(
+        error.kind,
+        CannotConnectNow | DiskFull | Io | NodeUnavailable | OutcomeUnknown | SerializationFailure | UndefinedTable
+    )
 }
 
 /// How long ago something was.
@@ -136,7 +140,10 @@ impl Upkeep {
             reads: None,
             locks: None,
             committing: Arc::default(),
+            clock: Clock::start(None),
+            merge_joins: Arc::default(),
             background: true,
+            disabled_rules: DisabledRules::default(),
         };
         Self { scope, choice, seen: BTreeMap::new(), last: TableId(0) }
     }

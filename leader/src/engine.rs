@@ -3,7 +3,7 @@
 use crate::catalog::is_temp_schema;
 use crate::cluster::{Cluster, LeaderService, record};
 use crate::meta::{Meta, MetaOptions};
-use crate::run::Runner;
+use crate::run::{Planners, Runner};
 use crate::session::{Engine, LeaderSession, ScramVerifier, Session};
 use crate::telemetry::Telemetry;
 use crate::transaction::TableLocks;
@@ -146,9 +146,10 @@ impl Leader {
             broadcast_rows_max: config.broadcast_rows_max,
             runtime,
             sessions: Arc::default(),
+            planners: Planners::default(),
         };
         let load_dir = config.load_dir.clone();
-        let telemetry = Arc::new(Telemetry::new(Arc::clone(&cluster), Arc::clone(&runner.runtime)));
+        let telemetry = Arc::new(Telemetry::new(Arc::clone(&cluster), Arc::clone(&runner.runtime), runner.planners.clone()));
         let shared = Arc::new(Shared {
             cluster: Arc::clone(&cluster),
             runner,

@@ -1,5 +1,6 @@
 //! The leader: endpoints, sessions, SQL, planning, running, transactions, metadata.
 
+mod bind;
 pub mod catalog;
 pub mod cluster;
 mod compaction;

@@ -1,7 +1,7 @@
 //! What the leader counts, for Prometheus.
 
 use crate::cluster::Cluster;
-use crate::run::{CurrentQuery, STATEMENT_QUERY};
+use crate::run::{CurrentQuery, Planners, STATEMENT_QUERY};
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -64,8 +64,8 @@ impl fmt::Debug for Telemetry {
 }
 
 impl Telemetry {
-    /// Counters that start at 0, beside what `cluster` and `runtime` are asked for at each scrape.
-    pub(crate) fn new(cluster: Arc<Cluster>, runtime: Arc<RuntimeEnv>) -> Self {
+    /// Counters that start at 0, beside what `cluster`, `runtime` and `planners` are asked for at each scrape.
+    pub(crate) fn new(cluster: Arc<Cluster>, runtime: Arc<RuntimeEnv>, planners: Planners) -> Self {
         let latency = || Histogram::new(exponential_buckets(0.001, 2.0, LATENCY_BUCKETS));
         let mut telemetry = Self {
             registry: Registry::with_prefix("slipher"),
@@ -83,7 +83,7 @@ impl Telemetry {
         registry.register("rows_returned", "Rows that came through the leader to clients", rows.clone());
         registry.register("sessions", "Open sessions of all endpoints", sessions.clone());
         registry.register("segments_rewritten", "Segments that VACUUM and the background made others of", rewritten.clone());
-        registry.register_collector(Box::new(ClusterCollector { cluster, runtime }));
+        registry.register_collector(Box::new(ClusterCollector { cluster, runtime, planners }));
         telemetry
     }
 
@@ -220,6 +220,7 @@ impl Drop for RunningStatement {
 struct ClusterCollector {
     cluster: Arc<Cluster>,
     runtime: Arc<RuntimeEnv>,
+    planners: Planners,
 }
 
 impl Collector for ClusterCollector {
@@ -233,6 +234,9 @@ impl Collector for ClusterCollector {
         let rows: u64 =
             state.tables().values().flat_map(|table| table.segments.values()).map(|segment| segment.live_rows()).sum();
         gauge("leader_memory_reserved_bytes", "Memory that operators hold on the leader", pool.reserved() as i64)?;
+        let (planning, abandoned) = self.planners.counts();
+        gauge("statements_planning", "Statements that are planned now", planning as i64)?;
+        gauge("statements_planning_abandoned", "Those among them that nobody waits for any more", abandoned as i64)?;
         gauge("tables", "Tables", state.tables().len() as i64)?;
         gauge("stored_rows", "Rows of all tables, each copy of a DISTSTYLE ALL table once", rows as i64)?;
         gauge("compute_nodes", "Compute nodes that registered", state.nodes().len() as i64)?;

@@ -1,6 +1,7 @@
 //! What bad input gets: errors that say what is wrong, where, and what to do; and never half a load.
 
 use super::harness::{Cluster, PASSWORD, Process, free_ports, refused, rows};
+use std::time::Duration;
 use tokio_postgres::error::{DbError, ErrorPosition};
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
@@ -50,7 +51,7 @@ async fn names(client: &Client) {
     expect(c, "SELECT 1 FROM customers WHERE churn AND ^acount_length > 1", "42703", column, meant).await;
     expect(c, "SELECT 1 FROM customers GROUP BY ^acount_length", "42703", column, meant).await;
     // What stands in double quotes is a name.
-    let quoted = "column \"Test\" does not exist";
+    let quoted = "column \"test\" does not exist";
     expect(c, "SELECT * FROM customers WHERE state = ^\"Test\"", "42703", quoted, None).await;
     let of_relation = "column \"stat\" of relation \"customers\" does not exist";
     expect(
@@ -217,4 +218,133 @@ fn assert_reason(arguments: &[String], parts: &[&str]) {
     for part in parts {
         assert!(said.contains(part), "slipher {arguments:?} does not say \"{part}\":\n{said}");
     }
+}
+
+/// No statement may take so long, on the slowest machine that runs this: it would be a hang.
+const HANG_MAX: Duration = Duration::from_secs(240);
+
+async fn in_time(client: &Client, sql: &str) -> Result<Vec<Vec<String>>, DbError> {
+    let start: String = sql.chars().take(80).collect();
+    let answer = tokio::time::timeout(HANG_MAX, rows(client, sql)).await.unwrap_or_else(|_| panic!("{start} ... hangs"));
+    answer.map_err(|error| error.as_db_error().unwrap_or_else(|| panic!("{start} ...: {error}")).clone())
+}
+
+async fn answers(client: &Client, sql: &str, expected: &str) {
+    let start: String = sql.chars().take(80).collect();
+    let found = in_time(client, sql).await.unwrap_or_else(|error| panic!("{start} ...: {error:?}"));
+    assert_eq!(found.iter().map(|row| row.join("|")).collect::<Vec<_>>().join(";"), expected, "{start} ...");
+}
+
+async fn fails(client: &Client, sql: &str, state: &str) -> DbError {
+    let start: String = sql.chars().take(80).collect();
+    let Err(error) = in_time(client, sql).await else { panic!("no error for {start} ...") };
+    assert_eq!(error.code().code(), state, "{start} ...: {error:?}");
+    error
+}
+
+/// What is long or deep is answered, or refused in words of SQL; nothing of it ends a connection or a process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn big_statements_are_answered_or_refused() {
+    let cluster = Cluster::start(2);
+    let client = cluster.connect().await;
+    let setup = "CREATE TABLE big (n int, s varchar(100), m int) DISTKEY(n);
+                 INSERT INTO big VALUES (1, 'a', NULL), (0, 'b', 7), (5, 'aa', 2)";
+    client.batch_execute(setup).await.expect("a table");
+    chains(&client).await;
+    nests(&client).await;
+    lists(&client).await;
+    strings(&client).await;
+    timeouts(&client).await;
+    answers(&client, "SELECT count(*) FROM big", "3").await;
+}
+
+async fn chains(c: &Client) {
+    answers(c, &format!("SELECT 1{}", " + 1".repeat(999)), "1000").await;
+    answers(c, &format!("SELECT n{} FROM big ORDER BY n", " + 1".repeat(999)), "999;1000;1004").await;
+    answers(c, &format!("SELECT sum(n{}) FROM big", " + 1 - 2".repeat(400)), "-1194").await;
+    answers(c, &format!("SELECT len(s{}) FROM big WHERE n = 1", " || 'xy'".repeat(999)), "1999").await;
+    answers(c, &format!("SELECT count(*) FROM big WHERE n >= 0{}", " AND n <> 7".repeat(999)), "3").await;
+    let either: String = (0..999).map(|value| format!(" OR n = {value} AND m = {value}")).collect();
+    answers(c, &format!("SELECT count(*) FROM big WHERE n = 1{either}"), "1").await;
+    answers(c, &format!("SELECT count(*) FROM big GROUP BY n{}", " + 1".repeat(300)), "1;1;1").await;
+    fails(c, &format!("SELECT 1{}", " + 1".repeat(20_000)), "54001").await;
+}
+
+async fn nests(c: &Client) {
+    let nest =
+        |open: &str, inner: &str, close: &str, levels: usize| format!("{}{inner}{}", open.repeat(levels), close.repeat(levels));
+    let replaced = nest("replace(", "s", ", 'a', 'b')", 25);
+    answers(c, &format!("SELECT {replaced} FROM big ORDER BY 1"), "b;b;bb").await;
+    let cases = nest("CASE WHEN n = 0 THEN 0 ELSE 1 + ", "n", " END", 40);
+    answers(c, &format!("SELECT {cases} FROM big ORDER BY 1"), "0;41;45").await;
+    let first = nest("coalesce(m, ", "n", ")", 30);
+    answers(c, &format!("SELECT {first} FROM big ORDER BY n"), "7;1;2").await;
+    let first = nest("coalesce(", "m", " + 1, 0)", 25);
+    answers(c, &format!("SELECT {first} FROM big ORDER BY n"), "32;24;27").await;
+    for (open, inner, close) in [
+        ("(", "1", ")"),
+        ("(SELECT ", "1", ")"),
+        ("CASE WHEN true THEN ", "1", " END"),
+        ("upper(", "'a'", ")"),
+        ("NOT ", "true", ""),
+        ("- ", "1", ""),
+        ("CAST(", "1", " AS int)"),
+    ] {
+        fails(c, &format!("SELECT {}", nest(open, inner, close, 10_000)), "54001").await;
+    }
+    fails(c, &format!("SELECT 1{}", "::int".repeat(10_000)), "54001").await;
+    fails(c, &format!("SELECT 1{}", " UNION SELECT 1".repeat(10_000)), "54001").await;
+    fails(c, &format!("SELECT 1 FROM big{}", " JOIN big b ON true".repeat(10_000)), "54001").await;
+    let doubled: String = (1..24).map(|n| format!(", w{n} AS (SELECT a.x FROM w{0} a, w{0} b)", n - 1)).collect();
+    fails(c, &format!("WITH w0 AS (SELECT 1 AS x){doubled} SELECT count(*) FROM w23"), "54001").await;
+}
+
+async fn lists(c: &Client) {
+    let numbers = |range: std::ops::Range<usize>| range.map(|value| value.to_string()).collect::<Vec<_>>().join(", ");
+    answers(c, &format!("SELECT count(*) FROM big WHERE n IN ({})", numbers(5..100_000)), "1").await;
+    answers(c, &format!("SELECT count(*) FROM big WHERE n NOT IN ({})", numbers(5..100_000)), "2").await;
+    let texts = (0..10_000).map(|value| format!("'v{value}'")).collect::<Vec<_>>().join(", ");
+    answers(c, &format!("SELECT n FROM big WHERE s IN ({texts}, 'aa')"), "5").await;
+    let columns: String = (1..1_600).map(|value| format!(", n + {value}")).collect();
+    let found = in_time(c, &format!("SELECT n{columns} FROM big WHERE n = 1")).await.expect("a wide row");
+    assert_eq!((found[0].len(), found[0][1_599].as_str()), (1_600, "1600"));
+    let long = "x".repeat(16 * 1024 * 1024);
+    fails(c, &format!("SELECT '{long}'"), "54000").await;
+}
+
+async fn strings(c: &Client) {
+    for made in [
+        "repeat('x', 300000000)",
+        "repeat(s, 2000000)",
+        "lpad(s, 70000)",
+        "rpad(s, 70000, 'é')",
+        "rpad(s, 40000, 'é')",
+        "repeat(s, 40000) || repeat('b', 40000)",
+        "concat(repeat(s, 40000), repeat('b', 40000))",
+        "replace(repeat(s, 40000), s, 'long')",
+    ] {
+        let error = fails(c, &format!("SELECT max(len({made})) FROM big WHERE n < 2"), "22001").await;
+        assert!(error.message().contains("65535"), "{error:?}");
+    }
+    answers(c, "SELECT max(len(repeat(s, 32767))) FROM big", "65534").await;
+    answers(c, "SELECT repeat('x', 0) || lpad('a', 3, '') || repeat(NULL::varchar, 100000) IS NULL", "t").await;
+    listed(c).await;
+}
+
+async fn listed(c: &Client) {
+    let listed = "SELECT listagg(s, ',') WITHIN GROUP (ORDER BY n DESC) FROM big";
+    answers(c, listed, "aa,a,b").await;
+    let by_two = "SELECT m IS NULL, listagg(DISTINCT left(s, 1), '/') WITHIN GROUP (ORDER BY s) FROM big GROUP BY 1 ORDER BY 1";
+    answers(c, by_two, "f|a/b;t|a").await;
+    let error = fails(c, "SELECT listagg(repeat(s, 30000), '') FROM big", "22001").await;
+    assert_eq!(error.message(), "Result size exceeds LISTAGG limit");
+}
+
+/// A statement that takes long to plan ends when it may not take longer, and so does what is described only.
+async fn timeouts(c: &Client) {
+    let joins: String = (0..250).map(|number| format!(" JOIN big b{number} ON b.n = b{number}.n")).collect();
+    c.batch_execute("SET statement_timeout TO 200").await.expect("a setting");
+    let error = fails(c, &format!("SELECT count(*) FROM big b{joins}"), "57014").await;
+    assert_eq!(error.message(), "canceling statement due to statement timeout");
+    c.batch_execute("SET statement_timeout TO 0").await.expect("a setting");
 }

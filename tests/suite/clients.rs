@@ -15,10 +15,12 @@ const PACKAGES: &[&str] = &[
     "pyarrow==26.0.1",
     "kubernetes-validate==1.37.0",
     "PyYAML==6.0.3",
+    "duckdb==1.5.5",
+    "duckdb-extension-tpcds==1.5.5",
 ];
 
 /// The Python of an environment that has [`PACKAGES`]; made once and kept in the target directory.
-fn python() -> &'static Path {
+pub fn python() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| {
         let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients");
@@ -48,11 +50,12 @@ fn script(name: &str) -> PathBuf {
     in_project("tests/clients").join(name)
 }
 
-/// Runs a script of checks; panics unless all pass.
-async fn check(mut command: Command) {
+/// Runs a script of checks and answers what it printed; panics unless all pass.
+pub async fn check(mut command: Command) -> String {
     let printed =
         tokio::task::spawn_blocking(move || run(&mut command, "running the client")).await.expect("the client's thread");
     assert!(printed.contains("passed, 0 failed"), "{printed}");
+    printed
 }
 
 /// Runs `tests/clients/<name>` against `port` of a new cluster.
@@ -158,7 +161,7 @@ async fn deallocate_closes_prepared_statements() {
     let client = cluster.connect().await;
     let statement = client.prepare("SELECT $1::int + 1").await.expect("preparing");
     let row = client.query_one(&statement, &[&41]).await.expect("running");
-    assert_eq!(row.get::<_, i64>(0), 42);
+    assert_eq!(row.get::<_, i32>(0), 42);
     let unknown = client.batch_execute("DEALLOCATE nobody").await.expect_err("an unknown name");
     assert_eq!(unknown.code(), Some(&SqlState::INVALID_SQL_STATEMENT_NAME), "{unknown:?}");
     client.batch_execute("DEALLOCATE ALL").await.expect("closing all");

@@ -14,6 +14,7 @@ mod histories;
 mod joins;
 mod ledger;
 mod oracle;
+mod oracles;
 mod resize;
 mod slt;
 mod telemetry;

@@ -12,7 +12,7 @@
 
 use super::harness::{Cluster, PASSWORD, in_project};
 use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray,
     TimestampMillisecondArray,
 };
 use async_trait::async_trait;
@@ -195,6 +195,7 @@ fn write_load_files(load_dir: &Path) {
     assert!(copied.success(), "copying tests/slt/files");
     let compressed = Command::new("gzip").arg("-k").arg(load_dir.join("crlf.csv")).status().expect("starting gzip");
     assert!(compressed.success(), "compressing a file");
+    write_bytes_file(load_dir);
     std::fs::create_dir(load_dir.join("parquet")).expect("a directory");
     for part in 0..3 {
         let batch = parquet_rows(part * PARQUET_FILE_ROWS + 1);
@@ -204,6 +205,20 @@ fn write_load_files(load_dir: &Path) {
         writer.write(&batch).expect("writing rows");
         writer.close().expect("closing the file");
     }
+}
+
+/// A Parquet file whose column is not said to be text; the second value is none.
+fn write_bytes_file(load_dir: &Path) {
+    let columns: [(&str, ArrayRef); 2] = [
+        ("id", Arc::new(Int64Array::from(vec![1, 2]))),
+        ("name", Arc::new(BinaryArray::from(vec![&b"text"[..], &b"\xff\xfe"[..]]))),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).expect("a batch");
+    std::fs::create_dir(load_dir.join("parquet_bytes")).expect("a directory");
+    let file = std::fs::File::create(load_dir.join("parquet_bytes/bytes.parquet")).expect("a file");
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), None).expect("a writer");
+    writer.write(&batch).expect("writing rows");
+    writer.close().expect("closing the file");
 }
 
 /// Rows with ids from `first` on; every tenth is NULL but for its id.

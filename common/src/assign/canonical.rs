@@ -1,11 +1,11 @@
 //! The engine's and files' many Arrow types as the few that columns have.
 
-use super::fault::OnFault;
+use super::fault::{Fault, OnFault};
 use super::numbers::map;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::numeric::canonical_floats;
 use crate::sql_type::SqlType;
-use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
+use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, StringViewBuilder};
 use arrow::datatypes::*;
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ pub fn canonical(array: &ArrayRef, on_fault: OnFault<'_>) -> Result<ArrayRef> {
             Ok(Arc::new(micros))
         }
         // What is left is widening, and bytes that must be checked to be UTF-8.
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => utf8_of_binary(array),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => utf8_of_binary(array, on_fault),
         _ => Ok(canonical_floats(arrow::compute::cast(array, &to)?)),
     }
 }
@@ -94,18 +94,31 @@ fn timestamp_micros(array: &ArrayRef, unit: TimeUnit, target: SqlType, on_fault:
     }
 }
 
-fn utf8_of_binary(array: &ArrayRef) -> Result<ArrayRef> {
-    // A safe cast would make invalid bytes NULL.
-    let strict = arrow::compute::CastOptions { safe: false, ..Default::default() };
-    arrow::compute::cast_with_options(array, &DataType::Utf8View, &strict).map_err(|error| {
-        Error::new(ErrorKind::InvalidEncoding, format!("a binary value is not UTF-8 text: {error}"))
-            .with_hint("only UTF-8 text can be loaded into a column")
-    })
+/// Nothing that is not UTF-8 becomes a string: whoever reads it later relies on that.
+fn utf8_of_binary(array: &ArrayRef, on_fault: OnFault<'_>) -> Result<ArrayRef> {
+    let bytes = arrow::compute::cast(array, &DataType::BinaryView)?;
+    let bytes = bytes.as_binary_view();
+    if let Ok(texts) = bytes.clone().to_string_view() {
+        return Ok(Arc::new(texts));
+    }
+    let mut texts = StringViewBuilder::with_capacity(bytes.len());
+    for (row, value) in bytes.iter().enumerate() {
+        match value.map(std::str::from_utf8) {
+            Some(Ok(text)) => texts.append_value(text),
+            Some(Err(error)) => {
+                on_fault(row, Fault::not_utf8(value.unwrap_or_default(), error.valid_up_to()))?;
+                texts.append_null();
+            }
+            None => texts.append_null(),
+        }
+    }
+    Ok(Arc::new(texts.finish()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
     use arrow::array::*;
 
     #[test]
@@ -143,8 +156,10 @@ mod tests {
             text[11..],
             ["1969-12-31", "00:00:01", "00:00:00.000001", "1969-12-31T23:59:59", "1969-12-31T23:59:59.999999Z"]
         );
-        let broken: ArrayRef = Arc::new(BinaryArray::from(vec![&[0xff][..]]));
-        assert_eq!(canonical(&broken, &mut |_, _| Ok(())).unwrap_err().kind, ErrorKind::InvalidEncoding);
+        let broken: ArrayRef = Arc::new(BinaryArray::from(vec![&b"a"[..], &b"b\xff\xfe"[..]]));
+        let error = canonical(&broken, &mut |row, fault| Err(fault.at("c", &format!("row {row}")))).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::InvalidEncoding);
+        assert_eq!(error.detail.as_deref(), Some("column c, row 1: value \"bytes 0xff 0xfe\""));
         let far: ArrayRef = Arc::new(TimestampSecondArray::from(vec![i64::MAX]));
         let error = canonical(&far, &mut |_, fault| Err(fault.at("c", "here"))).unwrap_err();
         assert_eq!(error.kind, ErrorKind::DatetimeOutOfRange);

@@ -5,6 +5,8 @@ use crate::sql_type::SqlType;
 
 /// How much of a bad value an error shows.
 const SHOWN_VALUE_MAX_CHARS: usize = 64;
+/// How many bad bytes an error shows.
+const SHOWN_BYTES_MAX: usize = 4;
 
 /// Called for each value that cannot be converted, with its row. `Err` ends the conversion; `Ok` makes the value NULL and goes on.
 pub type OnFault<'a> = &'a mut dyn FnMut(usize, Fault) -> Result<()>;
@@ -68,6 +70,17 @@ impl Fault {
             }
         };
         Self { kind, message, value: Some(shown) }
+    }
+
+    /// Bytes for a string that are not UTF-8 from byte `from` on.
+    pub fn not_utf8(bytes: &[u8], from: usize) -> Self {
+        let bad = bytes.get(from..).unwrap_or_default().iter().take(SHOWN_BYTES_MAX);
+        let shown: Vec<String> = bad.map(|byte| format!("0x{byte:02x}")).collect();
+        Self {
+            kind: ErrorKind::InvalidEncoding,
+            message: "text is not valid UTF-8".to_owned(),
+            value: Some(format!("bytes {}", shown.join(" "))),
+        }
     }
 
     /// NULL where `column` has NOT NULL.

@@ -9,23 +9,29 @@ mod display;
 mod fault;
 mod numbers;
 mod scalar_text;
-mod strings;
+pub(crate) mod strings;
 mod temporal;
 mod text;
+mod to_text;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use calendar::{civil_from_days, days_from_civil};
 pub use canonical::{canonical, canonical_type, normalize_load_schema};
 pub use datetime_pattern::DatetimeFormat;
-pub use display::{write_date, write_decimal, write_f32, write_f64, write_time, write_timestamp};
+pub(crate) use datetime_text::zone_of_abbreviation;
+pub use display::{
+    EXTRA_FLOAT_DIGITS_DEFAULT, write_date, write_decimal, write_f32, write_f64, write_interval, write_time, write_timestamp,
+};
 pub use fault::{Fault, OnFault, TextFault, base_name, shorten};
-pub use text::{TextFormats, parse_column};
+pub use text::{TextFormats, parse_column, parse_scalar};
+pub use to_text::text_of;
 
 use crate::catalog::Table;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sql_type::SqlType;
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StringViewBuilder, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::*;
 use slipher_proto::plan::CsvOptions;
 use std::sync::Arc;
@@ -147,7 +153,7 @@ pub fn assign_column(
         };
     }
     if is_string {
-        let texts = to_text(&array, source)?;
+        let texts = text_of(&array, source)?;
         return strings::fit_column(texts.as_string_view(), target, formats.truncate_strings, on_fault);
     }
     // Only the engine's own check keeps a decimal within its precision, and equal types have the same.
@@ -159,37 +165,6 @@ pub fn assign_column(
     }
     temporal::convert(&array, target, on_fault)?
         .ok_or_else(|| Error::internal(format!("there is no assignment from {} to {target}", array.data_type())))
-}
-
-/// A canonical column as PostgreSQL's text.
-fn to_text(array: &ArrayRef, source: Option<SqlType>) -> Result<ArrayRef> {
-    let zoned = matches!(source, Some(SqlType::TimeTz | SqlType::TimestampTz));
-    let mut builder = StringViewBuilder::with_capacity(array.len());
-    let mut text = String::new();
-    for row in 0..array.len() {
-        if array.is_null(row) {
-            builder.append_null();
-            continue;
-        }
-        text.clear();
-        match array.data_type() {
-            DataType::Int16 => write_decimal(&mut text, array.as_primitive::<Int16Type>().value(row).into(), 0),
-            DataType::Int32 => write_decimal(&mut text, array.as_primitive::<Int32Type>().value(row).into(), 0),
-            DataType::Int64 => write_decimal(&mut text, array.as_primitive::<Int64Type>().value(row).into(), 0),
-            DataType::Decimal128(_, scale) => write_decimal(&mut text, array.as_primitive::<Decimal128Type>().value(row), *scale),
-            DataType::Decimal256(..) => text.push_str(&array.as_primitive::<Decimal256Type>().value_as_string(row)),
-            DataType::Float32 => write_f32(&mut text, array.as_primitive::<Float32Type>().value(row)),
-            DataType::Float64 => write_f64(&mut text, array.as_primitive::<Float64Type>().value(row)),
-            DataType::Date32 => write_date(&mut text, array.as_primitive::<Date32Type>().value(row)),
-            DataType::Time64(_) => write_time(&mut text, array.as_primitive::<Time64MicrosecondType>().value(row), zoned),
-            DataType::Timestamp(_, zone) => {
-                write_timestamp(&mut text, array.as_primitive::<TimestampMicrosecondType>().value(row), zone.is_some());
-            }
-            other => return Err(Error::internal(format!("there is no assignment from {other} to a string"))),
-        }
-        builder.append_value(&text);
-    }
-    Ok(Arc::new(builder.finish()))
 }
 
 /// Whether a delimited file with these options may be cut into byte ranges at line ends: no field can hold a line end, and the

@@ -20,6 +20,11 @@ const REAL_DIGITS: usize = 6;
 /// The same of a double precision number.
 const DOUBLE_DIGITS: usize = 15;
 
+/// Writing to a String does not fail.
+pub fn shown(written: std::fmt::Result) {
+    debug_assert!(written.is_ok(), "a value has no text");
+}
+
 /// Converts each value with `convert`; where it yields `None`, the value is reported with the text that `show` writes.
 pub fn map<S: ArrowPrimitiveType, T: ArrowPrimitiveType>(
     array: &PrimitiveArray<S>,
@@ -60,11 +65,11 @@ pub fn convert(array: &ArrayRef, target: SqlType, on_fault: OnFault<'_>) -> Resu
         }
         DataType::Float32 => {
             let digits = |out: &mut String, value| write_rounded(out, f64::from(value), REAL_DIGITS);
-            from_float::<Float32Type>(array, target, digits, write_f32, on_fault)?
+            from_float::<Float32Type>(array, target, digits, |out, value| shown(write_f32(out, value, 1)), on_fault)?
         }
         DataType::Float64 => {
             let digits = |out: &mut String, value| write_rounded(out, value, DOUBLE_DIGITS);
-            from_float::<Float64Type>(array, target, digits, write_f64, on_fault)?
+            from_float::<Float64Type>(array, target, digits, |out, value| shown(write_f64(out, value, 1)), on_fault)?
         }
         _ => return Ok(None),
     }))
@@ -75,7 +80,7 @@ where
     S::Native: Into<i64>,
 {
     let array = array.as_primitive::<S>();
-    let show = |out: &mut String, value: S::Native| write_decimal(out, i128::from(value.into()), 0);
+    let show = |out: &mut String, value: S::Native| shown(write_decimal(out, i128::from(value.into()), 0));
     match target {
         SqlType::SmallInt => map::<S, Int16Type>(array, target, |value| value.into().try_into().ok(), show, on_fault),
         SqlType::Integer => map::<S, Int32Type>(array, target, |value| value.into().try_into().ok(), show, on_fault),
@@ -135,7 +140,7 @@ impl Rescale {
 
 fn from_decimal(array: &ArrayRef, scale: i8, target: SqlType, on_fault: OnFault<'_>) -> Result<ArrayRef> {
     let array = array.as_primitive::<Decimal128Type>();
-    let show = |out: &mut String, value| write_decimal(out, value, scale);
+    let show = |out: &mut String, value| shown(write_decimal(out, value, scale));
     let whole = Rescale::new(scale, 0, 38);
     match target {
         SqlType::SmallInt => map::<_, Int16Type>(array, target, |value| whole.apply(value)?.try_into().ok(), show, on_fault),
@@ -193,14 +198,14 @@ fn decimal_to_f64(unscaled: i128, scale: i8) -> f64 {
         return unscaled as f64 / 10f64.powi(power as i32);
     }
     let mut text = String::new();
-    write_decimal(&mut text, unscaled, scale);
+    shown(write_decimal(&mut text, unscaled, scale));
     // A decimal's text is always a number within a double's range.
     text.parse().unwrap_or(f64::NAN)
 }
 
 fn decimal_to_f32(unscaled: i128, scale: i8) -> Option<f32> {
     let mut text = String::new();
-    write_decimal(&mut text, unscaled, scale);
+    shown(write_decimal(&mut text, unscaled, scale));
     let value: f32 = text.parse().ok()?;
     value.is_finite().then_some(value)
 }

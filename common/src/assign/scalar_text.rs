@@ -48,9 +48,18 @@ pub fn parse_i64(text: &str) -> Result<i64, TextFault> {
 
 /// A number with optional sign, point and exponent as an unscaled DECIMAL(`precision`, `scale`), rounded half away from zero.
 pub fn parse_decimal(text: &str, precision: u8, scale: i8) -> Result<i128, TextFault> {
+    read_decimal(text, precision, scale, true)
+}
+
+/// The same; digits behind the scale are cut, not rounded.
+pub fn parse_decimal_cut(text: &str, precision: u8, scale: i8) -> Result<i128, TextFault> {
+    read_decimal(text, precision, scale, false)
+}
+
+fn read_decimal(text: &str, precision: u8, scale: i8, round: bool) -> Result<i128, TextFault> {
     let number = Number::split(trim(text).as_bytes())?;
     let limit = 10i128.pow(u32::from(precision.min(38)));
-    let unscaled = number.unscaled(i64::from(scale)).ok_or(TextFault::Range)?;
+    let unscaled = number.unscaled(i64::from(scale), round).ok_or(TextFault::Range)?;
     if unscaled >= limit {
         return Err(TextFault::Range);
     }
@@ -109,8 +118,8 @@ impl<'a> Number<'a> {
         byte.map_or(0, |byte| i128::from(byte - b'0'))
     }
 
-    /// The absolute value times 10^scale, rounded half up; `None` beyond 39 digits.
-    fn unscaled(&self, scale: i64) -> Option<i128> {
+    /// The absolute value times 10^scale, rounded half up or cut; `None` beyond 39 digits.
+    fn unscaled(&self, scale: i64, round: bool) -> Option<i128> {
         let digits = (self.whole.len() + self.fraction.len()) as i64;
         let kept = self.whole.len() as i64 + self.exponent + scale;
         let mut value = 0i128;
@@ -121,7 +130,7 @@ impl<'a> Number<'a> {
             }
             value = value.checked_mul(10)?.checked_add(self.digit(index))?;
         }
-        let up = kept >= 0 && self.digit(kept) >= 5;
+        let up = round && kept >= 0 && self.digit(kept) >= 5;
         value.checked_add(i128::from(up))
     }
 
@@ -195,6 +204,9 @@ mod tests {
         assert_eq!(parse_decimal("0e99999999999999999999", 10, 2), Ok(0));
         assert_eq!(parse_decimal("1e99999999999999999999", 10, 2), Err(TextFault::Range));
         assert_eq!(parse_decimal("1e-99999999999999999999", 10, 2), Ok(0));
+        assert_eq!(parse_decimal_cut("20.259", 8, 2), Ok(2025));
+        assert_eq!(parse_decimal_cut("-20.259", 8, 2), Ok(-2025));
+        assert_eq!(parse_decimal_cut("9.999", 3, 2), Ok(999));
         assert_eq!(parse_decimal(" .5 ", 3, 1), Ok(5));
         assert_eq!(parse_decimal("5.", 3, 1), Ok(50));
         for bad in ["", ".", "1.2.3", "NaN", "1e", "e5", "1 2", "1e 5", "0x10"] {

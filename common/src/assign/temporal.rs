@@ -3,7 +3,7 @@
 use super::calendar::DAY_MICROS;
 use super::display::{write_date, write_timestamp};
 use super::fault::OnFault;
-use super::numbers::map;
+use super::numbers::{map, shown};
 use crate::error::Result;
 use crate::sql_type::SqlType;
 use arrow::array::{Array, ArrayRef, AsArray};
@@ -18,7 +18,7 @@ pub fn convert(array: &ArrayRef, target: SqlType, on_fault: OnFault<'_>) -> Resu
             array.as_primitive(),
             target,
             |days| i64::from(days).checked_mul(DAY_MICROS),
-            write_date,
+            |out, days| shown(write_date(out, days)),
             on_fault,
         )?,
         (DataType::Timestamp(TimeUnit::Microsecond, _), SqlType::Timestamp | SqlType::TimestampTz) => {
@@ -30,7 +30,7 @@ pub fn convert(array: &ArrayRef, target: SqlType, on_fault: OnFault<'_>) -> Resu
             array.as_primitive(),
             target,
             |micros| i32::try_from(micros.div_euclid(DAY_MICROS)).ok(),
-            |out, micros| write_timestamp(out, micros, false),
+            |out, micros| shown(write_timestamp(out, micros, false)),
             on_fault,
         )?,
         (DataType::Timestamp(TimeUnit::Microsecond, _), SqlType::Time | SqlType::TimeTz) => {
@@ -38,7 +38,7 @@ pub fn convert(array: &ArrayRef, target: SqlType, on_fault: OnFault<'_>) -> Resu
                 array.as_primitive(),
                 target,
                 |micros| Some(micros.rem_euclid(DAY_MICROS)),
-                |out, micros| write_timestamp(out, micros, false),
+                |out, micros| shown(write_timestamp(out, micros, false)),
                 on_fault,
             )?
         }

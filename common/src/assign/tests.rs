@@ -141,9 +141,9 @@ fn rescaling_agrees_with_long_division_on_text() {
         let out = assign(decimal(&[value], 38, from as i8), Decimal { precision: 37, scale: to as u8 });
         let mut expected = String::new();
         if to < from {
-            write_decimal(&mut expected, reference(value, from, to), to as i8);
+            write_decimal(&mut expected, reference(value, from, to), to as i8).unwrap();
         } else {
-            write_decimal(&mut expected, value * 10i128.pow((to - from) as u32), to as i8);
+            write_decimal(&mut expected, value * 10i128.pow((to - from) as u32), to as i8).unwrap();
         }
         assert_eq!(out, [expected], "{value} from {from} to {to}");
     }

@@ -2,12 +2,13 @@
 
 use super::datetime_pattern::DatetimeFormat;
 use super::fault::{Fault, OnFault, TextFault};
-use super::scalar_text::{parse_bool, parse_decimal, parse_f32, parse_f64, parse_i64};
+use super::scalar_text::{parse_bool, parse_decimal, parse_decimal_cut, parse_f32, parse_f64, parse_i64};
 use super::strings;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sql_type::SqlType;
 use arrow::array::{ArrayRef, BooleanBuilder, PrimitiveBuilder};
 use arrow::datatypes::*;
+use datafusion::common::ScalarValue;
 use std::sync::Arc;
 
 /// How texts are read.
@@ -19,11 +20,13 @@ pub struct TextFormats {
     pub timestamp: DatetimeFormat,
     /// Strings that are too long are cut, not refused.
     pub truncate_strings: bool,
+    /// Digits behind a decimal's scale are cut, not rounded.
+    pub truncate_decimals: bool,
 }
 
 impl Default for TextFormats {
     fn default() -> Self {
-        Self { date: DatetimeFormat::Auto, timestamp: DatetimeFormat::Auto, truncate_strings: false }
+        Self { date: DatetimeFormat::Auto, timestamp: DatetimeFormat::Auto, truncate_strings: false, truncate_decimals: false }
     }
 }
 
@@ -40,7 +43,8 @@ pub fn parse_column<'a>(
         SqlType::Integer => primitives::<Int32Type>(values, target, |text| narrow(parse_i64(text)?), on_fault),
         SqlType::BigInt => primitives::<Int64Type>(values, target, parse_i64, on_fault),
         SqlType::Decimal { precision, scale } => {
-            primitives::<Decimal128Type>(values, target, |text| parse_decimal(text, precision, scale as i8), on_fault)
+            let read = if formats.truncate_decimals { parse_decimal_cut } else { parse_decimal };
+            primitives::<Decimal128Type>(values, target, |text| read(text, precision, scale as i8), on_fault)
         }
         SqlType::Real => primitives::<Float32Type>(values, target, parse_f32, on_fault),
         SqlType::DoublePrecision => primitives::<Float64Type>(values, target, parse_f64, on_fault),
@@ -60,6 +64,13 @@ pub fn parse_column<'a>(
             primitives::<TimestampMicrosecondType>(values, target, read, on_fault)
         }
     }
+}
+
+/// One text as a value of `target`: what a client sends for a parameter.
+pub fn parse_scalar(text: &str, target: SqlType) -> Result<ScalarValue> {
+    let mut refuse = |_: usize, fault: Fault| Err(Error::new(fault.kind, fault.message));
+    let column = parse_column(std::iter::once(Some(text)), target, &TextFormats::default(), &mut refuse)?;
+    Ok(ScalarValue::try_from_array(&column, 0)?)
 }
 
 fn narrow<T: TryFrom<i64>>(value: i64) -> Result<T, TextFault> {

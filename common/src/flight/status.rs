@@ -65,6 +65,8 @@ fn code(kind: ErrorKind) -> Code {
         ProtocolViolation
         | InvalidDatetime
         | DivisionByZero
+        | InvalidNtileArgument
+        | InvalidNthValueArgument
         | InvalidText
         | InvalidEncoding
         | InvalidParameter
@@ -73,6 +75,7 @@ fn code(kind: ErrorKind) -> Code {
         | InvalidName
         | InvalidColumnDefinition
         | AmbiguousColumn
+        | AmbiguousAlias
         | Grouping
         | DatatypeMismatch
         | InvalidTableDefinition
@@ -86,7 +89,7 @@ fn code(kind: ErrorKind) -> Code {
         | UndefinedFunction | UndefinedTable | UndefinedParameter | UndefinedFile => Code::NotFound,
         DuplicateObject | DuplicateSchema | DuplicateTable => Code::AlreadyExists,
         SerializationFailure => Code::Aborted,
-        DiskFull | OutOfMemory | TooManyConnections | ProgramLimit => Code::ResourceExhausted,
+        DiskFull | OutOfMemory | TooManyConnections | ProgramLimit | TooComplex => Code::ResourceExhausted,
         QueryCanceled => Code::Cancelled,
         AdminShutdown | CannotConnectNow | NodeUnavailable => Code::Unavailable,
         DataCorrupted => Code::DataLoss,

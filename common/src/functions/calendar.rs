@@ -1,6 +1,7 @@
 //! Arithmetic with dates: DATEADD, DATEDIFF, ADD_MONTHS, MONTHS_BETWEEN, LAST_DAY, NEXT_DAY, CONVERT_TIMEZONE.
 
 use super::{DatePart, Function, MICROSECOND, downcast, is_text, no_such_call};
+use crate::assign::zone_of_abbreviation;
 use crate::{Error, ErrorKind, Result};
 use arrow::array::timezone::Tz;
 use arrow::array::{
@@ -22,7 +23,7 @@ const DAYS_PER_MONTH: f64 = 31.0;
 
 pub(super) fn functions() -> Vec<Function> {
     vec![
-        Function::new("dateadd", coerce_dateadd, |types| Ok(types[2].clone()), dateadd),
+        dateadd_function(),
         Function::new("datediff", coerce_datediff, |_| Ok(DataType::Int64), datediff),
         Function::new("add_months", coerce_add_months, |types| Ok(types[0].clone()), add_months),
         Function::new("months_between", coerce_months_between, |_| Ok(DataType::Float64), months_between),
@@ -33,8 +34,18 @@ pub(super) fn functions() -> Vec<Function> {
     ]
 }
 
+fn dateadd_function() -> Function {
+    let mut function = Function::new("dateadd", coerce_dateadd, |types| Ok(types[2].clone()), dateadd);
+    // A time with a zone stays one.
+    function.describe = Some(|fields, literals| match fields.get(2) {
+        Some(when) if matches!(when.data_type(), DataType::Time64(_)) => super::as_first_argument(&fields[2..], literals),
+        _ => None,
+    });
+    function
+}
+
 /// The type a date or time is computed with, its zone kept.
-fn timestamp_of(data_type: &DataType) -> Option<DataType> {
+pub(super) fn timestamp_of(data_type: &DataType) -> Option<DataType> {
     match data_type {
         DataType::Date32 | DataType::Date64 | DataType::Null | DataType::Timestamp(_, None) => Some(MICROSECOND),
         DataType::Timestamp(_, Some(zone)) => Some(DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(zone)))),
@@ -49,6 +60,9 @@ fn is_number(data_type: &DataType) -> bool {
 
 fn coerce_dateadd(types: &[DataType]) -> Result<Vec<DataType>> {
     match types {
+        [part, count, DataType::Time32(_) | DataType::Time64(_)] if is_text(part) && is_number(count) => {
+            Some(vec![DataType::Utf8, DataType::Int64, DataType::Time64(TimeUnit::Microsecond)])
+        }
         [part, count, when] if is_text(part) && is_number(count) => {
             timestamp_of(when).map(|when| vec![DataType::Utf8, DataType::Int64, when])
         }
@@ -165,12 +179,19 @@ fn add(part: DatePart, count: i64, micros: i64) -> Result<i64> {
         let months = count.checked_mul(each).ok_or_else(overflow)?;
         shift_months(to_civil(micros)?, months).map(from_civil)
     };
+    // 29 February of a year that has none is 1 March, as Redshift documents it for years; months end with their own last day.
+    let plus_years = |each: i64| {
+        let moved = plus_months(each * 12)?;
+        let (before, after) = (to_civil(micros)?, to_civil(moved)?);
+        let lost = before.day() == 29 && before.month() == 2 && after.day() == 28;
+        Ok(if lost { moved + MICROS_PER_DAY } else { moved })
+    };
     let plus = |each: i64| count.checked_mul(each).and_then(|delta| micros.checked_add(delta)).ok_or_else(overflow);
     match part {
-        DatePart::Millennium => plus_months(12_000),
-        DatePart::Century => plus_months(1_200),
-        DatePart::Decade => plus_months(120),
-        DatePart::Year => plus_months(12),
+        DatePart::Millennium => plus_years(1_000),
+        DatePart::Century => plus_years(100),
+        DatePart::Decade => plus_years(10),
+        DatePart::Year => plus_years(1),
         DatePart::Quarter => plus_months(3),
         DatePart::Month => plus_months(1),
         DatePart::Week => plus(7 * MICROS_PER_DAY),
@@ -180,7 +201,7 @@ fn add(part: DatePart, count: i64, micros: i64) -> Result<i64> {
         DatePart::Second => plus(MICROS_PER_SECOND),
         DatePart::Millisecond => plus(1_000),
         DatePart::Microsecond => plus(1),
-        DatePart::DayOfWeek | DatePart::DayOfYear | DatePart::Epoch => Err(unfit(part, "dateadd")),
+        _ => Err(unfit(part, "dateadd")),
     }
 }
 
@@ -211,7 +232,7 @@ fn difference(part: DatePart, from: i64, to: i64) -> Result<i64> {
         DatePart::Second => by(MICROS_PER_SECOND),
         DatePart::Millisecond => by(1_000),
         DatePart::Microsecond => to.checked_sub(from).ok_or_else(|| out_of_range("datediff")),
-        DatePart::DayOfWeek | DatePart::DayOfYear | DatePart::Epoch => Err(unfit(part, "datediff")),
+        _ => Err(unfit(part, "datediff")),
     }
 }
 
@@ -260,12 +281,33 @@ fn with_zone_of(values: Vec<Option<i64>>, like: &ArrayRef) -> ArrayRef {
 fn dateadd(arguments: &[ArrayRef]) -> Result<ArrayRef> {
     let mut parts = Parts::new(&arguments[0])?;
     let counts: &Int64Array = downcast(&arguments[1])?;
+    if let DataType::Time64(_) = arguments[2].data_type() {
+        return add_to_times(&mut parts, counts, downcast(&arguments[2])?);
+    }
     let moments = timestamps(&arguments[2])?;
     let values = (0..moments.len()).map(|row| match (parts.at(row)?, counts.is_valid(row) && moments.is_valid(row)) {
         (Some(part), true) => add(part, counts.value(row), moments.value(row)).map(Some),
         _ => Ok(None),
     });
     Ok(with_zone_of(values.collect::<Result<_>>()?, &arguments[2]))
+}
+
+/// A time of day goes round at midnight and has no days.
+fn add_to_times(parts: &mut Parts<'_>, counts: &Int64Array, times: &Time64MicrosecondArray) -> Result<ArrayRef> {
+    let values = (0..times.len()).map(|row| match (parts.at(row)?, counts.is_valid(row) && times.is_valid(row)) {
+        (Some(part), true) => {
+            let fits = matches!(
+                part,
+                DatePart::Hour | DatePart::Minute | DatePart::Second | DatePart::Millisecond | DatePart::Microsecond
+            );
+            if !fits {
+                return Err(unfit(part, "dateadd of a time of day"));
+            }
+            add(part, counts.value(row), times.value(row)).map(|micros| Some(micros.rem_euclid(MICROS_PER_DAY)))
+        }
+        _ => Ok(None),
+    });
+    Ok(Arc::new(Time64MicrosecondArray::from(values.collect::<Result<Vec<_>>>()?)))
 }
 
 fn datediff(arguments: &[ArrayRef]) -> Result<ArrayRef> {
@@ -371,17 +413,22 @@ fn weekday(name: &str) -> Result<Weekday> {
 }
 
 fn zone(name: &str) -> Result<Tz> {
-    name.trim().parse().map_err(|_| {
+    let name = name.trim();
+    // Abbreviations that the time zone database does not have.
+    let offset = name.parse::<Tz>().is_err().then(|| zone_of_abbreviation(name)).flatten();
+    let text =
+        offset.map_or_else(|| name.to_owned(), |hours| format!("{}{:02}:00", if hours < 0 { '-' } else { '+' }, hours.abs()));
+    text.parse().map_err(|_| {
         Error::new(ErrorKind::InvalidParameter, format!("time zone \"{name}\" is not known"))
             .with_hint("use a name of the time zone database, for example 'Asia/Seoul', or an offset, for example '+09:00'")
     })
 }
 
-/// A local time as an instant. One that happens twice is the first of the two; one that never happens is read with
-/// the offset in force before the gap.
+/// A local time as an instant, as PostgreSQL reads it: one that happens twice is the second of the two, when the clocks are back at
+/// standard time; one that never happens is read with the offset in force before the gap.
 fn to_instant(zone: &Tz, local: NaiveDateTime) -> Result<i64> {
     let resolved = match zone.from_local_datetime(&local) {
-        LocalResult::Single(when) | LocalResult::Ambiguous(when, _) => Some(when.timestamp_micros()),
+        LocalResult::Single(when) | LocalResult::Ambiguous(_, when) => Some(when.timestamp_micros()),
         LocalResult::None => {
             let day = Duration::days(1);
             let before = local.checked_sub_signed(day).and_then(|earlier| zone.from_local_datetime(&earlier).earliest());

@@ -38,6 +38,12 @@ pub enum DatePart {
     Microsecond,
     /// Seconds since 1970.
     Epoch,
+    /// Seconds east of UTC.
+    TimeZone,
+    /// Whole hours of it.
+    TimeZoneHour,
+    /// Minutes of the rest.
+    TimeZoneMinute,
 }
 
 /// The engine's name of each part, and what Redshift also calls it.
@@ -66,6 +72,9 @@ const NAMES: &[(DatePart, &str, &[&str])] = &[
         &["microseconds", "microsec", "microsecs", "usecond", "useconds", "us", "usec", "usecs"],
     ),
     (DatePart::Epoch, "epoch", &[]),
+    (DatePart::TimeZone, "timezone", &[]),
+    (DatePart::TimeZoneHour, "timezone_hour", &[]),
+    (DatePart::TimeZoneMinute, "timezone_minute", &[]),
 ];
 
 impl DatePart {

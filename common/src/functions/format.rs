@@ -247,7 +247,8 @@ fn to_char(arguments: &[ArrayRef]) -> Result<ArrayRef> {
     let moments: &TimestampMicrosecondArray = arguments[0]
         .as_primitive_opt::<TimestampMicrosecondType>()
         .ok_or_else(|| Error::internal(format!("to_char got a column of {}", arguments[0].data_type())))?;
-    let zone = if moments.timezone().is_some() { "UTC" } else { "" };
+    // The session's zone is UTC, for those without one too.
+    let zone = "UTC";
     let texts = with_patterns(downcast(&arguments[1])?, moments.len(), |row, pattern| {
         if moments.is_null(row) {
             return Ok(None);

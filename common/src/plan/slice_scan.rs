@@ -1,6 +1,7 @@
 //! The leaf that reads a table's slices.
 
 use crate::error::Error;
+use crate::functions::tight_udf;
 use crate::ids::TableId;
 use crate::plan::slice_metrics::{is_analyzed, slice_by_slice};
 use crate::plan::slice_pruning::without_other_slices;
@@ -10,11 +11,12 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{ColumnStatistics, Statistics};
+use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::{Column, DynamicFilterTracking};
 use datafusion::physical_expr::utils::collect_columns;
-use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::projection::ProjectionExec;
@@ -35,6 +37,9 @@ pub struct ScanSource {
     pub schema: SchemaRef,
     /// Index of the DISTKEY in `schema`: rows of lane p of task t have keys whose slice is in that lane.
     pub hash_column: Option<usize>,
+    /// Values of the DISTKEY may end in a blank, so that rows lie by `tight(key)`: equal ones are together whatever they end in. With the options
+    /// of the session, as calls of functions are equal only if they have the same.
+    pub blanks_in_key: Option<Arc<ConfigOptions>>,
     /// Slices of the cluster; 0 where nobody needs to know.
     pub slice_count: u32,
     /// Every task reads the whole table (DISTSTYLE ALL), all of it in lane 0.
@@ -43,6 +48,17 @@ pub struct ScanSource {
     pub tasks: Vec<Vec<Vec<SegmentRef>>>,
     /// Row counts and column statistics over `schema`.
     pub statistics: Arc<TableStatistics>,
+}
+
+impl ScanSource {
+    /// What the rows of a scan with this schema lie by, where its column `index` is the DISTKEY.
+    fn lies_by(&self, index: usize, schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>> {
+        let key: Arc<dyn PhysicalExpr> = Arc::new(Column::new(schema.field(index).name(), index));
+        Ok(match &self.blanks_in_key {
+            Some(options) => Arc::new(ScalarFunctionExpr::try_new(tight_udf()?, vec![key], schema, Arc::clone(options))?),
+            None => key,
+        })
+    }
 }
 
 /// Reads the slices of one table that one task serves; partitions are lanes.
@@ -71,7 +87,7 @@ impl SliceScanExec {
         let schema = Arc::new(source.schema.project(&projection)?);
         let key = source.hash_column.and_then(|key| projection.iter().position(|index| *index == key));
         let partitioning = match key {
-            Some(index) => Partitioning::Hash(vec![Arc::new(Column::new(schema.field(index).name(), index))], lanes),
+            Some(index) => Partitioning::Hash(vec![source.lies_by(index, &schema)?], lanes),
             None => Partitioning::UnknownPartitioning(lanes),
         };
         let properties = PlanProperties::new(

@@ -8,6 +8,7 @@ mod tests;
 
 pub use parquet::inspect_parquet_schema;
 
+use crate::activity::Progress;
 use arrow::array::RecordBatch;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::SendableRecordBatchStream;
@@ -23,14 +24,14 @@ const BATCHES_AHEAD_MAX: usize = 2;
 /// Takes a reader's batches; `false` when nobody wants more.
 type Emit<'a> = &'a mut dyn FnMut(RecordBatch) -> bool;
 
-/// The rows of a lane's files, in order. A thread reads ahead; dropping the stream ends it at its next batch.
-pub fn read_files(lane: LaneFiles, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+/// The rows of a lane's files, in order; rows that are left out are counted in `progress`. A thread reads ahead; dropping the stream ends it at its next batch.
+pub fn read_files(lane: LaneFiles, progress: Arc<Progress>, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
     let schema = Arc::new(lane.schema.project(&lane.projection)?);
     let batch_rows = context.session_config().batch_size();
     // Options that are wrong or not supported are refused before any file is opened.
     let mut reader: Box<dyn FileReader> = match &lane.format {
         FileFormat::Parquet => Box::new(parquet::Reader::new(&lane, Arc::clone(&schema), batch_rows)),
-        FileFormat::Csv(options) => Box::new(delimited::Reader::new(options, &lane, Arc::clone(&schema), batch_rows)?),
+        FileFormat::Csv(options) => Box::new(delimited::Reader::new(options, &lane, Arc::clone(&schema), batch_rows, progress)?),
     };
     let mut builder = RecordBatchReceiverStreamBuilder::new(schema, BATCHES_AHEAD_MAX);
     let sender = builder.tx();

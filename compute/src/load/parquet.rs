@@ -22,7 +22,13 @@ pub fn inspect_parquet_schema(path: &str) -> Result<SchemaRef> {
 }
 
 fn damaged(path: &str, error: &dyn Display) -> Error {
-    Error::new(ErrorKind::BadFileFormat, format!("reading Parquet file \"{path}\": {error}"))
+    let reason = error.to_string();
+    // The reader looks at text that is said to be text by itself.
+    if reason.to_lowercase().contains("utf-8") || reason.to_lowercase().contains("utf8") {
+        return Error::new(ErrorKind::InvalidEncoding, format!("reading Parquet file \"{path}\": text is not valid UTF-8"))
+            .with_detail(reason);
+    }
+    Error::new(ErrorKind::BadFileFormat, format!("reading Parquet file \"{path}\": {reason}"))
         .with_hint("check that the file is a complete Parquet file")
 }
 
@@ -151,6 +157,8 @@ fn with_hints(metadata: ArrowReaderMetadata) -> ArrowReaderMetadata {
     let hint = |(index, field): (usize, &Arc<Field>)| {
         let data_type = match field.data_type() {
             _ if is_int96(index) => DataType::Timestamp(TimeUnit::Microsecond, None),
+            // Bytes that are not said to be text stay bytes: `canonical` looks at each whether it is text.
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView => DataType::BinaryView,
             text if canonical_type(text) == DataType::Utf8View => DataType::Utf8View,
             other => other.clone(),
         };

@@ -34,7 +34,7 @@ fn csv_lane(files: Vec<FileRef>, options: CsvOptions) -> LaneFiles {
 }
 
 async fn read(lane: LaneFiles) -> Result<Vec<RecordBatch>> {
-    let stream = read_files(lane, Arc::new(TaskContext::default()))?;
+    let stream = read_files(lane, Arc::default(), Arc::new(TaskContext::default()))?;
     let schema = stream.schema();
     let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(Error::from)?;
     assert!(batches.iter().all(|batch| batch.schema() == schema));
@@ -72,9 +72,12 @@ fn csv_mode() -> CsvOptions {
 #[tokio::test]
 async fn text_mode_reads_as_copy_does() {
     let text = b"1|one|1.005|2024-01-31\r\n2|| 2 |\n3|\\N|\\N|\\N\n4|\"q\"|-0|20240131|\n5|last|1e2|2024/01/31";
-    let expected = ["1|one|1.01|2024-01-31", "2||2.00|~", "3|~|~|~", "4|\"q\"|0.00|2024-01-31", "5|last|100.00|2024-01-31"];
+    let expected = ["1|one|1.00|2024-01-31", "2||2.00|~", "3|~|~|~", "4|\"q\"|0.00|2024-01-31", "5|last|100.00|2024-01-31"];
     assert_eq!(csv(text, text_mode()).await.unwrap(), expected);
     assert!(csv(b"", text_mode()).await.unwrap().is_empty());
+    // Digits behind the scale are cut, unless ROUNDEC says otherwise.
+    let rounded = csv(b"1|one|1.005|2024-01-31\n", CsvOptions { round_decimals: true, ..text_mode() }).await.unwrap();
+    assert_eq!(rounded, ["1|one|1.01|2024-01-31"]);
 
     let escaped = b"1|a\\|b\\\\|1|\n2|\\N|2|\n3|\\\\N|3|\n4|a\\\nb\\\r|4|\n";
     let options = CsvOptions { escape: "\\".into(), ..text_mode() };
@@ -237,7 +240,7 @@ async fn a_dropped_stream_ends_its_reader() {
     let folder = TempDir::new().unwrap();
     let text = "1|a|1|\n".repeat(200_000);
     let lane = csv_lane(vec![file_in(&folder, "x.tbl", text.as_bytes())], text_mode());
-    let mut stream = read_files(lane, Arc::new(TaskContext::default())).unwrap();
+    let mut stream = read_files(lane, Arc::default(), Arc::new(TaskContext::default())).unwrap();
     assert!(stream.next().await.unwrap().is_ok());
     drop(stream);
     // The runtime waits for its threads when it ends: a reader that went on blocking would hang this test.

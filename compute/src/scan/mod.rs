@@ -1,5 +1,6 @@
 //! Reads the segments of one lane: projection and filters run inside the Vortex scan where it can, in a FilterExec where not.
 
+mod blanks;
 mod missing;
 mod predicate;
 mod reader;
@@ -179,6 +180,15 @@ fn push_predicates(
             None => refused.push(Arc::clone(predicate)),
         }
     }
+    // What is refused may say at least where its rows are.
+    let ranges = refused.iter().flat_map(blanks::ranges).collect::<Vec<_>>();
+    let exact = offered.len();
+    for range in ranges {
+        if let Some(over_storage) = schemas.over_storage(&range) {
+            offered.push(range);
+            stored.push(over_storage);
+        }
+    }
     if offered.is_empty() {
         return Ok((Arc::new(source), refused));
     }
@@ -186,7 +196,7 @@ fn push_predicates(
     let Some(source) = pushed.updated_node.filter(|_| pushed.filters.len() == offered.len()) else {
         return Err(Error::internal("the Vortex source did not say which filters it took"));
     };
-    for (predicate, taken) in offered.into_iter().zip(pushed.filters) {
+    for (predicate, taken) in offered.into_iter().zip(pushed.filters).take(exact) {
         if !matches!(taken, PushedDown::Yes) {
             refused.push(predicate);
         }

@@ -7,8 +7,9 @@ use datafusion::functions_aggregate::min_max::{MaxAccumulator, MinAccumulator};
 use datafusion::logical_expr::Accumulator;
 use slipher_common::catalog::{Column, Table};
 use slipher_common::distribution::hash_columns;
+use slipher_common::functions::ends_in_blank;
 use slipher_common::histogram::encode_histogram;
-use slipher_common::manifest::ColumnStatistics;
+use slipher_common::manifest::{ColumnStatistics, TrailingBlanks};
 use slipher_common::statistics::{DistinctSketch, encode_bound};
 use slipher_common::{Error, Result};
 
@@ -101,6 +102,7 @@ struct ColumnCollector<'a> {
     min: MinAccumulator,
     max: MaxAccumulator,
     distinct: DistinctSketch,
+    trailing_blanks: TrailingBlanks,
 }
 
 impl<'a> StatisticsCollector<'a> {
@@ -117,6 +119,7 @@ impl<'a> StatisticsCollector<'a> {
                     min: MinAccumulator::try_new(&data_type)?,
                     max: MaxAccumulator::try_new(&data_type)?,
                     distinct: DistinctSketch::default(),
+                    trailing_blanks: if data_type.is_string() { TrailingBlanks::None } else { TrailingBlanks::Unknown },
                 })
             })
             .collect::<Result<_>>()?;
@@ -150,6 +153,9 @@ impl ColumnCollector<'_> {
         self.shape.values += (values.len() - values.null_count()) as u64;
         if let Some(strings) = values.as_string_view_opt() {
             self.shape.text_bytes += strings.total_buffer_bytes_used() as u64;
+            if self.trailing_blanks == TrailingBlanks::None && ends_in_blank(strings) {
+                self.trailing_blanks = TrailingBlanks::Some;
+            }
         }
         self.min.update_batch(std::slice::from_ref(values))?;
         self.max.update_batch(std::slice::from_ref(values))?;
@@ -178,6 +184,7 @@ impl ColumnCollector<'_> {
             max: max.unwrap_or_default(),
             distinct_sketch: self.distinct.to_bytes(),
             histogram,
+            trailing_blanks: self.trailing_blanks,
         };
         Ok((statistics, ColumnShape { distinct: self.distinct.estimate(), ..self.shape }))
     }

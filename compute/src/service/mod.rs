@@ -235,7 +235,10 @@ impl ComputeNode for ComputeNodeService {
     ) -> Result<Response<proto::QueryProgressResponse>, Status> {
         let progress = self.node.queries().progress(&request.into_inner().query_id).unwrap_or_default();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (rejected_rows, rejections) = progress.rejected.seen();
         Ok(Response::new(proto::QueryProgressResponse {
+            rejected_rows,
+            rejections,
             tasks_started: count(&progress.tasks_started),
             tasks_ended: count(&progress.tasks_ended),
             scanned_rows: count(&progress.scanned_rows),

@@ -1,36 +1,34 @@
 //! What names mean to a query: the catalog at one version, in the form the engine asks for.
 
 mod backend_functions;
+mod clock_functions;
 mod databases;
+mod relations;
 mod temporary;
 mod tpch_function;
 mod views;
 
 pub(crate) use backend_functions::register as register_backend_functions;
-pub(crate) use databases::{Databases, check_database, refused};
+pub(crate) use clock_functions::{STATEMENT_TIME, register as register_clock_functions};
+pub(crate) use databases::{check_database, refused};
+use relations::SnapshotRelations;
+pub(crate) use relations::{CATALOG, FUNCTIONS_SCHEMA, RelationCatalogs};
 pub(crate) use temporary::{RESERVED_SCHEMA_PREFIX, is_temp_schema, own_schema, temp_schema_of};
 pub(crate) use tpch_function::{TPCH_FUNCTION, TpchFunction};
 pub(crate) use views::plan as plan_view;
 
+use crate::bind::{Aliases, Binding, Bound, bind};
 use crate::meta::{Relation, SchemaState, State, TableState};
 use crate::plan::context::QueryContext;
 use crate::plan::table::{ClusterView, SliceTable};
 use crate::run::Runner;
-use crate::sql::{Name, QualifiedName, ROW_ID_SCHEMA};
-use crate::transaction::Reads;
-use async_trait::async_trait;
-use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
-use datafusion::common::Column;
-use datafusion::datasource::provider_as_source;
-use datafusion::error::{DataFusionError, Result as EngineResult};
-use datafusion::logical_expr::LogicalPlanBuilder;
+use crate::sql::{Name, QualifiedName};
+use crate::transaction::{Clock, Reads};
+use datafusion::sql::sqlparser::ast;
 use slipher_common::catalog::{DATABASE, View, ViewReference};
 use slipher_common::ids::{TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result, error::did_you_mean};
 use std::sync::Arc;
-
-/// A schema of no other name: unqualified names are looked up in it, and it looks through the search path.
-pub(crate) const SEARCH_PATH_SCHEMA: &str = "search_path";
 
 /// The engine's table function that counts.
 pub(crate) const SERIES_FUNCTION: &str = "generate_series";
@@ -58,8 +56,12 @@ pub(crate) struct Snapshot {
     pub(crate) user: String,
     /// The session that reads.
     pub(crate) process_id: i32,
+    /// What time it is.
+    pub(crate) clock: Clock,
     /// The views whose queries are looked at, innermost last: names mean what they mean there.
     pub(crate) inside: Vec<Arc<View>>,
+    /// The aliases that are taken in the query that is being planned.
+    pub(crate) aliases: Aliases,
     /// Makes the engine's sessions.
     pub(crate) runner: Runner,
 }
@@ -98,7 +100,6 @@ impl Snapshot {
 
     /// The table or view that `[schema.]name` means; 42P01 with the nearest name otherwise.
     pub(crate) fn relation(&self, schema: Option<&str>, name: &str) -> Result<Relation<'_>> {
-        let schema = schema.filter(|schema| *schema != SEARCH_PATH_SCHEMA);
         if let Some(reference) = self.reference(schema, name)? {
             let known = self.state.relation_by_id(reference.relation);
             return known.ok_or_else(|| Error::internal(format!("relation {}, which a view reads, is gone", reference.relation)));
@@ -180,106 +181,14 @@ pub(crate) fn on_path<'a>(
     path.find_map(|schema| state.relation(schema, name))
 }
 
-/// The session's database.
-#[derive(Debug)]
-pub(crate) struct SnapshotCatalog(pub(crate) Arc<Snapshot>);
-
-impl CatalogProvider for SnapshotCatalog {
-    fn schema_names(&self) -> Vec<String> {
-        self.0.state.schemas().keys().cloned().collect()
-    }
-
-    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        let reserved = name == SEARCH_PATH_SCHEMA || name == ROW_ID_SCHEMA;
-        // A view knows what it reads under the names that were good when it was made.
-        let exists =
-            reserved || !self.0.inside.is_empty() || name == temporary::TEMP_SCHEMA || self.0.state.schemas().contains_key(name);
-        exists.then(|| Arc::new(SnapshotSchema { snapshot: Arc::clone(&self.0), name: name.to_owned() }) as _)
-    }
-}
-
-#[derive(Debug)]
-struct SnapshotSchema {
-    snapshot: Arc<Snapshot>,
-    name: String,
-}
-
-impl SnapshotSchema {
-    /// The provider of what `name` means; inside of a view, with the columns that the view knows.
-    async fn relation(&self, found: Relation<'_>, name: &str) -> Result<Arc<dyn TableProvider>> {
-        let schema = Some(self.name.as_str()).filter(|schema| *schema != SEARCH_PATH_SCHEMA);
-        let reference = self.snapshot.reference(schema, name)?;
-        match found {
-            Relation::Table(table) => {
-                self.snapshot.note_read(table.table.id);
-                let base: Arc<dyn TableProvider> = Arc::new(self.snapshot.provider(table)?);
-                let Some(reference) = reference else { return Ok(base) };
-                let seen = views::columns_of(&table.table, &reference.columns);
-                let seen: Vec<_> = seen.into_iter().map(|(now, then)| (Column::new(Some(name), now), then)).collect();
-                let plan = LogicalPlanBuilder::scan(name, provider_as_source(Arc::clone(&base)), None)?.build()?;
-                views::seen_by_view(base, plan, &seen)
-            }
-            Relation::View(state) => {
-                let base = views::provider(&self.snapshot, &state.view).await?;
-                let plan = base.logical_plan().clone();
-                match reference {
-                    Some(reference) if !reference.columns.is_empty() => {
-                        let columns = plan.schema().columns();
-                        let called = |name: &str| columns.iter().find(|column| column.name == name).cloned();
-                        let mut seen = Vec::new();
-                        for column in &reference.columns {
-                            // A view that others read keeps the names of its columns, unless it is a late-binding one.
-                            match called(&column.name) {
-                                Some(now) => seen.push((now, column.name.as_str())),
-                                None if !column.used => {}
-                                None => {
-                                    let message =
-                                        format!("column \"{}\" of view \"{}\" does not exist any more", column.name, state.view);
-                                    return Err(Error::new(ErrorKind::UndefinedColumn, message));
-                                }
-                            }
-                        }
-                        views::seen_by_view(Arc::new(base), plan, &seen)
-                    }
-                    _ => Ok(Arc::new(base)),
-                }
-            }
+/// The statement with its names bound to what they mean in `snapshot`.
+pub(crate) async fn bound(snapshot: &Arc<Snapshot>, statement: &ast::Statement) -> Result<Bound> {
+    let mut relations = SnapshotRelations::new(snapshot);
+    // Each round learns one view's columns.
+    loop {
+        match bind(statement, &relations, &snapshot.aliases)? {
+            Binding::Bound(bound) => return Ok(*bound),
+            Binding::Wants(view) => relations.learn(view).await?,
         }
-    }
-}
-
-#[async_trait]
-impl SchemaProvider for SnapshotSchema {
-    fn table_names(&self) -> Vec<String> {
-        self.snapshot
-            .state
-            .schemas()
-            .get(&self.name)
-            .map(|schema| schema.tables.keys().chain(schema.views.keys()).cloned().collect())
-            .unwrap_or_default()
-    }
-
-    async fn table(&self, name: &str) -> EngineResult<Option<Arc<dyn TableProvider>>> {
-        if self.name == ROW_ID_SCHEMA {
-            let id = name.parse().map(TableId).map_err(|_| DataFusionError::Plan(format!("no table has the id {name}")))?;
-            let part = self.snapshot.part.as_ref().filter(|part| part.table.id == id);
-            let Some(found) = part.or(self.snapshot.state.table_by_id(id).map(Arc::as_ref)) else { return Ok(None) };
-            self.snapshot.note_read(id);
-            let provider = self.snapshot.provider(found).map_err(DataFusionError::from)?;
-            return Ok(Some(Arc::new(provider.with_row_ids())));
-        }
-        let found = match self.snapshot.relation(Some(&self.name), name) {
-            // The engine asks for the names of table functions too.
-            Err(_) if self.name == SEARCH_PATH_SCHEMA && matches!(name, TPCH_FUNCTION | SERIES_FUNCTION) => return Ok(None),
-            found => found.map_err(DataFusionError::from)?,
-        };
-        Ok(Some(self.relation(found, name).await.map_err(DataFusionError::from)?))
-    }
-
-    fn table_exist(&self, name: &str) -> bool {
-        if self.name == ROW_ID_SCHEMA {
-            return name.parse().is_ok_and(|id| self.snapshot.state.table_by_id(TableId(id)).is_some());
-        }
-        self.snapshot.relation(Some(&self.name), name).is_ok()
     }
 }

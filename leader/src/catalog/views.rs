@@ -1,6 +1,7 @@
 //! Views as the engine sees them: the plan of their query, in place of their name.
 
 use super::Snapshot;
+use crate::plan::disabled_rules::DisabledRules;
 use crate::sql;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::view::ViewTable;
@@ -21,7 +22,7 @@ pub(super) async fn provider(snapshot: &Arc<Snapshot>, view: &Arc<View>) -> Resu
 }
 
 /// What went wrong in a view's query; a position in its text says nothing to the reader of another text.
-fn in_view(mut error: Error, view: &View) -> Error {
+pub(super) fn in_view(mut error: Error, view: &View) -> Error {
     error.position = None;
     let place = format!("in the query of view \"{view}\"");
     error.detail = Some(match error.detail.take() {
@@ -48,10 +49,11 @@ pub(crate) async fn plan(snapshot: &Arc<Snapshot>, view: &Arc<View>) -> Result<L
     let mut inside = snapshot.inside.clone();
     inside.push(Arc::clone(view));
     let inner = Arc::new(Snapshot { inside, part: None, ..Snapshot::clone(snapshot) });
-    let session = snapshot.runner.session(&inner, false)?;
+    let session = snapshot.runner.session(&inner, false, &DisabledRules::default())?;
     let query = sql::parse::query(&view.query)?;
-    let plan =
-        crate::plan::literals::with_typed_literals(session.statement_to_plan(EngineStatement::Statement(query.clone())).await?)?;
+    let bound = super::bound(&inner, &query).await?;
+    let plan = session.statement_to_plan(EngineStatement::Statement(Box::new(bound.statement))).await?;
+    let plan = crate::plan::literals::with_typed_literals(plan)?;
     let columns = plan.schema().columns();
     if view.columns.len() > columns.len() {
         let message = format!("view \"{view}\" names {} columns, its query has {}", view.columns.len(), columns.len());

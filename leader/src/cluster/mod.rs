@@ -138,6 +138,8 @@ impl Cluster {
             sum.tasks_ended += part.tasks_ended;
             sum.scanned_rows += part.scanned_rows;
             sum.scanned_bytes += part.scanned_bytes;
+            sum.rejected_rows += part.rejected_rows;
+            sum.rejections.extend(part.rejections);
         }
         sum
     }

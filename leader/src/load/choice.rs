@@ -287,6 +287,7 @@ mod tests {
             max: bound(max),
             distinct_sketch: Vec::new(),
             histogram: Vec::new(),
+            trailing_blanks: Default::default(),
         };
         Segment {
             id: SegmentId(Uuid::from_u128(id)),

@@ -9,7 +9,7 @@ use crate::meta::{State, TableState};
 use crate::plan::table::SliceTable;
 use crate::plan::write_rows::yields_few_constants;
 use crate::run::{Attempt, guarded};
-use crate::sql::{CopySpec, CreateTableAsSpec, InsertSpec, QualifiedName};
+use crate::sql::{CreateTableAsSpec, InsertSpec, QualifiedName};
 use crate::transaction::{Load, Scope};
 use arrow::array::RecordBatch;
 use datafusion::catalog::MemTable;
@@ -40,10 +40,17 @@ const LOAD_PAUSE_MAX_MS: u64 = 40;
 /// Ingested rows are sent to compute nodes in portions of about this size.
 const INGEST_PORTION_MAX_BYTES: usize = 64 << 20;
 
-/// Runs `one_attempt` again while it loses against concurrent changes, where `scope` allows.
+/// A load that a node broke off is run so often: nothing of it is visible before its one commit, and what it wrote is swept.
+const BROKEN_ATTEMPTS_MAX: usize = 3;
+/// It waits so long before it runs again, longer each time: until a node that was only busy answers, or one that is gone is known to be.
+const BROKEN_PAUSE_MS: u64 = 250;
+
+/// Runs `one_attempt` again while it loses against concurrent changes, where `scope` allows, and when a node breaks off. A commit whose
+/// outcome is not known is neither ([`slipher_common::ErrorKind::OutcomeUnknown`]).
 macro_rules! replayed {
     ($scope:expr, $attempt:expr) => {{
         let mut tries = if $scope.can_run_again() { 1 } else { LOAD_ATTEMPTS_MAX };
+        let mut broken = 0;
         let mut _gives_way = None;
         loop {
             match $attempt.await {
@@ -57,18 +64,34 @@ macro_rules! replayed {
                     let pause = rand::random_range(0..crate::load::LOAD_PAUSE_MAX_MS);
                     tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
                 }
+                Err(error) if crate::load::broke_off(&error) && broken + 1 < crate::load::BROKEN_ATTEMPTS_MAX => {
+                    broken += 1;
+                    tracing::warn!(reason = error.message, "running a load again");
+                    let pause = crate::load::BROKEN_PAUSE_MS << broken;
+                    tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+                }
+                Err(error) if $scope.saves_memory_after(&error) => {
+                    tracing::info!(reason = error.message, "running a load again with joins that can be spilled");
+                }
                 other => break other,
             }
         }
     }};
 }
 
+/// Whether a node went away or was too busy to answer, before anything was committed.
+fn broke_off(error: &Error) -> bool {
+    error.kind == ErrorKind::NodeUnavailable
+}
+
 mod change;
 mod choice;
+mod copy;
 mod rewrite;
 mod vacuum;
 pub(crate) use change::{change, merge, plan_change, plan_merge};
 pub(crate) use choice::{Choice, wanted_segments};
+pub(crate) use copy::copy;
 pub(crate) use rewrite::{Allowed, append_from, rewrite};
 pub(crate) use vacuum::{Vacuumed, vacuum, vacuum_round};
 
@@ -100,23 +123,6 @@ pub(crate) async fn truncate(scope: &Scope, name: &QualifiedName) -> Result<Vec<
         let attempt = scope.shared.runner.attempt(scope, TransactionId(Uuid::nil()), false)?;
         let table = find(&attempt.snapshot, name)?;
         scope.change(vec![remove_segments(&table)], &attempt.snapshot.state, None).await
-    })
-}
-
-/// COPY; answers how many rows.
-pub(crate) async fn copy(scope: &Scope, spec: &CopySpec) -> Result<u64> {
-    replayed!(scope, async {
-        let load = scope.start_load();
-        let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
-        let table = find(&attempt.snapshot, &spec.table)?;
-        let targets =
-            target_columns(&table.table, &spec.columns.iter().map(|c| (c.value.as_str(), c.position)).collect::<Vec<_>>())?;
-        let files =
-            files::plan_files(scope.shared.load_dir.as_deref(), spec, &table.table, &targets, attempt.snapshot.query.clone()?)
-                .await?;
-        let scan = LogicalPlanBuilder::scan("files", provider_as_source(Arc::new(files)), None)?.build()?;
-        let source = into_table_order(&attempt, &table.table, &targets, scan)?;
-        append(scope, &attempt, load, &table, &targets, source).await
     })
 }
 
@@ -202,7 +208,7 @@ async fn create_table_as_once(
         return Err(Error::new(ErrorKind::DuplicateTable, message).at(spec.name.name.position));
     }
     let source = attempt.plan_query(query, parameters).await?;
-    let optimized = attempt.session.optimize(&source)?;
+    let optimized = attempt.optimize(&source).await?;
     let mut table = spec.to_table(&schema, &scope.user, &column_types(&optimized)?)?;
     table.id = TableId(scope.shared.allocate_object_id());
     table.database = scope.database;
@@ -305,14 +311,20 @@ async fn insert_source(
 
 /// `source`, whose n-th column is for column `targets[n]`, with one column per column of `table`.
 fn into_table_order(attempt: &Attempt, table: &Table, targets: &[usize], source: LogicalPlan) -> Result<LogicalPlan> {
+    let own = |index: &&usize| table.columns[**index].identity.as_ref().is_some_and(|identity| !identity.by_default);
+    if let Some(index) = targets.iter().find(own) {
+        let message = format!("cannot set an identity column to a value: column \"{}\"", table.columns[*index].name);
+        return Err(Error::new(ErrorKind::InvalidColumnDefinition, message).with_hint("leave the column out"));
+    }
+    in_table_order(attempt, table, targets, source)
+}
+
+/// The same, IDENTITY columns too.
+fn in_table_order(attempt: &Attempt, table: &Table, targets: &[usize], source: LogicalPlan) -> Result<LogicalPlan> {
     let columns = source.schema().columns();
     let mut expressions = Vec::with_capacity(table.columns.len());
     for (index, column) in table.columns.iter().enumerate() {
         let value = match targets.iter().position(|target| *target == index) {
-            Some(_) if column.identity.as_ref().is_some_and(|identity| !identity.by_default) => {
-                let message = format!("cannot set an identity column to a value: column \"{}\"", column.name);
-                return Err(Error::new(ErrorKind::InvalidColumnDefinition, message).with_hint("leave the column out"));
-            }
             Some(nth) => Expr::Column(columns[nth].clone()),
             None => missing_value(attempt, column)?,
         };
@@ -324,8 +336,10 @@ fn into_table_order(attempt: &Attempt, table: &Table, targets: &[usize], source:
 /// What a column gets that a load does not name.
 fn missing_value(attempt: &Attempt, column: &Column) -> Result<Expr> {
     if let Some(text) = &column.default_expression {
+        // The default is kept as it was written.
+        let rewritten = crate::sql::parse::parse_expression(text)?.to_string();
         let empty = datafusion::common::DFSchema::empty();
-        return Ok(attempt.session.create_logical_expr(text, &empty)?);
+        return Ok(attempt.session.create_logical_expr(&rewritten, &empty)?);
     }
     Ok(lit(ScalarValue::try_from(&column.sql_type.to_arrow())?))
 }

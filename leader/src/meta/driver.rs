@@ -201,7 +201,7 @@ pub(crate) async fn in_time(transaction: TransactionId, outcome: impl Future<Out
     tokio::time::timeout(limit, outcome).await.unwrap_or_else(|_| {
         let message = format!("committing a change: no answer for {PROPOSE_TIMEOUT_SECONDS} s");
         let detail = format!("transaction {transaction} may be committed still");
-        Err(Error::new(ErrorKind::NodeUnavailable, message).with_detail(detail))
+        Err(Error::new(ErrorKind::OutcomeUnknown, message).with_detail(detail))
     })
 }
 

@@ -396,6 +396,50 @@ mod version_3 {
     }
 }
 
+/// With what is known of trailing blanks.
+mod version_4 {
+    use super::*;
+
+    fn segment() -> proto::Segment {
+        let mut segment = super::segment();
+        let known = |column_id: u32, blanks: proto::TrailingBlanks| proto::ColumnStatistics {
+            column_id,
+            trailing_blanks: blanks.into(),
+            ..segment.columns[0].clone()
+        };
+        use proto::TrailingBlanks::{None, Some, Unknown};
+        segment.columns = vec![known(1, Unknown), known(2, None), known(3, Some)];
+        segment
+    }
+
+    fn record() -> proto::Record {
+        let kind =
+            Kind::ReplaceSegments(proto::ReplaceSegments { table_id: 100_001, add: vec![segment()], ..Default::default() });
+        proto::Record { operations: vec![proto::Operation { kind: Option::Some(kind) }], ..super::record() }
+    }
+
+    fn state() -> proto::State {
+        let mut state = super::state();
+        state.tables[0].segments = vec![segment()];
+        state
+    }
+
+    #[test]
+    fn a_record_is_read_and_written() {
+        let released = golden("meta-record-v4.hex", &record().encode_to_vec());
+        assert_eq!(proto::Record::decode(&released[..]).unwrap(), record());
+        assert_eq!(record().encode_to_vec(), released);
+    }
+
+    #[test]
+    fn a_state_is_read_and_written() {
+        let released = golden("meta-state-v4.hex", &state().encode_to_vec());
+        let decoded = proto::State::decode(&released[..]).unwrap();
+        assert_eq!(decoded, state());
+        assert_eq!(State::from_proto(&decoded).unwrap().to_proto().encode_to_vec(), released);
+    }
+}
+
 #[test]
 fn a_record_of_version_1_is_read_and_written() {
     let released = golden("meta-record-v1.hex", &record().encode_to_vec());

@@ -3,8 +3,12 @@
 use crate::plan::align::align;
 use crate::plan::all_tables::JoinAllTablesLocally;
 use crate::plan::context::{DirectResults, QueryContext};
-use crate::plan::join_order::JoinOrder;
+use crate::plan::date_bounds::DateBounds;
+use crate::plan::disabled_rules::DisabledRules;
+use crate::plan::filters_above::optimizer_rules;
+use crate::plan::join_order::{JoinOrder, OneMatch};
 use crate::plan::scan_filters::{JOIN_SELECTION, with_filters_in_scans};
+use crate::plan::semantics::{CastsAreOurs, type_planner};
 use crate::plan::yielding::JoinsYield;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
@@ -13,6 +17,7 @@ use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::OptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
@@ -22,7 +27,7 @@ use datafusion_distributed::{
     SessionStateBuilderExt, WorkerResolver,
 };
 use slipher_common::channels::NodeChannels;
-use slipher_common::plan::{BACKGROUND_HEADER, QUERY_ID_HEADER, SliceScanExec, SlipherCodec};
+use slipher_common::plan::{BACKGROUND_HEADER, QUERY_ID_HEADER, SliceScanExec, SlipherCodec, check_crossing};
 use std::sync::Arc;
 use tonic::codegen::http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
@@ -38,7 +43,9 @@ impl QueryPlanner for SlicePlanner {
         match session.config().get_extension::<QueryContext>() {
             Some(query) => {
                 let direct = session.config().get_extension::<DirectResults>();
-                align(plan, &query, session.config().options(), direct.as_deref())
+                let plan = align(plan, &query, session.config().options(), direct.as_deref())?;
+                check_crossing(&plan, &session.task_ctx())?;
+                Ok(plan)
             }
             None => Ok(plan),
         }
@@ -70,7 +77,13 @@ pub(crate) fn engine_config(lanes: usize) -> SessionConfig {
 
 /// A session for statements that touch no slices: expressions and the leader's own tables.
 pub(crate) fn local_state(lanes: usize, runtime: Arc<RuntimeEnv>) -> SessionStateBuilder {
-    SessionStateBuilder::new().with_config(engine_config(lanes)).with_runtime_env(runtime).with_default_features()
+    SessionStateBuilder::new()
+        .with_config(engine_config(lanes))
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_analyzer_rule(Arc::new(CastsAreOurs))
+        .with_type_planner(type_planner())
+        .with_optimizer_rules(optimizer_rules())
 }
 
 /// A session for one query over `query`'s layout.
@@ -79,6 +92,7 @@ pub(crate) fn query_state(
     channels: NodeChannels,
     runtime: Arc<RuntimeEnv>,
     collect_metrics: bool,
+    disabled: &DisabledRules,
 ) -> Result<SessionState> {
     let tasks = query.layout.tasks();
     let config = engine_config(query.layout.lanes).with_extension(Arc::clone(&query));
@@ -86,13 +100,16 @@ pub(crate) fn query_state(
     let after_selection = rules.iter().position(|rule| rule.name() == JOIN_SELECTION).map_or(rules.len(), |index| index + 1);
     rules.insert(after_selection, Arc::new(JoinAllTablesLocally));
     rules.push(Arc::new(JoinsYield));
+    rules.retain(|rule| disabled.keep(rule.name()));
     let routing = Arc::clone(&query);
     let builder = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
+        .with_analyzer_rule(Arc::new(CastsAreOurs))
+        .with_type_planner(type_planner())
+        .with_optimizer_rules(logical_rules(disabled))
         .with_physical_optimizer_rules(rules)
-        .with_optimizer_rule(Arc::new(JoinOrder))
         .with_query_planner(Arc::new(SlicePlanner))
         .with_distributed_planner()
         .with_distributed_user_codec(SlipherCodec)
@@ -108,6 +125,16 @@ pub(crate) fn query_state(
         .with_distributed_max_tasks_per_stage(tasks)?
         .with_distributed_metrics_collection(collect_metrics)?;
     Ok(builder.build())
+}
+
+/// The engine's logical optimizer with our rule at its end, without those that the session leaves out.
+fn logical_rules(disabled: &DisabledRules) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules = optimizer_rules();
+    rules.push(Arc::new(DateBounds));
+    rules.push(Arc::new(JoinOrder));
+    rules.push(Arc::new(OneMatch));
+    rules.retain(|rule| disabled.keep(rule.name()));
+    rules
 }
 
 /// A scan of slices becomes one scan per task, each with its own segments.

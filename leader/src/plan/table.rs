@@ -2,7 +2,7 @@
 
 use crate::plan::context::QueryContext;
 use arrow::compute::SortOptions;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
@@ -17,7 +17,7 @@ use slipher_common::SqlType;
 use slipher_common::catalog::{Distribution, Table};
 use slipher_common::histogram::ColumnHistogram;
 use slipher_common::ids::{NodeId, SegmentId, SliceId, TransactionId};
-use slipher_common::manifest::Segment;
+use slipher_common::manifest::{Segment, TrailingBlanks};
 use slipher_common::placement::Placement;
 use slipher_common::plan::{
     AssignExec, IdentityFill, ROW_ID_COLUMN, ScanSource, SegmentRef, SinkSlice, SinkTarget, SliceScanExec, SliceSinkExec,
@@ -105,6 +105,11 @@ impl SliceTable {
         })
     }
 
+    /// Whether no value of the column is a string that ends in a blank.
+    pub(crate) fn is_tight(&self, index: usize) -> bool {
+        self.known().tight.get(index).copied().unwrap_or(*self.schema.field(index).data_type() != DataType::Utf8View)
+    }
+
     pub(crate) fn definition(&self) -> &Arc<Table> {
         &self.table
     }
@@ -189,7 +194,7 @@ impl TableProvider for SliceTable {
 
     async fn scan(
         &self,
-        _state: &dyn Session,
+        state: &dyn Session,
         projection: Option<&Vec<usize>>,
         _filters: &[Expr],
         limit: Option<usize>,
@@ -199,6 +204,11 @@ impl TableProvider for SliceTable {
             table_name: self.table.to_string(),
             schema: Arc::clone(&self.schema),
             hash_column: self.table.dist_key_index(),
+            blanks_in_key: self
+                .table
+                .dist_key_index()
+                .filter(|key| !self.is_tight(*key))
+                .map(|_| Arc::clone(state.config().options())),
             slice_count: self.cluster.placement.slices.len() as u32,
             replicated: self.table.distribution == Distribution::All,
             tasks: self.segments_by_lane(),
@@ -241,10 +251,16 @@ pub fn table_statistics(
         for (column, total) in table.columns.iter().zip(&mut columns) {
             match segment.columns.iter().find(|known| known.column == column.id) {
                 Some(known) => total.add(known, segment.rows, column.sql_type)?,
-                None => total.unknown = true,
+                None => {
+                    total.unknown = true;
+                    total.blanks |= column.missing_value.as_ref().is_some_and(|value| value.ends_with(' '));
+                }
             }
         }
     }
+    let tight =
+        table.columns.iter().zip(&columns).map(|(column, total)| !column.sql_type.to_arrow().is_string() || !total.blanks);
+    let tight = tight.collect();
     let columns = columns.into_iter().map(|total| total.finish(rows));
     // A deleted row may have been the one with the bound.
     let columns = columns.map(|column| if any_deleted { column.to_inexact() } else { column });
@@ -256,7 +272,7 @@ pub fn table_statistics(
     let histogram = |column: &slipher_common::catalog::Column| {
         Arc::new(ColumnHistogram::new(Arc::clone(segments), column.id, column.sql_type))
     };
-    Ok(TableStatistics { engine, histograms: table.columns.iter().map(histogram).collect() })
+    Ok(TableStatistics { engine, histograms: table.columns.iter().map(histogram).collect(), tight })
 }
 
 #[derive(Default)]
@@ -267,6 +283,8 @@ struct ColumnTotal {
     bounds_missing: bool,
     sketch: Option<DistinctSketch>,
     unknown: bool,
+    /// Some string may end in a blank.
+    blanks: bool,
 }
 
 impl ColumnTotal {
@@ -277,6 +295,9 @@ impl ColumnTotal {
         sql_type: slipher_common::SqlType,
     ) -> slipher_common::Result<()> {
         self.nulls += known.nulls;
+        // CHAR is stored without them.
+        self.blanks |=
+            !matches!(sql_type, SqlType::Char(_)) && known.nulls < rows && known.trailing_blanks != TrailingBlanks::None;
         if known.nulls < rows {
             match (decode_bound(&known.min, sql_type)?, decode_bound(&known.max, sql_type)?) {
                 (Some(min), Some(max)) => {

@@ -1,18 +1,25 @@
 //! Running statements: from a logical plan to a stream of rows, with cancellation, retry after a node's death, and errors that say
 //! what happened.
 
+mod planning;
 mod stream;
 
+pub(crate) use planning::Planners;
 use stream::unless_node_dies;
 pub(crate) use stream::{canceled, guarded};
 
-use crate::catalog::{Databases, SEARCH_PATH_SCHEMA, Snapshot, TPCH_FUNCTION, TpchFunction};
+use crate::bind::{Aliases, Bound};
+use crate::catalog::{CATALOG, FUNCTIONS_SCHEMA, RelationCatalogs, Snapshot, TPCH_FUNCTION, TpchFunction};
 use crate::cluster::{Cluster, task_addresses};
 use crate::meta::{State, TableState};
 use crate::plan::context::QueryContext;
+use crate::plan::disabled_rules::DisabledRules;
+use crate::plan::grouping_sets::with_plain_keys;
+use crate::plan::parts::{check_size, cut_deep_expressions};
 use crate::plan::planner::{local_state, query_state};
-use crate::plan::scalar_subquery::check_scalar_subqueries;
 use crate::plan::semantics::check_unions;
+use crate::plan::subqueries::{SubqueriesToJoins, without_quantifiers};
+use crate::plan::tight::TightComparisons;
 use crate::plan::write_rows::WriteRowsExec;
 use crate::plan::{literals, parameters};
 use crate::session::Sessions;
@@ -29,9 +36,10 @@ use parking_lot::Mutex;
 use slipher_common::ids::TransactionId;
 use slipher_common::placement::Layout;
 use slipher_common::plan::SliceSinkExec;
-use slipher_common::trace::Span;
 use slipher_common::{Error, Result, SqlType};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::runtime::Handle;
 use uuid::Uuid;
 
 /// What a row of a join's side weighs where its size is known better than its rows.
@@ -58,6 +66,8 @@ pub(crate) struct Runner {
     pub(crate) runtime: Arc<RuntimeEnv>,
     /// The sessions there are.
     pub(crate) sessions: Arc<Sessions>,
+    /// The threads that plan.
+    pub(crate) planners: Planners,
 }
 
 /// One attempt at a statement: a version of the catalog, a layout of live nodes, and the engine's session over both.
@@ -68,7 +78,7 @@ pub(crate) struct Attempt {
     /// The catalog.
     pub(crate) snapshot: Arc<Snapshot>,
     /// The engine's session.
-    pub(crate) session: SessionState,
+    pub(crate) session: Arc<SessionState>,
     _reading: Reading,
 }
 
@@ -95,17 +105,21 @@ impl Runner {
             reads: scope.reads.clone(),
             user: scope.user.clone(),
             process_id: scope.process_id,
+            clock: scope.clock,
             inside: Vec::new(),
+            aliases: Aliases::default(),
             runner: self.clone(),
         });
-        let session = self.session(&snapshot, collect_metrics)?;
+        let mut session = self.session(&snapshot, collect_metrics, &scope.disabled_rules)?;
+        session.config_mut().options_mut().optimizer.prefer_hash_join = !scope.merge_joins.load(Ordering::SeqCst);
+        let session = Arc::new(session);
         Ok(Attempt { query_id, snapshot, session, _reading: reading })
     }
 
     /// The same attempt, which sees `part` of a table wherever that is read with row ids.
     pub(crate) fn with_part(&self, attempt: &Attempt, part: TableState) -> Result<Attempt> {
         let snapshot = Arc::new(Snapshot { part: Some(part), ..Snapshot::clone(&attempt.snapshot) });
-        let session = self.session(&snapshot, false)?;
+        let session = Arc::new(self.session(&snapshot, false, &DisabledRules::default())?);
         Ok(Attempt { snapshot, session, ..attempt.clone() })
     }
 
@@ -118,22 +132,30 @@ impl Runner {
     }
 
     /// The engine's session over a snapshot.
-    pub(crate) fn session(&self, snapshot: &Arc<Snapshot>, collect_metrics: bool) -> Result<SessionState> {
+    pub(crate) fn session(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        collect_metrics: bool,
+        disabled: &DisabledRules,
+    ) -> Result<SessionState> {
         let runtime = Arc::clone(&self.runtime);
         let mut session = match &snapshot.query {
-            Ok(query) => query_state(Arc::clone(query), self.cluster.channels().clone(), runtime, collect_metrics)?,
+            Ok(query) => query_state(Arc::clone(query), self.cluster.channels().clone(), runtime, collect_metrics, disabled)?,
             Err(_) => local_state(self.lanes, runtime).build(),
         };
-        session.register_catalog_list(Arc::new(Databases(Arc::clone(snapshot))));
+        session.register_catalog_list(Arc::new(RelationCatalogs(Arc::clone(snapshot))));
         let options = session.config_mut().options_mut();
-        options.catalog.default_catalog = snapshot.database_name().to_owned();
+        options.catalog.default_catalog = CATALOG.to_owned();
         options.optimizer.hash_join_single_partition_threshold_rows = self.broadcast_rows_max;
         options.optimizer.hash_join_single_partition_threshold = self.broadcast_rows_max.saturating_mul(BROADCAST_ROW_BYTES);
-        options.catalog.default_schema = SEARCH_PATH_SCHEMA.to_owned();
+        options.catalog.default_schema = FUNCTIONS_SCHEMA.to_owned();
         slipher_common::functions::register(&mut session)?;
         crate::plan::semantics::register(&mut session)?;
+        session.add_analyzer_rule(Arc::new(TightComparisons));
+        // Last: it joins by outer values byte for byte, and those joins are no comparisons of the user's.
+        session.add_analyzer_rule(Arc::new(SubqueriesToJoins));
         crate::catalog::register_backend_functions(&mut session, snapshot, &self.sessions)?;
-        // The time that now() answers.
+        crate::catalog::register_clock_functions(&mut session, snapshot.clock)?;
         session.mark_start_execution();
         session.register_udtf(TPCH_FUNCTION, Arc::new(TpchFunction(snapshot.query.clone())));
         Ok(session)
@@ -171,53 +193,39 @@ impl Runner {
 }
 
 impl Attempt {
-    /// The logical plan of a query.
-    pub(crate) async fn plan_query(&self, statement: &ast::Statement, parameters: Option<ParamValues>) -> Result<LogicalPlan> {
-        let types = parameters.as_ref().map(parameters::types_of_values).unwrap_or_default();
-        self.plan_typed(statement, &types, parameters).await
+    /// The query with its names bound to relations.
+    pub(crate) async fn bind(&self, statement: &ast::Statement) -> Result<Bound> {
+        self.snapshot.aliases.clear();
+        crate::catalog::bound(&self.snapshot, statement).await
     }
 
-    /// The logical plan of a query whose parameters have these types, as far as they are known.
-    pub(crate) async fn plan_typed(
-        &self,
-        statement: &ast::Statement,
-        types: &[Option<SqlType>],
-        parameters: Option<ParamValues>,
-    ) -> Result<LogicalPlan> {
-        let _span = Span::start("plan");
-        let mut statement = Box::new(statement.clone());
+    /// The logical plan of a query that is bound, made by the thread that asks.
+    fn plan_bound_here(&self, bound: Bound, types: &[Option<SqlType>], parameters: Option<ParamValues>) -> Result<LogicalPlan> {
+        let mut statement = Box::new(bound.statement);
         parameters::with_typed_parameters(&mut statement, types);
-        let plan = self.session.statement_to_plan(EngineStatement::Statement(statement)).await?;
-        let plan = literals::with_typed_literals(plan)?;
+        let plan = Handle::current().block_on(self.session.statement_to_plan(EngineStatement::Statement(statement)))?;
+        // Keys of grouping sets go first: they are known by their names as they are written.
+        let plan = literals::with_typed_literals(with_plain_keys(plan)?)?;
         let plan = match parameters {
             Some(parameters) => plan.with_param_values(parameters)?,
             None => plan,
         };
+        if cfg!(debug_assertions) {
+            crate::bind::check_plan(&plan)?;
+        }
+        check_size(&plan)?;
         check_unions(&plan)?;
-        Ok(check_scalar_subqueries(plan)?)
+        Ok(cut_deep_expressions(without_quantifiers(plan)?, &self.session)?)
     }
 
-    /// Both plans of a query.
-    pub(crate) async fn plan_statement(
-        &self,
-        statement: &ast::Statement,
-        parameters: Option<ParamValues>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let logical = self.plan_query(statement, parameters).await?;
-        self.plan_physical(&logical).await
+    fn plan_physical_here(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Handle::current().block_on(self.session.create_physical_plan(plan))?)
     }
 
-    /// The physical plan, with its boundaries placed.
-    pub(crate) async fn plan_physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        let _span = Span::start("optimize");
-        Ok(self.session.create_physical_plan(plan).await?)
-    }
-
-    /// The physical plan of a load whose rows the leader has itself: nothing of it runs on compute nodes but the writing.
-    pub(crate) async fn plan_on_leader(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        let _span = Span::start("optimize");
+    fn plan_on_leader_here(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
         let plan = self.session.optimize(plan)?;
-        let plan = DefaultPhysicalPlanner::default().create_physical_plan(&plan, &self.session).await?;
+        let planner = DefaultPhysicalPlanner::default();
+        let plan = Handle::current().block_on(planner.create_physical_plan(&plan, self.session.as_ref()))?;
         match plan.downcast_ref::<SliceSinkExec>() {
             Some(sink) => {
                 let channels = self.snapshot.runner.cluster.channels().clone();

@@ -277,7 +277,9 @@ fn constant(attempt: &Attempt, text: &str, sql_type: SqlType) -> Result<Option<S
         return Err(Error::new(ErrorKind::StringTooLong, format!("the default value is too long for type {sql_type}")));
     }
     let text = cast(&typed.to_array()?, &DataType::Utf8)?;
-    Ok(ScalarValue::try_from_array(&text, 0)?.try_as_str().flatten().map(str::to_owned))
+    let text = ScalarValue::try_from_array(&text, 0)?.try_as_str().flatten().map(str::to_owned);
+    // As segments hold it.
+    Ok(text.map(|text| if matches!(sql_type, SqlType::Char(_)) { text.trim_end_matches(' ').to_owned() } else { text }))
 }
 
 fn drop_column(table: &mut Table, name: &str) -> Result<()> {

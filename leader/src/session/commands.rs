@@ -24,7 +24,7 @@ use slipher_common::ids::{TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result, SqlType};
 use slipher_proto::meta::{self as proto, operation::Kind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -62,8 +62,9 @@ pub(super) async fn run(
             Ok(Outcome::Done { tag: format!("MERGE {rows}"), rows: Some(rows), notices: Vec::new() })
         }
         Parsed::Copy(spec) => {
-            let rows = load::copy(&session.scope()?, spec).await?;
+            let (rows, rejections) = load::copy(&session.scope()?, spec).await?;
             let mut notices = spec.notices.clone();
+            notices.extend(rejections);
             notices.push(format!("Load into table '{}' completed, {rows} record(s) loaded successfully.", spec.table.name));
             Ok(Outcome::Done { tag: format!("COPY {rows}"), rows: Some(rows), notices })
         }
@@ -157,9 +158,11 @@ async fn select(
 ) -> Result<Outcome> {
     let runner = &session.shared.runner;
     let mut attempts = 0;
+    let merge_joins = Arc::new(AtomicBool::new(false));
     loop {
         attempts += 1;
-        let attempt = attempt(session, false)?;
+        let scope = Scope { merge_joins: Arc::clone(&merge_joins), ..session.scope()? };
+        let attempt = runner.attempt(&scope, TransactionId(Uuid::nil()), false)?;
         let logical = attempt.plan_query(query, parameters.clone()).await?;
         let physical = attempt.plan_physical(&logical).await?;
         let rows = runner.start(&attempt, physical)?;
@@ -170,6 +173,10 @@ async fn select(
                 // No row has left for the client: a fresh layout may answer from replicas.
                 if error.kind == ErrorKind::NodeUnavailable && attempts < READ_ATTEMPTS_MAX {
                     tracing::warn!(query = attempt.query_id, reason = error.message, "running the query again");
+                    continue;
+                }
+                if scope.saves_memory_after(&error) {
+                    tracing::info!(query = attempt.query_id, "running the query again with joins that can be spilled");
                     continue;
                 }
                 return Err(error);
@@ -578,23 +585,29 @@ fn set_transaction(session: &LeaderSession, for_session: bool, modes: Transactio
 
 /// COMMIT: what the block did is there for all, or an error says why it is gone.
 pub(super) async fn commit(session: &LeaderSession) -> Result<Outcome> {
-    let ended = session.end_block();
-    match ended {
+    match session.end_block() {
         Block::None => Ok(done("COMMIT", vec!["there is no transaction in progress".to_owned()])),
-        Block::Failed => Ok(done("ROLLBACK", Vec::new())),
+        Block::Failed => {
+            session.undo_settings();
+            Ok(done("ROLLBACK", Vec::new()))
+        }
         Block::Open { transaction: None, .. } => Ok(done("COMMIT", Vec::new())),
         Block::Open { transaction: Some(transaction), locks, .. } => {
-            transaction.commit(&session.shared.cluster, locks, &session.committing()).await?;
+            let committed = transaction.commit(&session.shared.cluster, locks, &session.committing()).await;
+            committed.inspect_err(|_| session.undo_settings())?;
             Ok(done("COMMIT", Vec::new()))
         }
     }
 }
 
+/// ROLLBACK: data, definitions and settings are what they were.
 fn roll_back(session: &LeaderSession) -> Result<Outcome> {
-    let ended = session.end_block();
-    Ok(match ended {
+    Ok(match session.end_block() {
         Block::None => done("ROLLBACK", vec!["there is no transaction in progress".to_owned()]),
-        Block::Open { .. } | Block::Failed => done("ROLLBACK", Vec::new()),
+        Block::Open { .. } | Block::Failed => {
+            session.undo_settings();
+            done("ROLLBACK", Vec::new())
+        }
     })
 }
 

@@ -29,7 +29,7 @@ impl LeaderSession {
                     let types: Vec<Option<SqlType>> = parameters.iter().copied().map(Some).collect();
                     plan = attempt.plan_typed(query, &types, None).await?;
                 }
-                let schema = output_schema(query, &row_schema(&attempt, &plan));
+                let schema = output_schema(query, &row_schema(&attempt, &plan).await);
                 Description { parameters, rows: Some(schema) }
             }
             Parsed::Insert(spec) => Description { parameters: self.insert_parameters(spec, declared).await?, rows: None },
@@ -97,8 +97,8 @@ impl LeaderSession {
 }
 
 /// The schema of the rows as they will come: types are settled by the optimizer.
-fn row_schema(attempt: &Attempt, plan: &LogicalPlan) -> SchemaRef {
-    match attempt.session.optimize(plan) {
+async fn row_schema(attempt: &Attempt, plan: &LogicalPlan) -> SchemaRef {
+    match attempt.optimize(plan).await {
         Ok(optimized) => Arc::clone(optimized.schema().inner()),
         // A parameter whose type only its value will tell.
         Err(_) => Arc::clone(plan.schema().inner()),

@@ -39,7 +39,7 @@ pub(super) async fn start(
     loop {
         attempts += 1;
         let mut attempt = attempt(session, false)?;
-        attempt.session.config_mut().set_extension(Arc::clone(&extension));
+        Arc::make_mut(&mut attempt.session).config_mut().set_extension(Arc::clone(&extension));
         let logical = attempt.plan_query(query, parameters.clone()).await?;
         if comes_through_the_leader(&logical) {
             return Ok(None);

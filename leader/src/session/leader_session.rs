@@ -2,7 +2,7 @@
 
 use super::cursors::Cursors;
 use super::running::Running;
-use super::settings::{ISOLATION, READ_ONLY, Settings};
+use super::settings::{CASE_SENSITIVE_IDENTIFIERS, ISOLATION, READ_ONLY, Settings};
 use super::{CatalogListing, Description, DirectRun, Outcome, Progress, Session, Statement, TableKind, TableListing};
 use super::{commands, direct, locking, views};
 use crate::catalog::{is_temp_schema, temp_schema_of};
@@ -12,8 +12,9 @@ use crate::load;
 use crate::meta::{DatabaseState, State};
 use crate::sql::{self, Parsed, TransactionModes};
 use crate::telemetry::OpenSession;
-use crate::transaction::{LockOwner, Reads, Scope, Transaction};
+use crate::transaction::{Clock, LockOwner, Reads, Scope, Transaction};
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use datafusion::common::ScalarValue;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -23,11 +24,15 @@ use slipher_common::ids::DatabaseId;
 use slipher_common::plan::ResultTarget;
 use slipher_common::{Error, ErrorKind, Result, SqlType};
 use slipher_proto::meta::{self as proto, operation::Kind};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Reading a longer text takes so long that other sessions must not wait for it.
+const LONG_TEXT_BYTES: usize = 64 * 1024;
 
 /// Where a session is with respect to BEGIN and COMMIT.
 #[derive(Clone, Debug)]
@@ -35,7 +40,13 @@ pub(super) enum Block {
     /// Each statement for itself.
     None,
     /// After BEGIN; the transaction begins with its first statement.
-    Open { transaction: Option<Arc<Transaction>>, locks: Arc<LockOwner>, read_only: bool, serializable: bool },
+    Open {
+        transaction: Option<Arc<Transaction>>,
+        locks: Arc<LockOwner>,
+        read_only: bool,
+        serializable: bool,
+        started: DateTime<Utc>,
+    },
     /// After an error in a block: what it did is gone.
     Failed,
 }
@@ -56,6 +67,8 @@ pub(crate) struct LeaderSession {
     pub(super) settings: Mutex<Settings>,
     /// What SET LOCAL replaced, for the end of the block.
     pub(super) local_settings: Mutex<Vec<(String, Option<String>)>>,
+    /// The settings as they were before the block that is open.
+    settings_before: Mutex<Option<Settings>>,
     pub(super) block: Arc<Mutex<Block>>,
     /// The block was begun by nobody's BEGIN: it ends with the text that its statements came in.
     pub(super) is_implicit: AtomicBool,
@@ -96,6 +109,7 @@ impl LeaderSession {
             user: user.to_owned(),
             settings: Mutex::new(settings),
             local_settings: Mutex::new(Vec::new()),
+            settings_before: Mutex::default(),
             block: Arc::new(Mutex::new(Block::None)),
             is_implicit: AtomicBool::new(false),
             cursors: Arc::default(),
@@ -198,11 +212,13 @@ impl LeaderSession {
         set.unwrap_or_else(|| state.databases().get(&self.database).is_some_and(|database| database.serializable))
     }
 
-    /// A block that has not begun to read or write.
+    /// A block that has not begun to read or write. Settings are kept, for when it is rolled back.
     pub(super) fn new_block(&self, modes: TransactionModes) -> Block {
         let serializable = modes.serializable.unwrap_or_else(|| self.is_serializable());
         let read_only = modes.read_only.unwrap_or_else(|| self.settings.lock().is_on(READ_ONLY));
-        Block::Open { transaction: None, locks: Arc::new(self.shared.locks.owner()), read_only, serializable }
+        *self.settings_before.lock() = Some(self.settings.lock().clone());
+        let (locks, started) = (Arc::new(self.shared.locks.owner()), Utc::now());
+        Block::Open { transaction: None, locks, read_only, serializable, started }
     }
 
     /// Whether a block is open.
@@ -212,37 +228,43 @@ impl LeaderSession {
 
     /// What a statement works with: in a block, with what the block saw and did. 25P02 in a block that has failed.
     pub(super) fn scope(&self) -> Result<Scope> {
-        let (transaction, locks) = match &mut *self.block.lock() {
-            Block::Open { transaction, serializable, read_only, locks } => {
+        let (transaction, locks, started) = match &mut *self.block.lock() {
+            Block::Open { transaction, serializable, read_only, locks, started } => {
                 let begin = || Arc::new(Transaction::begin(&self.shared.cluster, self.database, *serializable, *read_only));
                 let begun = transaction.get_or_insert_with(begin);
-                (Some(Arc::clone(begun)), Some(Arc::clone(locks)))
+                (Some(Arc::clone(begun)), Some(Arc::clone(locks)), Some(*started))
             }
-            Block::None => (None, self.statement_locks.lock().clone()),
+            Block::None => (None, self.statement_locks.lock().clone(), None),
             Block::Failed => return Err(failed_block()),
         };
-        Ok(self.scope_of(transaction, locks))
+        Ok(self.scope_of(transaction, locks, started))
     }
 
     /// The same for a look ahead: a block that has not begun does not begin by it.
     pub(super) fn scope_without_begin(&self) -> Result<Scope> {
-        let transaction = match &*self.block.lock() {
-            Block::Open { transaction, .. } => transaction.clone(),
-            Block::None => None,
+        let (transaction, started) = match &*self.block.lock() {
+            Block::Open { transaction, started, .. } => (transaction.clone(), Some(*started)),
+            Block::None => (None, None),
             Block::Failed => return Err(failed_block()),
         };
-        Ok(self.scope_of(transaction, None))
+        Ok(self.scope_of(transaction, None, started))
     }
 
-    fn scope_of(&self, transaction: Option<Arc<Transaction>>, locks: Option<Arc<LockOwner>>) -> Scope {
+    fn scope_of(
+        &self,
+        transaction: Option<Arc<Transaction>>,
+        locks: Option<Arc<LockOwner>>,
+        block_started: Option<DateTime<Utc>>,
+    ) -> Scope {
         let reads = match &transaction {
             Some(transaction) => transaction.reads(),
             None => self.is_serializable().then(Reads::default),
         };
+        let settings = self.settings.lock();
         Scope {
             shared: Arc::clone(&self.shared),
             database: self.database,
-            search_path: Arc::new(self.settings.lock().search_path(&self.user)),
+            search_path: Arc::new(settings.search_path(&self.user)),
             temp_schema: Some(Arc::clone(&self.temp_schema)),
             user: self.user.clone(),
             process_id: self.process_id,
@@ -250,13 +272,23 @@ impl LeaderSession {
             reads,
             locks,
             committing: self.committing(),
+            clock: Clock::start(block_started),
             background: false,
+            disabled_rules: settings.disabled_rules(),
+            merge_joins: Arc::default(),
         }
     }
 
     /// Set when what the running statement did is on its way to being committed.
     pub(super) fn committing(&self) -> Arc<AtomicBool> {
         self.running.lock().as_ref().map(|running| Arc::clone(&running.committing)).unwrap_or_default()
+    }
+
+    /// The block that ended did nothing: its settings neither.
+    pub(super) fn undo_settings(&self) {
+        if let Some(before) = self.settings_before.lock().take() {
+            *self.settings.lock() = before;
+        }
     }
 
     /// Takes the block that ends, and all that ends with it.
@@ -307,6 +339,12 @@ impl Drop for LeaderSession {
             }
         });
     }
+}
+
+/// Whether this thread can leave what it serves to another one while it works.
+fn can_hand_over() -> bool {
+    let runtime = tokio::runtime::Handle::try_current();
+    runtime.is_ok_and(|runtime| runtime.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread)
 }
 
 fn failed_block() -> Error {
@@ -372,11 +410,25 @@ impl BlockOfRows {
 #[async_trait]
 impl Session for LeaderSession {
     fn parse(&self, sql: &str) -> Result<Vec<Statement>> {
-        sql::parse::parse(sql).inspect_err(|_| self.fail_block())
+        let case_sensitive = self.settings.lock().is_on(CASE_SENSITIVE_IDENTIFIERS);
+        let text = if case_sensitive { Cow::Borrowed(sql) } else { sql::names::fold_quoted(sql) };
+        let parsed = match text.len() > LONG_TEXT_BYTES && can_hand_over() {
+            true => tokio::task::block_in_place(|| sql::parse::parse(&text)),
+            false => sql::parse::parse(&text),
+        };
+        parsed.inspect_err(|_| self.fail_block())
     }
 
     async fn describe(&self, statement: &Statement, declared: &[Option<SqlType>]) -> Result<Description> {
-        let described = self.description(statement, declared).await;
+        // A portal that waits for its client to ask for more rows keeps being the statement that a cancel means.
+        let before = self.running.lock().clone();
+        let (running, _timer) = self.start_statement();
+        let described = running.work(self.description(statement, declared)).await;
+        let mut current = self.running.lock();
+        if current.as_ref().is_some_and(|current| Arc::ptr_eq(&current.query, &running.query)) {
+            *current = before;
+        }
+        drop(current);
         described.map_err(|error| {
             self.fail_block();
             sql::position::locate(&statement.text, error)

@@ -1,5 +1,6 @@
 //! Session settings: SET, SHOW, RESET.
 
+use crate::plan::disabled_rules::{self, DisabledRules};
 use slipher_common::error::did_you_mean;
 use slipher_common::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("client_min_messages", "notice"),
     ("datestyle", "ISO, MDY"),
     (ISOLATION, "snapshot"),
+    (CASE_SENSITIVE_IDENTIFIERS, "off"),
     (READ_ONLY, "off"),
     ("enable_result_cache_for_session", "on"),
     ("error_on_nondeterministic_update", "off"),
@@ -19,12 +21,15 @@ const SETTINGS: &[(&str, &str)] = &[
     ("idle_session_timeout", "0"),
     ("intervalstyle", "postgres"),
     ("query_group", "default"),
+    (disabled_rules::SETTING, ""),
     ("search_path", "$user, public"),
     ("standard_conforming_strings", crate::sql::STANDARD_CONFORMING_STRINGS),
     ("statement_timeout", "0"),
     ("timezone", "UTC"),
 ];
 
+/// Whether names in double quotes keep their case.
+pub(super) const CASE_SENSITIVE_IDENTIFIERS: &str = "enable_case_sensitive_identifier";
 /// What blocks are that do not say what they are.
 pub(super) const ISOLATION: &str = "default_transaction_isolation";
 /// Whether blocks, and statements on their own, may change nothing.
@@ -40,7 +45,7 @@ fn canonical(name: &str) -> String {
 }
 
 /// The settings of one session.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Settings {
     changed: BTreeMap<String, String>,
 }
@@ -101,6 +106,12 @@ impl Settings {
         self.get(name).is_some_and(|value| matches!(value.to_lowercase().as_str(), "on" | "true" | "1" | "yes"))
     }
 
+    /// Optimizer rules that are left out.
+    pub(super) fn disabled_rules(&self) -> DisabledRules {
+        // It was checked when it was set.
+        self.changed(disabled_rules::SETTING).and_then(|names| DisabledRules::parse(names).ok()).unwrap_or_default()
+    }
+
     /// How long a statement may run, in milliseconds; `None`: for ever.
     pub(super) fn statement_timeout_ms(&self) -> Option<u64> {
         self.limit_ms("statement_timeout")
@@ -140,17 +151,23 @@ fn milliseconds(text: &str) -> Option<u64> {
 }
 
 fn check(name: &str, value: &str) -> Result<()> {
+    if name == disabled_rules::SETTING {
+        return DisabledRules::parse(value).map(drop);
+    }
     let lower = value.to_lowercase();
     let valid = match name {
         name if name.ends_with("_timeout") => milliseconds(value).is_some(),
         "timezone" => matches!(lower.as_str(), "utc" | "gmt" | "etc/utc" | "z" | "default"),
+        "extra_float_digits" => value.parse().is_ok_and(|digits: i32| (-15..=3).contains(&digits)),
         "client_encoding" => matches!(lower.replace(['-', '_'], "").as_str(), "utf8" | "unicode"),
         "standard_conforming_strings" => lower == crate::sql::STANDARD_CONFORMING_STRINGS,
         "datestyle" => lower.starts_with("iso"),
         ISOLATION => {
             matches!(lower.as_str(), "serializable" | "snapshot" | "repeatable read" | "read committed" | "read uncommitted")
         }
-        READ_ONLY => matches!(lower.as_str(), "on" | "off" | "true" | "false" | "1" | "0" | "yes" | "no"),
+        READ_ONLY | CASE_SENSITIVE_IDENTIFIERS => {
+            matches!(lower.as_str(), "on" | "off" | "true" | "false" | "1" | "0" | "yes" | "no")
+        }
         _ => true,
     };
     if valid {
@@ -160,6 +177,7 @@ fn check(name: &str, value: &str) -> Result<()> {
         match name {
             "timezone" => "sessions run in UTC",
             "client_encoding" => "sessions speak UTF8",
+            "extra_float_digits" => "give a whole number from -15 to 3",
             name if name.ends_with("_timeout") => "give milliseconds, or a number with ms, s, min or h",
             _ => "",
         },

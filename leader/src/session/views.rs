@@ -2,6 +2,7 @@
 
 use super::alter_table::{check_move, known_schema, known_user};
 use super::leader_session::LeaderSession;
+use crate::bind::BoundRelation;
 use crate::catalog::{Snapshot, TPCH_FUNCTION, is_temp_schema};
 use crate::load::column_types;
 use crate::meta::{Relation, ViewState, not_a_view};
@@ -26,14 +27,14 @@ pub(super) const SHOW_VIEW_COLUMN: &str = "Show View DDL statement";
 pub(super) async fn create(session: &LeaderSession, attempt: &Attempt, spec: &CreateViewSpec) -> Result<Kind> {
     let snapshot = &attempt.snapshot;
     let schema = snapshot.creation_schema(&spec.name)?;
-    let references = attempt.session.resolve_table_references(&EngineStatement::Statement(spec.query.clone()))?;
     let (columns, references) = match spec.late_binding {
         true => {
+            let references = attempt.session.resolve_table_references(&EngineStatement::Statement(spec.query.clone()))?;
             check_qualified(&references, &session.database_name)?;
             let named = spec.columns.iter().map(|name| ViewColumn { name: name.value.clone(), sql_type: None });
             (named.collect(), Vec::new())
         }
-        false => bind(attempt, spec, &references).await?,
+        false => bind(attempt, spec).await?,
     };
     let state = &snapshot.state;
     let version = |reference: &ViewReference| match state.relation_by_id(reference.relation) {
@@ -76,13 +77,11 @@ fn check_qualified(references: &[TableReference], database: &str) -> Result<()> 
 }
 
 /// The columns of a view, and what the names in its query mean.
-async fn bind(
-    attempt: &Attempt,
-    spec: &CreateViewSpec,
-    references: &[TableReference],
-) -> Result<(Vec<ViewColumn>, Vec<ViewReference>)> {
-    let plan = attempt.plan_query(&spec.query, None).await?;
-    let types = column_types(&attempt.session.optimize(&plan)?)?;
+async fn bind(attempt: &Attempt, spec: &CreateViewSpec) -> Result<(Vec<ViewColumn>, Vec<ViewReference>)> {
+    let bound = attempt.bind(&spec.query).await?;
+    let relations = bound.relations.clone();
+    let plan = attempt.plan_bound(bound).await?;
+    let types = column_types(&attempt.optimize(&plan).await?)?;
     if spec.columns.len() > types.len() {
         return Err(Error::new(ErrorKind::Syntax, "CREATE VIEW specifies more column names than columns").with_detail(format!(
             "{} names for {} columns",
@@ -94,40 +93,52 @@ async fn bind(
     let given = spec.columns.iter().map(|name| name.value.clone());
     let names = given.chain(names.into_iter().skip(spec.columns.len()));
     let columns = names.zip(&types).map(|(name, (_, sql_type))| ViewColumn { name, sql_type: Some(*sql_type) });
-    let uses = Uses::of(&plan)?;
-    let mut known = Vec::new();
-    for reference in references {
-        match attempt.snapshot.relation(reference.schema(), reference.table()) {
-            Err(_) if is_function(reference) => {}
-            found => known.push(bound(attempt, found?, reference, &uses).await?),
+    let uses = uses(&plan)?;
+    let mut known: Vec<ViewReference> = Vec::new();
+    for relation in &relations {
+        let (schema, name) = (relation.written.schema_name(), &relation.written.name.value);
+        let used = uses.get(&relation.alias);
+        match known.iter_mut().find(|other| other.schema.as_deref() == schema && other.name == *name) {
+            Some(other) => {
+                let columns = other.columns.iter_mut();
+                columns.for_each(|column| column.used |= used.is_some_and(|used| used.contains(&column.name)));
+            }
+            None => {
+                let found = attempt.snapshot.state.relation_by_id(relation.id);
+                let found = found.ok_or_else(|| Error::internal(format!("relation {} is gone", relation.id)))?;
+                known.push(reference(attempt, found, relation, used).await?);
+            }
         }
     }
     Ok((columns.collect(), known))
 }
 
-async fn bound(attempt: &Attempt, found: Relation<'_>, reference: &TableReference, uses: &Uses) -> Result<ViewReference> {
-    let column =
-        |id: ColumnId, name: &str| ReferencedColumn { id, name: name.to_owned(), used: uses.column(reference.table(), name) };
-    let (relation, columns) = match found {
+async fn reference(
+    attempt: &Attempt,
+    found: Relation<'_>,
+    relation: &BoundRelation,
+    used: Option<&BTreeSet<String>>,
+) -> Result<ViewReference> {
+    let column = |id: ColumnId, name: &str| ReferencedColumn {
+        id,
+        name: name.to_owned(),
+        used: used.is_some_and(|used| used.contains(name)),
+    };
+    let columns = match found {
         Relation::Table(known) if is_temp_schema(&known.table.schema) => return Err(temporary(&known.table.name)),
         Relation::View(known) if is_temp_schema(&known.view.schema) => return Err(temporary(&known.view.name)),
-        Relation::Table(table) => {
-            let columns = table.table.columns.iter().map(|known| column(known.id, &known.name));
-            (table.table.id, columns.collect())
-        }
+        Relation::Table(table) => table.table.columns.iter().map(|known| column(known.id, &known.name)).collect(),
         // Its columns are found by their names: they may stand elsewhere another time.
         Relation::View(view) if view.view.late_binding => {
             let plan = crate::catalog::plan_view(&attempt.snapshot, &view.view).await?;
-            let columns = plan.schema().fields().iter().zip(1..).map(|(field, place)| column(ColumnId(place), field.name()));
-            (view.view.id, columns.collect())
+            plan.schema().fields().iter().zip(1..).map(|(field, place)| column(ColumnId(place), field.name())).collect()
         }
         Relation::View(view) => {
-            let columns = view.view.columns.iter().zip(1..).map(|(known, place)| column(ColumnId(place), &known.name));
-            (view.view.id, columns.collect())
+            view.view.columns.iter().zip(1..).map(|(known, place)| column(ColumnId(place), &known.name)).collect()
         }
     };
-    let (schema, name) = (reference.schema().map(str::to_owned), reference.table().to_owned());
-    Ok(ViewReference { schema, name, relation, columns })
+    let (schema, name) = (relation.written.schema_name().map(str::to_owned), relation.written.name.value.clone());
+    Ok(ViewReference { schema, name, relation: relation.id, columns })
 }
 
 fn temporary(name: &str) -> Error {
@@ -135,56 +146,22 @@ fn temporary(name: &str) -> Error {
     Error::not_supported(what, "read an ordinary table, or write the query as a WITH clause")
 }
 
-/// Which columns a plan asks for. Where that is not certain, one too many.
-#[derive(Debug, Default)]
-struct Uses {
-    /// Names of columns by their qualifier; without one they may be anybody's.
-    columns: BTreeMap<Option<String>, BTreeSet<String>>,
-    /// For each table, the aliases it stands under.
-    aliases: BTreeMap<String, BTreeSet<String>>,
-}
-
-impl Uses {
-    fn of(plan: &LogicalPlan) -> Result<Self> {
-        let mut uses = Self::default();
-        plan.apply_with_subqueries(|node| {
-            if let LogicalPlan::SubqueryAlias(alias) = node
-                && let Some(table) = stands_for(&alias.input)
-            {
-                uses.aliases.entry(table).or_default().insert(alias.alias.table().to_owned());
-            }
-            node.apply_expressions(|expression| {
-                expression.apply(|inner| {
-                    if let Expr::Column(column) | Expr::OuterReferenceColumn(_, column) = inner {
-                        let qualifier = column.relation.as_ref().map(|relation| relation.table().to_owned());
-                        uses.columns.entry(qualifier).or_default().insert(column.name.clone());
-                    }
-                    Ok(TreeNodeRecursion::Continue)
-                })
+/// Which columns a plan asks for, by the aliases of what they are columns of: in a bound statement each alias stands for one relation.
+fn uses(plan: &LogicalPlan) -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expression| {
+            expression.apply(|inner| {
+                if let Expr::Column(column) | Expr::OuterReferenceColumn(_, column) = inner
+                    && let Some(relation) = &column.relation
+                {
+                    uses.entry(relation.table().to_owned()).or_default().insert(column.name.clone());
+                }
+                Ok(TreeNodeRecursion::Continue)
             })
-        })?;
-        Ok(uses)
-    }
-
-    fn column(&self, table: &str, column: &str) -> bool {
-        let stands_under =
-            |qualifier: &str| qualifier == table || self.aliases.get(table).is_some_and(|aliases| aliases.contains(qualifier));
-        let of_another =
-            |qualifier: &str| self.aliases.iter().any(|(other, aliases)| other == qualifier || aliases.contains(qualifier));
-        self.columns.iter().any(|(qualifier, names)| {
-            let possible = qualifier.as_deref().is_none_or(|qualifier| stands_under(qualifier) || !of_another(qualifier));
-            possible && names.contains(column)
         })
-    }
-}
-
-/// The table whose columns a plan hands on as they are.
-fn stands_for(plan: &LogicalPlan) -> Option<String> {
-    match plan {
-        LogicalPlan::TableScan(scan) => Some(scan.table_name.table().to_owned()),
-        LogicalPlan::SubqueryAlias(alias) => Some(alias.alias.table().to_owned()),
-        _ => None,
-    }
+    })?;
+    Ok(uses)
 }
 
 /// The tables or views that DROP names, and messages about those that are not there.

@@ -18,8 +18,10 @@ use std::collections::HashSet;
 
 /// Schema in which a table is found by its id, with row ids.
 pub(crate) const ROW_ID_SCHEMA: &str = "slipher$row_ids";
+/// What qualifies the target's columns in the query, whatever the user calls it.
+pub(crate) const TARGET: &str = "slipher$target";
 /// What the row id is called in the query.
-const TARGET_ALIAS: &str = "slipher$target";
+const ROW_ID_ALIAS: &str = "slipher$row";
 
 /// UPDATE or DELETE.
 #[derive(Debug)]
@@ -93,19 +95,19 @@ pub(super) fn select_of(statement: &mut Statement) -> Option<&mut Select> {
 pub(super) fn parse_delete(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     cursor.expect(&["DELETE"])?;
     cursor.eat(&["FROM"]);
-    let (table, alias) = target(cursor)?;
+    let target = target(cursor)?;
     let others = if cursor.eat(&["USING"]) { tables(cursor)? } else { Vec::new() };
-    finish(cursor, table, &alias, Change::Delete, Vec::new(), others)
+    finish(cursor, &target, Change::Delete, Vec::new(), others)
 }
 
 /// Reads UPDATE.
 pub(super) fn parse_update(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     cursor.expect(&["UPDATE"])?;
-    let (table, alias) = target(cursor)?;
+    let target = target(cursor)?;
     cursor.expect(&["SET"])?;
     let Assignments { columns, values } = assignments(cursor)?;
     let others = if cursor.eat(&["FROM"]) { tables(cursor)? } else { Vec::new() };
-    finish(cursor, table, &alias, Change::Update(columns), values, others)
+    finish(cursor, &target, Change::Update(columns), values, others)
 }
 
 /// `column = value, ...`.
@@ -139,11 +141,31 @@ pub(super) fn assignments(cursor: &mut Cursor<'_>) -> Result<Assignments> {
 }
 
 /// `table [[AS] alias]`.
-pub(super) fn target(cursor: &mut Cursor<'_>) -> Result<(QualifiedName, Name)> {
+pub(super) struct Target {
+    /// The table.
+    pub table: QualifiedName,
+    /// Its alias.
+    pub alias: Option<Name>,
+}
+
+impl Target {
+    /// ` AS "alias"`, where it has one.
+    pub(super) fn alias_clause(&self) -> String {
+        self.alias.as_ref().map(|alias| format!(" AS {}", quoted(alias))).unwrap_or_default()
+    }
+}
+
+/// A name as it stands in a query that is put together here.
+pub(super) fn quoted(name: &Name) -> String {
+    format!("\"{}\"", name.value.replace('"', "\"\""))
+}
+
+/// Reads `table [[AS] alias]`.
+pub(super) fn target(cursor: &mut Cursor<'_>) -> Result<Target> {
     let table = cursor.qualified_name("a table")?;
     let ends_here = cursor.at_end() || ["SET", "USING", "WHERE", "FROM", "ON"].iter().any(|word| cursor.looking_at(&[word]));
-    let alias = if cursor.eat(&["AS"]) || !ends_here { cursor.name("an alias")? } else { table.name.clone() };
-    Ok((table, alias))
+    let alias = if cursor.eat(&["AS"]) || !ends_here { Some(cursor.name("an alias")?) } else { None };
+    Ok(Target { table, alias })
 }
 
 fn tables(cursor: &mut Cursor<'_>) -> Result<Vec<TableWithJoins>> {
@@ -152,48 +174,44 @@ fn tables(cursor: &mut Cursor<'_>) -> Result<Vec<TableWithJoins>> {
 
 fn finish(
     cursor: &mut Cursor<'_>,
-    table: QualifiedName,
-    alias: &Name,
+    target: &Target,
     change: Change,
     values: Vec<Expr>,
     others: Vec<TableWithJoins>,
 ) -> Result<Parsed> {
     let selection = if cursor.eat(&["WHERE"]) { Some(with_sqlparser(cursor, |parser| parser.parse_expr())?) } else { None };
     cursor.expect_end()?;
-    Ok(Parsed::Change(Box::new(matched(cursor, &table, alias, (change, values), others, selection)?)))
+    Ok(Parsed::Change(Box::new(matched(cursor, target, (change, values), others, selection)?)))
 }
 
-/// The change of those rows of `table` that `selection` finds, together with `others`.
+/// The change of those rows of the target that `selection` finds, together with `others`.
 pub(super) fn matched(
     cursor: &Cursor<'_>,
-    table: &QualifiedName,
-    alias: &Name,
+    target: &Target,
     (change, values): (Change, Vec<Expr>),
     others: Vec<TableWithJoins>,
     selection: Option<Expr>,
 ) -> Result<ChangeSpec> {
     let joins = !others.is_empty();
     let filtered = selection.is_some() || joins;
-    let mut statement = Box::new(Statement::Query(skeleton(alias)?));
+    let mut statement = Box::new(Statement::Query(skeleton(target)?));
     let Some(select) = select_of(&mut statement) else {
         return Err(Error::internal("the query of a change is no SELECT"));
     };
-    select.projection = projection(alias, &change, values);
+    select.projection = projection(&change, values);
     select.from.extend(others);
     select.selection = selection;
     rewrite::rewrite_statement(&mut statement, &|span| position_of(cursor.lexed, span))?;
-    Ok(ChangeSpec { table: table.clone(), change, joins, filtered, query: statement })
+    Ok(ChangeSpec { table: target.table.clone(), change, joins, filtered, query: statement })
 }
 
 /// A query of the target alone; its name is filled in when it is known.
-fn skeleton(alias: &Name) -> Result<Box<Query>> {
-    let quoted = alias.value.replace('"', "\"\"");
-    let text = format!("SELECT 1 FROM \"{ROW_ID_SCHEMA}\".\"0\" AS \"{quoted}\"");
-    parse_made(&text)
+fn skeleton(target: &Target) -> Result<Box<Query>> {
+    parse_made(&format!("SELECT 1 FROM \"{ROW_ID_SCHEMA}\".\"0\"{}", target.alias_clause()))
 }
 
 /// Reads a query that was put together here.
-pub(super) fn parse_made(text: &str) -> Result<Box<Query>> {
+pub(in crate::sql) fn parse_made(text: &str) -> Result<Box<Query>> {
     let parsed = Parser::new(&DIALECT).try_with_sql(text).and_then(|mut parser| parser.parse_query());
     parsed.map_err(|error| Error::internal(format!("making the query of a change: {error}")))
 }
@@ -204,14 +222,13 @@ pub(super) fn given_values(values: Vec<Expr>) -> impl Iterator<Item = SelectItem
     values.into_iter().enumerate().map(move |(number, expr)| SelectItem::ExprWithAlias { expr, alias: alias(number) })
 }
 
-fn projection(alias: &Name, change: &Change, values: Vec<Expr>) -> Vec<SelectItem> {
-    let quoted = |text: &str| Ident::with_quote('"', text);
-    let id = Expr::CompoundIdentifier(vec![quoted(&alias.value), quoted(ROW_ID_COLUMN)]);
-    let mut items = vec![SelectItem::ExprWithAlias { expr: id, alias: quoted(TARGET_ALIAS) }];
+fn projection(change: &Change, values: Vec<Expr>) -> Vec<SelectItem> {
+    let ident = |text: &str| Ident::with_quote('"', text);
+    let id = Expr::CompoundIdentifier(vec![ident(TARGET), ident(ROW_ID_COLUMN)]);
+    let mut items = vec![SelectItem::ExprWithAlias { expr: id, alias: ident(ROW_ID_ALIAS) }];
     if matches!(change, Change::Update(_)) {
         items.extend(given_values(values));
-        let all = ObjectName(vec![ObjectNamePart::Identifier(quoted(&alias.value))]);
-        let all = SelectItemQualifiedWildcardKind::ObjectName(all);
+        let all = SelectItemQualifiedWildcardKind::ObjectName(ObjectName(vec![ObjectNamePart::Identifier(ident(TARGET))]));
         items.push(SelectItem::QualifiedWildcard(all, WildcardAdditionalOptions::default()));
     }
     items

@@ -23,6 +23,8 @@ pub(crate) struct CopySpec {
     pub source_position: usize,
     /// What the files hold.
     pub format: CopyFormat,
+    /// EXPLICIT_IDS: the files have values for IDENTITY columns.
+    pub explicit_ids: bool,
     /// What opens an object store.
     #[cfg_attr(not(test), expect(dead_code, reason = "files below the load directory need none; a notice says so"))]
     pub access: Access,
@@ -101,11 +103,12 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     if source.is_empty() {
         return Err(Error::new(ErrorKind::InvalidParameter, "COPY: the path is empty").at(source_position));
     }
+    let explicit_ids = options.explicit_ids();
     let (format, access, mut notices) = options.finish()?;
     if access.credentials.is_some() || access.region.is_some() {
         notices.push(format!("credentials and region are ignored: \"{source}\" is a path on the leader's side"));
     }
-    Ok(Parsed::Copy(Box::new(CopySpec { table, columns, source, source_position, format, access, notices })))
+    Ok(Parsed::Copy(Box::new(CopySpec { table, columns, source, source_position, format, explicit_ids, access, notices })))
 }
 
 #[cfg(test)]

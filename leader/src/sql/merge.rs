@@ -1,9 +1,11 @@
 //! MERGE: a change of the rows that match, and an INSERT of the others.
 
 use super::Parsed;
-use super::change_rows::{Assignments, Change, ChangeSpec, assignments, given_values, matched, parse_made, select_of, target};
+use super::change_rows::{
+    Assignments, Change, ChangeSpec, Target, assignments, given_values, matched, parse_made, quoted, select_of, target,
+};
 use super::lex::Cursor;
-use super::names::{Name, QualifiedName};
+use super::names::Name;
 use super::parse::{position_of, with_sqlparser};
 use super::rewrite;
 use datafusion::sql::sqlparser::ast::{Expr, SetExpr, Statement, TableWithJoins};
@@ -33,14 +35,14 @@ pub(crate) struct MergeInsert {
 /// Reads MERGE.
 pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     cursor.expect(&["MERGE", "INTO"])?;
-    let (table, alias) = target(cursor)?;
+    let target = target(cursor)?;
     cursor.expect(&["USING"])?;
     let source = with_sqlparser(cursor, |parser| parser.parse_table_and_joins())?;
     cursor.expect(&["ON"])?;
     let condition = with_sqlparser(cursor, |parser| parser.parse_expr())?;
     if cursor.eat(&["REMOVE", "DUPLICATES"]) {
         cursor.expect_end()?;
-        return remove_duplicates(cursor, (&table, &alias), source, condition);
+        return remove_duplicates(cursor, &target, source, condition);
     }
     cursor.expect(&["WHEN", "MATCHED", "THEN"])?;
     let (change, values) = if cursor.eat(&["DELETE"]) {
@@ -50,7 +52,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         let Assignments { columns, values } = assignments(cursor)?;
         (Change::Update(columns), values)
     };
-    let changed = matched(cursor, &table, &alias, (change, values), vec![source.clone()], Some(condition.clone()))?;
+    let changed = matched(cursor, &target, (change, values), vec![source.clone()], Some(condition.clone()))?;
     cursor.expect(&["WHEN", "NOT", "MATCHED", "THEN", "INSERT"])?;
     let columns = if cursor.looking_at_token(&Token::LParen) { cursor.names_in_parentheses("a column")? } else { Vec::new() };
     cursor.expect(&["VALUES"])?;
@@ -60,19 +62,14 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         return Err(Error::new(ErrorKind::Syntax, message).at(columns[0].position));
     }
     cursor.expect_end()?;
-    let query = unmatched(cursor, &table, &alias, values, source, condition)?;
+    let query = unmatched(cursor, &target, values, source, condition)?;
     let insert = MergeInsert { columns, given: Some(given), query };
     Ok(Parsed::Merge(Box::new(MergeSpec { matched: changed, insert })))
 }
 
 /// Rows of the target that match go, all rows of the source come: so one row is left where several matched.
-fn remove_duplicates(
-    cursor: &Cursor<'_>,
-    (table, alias): (&QualifiedName, &Name),
-    source: TableWithJoins,
-    condition: Expr,
-) -> Result<Parsed> {
-    let matched = matched(cursor, table, alias, (Change::Delete, Vec::new()), vec![source.clone()], Some(condition))?;
+fn remove_duplicates(cursor: &Cursor<'_>, target: &Target, source: TableWithJoins, condition: Expr) -> Result<Parsed> {
+    let matched = matched(cursor, target, (Change::Delete, Vec::new()), vec![source.clone()], Some(condition))?;
     let mut query = Box::new(Statement::Query(parse_made("SELECT *")?));
     let Some(select) = select_of(&mut query) else {
         return Err(Error::internal("the query of MERGE is no SELECT"));
@@ -104,15 +101,14 @@ fn values_in_parentheses(cursor: &mut Cursor<'_>) -> Result<(Vec<bool>, Vec<Expr
 /// `SELECT values FROM source WHERE NOT EXISTS (SELECT 1 FROM target WHERE condition)`.
 fn unmatched(
     cursor: &Cursor<'_>,
-    table: &QualifiedName,
-    alias: &Name,
+    target: &Target,
     values: Vec<Expr>,
     source: TableWithJoins,
     condition: Expr,
 ) -> Result<Box<Statement>> {
-    let quoted = |name: &Name| format!("\"{}\"", name.value.replace('"', "\"\""));
+    let table = &target.table;
     let schema = table.schema.as_ref().map(|schema| format!("{}.", quoted(schema))).unwrap_or_default();
-    let text = format!("SELECT 1 FROM {schema}{} AS {}", quoted(&table.name), quoted(alias));
+    let text = format!("SELECT 1 FROM {schema}{}{}", quoted(&table.name), target.alias_clause());
     let mut subquery = parse_made(&text)?;
     if let SetExpr::Select(select) = subquery.body.as_mut() {
         select.selection = Some(condition);

@@ -25,7 +25,7 @@ mod types;
 mod views;
 
 pub(crate) use alter_table::TableChange;
-pub(crate) use change_rows::{Change, ChangeSpec, ROW_ID_SCHEMA};
+pub(crate) use change_rows::{Change, ChangeSpec, ROW_ID_SCHEMA, TARGET};
 pub(crate) use copy::CopySpec;
 pub(crate) use create_table::{CreateTableAsSpec, CreateTableSpec};
 pub(crate) use insert::{InsertSource, InsertSpec};
@@ -37,6 +37,9 @@ pub(crate) use views::CreateViewSpec;
 use datafusion::sql::sqlparser::ast;
 use slipher_common::Error;
 use std::fmt;
+
+/// How the names begin that the system gives to what it makes in queries; nobody else's begin so.
+pub(crate) const OWN_NAMES_PREFIX: &str = "slipher$";
 
 /// Value of the setting `standard_conforming_strings` that clients must be told: a backslash in a string literal is an
 /// escape, as in Redshift. A client told `on` would send backslashes that lose their meaning.

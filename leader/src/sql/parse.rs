@@ -1,7 +1,7 @@
 //! From the text a client sent to its statements.
 
 use super::lex::{Cursor, DIALECT, Lexed, offset_of, syntax_error};
-use super::{Parsed, ROW_ID_SCHEMA, change_rows, copy, create_table, insert, merge, rewrite, statements, views};
+use super::{OWN_NAMES_PREFIX, Parsed, change_rows, copy, create_table, insert, merge, rewrite, statements, views};
 use crate::session::Statement;
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -14,7 +14,7 @@ pub(crate) const TEXT_LENGTH_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// How deep expressions and subqueries may nest, in calls of the parser.
 const NESTING_MAX_CALLS: usize = 160;
 /// Operators that one expression may chain; a chain is a tree of that depth.
-const OPERATORS_IN_CHAIN_MAX: usize = 400;
+const OPERATORS_IN_CHAIN_MAX: usize = 1_200;
 /// Conditions that AND and OR may chain; they are balanced after parsing.
 const CONDITIONS_IN_CHAIN_MAX: usize = 2_000;
 /// Joins and set operations that one query may chain.
@@ -87,20 +87,23 @@ fn parse_statement(lexed: &Lexed<'_>) -> Result<Parsed> {
     check_chains(lexed)?;
     check_names(lexed)?;
     match parse_cursor(&mut Cursor::new(lexed)) {
-        Err(error) if !matches!(error.kind, ErrorKind::Syntax | ErrorKind::ProgramLimit) => Ok(Parsed::Refused(Box::new(error))),
+        Err(error) if !matches!(error.kind, ErrorKind::Syntax | ErrorKind::ProgramLimit | ErrorKind::TooComplex) => {
+            Ok(Parsed::Refused(Box::new(error)))
+        }
         other => other,
     }
 }
 
-/// What the rewriting of UPDATE, DELETE and MERGE calls things is nobody else's name.
+/// What the rewriting of statements calls things is nobody else's name.
 fn check_names(lexed: &Lexed<'_>) -> Result<()> {
-    let reserved = lexed
-        .lexemes
-        .iter()
-        .find(|lexeme| matches!(&lexeme.token, Token::Word(word) if word.value.eq_ignore_ascii_case(ROW_ID_SCHEMA)));
+    let own = |word: &str| word.get(..OWN_NAMES_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(OWN_NAMES_PREFIX));
+    let reserved = lexed.lexemes.iter().find_map(|lexeme| match &lexeme.token {
+        Token::Word(word) if own(&word.value) => Some((lexeme, &word.value)),
+        _ => None,
+    });
     match reserved {
         None => Ok(()),
-        Some(lexeme) => Err(Error::new(ErrorKind::ReservedName, format!("\"{ROW_ID_SCHEMA}\" is a name of the system's own"))
+        Some((lexeme, name)) => Err(Error::new(ErrorKind::ReservedName, format!("\"{name}\" is a name of the system's own"))
             .with_hint("choose another name")
             .at(lexeme.start + 1)),
     }
@@ -264,7 +267,8 @@ pub(super) fn with_sqlparser_until<T>(
 fn from_parser_error(lexed: &Lexed<'_>, error: &ParserError, reached: usize) -> Error {
     let message = match error {
         ParserError::RecursionLimitExceeded => {
-            return Error::new(ErrorKind::ProgramLimit, "the statement nests too deeply")
+            return Error::new(ErrorKind::TooComplex, "statement too complex")
+                .with_detail("it nests too deeply")
                 .with_hint("name parts of it in a WITH clause, or use IN (...) in place of many conditions")
                 .at(lexed.lexemes.get(reached).map_or(lexed.characters, |lexeme| lexeme.start) + 1);
         }
@@ -362,27 +366,88 @@ struct Chains {
     operators: usize,
     conditions: usize,
     branches: usize,
+    /// The parenthesis is that of one of [`SPECIAL_CALLS`].
+    is_special: bool,
 }
 
 /// Words that end one expression and begin another.
 const CLAUSES: &[&str] =
     &["select", "from", "where", "group", "order", "having", "on", "when", "then", "else", "end", "values", "limit", "set", "by"];
 
-/// Refuses chains so long that walking their tree could exhaust the stack.
+/// Words that make one expression of what stands before them, as operators do.
+const CHAINING: &[&str] = &[
+    "not", "is", "isnull", "notnull", "like", "ilike", "similar", "regexp", "rlike", "glob", "match", "between", "in", "collate",
+    "at", "overlaps", "xor", "div", "operator",
+];
+
+/// CASEs that may be open at a time: behind that many the parser takes the word for a name.
+const CASES_OPEN_MAX: usize = 70;
+/// Calls of [`SPECIAL_CALLS`] that may be open at a time. Where one of them is not what it should be, the parser reads it a second time, as
+/// an ordinary call, and everything inside of it with it: its time doubles with each level.
+const SPECIAL_CALLS_OPEN_MAX: usize = 16;
+/// Words that the parser reads in two ways.
+const SPECIAL_CALLS: &[&str] = &[
+    "cast",
+    "try_cast",
+    "safe_cast",
+    "convert",
+    "try_convert",
+    "exists",
+    "extract",
+    "ceil",
+    "floor",
+    "position",
+    "substr",
+    "substring",
+    "overlay",
+    "trim",
+    "array",
+    "struct",
+    "map",
+    "match",
+    "interval",
+];
+
+/// Refuses chains so long that walking their tree could exhaust the stack, and nests that the parser takes too long for.
 fn check_chains(lexed: &Lexed<'_>) -> Result<()> {
     let mut levels = vec![Chains::default()];
+    let (mut cases, mut is_special) = (0_usize, false);
     for lexeme in &lexed.lexemes {
-        if matches!(lexeme.token, Token::LParen | Token::LBracket) {
-            levels.push(Chains::default());
-        } else if matches!(lexeme.token, Token::RParen | Token::RBracket) && levels.len() > 1 {
+        let too_complex = |what: &str, most: usize| {
+            Error::new(ErrorKind::TooComplex, "statement too complex")
+                .with_detail(format!("it {what} more than {most} of them"))
+                .with_hint("use IN (...), a join with a table of values, or steps in a WITH clause")
+                .at(lexeme.start + 1)
+        };
+        let word = match &lexeme.token {
+            Token::Word(word) if word.quote_style.is_none() => word.value.as_str(),
+            _ => "",
+        };
+        if word.eq_ignore_ascii_case("case") {
+            cases += 1;
+        } else if word.eq_ignore_ascii_case("end") {
+            cases = cases.saturating_sub(1);
+        }
+        if cases > CASES_OPEN_MAX {
+            return Err(too_complex("nests CASEs,", CASES_OPEN_MAX));
+        }
+        let closes = matches!(lexeme.token, Token::RParen | Token::RBracket);
+        if closes && levels.len() > 1 {
             levels.pop();
-        } else if let Some(level) = levels.last_mut()
+        } else if lexeme.token != Token::LParen
+            && let Some(level) = levels.last_mut()
             && let Some((what, most)) = level.count(&lexeme.token)
         {
-            return Err(Error::new(ErrorKind::ProgramLimit, format!("a statement chains more than {most} {what}"))
-                .with_hint("use IN (...), a join with a table of values, or steps in a WITH clause")
-                .at(lexeme.start + 1));
+            return Err(too_complex(&format!("chains {what},"), most));
         }
+        // Subscripts and array types are counted as operators, and begin a level like parentheses.
+        if matches!(lexeme.token, Token::LParen | Token::LBracket) {
+            if is_special && levels.iter().filter(|level| level.is_special).count() >= SPECIAL_CALLS_OPEN_MAX {
+                return Err(too_complex("nests calls such as CAST,", SPECIAL_CALLS_OPEN_MAX));
+            }
+            levels.push(Chains { is_special, ..Chains::default() });
+        }
+        is_special = SPECIAL_CALLS.iter().any(|special| word.eq_ignore_ascii_case(special));
     }
     Ok(())
 }
@@ -406,7 +471,7 @@ impl Chains {
         } else if is_one_of(&["union", "except", "intersect", "minus", "join"]) {
             (self.operators, self.conditions) = (0, 0);
             self.branches += 1;
-        } else if is_one_of(&["+", "not", "is", "like", "ilike", "between", "in", "collate"]) {
+        } else if word == "+" || is_one_of(CHAINING) {
             self.operators += 1;
         }
         if self.operators > OPERATORS_IN_CHAIN_MAX {

@@ -9,6 +9,8 @@ use slipher_common::{Error, ErrorKind};
 enum Wanted {
     Column,
     Table,
+    /// What stands before a column's name.
+    Qualifier,
     Function,
 }
 
@@ -17,9 +19,12 @@ const REWRITTEN: &[(&str, &[&str])] = &[
     ("character_length", &["len", "textlen"]),
     ("strpos", &["charindex"]),
     ("coalesce", &["nvl", "isnull"]),
-    ("string_agg", &["listagg"]),
+    ("listagg", &["string_agg"]),
     ("arrow_typeof", &[]),
 ];
+
+/// How errors begin that are about a qualifier which no table of FROM has.
+pub(crate) const NO_FACTOR: &str = "missing FROM-clause entry for table ";
 
 /// How errors begin that are about a database which the session is not connected to; the database follows in quotes.
 pub(crate) const REFERENCE_TO_DATABASE: &str = "a reference to database ";
@@ -36,6 +41,8 @@ pub(crate) fn locate(text: &str, error: Error) -> Error {
         ErrorKind::UndefinedColumn | ErrorKind::AmbiguousColumn | ErrorKind::Grouping | ErrorKind::DuplicateColumn => {
             Wanted::Column
         }
+        ErrorKind::AmbiguousAlias => Wanted::Qualifier,
+        ErrorKind::UndefinedTable if error.message.starts_with(NO_FACTOR) => Wanted::Qualifier,
         ErrorKind::UndefinedTable | ErrorKind::UndefinedSchema => Wanted::Table,
         ErrorKind::UndefinedFunction => Wanted::Function,
         ErrorKind::NotSupported if error.message.starts_with(REFERENCE_TO_DATABASE) => Wanted::Table,
@@ -121,6 +128,7 @@ fn rank(lexed: &Lexed<'_>, index: usize, parts: &[&str], wanted: Wanted) -> u8 {
         if ["from", "join", "into", "table", "update", "copy", "exists"].iter().any(|keyword| word.value.eq_ignore_ascii_case(keyword)));
     match wanted {
         Wanted::Function => u8::from(!call),
+        Wanted::Qualifier => u8::from(!qualifier) + u8::from(after_from),
         Wanted::Table if qualified || after_from => 0,
         Wanted::Table => 1 + u8::from(alias || call),
         Wanted::Column if qualified && !alias => 0,

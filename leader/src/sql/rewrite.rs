@@ -7,20 +7,24 @@ use super::output;
 use crate::catalog::SERIES_FUNCTION;
 use datafusion::sql::sqlparser::ast::{
     ExcludeSelectItem, Expr, Ident, LimitClause, Query, Select, SelectItem, SetExpr, SetOperator, Statement, TableAlias,
-    TableAliasColumnDef, TableFactor, Top, TopQuantity, Value, Values, VisitMut, VisitorMut,
+    TableAliasColumnDef, TableFactor, Top, TopQuantity, Value, Values, VisitMut, VisitorMut, visit_relations,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
-use slipher_common::{Error, Result};
+use slipher_common::{Error, ErrorKind, Result};
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 mod balance;
-mod build;
+pub(crate) mod build;
 mod functions;
-mod joins;
 mod patterns;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod types;
+mod windows;
+
+use windows::Windows;
 
 /// Turns a span of the syntax tree into a position, in characters from 1.
 pub(super) type PositionOf<'a> = &'a dyn Fn(Span) -> usize;
@@ -40,7 +44,7 @@ pub(crate) fn rewrite_expression(expression: &mut Expr, position_of: PositionOf<
 }
 
 fn run<T: VisitMut>(node: &mut T, position_of: PositionOf<'_>) -> Result<()> {
-    match node.visit(&mut Rewriter { position_of }) {
+    match node.visit(&mut Rewriter { position_of, windows: Vec::new() }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(*error),
     }
@@ -52,7 +56,7 @@ pub(super) fn as_text(expression: Expr) -> Expr {
 }
 
 /// A query of nothing but a body.
-pub(super) fn query_of(body: SetExpr) -> Query {
+pub(crate) fn query_of(body: SetExpr) -> Query {
     Query {
         with: None,
         body: Box::new(body),
@@ -69,6 +73,22 @@ pub(super) fn query_of(body: SetExpr) -> Query {
 
 struct Rewriter<'a> {
     position_of: PositionOf<'a>,
+    /// What the WINDOW clauses around the current place name, the innermost last.
+    windows: Vec<Windows>,
+}
+
+impl Rewriter<'_> {
+    /// From here on names of windows are those of `select`.
+    fn enter(&mut self, select: Option<&Select>) -> Result<()> {
+        let windows = select.map(|select| Windows::of(select, self.position_of)).transpose()?;
+        self.windows.push(windows.unwrap_or_default());
+        Ok(())
+    }
+
+    fn leave(&mut self) -> ControlFlow<Box<Error>> {
+        self.windows.pop();
+        ControlFlow::Continue(())
+    }
 }
 
 fn flow(result: Result<()>) -> ControlFlow<Box<Error>> {
@@ -82,13 +102,28 @@ impl VisitorMut for Rewriter<'_> {
     type Break = Box<Error>;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
-        flow(joins::rewrite_order_by(query).and_then(|()| rewrite_query(query)))
+        // ORDER BY knows the windows of the SELECT it stands behind.
+        let windows = match query.body.as_mut() {
+            SetExpr::Select(select) => self.enter(Some(&*select)),
+            _ => self.enter(None),
+        };
+        flow(windows.and_then(|()| rewrite_query(query)))
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<Self::Break> {
+        self.leave()
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
         let position = (self.position_of)(select.select_token.0.span);
-        let rewritten = rewrite_select(select).and_then(|()| joins::rewrite_select(select));
-        flow(rewritten.map_err(|error| error.at(position)))
+        let rewritten = rewrite_select(select).map_err(|error| error.at(position));
+        let entered = rewritten.and_then(|()| self.enter(Some(&*select)));
+        select.named_window.clear();
+        flow(entered)
+    }
+
+    fn post_visit_select(&mut self, _select: &mut Select) -> ControlFlow<Self::Break> {
+        self.leave()
     }
 
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Self::Break> {
@@ -98,18 +133,48 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
         balance::balance(expression);
-        ControlFlow::Continue(())
+        windows::keep_bounds(expression);
+        match self.windows.last() {
+            Some(windows) => flow(windows.rewrite(expression, self.position_of)),
+            None => ControlFlow::Continue(()),
+        }
     }
 
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
         let rewritten = functions::rewrite(expression, self.position_of)
             .and_then(|()| types::rewrite(expression))
-            .and_then(|()| patterns::rewrite(expression));
+            .and_then(|()| patterns::rewrite(expression))
+            .and_then(|()| rows::rewrite(expression));
         flow(rewritten)
     }
 }
 
+/// Tables that one WITH query may read, each as often as it is read: the engine puts a WITH query where its name stands, so that one that
+/// reads another one twice is twice as large.
+const TABLES_OF_WITH_MAX: usize = 2_000;
+
+fn check_with(query: &Query) -> Result<()> {
+    let Some(with) = &query.with else { return Ok(()) };
+    let mut sizes: HashMap<String, usize> = HashMap::new();
+    for table in &with.cte_tables {
+        let mut size = 0_usize;
+        let _ = visit_relations(table.query.as_ref(), |name| {
+            let known = name.0.last().and_then(|part| part.as_ident()).and_then(|ident| sizes.get(&ident.value.to_lowercase()));
+            size = size.saturating_add(known.copied().unwrap_or(1));
+            ControlFlow::<()>::Continue(())
+        });
+        if size > TABLES_OF_WITH_MAX {
+            return Err(Error::new(ErrorKind::TooComplex, "statement too complex")
+                .with_detail(format!("WITH queries that read each other read more than {TABLES_OF_WITH_MAX} tables"))
+                .with_hint("keep the rows of one that is read often in a temporary table"));
+        }
+        sizes.insert(table.alias.name.value.to_lowercase(), size.max(1));
+    }
+    Ok(())
+}
+
 fn rewrite_query(query: &mut Query) -> Result<()> {
+    check_with(query)?;
     if !query.locks.is_empty() {
         return Err(Error::not_supported(
             "SELECT ... FOR UPDATE or FOR SHARE",
@@ -194,7 +259,15 @@ fn empty() -> SetExpr {
     SetExpr::Values(Values { explicit_row: false, value_keyword: false, rows: Vec::new() })
 }
 
+/// Tables that one FROM may list; each is a join.
+const TABLES_IN_FROM_MAX: usize = 300;
+
 fn rewrite_select(select: &mut Select) -> Result<()> {
+    if select.from.len() > TABLES_IN_FROM_MAX {
+        return Err(Error::new(ErrorKind::TooComplex, "statement too complex")
+            .with_detail(format!("FROM lists more than {TABLES_IN_FROM_MAX} tables"))
+            .with_hint("keep the rows of some of them in a table"));
+    }
     let unknown = [
         (select.into.is_some(), "INTO inside a query", "write CREATE TABLE ... AS"),
         (!select.connect_by.is_empty(), "CONNECT BY", "write WITH RECURSIVE"),

@@ -13,7 +13,10 @@ pub(crate) use locks::{LockMode, LockOwner, TableLocks};
 use crate::cluster::{Cluster, OpenBlock, Pin, RunningInBlock, RunningLoad, record};
 use crate::engine::Shared;
 use crate::meta::{Applied, State, TableState, identified, in_time};
+use crate::plan::disabled_rules::DisabledRules;
+use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
+use slipher_common::error::JOIN_OUT_OF_MEMORY;
 use slipher_common::ids::{DatabaseId, TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta as proto;
@@ -158,6 +161,23 @@ async fn propose(
     outcome
 }
 
+/// What time it is for a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Clock {
+    /// When its block began; outside a block, when it did.
+    pub(crate) transaction: DateTime<Utc>,
+    /// When it began.
+    pub(crate) statement: DateTime<Utc>,
+}
+
+impl Clock {
+    /// For a statement that begins now, in a block that began at `block`.
+    pub(crate) fn start(block: Option<DateTime<Utc>>) -> Self {
+        let statement = Utc::now();
+        Self { transaction: block.unwrap_or(statement), statement }
+    }
+}
+
 /// What one statement works with.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope {
@@ -181,8 +201,14 @@ pub(crate) struct Scope {
     pub(crate) locks: Option<Arc<LockOwner>>,
     /// Set when what it did is on its way to being committed.
     pub(crate) committing: Arc<AtomicBool>,
+    /// What time it is.
+    pub(crate) clock: Clock,
     /// It must not slow other statements down.
     pub(crate) background: bool,
+    /// What its session leaves out of its plans.
+    pub(crate) disabled_rules: DisabledRules,
+    /// Its joins sort both sides instead of holding one of them: set when one did not fit into memory.
+    pub(crate) merge_joins: Arc<AtomicBool>,
 }
 
 /// A state that is read; its segments are not swept meanwhile.
@@ -223,6 +249,13 @@ impl Load {
 }
 
 impl Scope {
+    /// Whether the statement may be tried again after `error` with joins that need less memory. From now on its joins do.
+    pub(crate) fn saves_memory_after(&self, error: &Error) -> bool {
+        error.kind == ErrorKind::OutOfMemory
+            && error.message == JOIN_OUT_OF_MEMORY
+            && !self.merge_joins.swap(true, Ordering::SeqCst)
+    }
+
     /// What the statement reads; of a block, with its own changes.
     pub(crate) fn state(&self) -> Arc<State> {
         match &self.transaction {

@@ -5,6 +5,7 @@ mod scanner;
 mod source;
 
 use super::{Emit, FileReader};
+use crate::activity::Progress;
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use options::Options;
@@ -28,12 +29,19 @@ pub(super) struct Reader {
     projection: Vec<usize>,
     schema: SchemaRef,
     batch_rows: usize,
-    bad_rows: u64,
+    /// Bad rows are counted over all lanes of the node; the leader adds up the nodes.
+    progress: Arc<Progress>,
 }
 
 impl Reader {
     /// `schema` is the lane's after projection.
-    pub(super) fn new(options: &CsvOptions, lane: &LaneFiles, schema: SchemaRef, batch_rows: usize) -> Result<Self> {
+    pub(super) fn new(
+        options: &CsvOptions,
+        lane: &LaneFiles,
+        schema: SchemaRef,
+        batch_rows: usize,
+        progress: Arc<Progress>,
+    ) -> Result<Self> {
         Ok(Self {
             options: Options::new(options)?,
             file_schema: Arc::clone(&lane.schema),
@@ -41,7 +49,7 @@ impl Reader {
             projection: lane.projection.clone(),
             schema,
             batch_rows,
-            bad_rows: 0,
+            progress,
         })
     }
 
@@ -97,15 +105,14 @@ impl Reader {
 
     /// Counts a bad row; an error when there are too many.
     fn reject(&mut self, error: Error) -> Result<()> {
-        self.bad_rows += 1;
-        if self.bad_rows < self.options.max_error {
+        if self.progress.rejected.add(&error) < self.options.max_error {
             let detail = error.detail.as_deref().unwrap_or_default();
             tracing::warn!(sqlstate = error.sqlstate(), detail, "load skips a row: {error}");
             return Ok(());
         }
         match self.options.max_error {
             0 | 1 => Err(error),
-            limit => Err(error.with_hint(format!("MAXERROR {limit} is reached; the rows before are in the node's log"))),
+            limit => Err(error.with_hint(format!("MAXERROR {limit} is reached"))),
         }
     }
 

@@ -74,6 +74,7 @@ impl Options {
                 date: DatetimeFormat::parse("DATEFORMAT", &given.date_format)?,
                 timestamp: DatetimeFormat::parse("TIMEFORMAT", &given.time_format)?,
                 truncate_strings: given.truncate_columns,
+                truncate_decimals: !given.round_decimals,
             },
         })
     }

@@ -4,7 +4,7 @@ use super::super::open;
 use super::options::{Compression, Options};
 use super::scanner::Scanner;
 use slipher_common::plan::FileRef;
-use slipher_common::{Error, Result};
+use slipher_common::{Error, ErrorKind, Result};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
@@ -72,7 +72,10 @@ impl Source {
     }
 }
 
-fn decompressed(file: File, options: &Options, path: &str) -> Result<Box<dyn Read>> {
+fn decompressed(mut file: File, options: &Options, path: &str) -> Result<Box<dyn Read>> {
+    if options.compression == Compression::None {
+        refuse_other_formats(&mut file, path)?;
+    }
     Ok(match options.compression {
         Compression::None => Box::new(file),
         Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(file)),
@@ -81,6 +84,43 @@ fn decompressed(file: File, options: &Options, path: &str) -> Result<Box<dyn Rea
             Box::new(decoder.map_err(|error| Error::io(format_args!("reading file \"{path}\""), &error))?)
         }
     })
+}
+
+/// What a file begins with that is no text, what that is, and what to do about it.
+const MAGIC: &[(&[u8], &str, &str)] = &[
+    (&[0x1f, 0x8b, 0x08], "is compressed with gzip", "add GZIP"),
+    (&[0x28, 0xb5, 0x2f, 0xfd], "is compressed with zstd", "add ZSTD"),
+    (&[0xfd, b'7', b'z', b'X', b'Z', 0], "is compressed with xz", "compress it with GZIP or ZSTD"),
+    (&[0x89, b'L', b'Z', b'O', 0], "is compressed with lzop", "compress it with GZIP or ZSTD"),
+    (b"PK\x03\x04", "is a ZIP archive", "unpack it, or compress it with GZIP or ZSTD"),
+    (b"Obj\x01", "is an Avro file", "convert it to Parquet"),
+];
+/// What a compressed block of bzip2 begins with, behind `BZh` and a digit.
+const BZIP2_BLOCK: &[u8] = &[0x31, 0x41, 0x59, 0x26, 0x53, 0x59];
+/// What a Parquet file begins and ends with.
+const PARQUET: &[u8] = b"PAR1";
+
+/// A file that is not text as it is says so, before its bytes are taken for rows.
+fn refuse_other_formats(file: &mut File, path: &str) -> Result<()> {
+    let failed = |error: std::io::Error| Error::io(format_args!("reading file \"{path}\""), &error);
+    let mut head = Vec::new();
+    Read::by_ref(file).take(10).read_to_end(&mut head).map_err(failed)?;
+    let mut tail = Vec::new();
+    if head.starts_with(PARQUET) && file.seek(SeekFrom::End(-4)).is_ok() {
+        file.read_to_end(&mut tail).map_err(failed)?;
+    }
+    file.seek(SeekFrom::Start(0)).map_err(failed)?;
+    let known = MAGIC.iter().find(|(magic, ..)| head.starts_with(magic)).map(|(_, what, instead)| (*what, *instead));
+    let bzip2 = head.starts_with(b"BZh") && head.get(4..) == Some(BZIP2_BLOCK);
+    let found = known
+        .or_else(|| bzip2.then_some(("is compressed with bzip2", "compress it with GZIP or ZSTD")))
+        .or_else(|| (tail == PARQUET).then_some(("is a Parquet file", "add FORMAT AS PARQUET")));
+    match found {
+        Some((what, instead)) => Err(Error::new(ErrorKind::BadFileFormat, format!("file \"{path}\" {what}"))
+            .with_detail("COPY was told to read it as text that is not compressed")
+            .with_hint(instead)),
+        None => Ok(()),
+    }
 }
 
 fn skip_header(scanner: &mut Scanner, options: &Options, path: &str) -> Result<()> {

@@ -1,11 +1,14 @@
 //! Joins: which side moves, if any.
 
-use super::{Aligned, Aligner, Plan, Spread, defect, has_volatile_expression, is_partitioned, unmasked, with_children};
+use super::order::{as_required, without_useless_sort};
+use super::{
+    Aligned, Aligner, Plan, Spread, defect, has_volatile_expression, is_partitioned, unmasked, with_children, without_tight,
+};
 use datafusion::common::JoinType;
 use datafusion::error::Result;
 use datafusion::physical_expr::{Partitioning, PhysicalExpr};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
-use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode};
+use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode, SortMergeJoinExec};
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use slipher_common::plan::OnlyTask0Exec;
@@ -63,6 +66,26 @@ impl Aligner<'_> {
             Some(aligned) => Ok(aligned),
             None => self.join_on_head(&plan, build, probe),
         }
+    }
+
+    /// A join of two sorted sides, which holds the rows of one key at a time.
+    pub(super) fn merge_join(&self, plan: Plan) -> Result<Aligned> {
+        let Some(join) = plan.downcast_ref::<SortMergeJoinExec>() else {
+            return Err(defect("a merge join is none"));
+        };
+        let (left_keys, right_keys): (Keys, Keys) =
+            join.on().iter().map(|(left, right)| (Arc::clone(left), Arc::clone(right))).unzip();
+        let left = without_useless_sort(self.walk(Arc::clone(join.left()))?);
+        let right = without_useless_sort(self.walk(Arc::clone(join.right()))?);
+        let (left, right, spread) = match (left.spread, right.spread) {
+            (Spread::Single, Spread::Single) => {
+                let left = self.hashed_in_place(left.plan, left_keys)?;
+                (left, self.hashed_in_place(right.plan, right_keys)?, Spread::Single)
+            }
+            _ => (self.by_keys(left, &left_keys)?.plan, self.by_keys(right, &right_keys)?.plan, Spread::Partitioned),
+        };
+        let sides = vec![as_required(&plan, 0, left)?, as_required(&plan, 1, right)?];
+        Ok(Aligned { plan: with_children(plan, sides)?, spread })
     }
 
     /// The join with its build side collected in each task, where that is right; `None` where it is not.
@@ -198,6 +221,10 @@ fn lies_by(plan: &Plan, keys: &[Arc<dyn PhysicalExpr>]) -> bool {
         return false;
     };
     let equalities = plan.equivalence_properties().eq_group();
-    let normal = |key: &Arc<dyn PhysicalExpr>| equalities.normalize_expr(Arc::clone(key));
+    // Either form of a key may be known to be equal to another one.
+    let normal = |key: &Arc<dyn PhysicalExpr>| {
+        let known = without_tight(&equalities.normalize_expr(Arc::clone(key)));
+        without_tight(&equalities.normalize_expr(known))
+    };
     actual.len() == keys.len() && actual.iter().zip(keys).all(|(actual, key)| normal(actual).eq(&normal(key)))
 }

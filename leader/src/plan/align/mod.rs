@@ -20,17 +20,18 @@ use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::physical_expr::expressions::Literal;
+use datafusion::physical_expr::expressions::{Column, Literal, UnKnownColumn};
 use datafusion::physical_expr::{Distribution, Partitioning, PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
-use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode};
+use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode, SortMergeJoinExec};
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::union::{InterleaveExec, UnionExec};
 use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions};
-use datafusion_distributed::{BroadcastExec, NetworkBroadcastExec, NetworkCoalesceExec, NetworkShuffleExec};
+use datafusion_distributed::{BroadcastExec, NetworkBoundaryExt, NetworkBroadcastExec, NetworkCoalesceExec, NetworkShuffleExec};
 use slipher_common::distribution::{BUCKET_TOKEN_FUNCTION, bucket_token_udf};
+use slipher_common::functions::tight_argument;
 use slipher_common::plan::{FileScanExec, OnlyTask0Exec, ResultSinkExec, SliceScanExec, SliceSinkExec, TpchScanExec};
 use slipher_common::{Error, ErrorKind};
 use std::sync::Arc;
@@ -77,6 +78,17 @@ pub(crate) fn align(
     aligner.gather_into_one(aligned)
 }
 
+/// Nodes that stand above each other in one message: each takes two levels of it, of which there may be a hundred with those of expressions.
+const FRAGMENT_HEIGHT_MAX: usize = 32;
+
+/// How many nodes stand above each other down to the next boundaries.
+fn height(plan: &Plan) -> usize {
+    match plan.as_network_boundary() {
+        Some(_) => 0,
+        None => 1 + plan.children().into_iter().map(height).max().unwrap_or(0),
+    }
+}
+
 pub(super) struct Aligner<'a> {
     query: &'a QueryContext,
     options: &'a Arc<ConfigOptions>,
@@ -93,7 +105,24 @@ impl Aligner<'_> {
 
     fn walk(&self, plan: Plan) -> Result<Aligned> {
         let aligned = self.place(Arc::clone(&plan))?;
-        order::restored(&plan, aligned)
+        order::restored(&plan, self.in_messages(aligned)?)
+    }
+
+    /// `child` with a shuffle on top where it is as high as a message to a compute node can be: what is above it goes in another one.
+    /// Rows go where they lie.
+    fn in_messages(&self, child: Aligned) -> Result<Aligned> {
+        if child.spread != Spread::Partitioned
+            || child.plan.schema().fields().is_empty()
+            || height(&child.plan) < FRAGMENT_HEIGHT_MAX
+        {
+            return Ok(child);
+        }
+        let keys = match unmasked(child.plan.output_partitioning()) {
+            // A key that no column shows any more cannot be computed again.
+            Partitioning::Hash(keys, _) if !keys.iter().any(|key| key.is::<UnKnownColumn>()) => keys,
+            _ => vec![Arc::new(Column::new(child.plan.schema().field(0).name(), 0)) as Arc<dyn PhysicalExpr>],
+        };
+        self.shuffle(child, &keys)
     }
 
     fn place(&self, plan: Plan) -> Result<Aligned> {
@@ -118,6 +147,9 @@ impl Aligner<'_> {
         }
         if plan.is::<HashJoinExec>() {
             return self.hash_join(plan);
+        }
+        if plan.is::<SortMergeJoinExec>() {
+            return self.merge_join(plan);
         }
         if plan.is::<NestedLoopJoinExec>() || plan.is::<CrossJoinExec>() {
             return self.collect_join(plan);
@@ -160,8 +192,7 @@ impl Aligner<'_> {
             Distribution::SinglePartition => Ok(Aligned { plan: self.gather_into_one(child)?, spread: Spread::Single }),
             #[expect(deprecated, reason = "still accepted beside KeyPartitioned")]
             Distribution::KeyPartitioned(keys) | Distribution::HashPartitioned(keys) => {
-                let delivered = unmasked(child.plan.output_partitioning());
-                let satisfied = delivered.satisfaction(required, child.plan.equivalence_properties(), true).is_satisfied();
+                let satisfied = self.lies_well(&child, keys);
                 match (child.spread, satisfied) {
                     (Spread::Single | Spread::Partitioned, true) => Ok(child),
                     (Spread::Single, false) => {
@@ -173,6 +204,20 @@ impl Aligner<'_> {
                 }
             }
         }
+    }
+
+    /// Whether rows with equal keys are together in `child`.
+    fn lies_well(&self, child: &Aligned, keys: &[Arc<dyn PhysicalExpr>]) -> bool {
+        let delivered = unmasked(child.plan.output_partitioning());
+        let together = |delivered: &Partitioning, keys: Vec<Arc<dyn PhysicalExpr>>| {
+            let required = Distribution::KeyPartitioned(keys);
+            delivered.satisfaction(&required, child.plan.equivalence_properties(), true).is_satisfied()
+        };
+        // In one task the engine's own hash may have put them there, which sees trailing blanks.
+        together(&delivered, keys.to_vec())
+            || child.spread == Spread::Partitioned
+                && matches!(&delivered, Partitioning::Hash(by, lanes)
+                    if together(&Partitioning::Hash(by.iter().map(without_tight).collect(), *lanes), keys.iter().map(without_tight).collect()))
     }
 
     fn repartition(&self, plan: Plan) -> Result<Aligned> {
@@ -289,6 +334,11 @@ pub(super) fn unmasked(partitioning: &Partitioning) -> Partitioning {
         return Partitioning::Hash(token.args()[1..].to_vec(), *lanes);
     }
     partitioning.clone()
+}
+
+/// The argument of `tight`: it lies where its result lies, as `H` does not see trailing blanks.
+pub(super) fn without_tight(key: &Arc<dyn PhysicalExpr>) -> Arc<dyn PhysicalExpr> {
+    Arc::clone(tight_argument(key).unwrap_or(key))
 }
 
 /// `plan` over other children; what follows from them is computed anew.

@@ -1,7 +1,7 @@
 //! Loads: rows move to the slices that will hold them.
 
 use super::order;
-use super::{Aligned, Aligner, Plan, Spread, defect, only_child, unmasked, with_children};
+use super::{Aligned, Aligner, Plan, Spread, defect, only_child, unmasked, with_children, without_tight};
 use datafusion::error::Result;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{Partitioning, PhysicalExpr};
@@ -46,5 +46,6 @@ fn lies_by_column(plan: &Plan, index: usize, lanes: usize) -> bool {
     let Partitioning::Hash(keys, count) = unmasked(plan.output_partitioning()) else {
         return false;
     };
-    count == lanes && matches!(keys.as_slice(), [key] if key.downcast_ref::<Column>().is_some_and(|key| key.index() == index))
+    count == lanes
+        && matches!(keys.as_slice(), [key] if without_tight(key).downcast_ref::<Column>().is_some_and(|key| key.index() == index))
 }

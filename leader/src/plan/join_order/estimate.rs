@@ -11,6 +11,7 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::logical_expr::{Aggregate, Expr, FetchType, Join, JoinType, LogicalPlan, Projection, TableScan};
 use datafusion::physical_expr::create_physical_expr;
 use slipher_common::catalog::Distribution;
+use slipher_common::functions::TIGHT;
 use slipher_common::selectivity::{ColumnEstimate, selectivity};
 
 /// Where the rows of a relation lie.
@@ -86,6 +87,16 @@ pub(super) fn estimate(plan: &LogicalPlan) -> Option<Relation> {
     }
 }
 
+/// The column that an expression is, or is without its trailing blanks: rows lie by the one as by the other, and statistics count the same.
+pub(super) fn compared_column(expr: &Expr) -> Option<&Column> {
+    match expr {
+        Expr::Column(column) => Some(column),
+        Expr::Alias(alias) => compared_column(&alias.expr),
+        Expr::ScalarFunction(call) if call.name() == TIGHT => call.args.first().and_then(compared_column),
+        _ => None,
+    }
+}
+
 /// Index of `column` in `plan`'s output.
 pub(super) fn column_index(plan: &LogicalPlan, column: &Column) -> Option<usize> {
     plan.schema().maybe_index_of_column(column)
@@ -124,10 +135,7 @@ fn scanned(scan: &TableScan) -> Option<Relation> {
 
 fn projected(projection: &Projection) -> Option<Relation> {
     let input = estimate(&projection.input)?;
-    let source = |expr: &Expr| match expr.clone().unalias() {
-        Expr::Column(column) => column_index(&projection.input, &column),
-        _ => None,
-    };
+    let source = |expr: &Expr| compared_column(expr).and_then(|column| column_index(&projection.input, column));
     let sources: Vec<Option<usize>> = projection.expr.iter().map(source).collect();
     let column = |source: &Option<usize>| {
         source.and_then(|index| input.columns.get(index).cloned()).unwrap_or_else(|| ColumnEstimate::unknown(input.rows))
@@ -145,10 +153,7 @@ fn grouped(aggregate: &Aggregate) -> Option<Relation> {
     let mut columns = Vec::new();
     let mut spread = if input.spread == Spread::Everywhere { Spread::Everywhere } else { Spread::Anywhere };
     for (position, expr) in aggregate.group_expr.iter().enumerate() {
-        let source = match expr.clone().unalias() {
-            Expr::Column(column) => column_index(&aggregate.input, &column),
-            _ => None,
-        };
+        let source = compared_column(expr).and_then(|column| column_index(&aggregate.input, column));
         if let (Some(index), Spread::Key(key)) = (source, input.spread)
             && index == key
         {
@@ -181,23 +186,26 @@ fn joined(join: &Join) -> Option<Relation> {
         JoinType::Full => matches.max(left.rows).max(right.rows),
         JoinType::LeftSemi => left.rows * kept,
         JoinType::LeftAnti => left.rows * (1.0 - kept).max(ANTI_SHARE_MIN),
+        JoinType::LeftMark => left.rows,
         _ => return None,
     };
     if join.join_type == JoinType::LeftSemi {
         for (one, other) in &join.on {
             let known = distinct_of(other, &join.right, &right);
-            if let Expr::Column(column) = one
+            if let Some(column) = compared_column(one)
                 && let Some(column) = column_index(&join.left, column).and_then(|index| left.columns.get_mut(index))
             {
                 column.distinct = column.distinct.min(known);
             }
         }
     }
-    let one_sided = matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti);
+    let one_sided = matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark);
     let spread = if right.spread == Spread::Everywhere || one_sided { left.spread } else { Spread::Anywhere };
     let mut columns = left.columns;
-    if !one_sided {
-        columns.extend(right.columns);
+    match join.join_type {
+        JoinType::LeftMark => columns.push(ColumnEstimate { distinct: 2.0, ..ColumnEstimate::unknown(rows) }),
+        _ if !one_sided => columns.extend(right.columns),
+        _ => {}
     }
     Some(Relation { rows: 1.0, columns, spread }.with_rows(rows))
 }
@@ -215,9 +223,7 @@ const ANTI_SHARE_MIN: f64 = 0.1;
 
 /// Different values of a join key.
 pub(super) fn distinct_of(key: &Expr, plan: &LogicalPlan, relation: &Relation) -> f64 {
-    let column = match key {
-        Expr::Column(column) => column_index(plan, column).and_then(|index| relation.columns.get(index)),
-        _ => None,
-    };
+    let column = compared_column(key).and_then(|column| column_index(plan, column));
+    let column = column.and_then(|index| relation.columns.get(index));
     column.map_or(relation.rows, |column| column.distinct).max(1.0)
 }

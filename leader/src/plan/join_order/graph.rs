@@ -1,12 +1,14 @@
 //! The inner joins of one region of a plan, taken apart into inputs and conditions, and put together in another order.
 
-use crate::plan::join_order::estimate::{Relation, Spread, distinct_of, estimate, share_of};
-use datafusion::common::tree_node::TreeNode;
+use crate::plan::join_order::estimate::{Relation, Spread, compared_column, distinct_of, estimate, share_of};
+use crate::plan::semantics::call;
+use datafusion::common::tree_node::{TransformedResult, TreeNode};
 use datafusion::common::{Column, DFSchema, NullEquality};
 use datafusion::error::Result;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Expr, Filter, Join, JoinConstraint, JoinType, LogicalPlan, Projection};
-use std::collections::HashMap;
+use slipher_common::functions::TIGHT;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// A set of inputs, one bit each.
@@ -22,6 +24,8 @@ pub(super) struct Input {
     pub(super) relation: Relation,
     /// Class of each column that is compared for equality.
     pub(super) classes: HashMap<usize, usize>,
+    /// Those of them that are compared without their trailing blanks.
+    tight: HashSet<usize>,
 }
 
 impl Input {
@@ -137,7 +141,7 @@ impl Graph {
             .plans
             .into_iter()
             .zip(relations)
-            .map(|(plan, relation)| Input { plan, relation, classes: HashMap::new() })
+            .map(|(plan, relation)| Input { plan, relation, classes: HashMap::new(), tight: HashSet::new() })
             .collect();
         let columns = columns_of(&inputs)?;
         let mut graph = Self { inputs, classes: Vec::new(), edges: Vec::new(), conditions: Vec::new(), shape };
@@ -154,9 +158,14 @@ impl Graph {
     }
 
     fn add_equality(&mut self, left: Expr, right: Expr, columns: &HashMap<Column, (usize, usize)>) -> Option<()> {
-        if let (Expr::Column(one), Expr::Column(other)) = (&left, &right) {
+        if let (Some(one), Some(other)) = (compared_column(&left), compared_column(&right)) {
             let (one, other) = (*columns.get(one)?, *columns.get(other)?);
             if self.type_of(one) == self.type_of(other) && self.unite(one, other) {
+                for ((input, column), expr) in [(one, &left), (other, &right)] {
+                    if !matches!(expr, Expr::Column(_)) {
+                        self.inputs[input].tight.insert(column);
+                    }
+                }
                 return Some(());
             }
         }
@@ -225,6 +234,10 @@ impl Graph {
     pub(super) fn common_columns(&self, one: usize, other: usize) -> Vec<(Column, Column)> {
         let column = |class: &[(usize, usize)], wanted: usize| {
             let (_, position) = class.iter().find(|(input, _)| *input == wanted)?;
+            // Columns themselves are compared by who asks.
+            if self.inputs[wanted].tight.contains(position) {
+                return None;
+            }
             self.inputs[wanted].plan.schema().columns().into_iter().nth(*position)
         };
         self.classes.iter().filter_map(|class| column(class, one).zip(column(class, other))).collect()
@@ -293,7 +306,11 @@ impl Graph {
         let placed = among().find(|(input, column)| self.inputs[*input].relation.spread == Spread::Key(*column));
         let (input, column) = placed.or_else(|| among().min())?;
         let (qualifier, field) = self.inputs[*input].plan.schema().qualified_field(*column);
-        Some(Expr::Column(Column::from((qualifier, field))))
+        let expr = Expr::Column(Column::from((qualifier, field)));
+        match self.inputs[*input].tight.contains(column) {
+            true => call(TIGHT, vec![expr]).data().ok(),
+            false => Some(expr),
+        }
     }
 }
 

@@ -5,8 +5,11 @@
 
 mod estimate;
 mod graph;
+mod one_match;
 mod search;
 mod semi_joins;
+
+pub(crate) use one_match::OneMatch;
 
 use crate::plan::join_order::graph::{Graph, is_inner, is_passed_through};
 use crate::plan::join_order::search::Search;

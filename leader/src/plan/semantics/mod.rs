@@ -1,13 +1,18 @@
 //! Where the engine's expressions mean something else than Redshift's, before types are brought together.
 
-mod blanks;
 mod casts;
+mod coerced;
+mod intervals;
 mod numbers;
+mod strings;
+mod temporal;
 mod unions;
 mod windows;
 
+pub(crate) use coerced::CastsAreOurs;
 pub(crate) use unions::check_unions;
 
+use crate::plan::tight::is_comparison;
 use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
@@ -16,10 +21,12 @@ use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
-use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF};
+use datafusion::logical_expr::planner::TypePlanner;
+use datafusion::logical_expr::{Expr, ExprSchemable, Operator, ScalarUDF};
 use slipher_common::Error;
 use slipher_common::aggregates::{self, sum_of_integers};
 use slipher_common::functions::{self, CHECKED_NEGATE};
+use slipher_common::numeric::computation;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
@@ -33,7 +40,13 @@ pub(crate) fn register(session: &mut dyn FunctionRegistry) -> Result<()> {
         session.register_udaf(function)?;
     }
     session.register_expr_planner(Arc::new(numbers::ArithmeticPlanner))?;
+    session.register_expr_planner(Arc::new(temporal::TemporalPlanner))?;
     session.register_function_rewrite(Arc::new(Semantics))
+}
+
+/// What names of types mean.
+pub(crate) fn type_planner() -> Arc<dyn TypePlanner> {
+    Arc::new(temporal::TypesOfNames)
 }
 
 #[derive(Debug)]
@@ -46,16 +59,18 @@ impl FunctionRewrite for Semantics {
 
     fn rewrite(&self, expr: Expr, schema: &DFSchema, _config: &ConfigOptions) -> Result<Transformed<Expr>> {
         match expr {
-            Expr::BinaryExpr(binary) if blanks::is_comparison(binary.op) => Ok(blanks::without_blanks(binary, schema)),
+            Expr::BinaryExpr(binary) if is_comparison(binary.op) => temporal::compared(binary, schema),
+            Expr::Between(between) => temporal::between(between, schema),
+            Expr::InList(list) => temporal::in_list(list, schema),
+            Expr::BinaryExpr(binary) if binary.op == Operator::StringConcat => strings::concat(binary, schema),
             Expr::BinaryExpr(binary) => numbers::arithmetic(binary, schema),
             Expr::Negative(inner) if numbers::is_number(&inner, schema) => call(CHECKED_NEGATE, vec![*inner]),
-            Expr::InList(list) => Ok(blanks::list_without_blanks(list, schema)),
             Expr::Cast(cast) => casts::cast_as_loads_do(cast, schema),
             Expr::AggregateFunction(mut call) if numbers::is_sum_of_integers(&call.func, &call.params.args, schema) => {
                 call.func = sum_of_integers();
                 Ok(Transformed::yes(Expr::AggregateFunction(call)))
             }
-            Expr::WindowFunction(call) => Ok(windows::checked_window(call, schema)),
+            Expr::WindowFunction(call) => windows::checked_window(call, schema),
             Expr::ScalarFunction(function) if matches!(function.name(), "ceil" | "floor") => {
                 Ok(numbers::whole_number(function, schema))
             }
@@ -64,14 +79,29 @@ impl FunctionRewrite for Semantics {
     }
 }
 
-fn call(name: &str, arguments: Vec<Expr>) -> Result<Transformed<Expr>> {
+/// A call of one of Slipher's functions.
+pub(crate) fn call(name: &str, arguments: Vec<Expr>) -> Result<Transformed<Expr>> {
     let function = FUNCTIONS.get(name).ok_or_else(|| Error::internal(format!("there is no function \"{name}\"")))?;
     Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(function), arguments))))
 }
 
 fn type_of(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
+    // The engine would write out the name of every part of a chain, and ask for the type of each link anew.
+    let mut links = Vec::new();
+    let mut first = expr;
+    while let Expr::ScalarFunction(call) = first
+        && let [left, right] = call.args.as_slice()
+        && let Some(operation) = functions::arithmetic_operation(call.name())
+    {
+        links.push((operation, right));
+        first = left;
+    }
     // An expression whose type is not known yet (a parameter) stays the engine's.
-    expr.get_type(schema).ok()
+    let mut known = first.get_type(schema).ok()?;
+    while let Some((operation, right)) = links.pop() {
+        known = computation(operation, &known, &type_of(right, schema)?)?.result;
+    }
+    Some(known)
 }
 
 fn is_text(data_type: &DataType) -> bool {

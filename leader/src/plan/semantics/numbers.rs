@@ -2,9 +2,9 @@
 
 use super::{call, type_of};
 use crate::plan::literals::typed_literal;
-use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use arrow::datatypes::DataType;
+use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{BinaryExpr, Cast, Placeholder, ScalarFunction};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
@@ -72,16 +72,11 @@ fn operation_of(op: Operator, left: &Expr, right: &Expr, schema: &DFSchema) -> O
     computation(operation, &left, &right).map(|_| operation)
 }
 
-/// Overflow and division by zero are errors; a day and a time of day make a moment.
+/// Overflow and division by zero are errors.
 pub(super) fn arithmetic(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let BinaryExpr { left, op, right } = binary;
     if let Some(operation) = operation_of(op, &left, &right, schema) {
         return call(arithmetic_function(operation), vec![*left, *right]);
-    }
-    let moves = matches!(op, Operator::Plus | Operator::Minus);
-    if moves && is_date(&left, schema) && has_time_of_day(&right) {
-        let moment = Box::new(Expr::Cast(Cast::new(left, DataType::Timestamp(TimeUnit::Microsecond, None))));
-        return Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr::new(moment, op, right))));
     }
     Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })))
 }
@@ -107,24 +102,4 @@ pub(super) fn whole_number(function: ScalarFunction, schema: &DFSchema) -> Trans
 
 pub(super) fn is_number(expr: &Expr, schema: &DFSchema) -> bool {
     type_of(expr, schema).is_some_and(|data_type| number(&data_type).is_some())
-}
-
-fn is_date(expr: &Expr, schema: &DFSchema) -> bool {
-    type_of(expr, schema) == Some(DataType::Date32)
-}
-
-/// An interval that does not consist of whole days. The engine would keep the date's type and drop the hours.
-fn has_time_of_day(expr: &Expr) -> bool {
-    match expr {
-        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) => interval.nanoseconds != 0,
-        Expr::Literal(ScalarValue::IntervalDayTime(Some(interval)), _) => interval.milliseconds != 0,
-        Expr::Literal(..) => false,
-        Expr::Negative(inner) => has_time_of_day(inner),
-        Expr::BinaryExpr(binary) => has_time_of_day(&binary.left) || has_time_of_day(&binary.right),
-        Expr::Cast(cast) => matches!(
-            cast.field.data_type(),
-            DataType::Interval(IntervalUnit::MonthDayNano | IntervalUnit::DayTime) | DataType::Duration(_)
-        ),
-        _ => false,
-    }
 }

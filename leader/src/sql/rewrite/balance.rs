@@ -4,7 +4,7 @@
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Value};
 
 /// Chains shorter than this stay as they were written.
-const TERMS_MIN: usize = 32;
+const TERMS_MIN: usize = 8;
 
 /// Balances the chain whose topmost operator is `expression`, if it is one and long enough.
 pub(super) fn balance(expression: &mut Expr) {

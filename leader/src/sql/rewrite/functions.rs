@@ -2,11 +2,15 @@
 
 use super::PositionOf;
 use super::build::{arguments_of, call, case, cast, nested, string};
+use crate::catalog::STATEMENT_TIME;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident,
-    ObjectName, TimezoneInfo, UnaryOperator, Value,
+    BinaryOperator, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, Ident, Interval, ObjectName, TimezoneInfo, UnaryOperator, Value,
 };
-use slipher_common::functions::{BITWISE_NOT, DatePart, POWER, TO_TEXT, TRUNC};
+use slipher_common::functions::{
+    BITWISE_NOT, DATE_PART, DATE_TRUNC, DatePart, EXTRACT, EXTRACT_EPOCH, PARSE_INTERVAL, POWER, TO_TEXT, TO_TIMETZ, TRUNC,
+};
+use slipher_common::list_agg::{LIST_AGG, SortLetter};
 use slipher_common::{Error, Result};
 
 /// Functions that only have another name in the engine.
@@ -49,6 +53,10 @@ const TEXT_FIRST: &[&str] = &[
     "replace",
     "strpos",
     "md5",
+    "regexp_replace",
+    "regexp_count",
+    "regexp_instr",
+    "regexp_substr",
 ];
 
 /// Rewrites a call; leaves other expressions alone.
@@ -64,7 +72,6 @@ pub(super) fn rewrite(expression: &mut Expr, position_of: PositionOf<'_>) -> Res
         }
         Expr::Substring { expr, .. } => make_text(expr.as_mut()),
         Expr::BinaryOp { left, op: BinaryOperator::PGExp, right } => {
-            let take = |expression: &mut Box<Expr>| std::mem::replace(expression.as_mut(), string(""));
             *expression = call(POWER, vec![take(left), take(right)]);
         }
         Expr::UnaryOp { op, expr } => {
@@ -78,20 +85,53 @@ pub(super) fn rewrite(expression: &mut Expr, position_of: PositionOf<'_>) -> Res
             let operand = std::mem::replace(expr.as_mut(), string(""));
             *expression = call(name, vec![operand]);
         }
+        Expr::Extract { field, expr, .. } => *expression = extract(field, take(expr))?,
+        Expr::Interval(interval) => *expression = interval_literal(interval)?,
         Expr::AtTimeZone { timestamp, time_zone } => {
-            let take = |expression: &mut Box<Expr>| std::mem::replace(expression.as_mut(), string(""));
             *expression = call("timezone", vec![take(time_zone), take(timestamp)]);
-        }
-        Expr::InSubquery { expr, .. } if matches!(expr.as_ref(), Expr::Tuple(_)) => {
-            let instead = "write EXISTS (SELECT 1 FROM ... WHERE a = x AND b = y)";
-            return Err(Error::not_supported("IN with several columns and a subquery", instead));
         }
         _ => {}
     }
     Ok(())
 }
 
-/// Now, in microseconds, without a zone.
+fn take(expression: &mut Box<Expr>) -> Expr {
+    std::mem::replace(expression.as_mut(), string(""))
+}
+
+/// EXTRACT(field FROM source); epochs have a type of their own.
+fn extract(field: &DateTimeField, source: Expr) -> Result<Expr> {
+    let word = field.to_string();
+    let part = DatePart::parse(word.trim_matches(['"', '\'']))?;
+    let function = if part == DatePart::Epoch { EXTRACT_EPOCH } else { EXTRACT };
+    Ok(call(function, vec![string(part.name()), source]))
+}
+
+/// INTERVAL 'text' [field [TO field]]: a number in it without a unit is of the last field.
+fn interval_literal(interval: &Interval) -> Result<Expr> {
+    let text = match interval.value.as_ref() {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) | Value::Number(text, _) => text.clone(),
+            _ => return Err(not_a_literal()),
+        },
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
+            Expr::Value(value) if matches!(value.value, Value::Number(..)) => format!("-{value}"),
+            _ => return Err(not_a_literal()),
+        },
+        _ => return Err(not_a_literal()),
+    };
+    let mut arguments = vec![string(&text)];
+    if let Some(field) = interval.last_field.as_ref().or(interval.leading_field.as_ref()) {
+        arguments.push(string(DatePart::parse(&field.to_string())?.name()));
+    }
+    Ok(call(PARSE_INTERVAL, arguments))
+}
+
+fn not_a_literal() -> Error {
+    Error::not_supported("INTERVAL of a computed value", "multiply: value * INTERVAL '1 day'")
+}
+
+/// When the transaction began, without a zone.
 fn now() -> Expr {
     cast(call("now", Vec::new()), DataType::Timestamp(Some(6), TimezoneInfo::None))
 }
@@ -100,7 +140,7 @@ fn rewrite_call(function: &mut Function, position_of: PositionOf<'_>) -> Result<
     let [part] = function.name.0.as_slice() else { return Ok(None) };
     let Some(ident) = part.as_ident().filter(|ident| ident.quote_style.is_none()) else { return Ok(None) };
     let (name, position) = (ident.value.to_lowercase(), position_of(ident.span));
-    if name == "listagg" {
+    if matches!(name.as_str(), "listagg" | "string_agg") {
         return rewrite_listagg(function);
     }
     let Some(mut arguments) = plain_arguments(&function.args) else { return Ok(None) };
@@ -155,14 +195,18 @@ fn put_arguments(into: &mut FunctionArguments, arguments: Vec<Expr>) {
 fn replace(name: &str, arguments: &mut Vec<Expr>, position: usize, position_of: PositionOf<'_>) -> Result<Option<Expr>> {
     let count = arguments.len();
     let replacement = match (name, count) {
-        ("getdate", 0) => call("date_trunc", vec![string("second"), now()]),
-        ("sysdate", 0) => now(),
+        // Of the statement, even within a block.
+        ("getdate", 0) => call(DATE_TRUNC, vec![string("second"), call(STATEMENT_TIME, Vec::new())]),
+        ("sysdate" | "localtimestamp", 0) => now(),
+        ("localtime", 0) => cast(now(), DataType::Time(None, TimezoneInfo::None)),
+        ("current_time", 0) => call(TO_TIMETZ, vec![call("now", Vec::new())]),
         ("dateadd" | "date_add", 3) => with_part("dateadd", arguments, position, position_of)?,
         ("datediff" | "date_diff", 3) => with_part("datediff", arguments, position, position_of)?,
-        ("date_part" | "date_trunc", 2) => with_part(name, arguments, position, position_of)?,
+        (DATE_PART | "datepart" | "pgdate_part", 2) => with_part(DATE_PART, arguments, position, position_of)?,
+        (DATE_TRUNC, 2) => with_part(DATE_TRUNC, arguments, position, position_of)?,
         ("date_part_year", 1) => {
             arguments.insert(0, string("year"));
-            call("date_part", std::mem::take(arguments))
+            call(EXTRACT, std::mem::take(arguments))
         }
         ("charindex", 2) => {
             arguments.swap(0, 1);
@@ -254,7 +298,7 @@ fn make_text(expression: &mut Expr) {
     *expression = wrap(std::mem::replace(expression, string("")));
 }
 
-/// LISTAGG(x [, delimiter]) WITHIN GROUP (ORDER BY y) is string_agg(x, delimiter ORDER BY y).
+/// LISTAGG(x [, delimiter]) WITHIN GROUP (ORDER BY y DESC) is listagg(x, delimiter, 'd', y); string_agg(x, delimiter ORDER BY y DESC), too.
 fn rewrite_listagg(function: &mut Function) -> Result<Option<Expr>> {
     let Some(mut arguments) = plain_arguments(&function.args) else { return Ok(None) };
     if arguments.len() == 1 {
@@ -263,13 +307,26 @@ fn rewrite_listagg(function: &mut Function) -> Result<Option<Expr>> {
     if let Some(first) = arguments.first_mut() {
         make_text(first);
     }
-    put_arguments(&mut function.args, arguments);
-    let order = std::mem::take(&mut function.within_group);
-    if let FunctionArguments::List(list) = &mut function.args
-        && !order.is_empty()
-    {
-        list.clauses.push(FunctionArgumentClause::OrderBy(order));
+    let mut order = std::mem::take(&mut function.within_group);
+    if let FunctionArguments::List(list) = &mut function.args {
+        list.clauses.retain(|clause| match clause {
+            FunctionArgumentClause::OrderBy(inside) => {
+                order.extend(inside.iter().cloned());
+                false
+            }
+            _ => true,
+        });
     }
-    function.name = ObjectName::from(vec![Ident { span: ident_span(function), ..Ident::new("string_agg") }]);
+    if !order.is_empty() && arguments.len() == 2 {
+        let letters = order.iter().map(|key| {
+            let descending = key.options.asc == Some(false);
+            // As in every ORDER BY, NULL is larger than all others.
+            SortLetter { descending, nulls_first: key.options.nulls_first.unwrap_or(descending) }.letter()
+        });
+        arguments.push(string(&letters.collect::<String>()));
+        arguments.extend(order.into_iter().map(|key| key.expr));
+    }
+    put_arguments(&mut function.args, arguments);
+    function.name = ObjectName::from(vec![Ident { span: ident_span(function), ..Ident::new(LIST_AGG) }]);
     Ok(None)
 }

@@ -4,7 +4,7 @@ use super::build::{call, cast, number, string};
 use datafusion::sql::sqlparser::ast::{
     CastKind, CharacterLength, DataType, ExactNumberInfo, Expr, ObjectName, TimezoneInfo, TypedString, Value,
 };
-use slipher_common::functions::{ROUND_TO_WHOLE, TO_TEXT};
+use slipher_common::functions::{AS_CHAR, ROUND_TO_WHOLE, TO_TEXT, TO_TIMETZ};
 use slipher_common::sql_type::{CHAR_LENGTH_MAX_BYTES, VARCHAR_LENGTH_MAX_BYTES};
 use slipher_common::{Error, ErrorKind, Result};
 
@@ -17,6 +17,10 @@ enum Target {
     Whole(DataType),
     /// Text of at most so many bytes.
     Text(Option<u64>),
+    /// CHAR of so many bytes.
+    Char(u64),
+    /// A time of day with a zone.
+    TimeTz,
     /// A type the engine casts to as Redshift does.
     Plain(DataType),
 }
@@ -42,11 +46,11 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
                 *expression = cast(string(digits), DataType::DoublePrecision);
             }
         }
-        Expr::TypedString(TypedString { data_type, .. }) => {
-            if let Target::Plain(plain) = target_of(data_type)? {
-                *data_type = plain;
-            }
-        }
+        Expr::TypedString(TypedString { data_type, value, .. }) => match target_of(data_type)? {
+            Target::Plain(plain) => *data_type = plain,
+            Target::TimeTz => *expression = call(TO_TIMETZ, vec![Expr::Value(value.clone())]),
+            Target::Whole(_) | Target::Text(_) | Target::Char(_) => {}
+        },
         _ => {}
     }
     Ok(())
@@ -58,15 +62,23 @@ fn cast_to(inner: Expr, target: Target, kind: CastKind) -> Result<Expr> {
         |expr: Expr, data_type: DataType| Expr::Cast { kind, expr: Box::new(expr), data_type, array: false, format: None };
     Ok(match target {
         Target::Plain(data_type) => with_kind(inner, data_type),
+        Target::TimeTz if is_try => {
+            return Err(Error::not_supported("TRY_CAST to TIMETZ", "use CAST"));
+        }
+        Target::TimeTz => call(TO_TIMETZ, vec![inner]),
         Target::Whole(data_type) if is_whole_literal(&inner) => with_kind(inner, data_type),
         Target::Whole(data_type) => with_kind(call(ROUND_TO_WHOLE, vec![inner]), data_type),
-        Target::Text(_) if is_try => {
+        Target::Text(_) | Target::Char(_) if is_try => {
             return Err(Error::not_supported("TRY_CAST to a string", "CAST to a string never fails; use it"));
         }
         Target::Text(length) => {
             // A bare parameter has no type but that of its cast.
             let inner = if is_parameter(&inner) { cast(inner, DataType::Varchar(None)) } else { inner };
             call(TO_TEXT, std::iter::once(inner).chain(length.map(number)).collect())
+        }
+        Target::Char(length) => {
+            let inner = if is_parameter(&inner) { cast(inner, DataType::Varchar(None)) } else { inner };
+            call(AS_CHAR, vec![call(TO_TEXT, vec![inner]), number(length)])
         }
     })
 }
@@ -96,14 +108,15 @@ fn target_of(data_type: &DataType) -> Result<Target> {
         T::Float(_) | T::Float8 | T::Double(_) | T::DoublePrecision => Target::Plain(T::DoublePrecision),
         T::Real | T::Float4 => Target::Plain(T::Real),
         T::Numeric(info) | T::Decimal(info) | T::Dec(info) => Target::Plain(T::Numeric(decimal(info))),
-        T::Char(length) | T::Character(length) => Target::Text(bytes(length, CHAR_LENGTH_MAX_BYTES)?),
+        T::Char(length) | T::Character(length) => char_of(bytes(length, CHAR_LENGTH_MAX_BYTES)?),
         T::Varchar(length) | T::Nvarchar(length) | T::CharacterVarying(length) | T::CharVarying(length) => {
             Target::Text(bytes(length, VARCHAR_LENGTH_MAX_BYTES)?)
         }
         T::Text | T::String(None) => Target::Text(None),
         T::Timestamp(_, zone) if tz(zone) => Target::Plain(T::Timestamp(Some(6), TimezoneInfo::WithTimeZone)),
         T::Timestamp(..) | T::Datetime(_) => Target::Plain(T::Timestamp(Some(6), TimezoneInfo::None)),
-        T::Time(_, zone) if !tz(zone) => Target::Plain(T::Time(None, TimezoneInfo::None)),
+        T::Time(_, zone) if tz(zone) => Target::TimeTz,
+        T::Time(..) => Target::Plain(T::Time(None, TimezoneInfo::None)),
         T::Bool | T::Boolean => Target::Plain(T::Boolean),
         T::Custom(name, modifiers) => return custom(name, modifiers),
         T::JSON | T::JSONB | T::Varbinary(_) | T::Binary(_) | T::Bytea | T::Uuid => {
@@ -111,6 +124,10 @@ fn target_of(data_type: &DataType) -> Result<Target> {
         }
         other => Target::Plain(other.clone()),
     })
+}
+
+fn char_of(length: Option<u64>) -> Target {
+    length.map_or(Target::Text(None), Target::Char)
 }
 
 fn decimal(info: &ExactNumberInfo) -> ExactNumberInfo {
@@ -141,12 +158,13 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<Target> {
             [length] => {
                 let length = length.parse().map_err(|_| Error::new(ErrorKind::Syntax, format!("length {length} of {lower}")))?;
                 let length = Some(CharacterLength::IntegerLength { length, unit: None });
-                Ok(Target::Text(bytes(&length, CHAR_LENGTH_MAX_BYTES)?))
+                Ok(char_of(bytes(&length, CHAR_LENGTH_MAX_BYTES)?))
             }
             _ => Err(Error::new(ErrorKind::Syntax, format!("type {lower} takes one length"))),
         },
+        "timetz" => Ok(Target::TimeTz),
         "timestamptz" => Ok(Target::Plain(DataType::Timestamp(Some(6), TimezoneInfo::WithTimeZone))),
-        "super" | "varbyte" | "geometry" | "geography" | "hllsketch" | "timetz" => {
+        "super" | "varbyte" | "geometry" | "geography" | "hllsketch" => {
             Err(Error::not_supported(format_args!("a cast to {}", lower.to_uppercase()), "cast to VARCHAR"))
         }
         "regtype" | "regproc" | "oid" | "xid" => Ok(Target::Whole(DataType::BigInt(None))),

@@ -279,14 +279,23 @@ pub(super) async fn detached<T: Send + 'static>(
     client: &Arc<Client>,
     work: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
-    let mut guard = CancelOnDrop(Some(client.clone()));
-    let active = client.enter();
+    let gone = CancellationToken::new();
+    let guard = gone.clone().drop_guard();
+    let (active, session) = (client.enter(), Arc::clone(&client.session));
     let joined = tokio::spawn(async move {
         let _active = active;
+        tokio::pin!(work);
+        tokio::select! {
+            biased;
+            answer = &mut work => return answer,
+            () = gone.cancelled() => {}
+        }
+        // The session's statement is this one until it has ended: cancelled from elsewhere, the next one could be meant.
+        session.cancel();
         work.await
     })
     .await;
-    guard.0 = None;
+    drop(guard);
     joined.map_err(|error| Error::internal(format!("running a statement: {error}")))?
 }
 
@@ -294,14 +303,4 @@ pub(super) async fn detached<T: Send + 'static>(
 pub(super) fn in_text(mut error: Error, statement: &Statement) -> Error {
     error.position = error.position.map(|position| position + statement.offset);
     error
-}
-
-struct CancelOnDrop(Option<Arc<Client>>);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        if let Some(client) = &self.0 {
-            client.session.cancel();
-        }
-    }
 }

@@ -6,6 +6,9 @@ use arrow::record_batch::RecordBatch;
 use serde_json::{Value, json};
 use slipher_common::{Error, Result, SqlType};
 
+/// Numbers read back as they were.
+const EXTRA_FLOAT_DIGITS: i32 = 1;
+
 /// What is told of an error.
 pub(super) fn error(error: &Error) -> Value {
     json!({
@@ -46,7 +49,9 @@ fn value(column: &Column, sql_type: Option<SqlType>, row: usize) -> Result<Value
         return Ok(Value::Null);
     }
     let mut text = String::new();
-    column.write_text(row, &mut text).map_err(|error| Error::internal(format!("writing a value as text: {error}")))?;
+    column
+        .write_text(row, EXTRA_FLOAT_DIGITS, &mut text)
+        .map_err(|error| Error::internal(format!("writing a value as text: {error}")))?;
     Ok(match sql_type {
         Some(SqlType::Boolean) => Value::Bool(text == "t"),
         Some(SqlType::SmallInt | SqlType::Integer | SqlType::BigInt | SqlType::Real | SqlType::DoublePrecision) => {

@@ -1,15 +1,18 @@
 //! Values in PostgreSQL's binary form.
 
 use super::oid;
-use crate::wire::values::calendar::MICROS_PER_SECOND;
 use crate::wire::values::{Column, ValueType};
 use bytes::{BufMut, BytesMut};
 use slipher_common::{Error, ErrorKind, Result};
 
+/// Microseconds of a second.
+pub(super) const MICROS_PER_SECOND: i64 = 1_000_000;
+/// Microseconds of a day.
+pub(super) const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 /// Days from 1970 to 2000, where PostgreSQL's day 0 is.
 pub(super) const EPOCH_DAYS: i32 = 10_957;
 /// The same in microseconds.
-pub(super) const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400 * MICROS_PER_SECOND;
+pub(super) const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * MICROS_PER_DAY;
 /// Decimal digits in one digit of a binary numeric.
 pub(super) const NUMERIC_GROUP_DIGITS: usize = 4;
 /// Sign field of a binary numeric below zero.
@@ -28,7 +31,7 @@ pub(super) fn write(column: &Column, value_type: &ValueType, row: usize, out: &m
         Column::Double(values) => out.put_f64(values.value(row)),
         Column::Decimal(values, scale) => write_numeric(&values.value(row).to_string(), *scale, out)?,
         Column::WideDecimal(values, scale) => write_numeric(&values.value(row).to_string(), *scale, out)?,
-        Column::Text(..) => return write_as_text(column, row, out),
+        Column::Text(..) => return write_as_text(column, row, 0, out),
         Column::Date(values) => {
             out.put_i32(values.value(row).checked_sub(EPOCH_DAYS).ok_or_else(|| out_of_range("date"))?);
         }
@@ -58,9 +61,9 @@ pub(super) fn write(column: &Column, value_type: &ValueType, row: usize, out: &m
     Ok(())
 }
 
-/// The text form, which the binary form of strings is.
-pub(super) fn write_as_text(column: &Column, row: usize, out: &mut BytesMut) -> Result<()> {
-    column.write_text(row, out).map_err(|_| Error::internal("writing a value as text failed"))
+/// The text form, which the binary form of strings is; floats with so many digits beyond their own.
+pub(super) fn write_as_text(column: &Column, row: usize, extra_float_digits: i32, out: &mut BytesMut) -> Result<()> {
+    column.write_text(row, extra_float_digits, out).map_err(|_| Error::internal("writing a value as text failed"))
 }
 
 fn out_of_range(sql_type: &str) -> Error {

@@ -198,7 +198,7 @@ impl Connection {
     async fn run_simple(&mut self, statement: &Statement) -> Result<(), Failure> {
         match self.socket.during(self.session.execute(statement, Vec::new())).await?? {
             Outcome::Rows { schema, stream, tag } => {
-                let mut cursor = RowCursor::new(RowShape::new(&schema, &[])?, stream);
+                let mut cursor = RowCursor::new(RowShape::new(&schema, &[], self.session.as_ref())?, stream);
                 self.socket.send(&cursor.shape().description())?;
                 let (count, _) = cursor.send(&mut self.socket, 0).await?;
                 send_rows_tag(&mut self.socket, tag, count)?;

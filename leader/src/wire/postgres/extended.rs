@@ -249,7 +249,7 @@ impl Connection {
 
     fn send_shape(&mut self, rows: Option<SchemaRef>, formats: &[i16]) -> Result<(), Failure> {
         match rows {
-            Some(schema) => self.socket.send(&RowShape::new(&schema, formats)?.description())?,
+            Some(schema) => self.socket.send(&RowShape::new(&schema, formats, self.session.as_ref())?.description())?,
             None => self.socket.send(&NoData::new())?,
         }
         Ok(())
@@ -280,7 +280,8 @@ impl Connection {
                 }
                 Outcome::Rows { schema, stream, tag } => {
                     check_unchanged(portal.prepared.rows.as_ref(), &schema)?;
-                    let cursor = Box::new(RowCursor::new(RowShape::new(&schema, &portal.formats)?, stream));
+                    let shape = RowShape::new(&schema, &portal.formats, self.session.as_ref())?;
+                    let cursor = Box::new(RowCursor::new(shape, stream));
                     portal.state = PortalState::Rows { cursor, tag };
                 }
             }

@@ -1,9 +1,9 @@
 //! Parameter values of a Bind message.
 
 use super::binary::{EPOCH_DAYS, EPOCH_MICROS, NUMERIC_GROUP_DIGITS, NUMERIC_NEGATIVE};
+use super::binary::{MICROS_PER_DAY, MICROS_PER_SECOND};
 use super::message::{Fields, text};
 use super::oid;
-use crate::wire::values::calendar::{MICROS_PER_DAY, MICROS_PER_SECOND};
 use crate::wire::values::parse::{Decimal, fit_decimal, parse_value};
 use bytes::Bytes;
 use datafusion::common::ScalarValue;

@@ -5,6 +5,7 @@ use super::error::{Failure, clean};
 use super::oid;
 use super::parameters::{BINARY_FORMAT, check_formats, format_of};
 use super::socket::Socket;
+use crate::session::Session;
 use crate::wire::values::{Column, ValueType};
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
@@ -27,11 +28,12 @@ pub(super) struct RowShape {
     names: Vec<String>,
     types: Vec<ValueType>,
     formats: Vec<i16>,
+    extra_float_digits: i32,
 }
 
 impl RowShape {
-    /// The shape of rows of `schema`; `formats` are those of a Bind message.
-    pub fn new(schema: &Schema, formats: &[i16]) -> Result<Self> {
+    /// The shape of rows of `schema` for a session; `formats` are those of a Bind message.
+    pub fn new(schema: &Schema, formats: &[i16], session: &dyn Session) -> Result<Self> {
         let fields = schema.fields();
         if fields.len() > RESULT_COLUMNS_MAX {
             let message = format!("the result has {} columns, at most {RESULT_COLUMNS_MAX} are possible", fields.len());
@@ -42,6 +44,8 @@ impl RowShape {
             names: fields.iter().map(|field| clean(field.name())).collect(),
             types: fields.iter().map(|field| ValueType::of_field(field)).collect::<Result<_>>()?,
             formats: (0..fields.len()).map(|index| format_of(formats, index)).collect(),
+            // The session has checked that it is a number.
+            extra_float_digits: session.setting("extra_float_digits").and_then(|digits| digits.parse().ok()).unwrap_or_default(),
         })
     }
 
@@ -85,7 +89,7 @@ impl RowShape {
             } else if *format == BINARY_FORMAT {
                 binary::with_length(out, |out| binary::write(column, value_type, row, out))?;
             } else {
-                binary::with_length(out, |out| binary::write_as_text(column, row, out))?;
+                binary::with_length(out, |out| binary::write_as_text(column, row, self.extra_float_digits, out))?;
             }
         }
         let length = i32::try_from(out.len() - at)

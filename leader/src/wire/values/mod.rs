@@ -3,8 +3,6 @@
 //! A [`ValueType`] says what a column looks like to a client, a [`Column`] is one batch's worth of it, brought to the
 //! one Arrow form that the writers know. What has no form is refused when the type is asked for, before any row.
 
-pub mod calendar;
-pub mod float;
 pub mod parse;
 pub mod text;
 

@@ -1,61 +1,34 @@
-//! Values as PostgreSQL prints them (DateStyle ISO, zone UTC, IntervalStyle postgres).
+//! Values as clients see them: the text forms of `slipher_common::assign`, and what only rows for clients have.
 
 use super::Column;
-use super::calendar::{CivilDate, MICROS_PER_DAY, MICROS_PER_SECOND};
-use super::float::{write_double, write_real};
-use arrow::datatypes::IntervalMonthDayNano;
+use slipher_common::assign::{write_date, write_decimal, write_f32, write_f64, write_interval, write_time, write_timestamp};
 use std::fmt::{self, Write};
 
-/// Zone suffix: every zoned value is shown in UTC.
-const UTC_SUFFIX: &str = "+00";
-const NANOS_PER_MICRO: i64 = 1_000;
-const MONTHS_PER_YEAR: i32 = 12;
-
 impl Column {
-    /// Writes the value of `row`, which is not NULL.
-    pub fn write_text(&self, row: usize, out: &mut impl Write) -> fmt::Result {
+    /// Writes the value of `row`, which is not NULL; floats with so many digits beyond their own (`extra_float_digits`).
+    pub fn write_text(&self, row: usize, extra_float_digits: i32, out: &mut impl Write) -> fmt::Result {
         match self {
             Self::Boolean(values) => out.write_char(if values.value(row) { 't' } else { 'f' }),
             Self::SmallInt(values) => write!(out, "{}", values.value(row)),
             Self::Integer(values) => write!(out, "{}", values.value(row)),
             Self::BigInt(values) => write!(out, "{}", values.value(row)),
-            Self::Real(values) => write_real(values.value(row), out),
-            Self::Double(values) => write_double(values.value(row), out),
-            Self::Decimal(values, scale) => write_decimal(&values.value(row).to_string(), *scale, out),
-            Self::WideDecimal(values, scale) => write_decimal(&values.value(row).to_string(), *scale, out),
+            Self::Real(values) => write_f32(out, values.value(row), extra_float_digits),
+            Self::Double(values) => write_f64(out, values.value(row), extra_float_digits),
+            Self::Decimal(values, scale) => write_decimal(out, values.value(row), *scale),
+            Self::WideDecimal(values, _) => out.write_str(&values.value_as_string(row)),
             Self::Text(values, width) => write_padded(values.value(row), *width, out),
-            Self::Date(values) => write_date(i64::from(values.value(row)), out),
-            Self::Time(values) => write_time(values.value(row), out),
-            Self::TimeTz(values) => {
-                write_time(values.value(row), out)?;
-                out.write_str(UTC_SUFFIX)
-            }
-            Self::Timestamp(values) => write_timestamp(values.value(row), "", out),
-            Self::TimestampTz(values) => write_timestamp(values.value(row), UTC_SUFFIX, out),
-            Self::Interval(values) => write_interval(values.value(row), out),
+            Self::Date(values) => write_date(out, values.value(row)),
+            Self::Time(values) => write_time(out, values.value(row), false),
+            Self::TimeTz(values) => write_time(out, values.value(row), true),
+            Self::Timestamp(values) => write_timestamp(out, values.value(row), false),
+            Self::TimestampTz(values) => write_timestamp(out, values.value(row), true),
+            Self::Interval(values) => write_interval(out, values.value(row)),
             Self::Bytes(values) => write_bytes(values.value(row), out),
             Self::Array(lists, elements) => {
                 let offsets = lists.value_offsets();
-                write_array(elements, offsets[row] as usize..offsets[row + 1] as usize, out)
+                write_array(elements, offsets[row] as usize..offsets[row + 1] as usize, extra_float_digits, out)
             }
         }
-    }
-}
-
-/// Writes an unscaled number with its point `scale` digits from the right.
-pub fn write_decimal(unscaled: &str, scale: i8, out: &mut impl Write) -> fmt::Result {
-    let digits = unscaled.strip_prefix('-').unwrap_or(unscaled);
-    if digits.len() < unscaled.len() {
-        out.write_char('-')?;
-    }
-    let places = usize::from(scale.unsigned_abs());
-    if scale <= 0 {
-        let zeros = if digits == "0" { 0 } else { places };
-        return write!(out, "{digits}{:0<zeros$}", "");
-    }
-    match digits.len().checked_sub(places) {
-        None | Some(0) => write!(out, "0.{digits:0>places$}"),
-        Some(whole) => write!(out, "{}.{}", &digits[..whole], &digits[whole..]),
     }
 }
 
@@ -65,86 +38,12 @@ fn write_padded(value: &str, width: Option<u32>, out: &mut impl Write) -> fmt::R
     write!(out, "{value}{:blanks$}", "")
 }
 
-/// Writes a date; years before 1 end in ` BC`.
-pub fn write_date(days: i64, out: &mut impl Write) -> fmt::Result {
-    let date = CivilDate::from_days(days);
-    write_day(date, out)?;
-    write_era(date, out)
-}
-
-fn write_day(date: CivilDate, out: &mut impl Write) -> fmt::Result {
-    let year = if date.year > 0 { date.year } else { 1 - date.year };
-    write!(out, "{year:04}-{:02}-{:02}", date.month, date.day)
-}
-
-fn write_era(date: CivilDate, out: &mut impl Write) -> fmt::Result {
-    if date.year > 0 { Ok(()) } else { out.write_str(" BC") }
-}
-
-/// Writes a time of day.
-pub fn write_time(micros: i64, out: &mut impl Write) -> fmt::Result {
-    let seconds = micros.div_euclid(MICROS_PER_SECOND);
-    write!(out, "{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)?;
-    write_fraction(micros.rem_euclid(MICROS_PER_SECOND), out)
-}
-
-/// Writes `.123` for 123,000 microseconds and nothing for none.
-fn write_fraction(micros: i64, out: &mut impl Write) -> fmt::Result {
-    if micros == 0 {
-        return Ok(());
-    }
-    let (mut digits, mut width) = (micros, 6);
-    while digits % 10 == 0 {
-        digits /= 10;
-        width -= 1;
-    }
-    write!(out, ".{digits:0width$}")
-}
-
-/// Writes a timestamp with the suffix of its zone.
-pub fn write_timestamp(micros: i64, zone: &str, out: &mut impl Write) -> fmt::Result {
-    let date = CivilDate::from_days(micros.div_euclid(MICROS_PER_DAY));
-    write_day(date, out)?;
-    out.write_char(' ')?;
-    write_time(micros.rem_euclid(MICROS_PER_DAY), out)?;
-    out.write_str(zone)?;
-    write_era(date, out)
-}
-
-fn write_interval(interval: IntervalMonthDayNano, out: &mut impl Write) -> fmt::Result {
-    let micros = interval.nanoseconds / NANOS_PER_MICRO;
-    let parts = [(interval.months / MONTHS_PER_YEAR, "year"), (interval.months % MONTHS_PER_YEAR, "mon"), (interval.days, "day")];
-    // A positive part behind a negative one needs its sign to be read back.
-    let (mut empty, mut after_negative) = (true, false);
-    for (count, name) in parts.into_iter().filter(|(count, _)| *count != 0) {
-        let blank = if empty { "" } else { " " };
-        let plus = if after_negative && count > 0 { "+" } else { "" };
-        let plural = if count == 1 { "" } else { "s" };
-        write!(out, "{blank}{plus}{count} {name}{plural}")?;
-        (empty, after_negative) = (false, count < 0);
-    }
-    if micros == 0 && !empty {
-        return Ok(());
-    }
-    let blank = if empty { "" } else { " " };
-    let sign = if micros < 0 {
-        "-"
-    } else if after_negative {
-        "+"
-    } else {
-        ""
-    };
-    let seconds = micros.unsigned_abs() / MICROS_PER_SECOND.unsigned_abs();
-    write!(out, "{blank}{sign}{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)?;
-    write_fraction((micros % MICROS_PER_SECOND).abs(), out)
-}
-
 fn write_bytes(bytes: &[u8], out: &mut impl Write) -> fmt::Result {
     out.write_str("\\x")?;
     bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
 }
 
-fn write_array(elements: &Column, rows: std::ops::Range<usize>, out: &mut impl Write) -> fmt::Result {
+fn write_array(elements: &Column, rows: std::ops::Range<usize>, extra_float_digits: i32, out: &mut impl Write) -> fmt::Result {
     out.write_char('{')?;
     let mut element = String::new();
     for (index, row) in rows.enumerate() {
@@ -156,7 +55,7 @@ fn write_array(elements: &Column, rows: std::ops::Range<usize>, out: &mut impl W
             continue;
         }
         element.clear();
-        elements.write_text(row, &mut element)?;
+        elements.write_text(row, extra_float_digits, &mut element)?;
         write_element(&element, out)?;
     }
     out.write_char('}')
@@ -182,7 +81,7 @@ mod tests {
     use super::super::ValueType;
     use super::*;
     use arrow::array::*;
-    use arrow::datatypes::{DataType, Field, Int32Type, UInt16Type, i256};
+    use arrow::datatypes::{DataType, Field, Int32Type, IntervalMonthDayNano, UInt16Type, i256};
     use slipher_common::SqlType;
     use std::sync::Arc;
 
@@ -194,7 +93,7 @@ mod tests {
                 let mut text = String::new();
                 match column.is_null(row) {
                     true => text.push_str("<null>"),
-                    false => column.write_text(row, &mut text).unwrap(),
+                    false => column.write_text(row, 1, &mut text).unwrap(),
                 }
                 text
             })
@@ -217,7 +116,7 @@ mod tests {
 
     #[test]
     fn dates_and_times_trim_the_fraction_and_know_bc() {
-        let timestamps = vec![1_704_164_645_123_000, 0, -1, -62_167_219_200_000_000 - MICROS_PER_DAY];
+        let timestamps = vec![1_704_164_645_123_000, 0, -1, -62_167_219_200_000_000 - 86_400_000_000];
         assert_eq!(
             texts(Arc::new(TimestampMicrosecondArray::from(timestamps).with_timezone("UTC"))),
             [

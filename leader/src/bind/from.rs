@@ -1,0 +1,308 @@
+//! FROM: its factors get aliases of their own, and what joins merge becomes part of the scope.
+
+use super::scope::{Columns, Factor, Scope, column, folded};
+use super::{Binder, BoundRelation, RELATION_SCHEMA};
+use crate::sql::rewrite::build::call;
+use crate::sql::{QualifiedName, ROW_ID_SCHEMA};
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, TableAlias, TableFactor, TableWithJoins, Value,
+    VisitMut,
+};
+use slipher_common::ids::TableId;
+use slipher_common::{Error, ErrorKind, Result};
+use std::ops::ControlFlow;
+
+/// Which side's rows a join keeps without a partner.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keeps {
+    LeftOrNone,
+    Right,
+    Both,
+}
+
+impl Binder<'_> {
+    /// Binds a FROM clause; the innermost frame's scope grows with it.
+    pub(super) fn from(&mut self, from: &mut [TableWithJoins]) -> Result<()> {
+        let mut scope = Scope { columns: Some(Vec::new()), ..Scope::default() };
+        for table in from {
+            let columns = self.joined(table, &mut scope)?;
+            scope.columns = both(scope.columns.take(), columns);
+        }
+        self.show(&scope);
+        Ok(())
+    }
+
+    /// Lets the innermost frame see a scope.
+    fn show(&mut self, scope: &Scope) {
+        if let Some(frame) = self.frames.last_mut() {
+            frame.scope = Some(scope.clone());
+        }
+    }
+
+    /// What a tree of joins yields.
+    fn joined(&mut self, table: &mut TableWithJoins, scope: &mut Scope) -> Result<Columns> {
+        let mut columns = self.table_factor(&mut table.relation, scope)?;
+        for join in &mut table.joins {
+            let right = self.table_factor(&mut join.relation, scope)?;
+            columns = self.join(&mut join.join_operator, (columns, right), scope)?;
+        }
+        Ok(columns)
+    }
+
+    fn join(&mut self, operator: &mut JoinOperator, (left, right): (Columns, Columns), scope: &mut Scope) -> Result<Columns> {
+        let Some((keeps, constraint)) = constraint_of(operator) else { return Ok(both(left, right)) };
+        let names = match constraint {
+            JoinConstraint::Using(names) => names.iter().filter_map(|name| name.0.last()?.as_ident().map(folded)).collect(),
+            JoinConstraint::Natural => {
+                let (left, right) = (self.known(&left)?, self.known(&right)?);
+                let shared = |name: &&String| right.iter().any(|(other, _)| other == *name);
+                left.iter().map(|(name, _)| name).filter(shared).cloned().collect::<Vec<_>>()
+            }
+            JoinConstraint::On(condition) => {
+                let seen = Scope { columns: both(left.clone(), right.clone()), ..scope.clone() };
+                self.show(&seen);
+                self.expressions(condition)?;
+                return Ok(both(left, right));
+            }
+            JoinConstraint::None => return Ok(both(left, right)),
+        };
+        let (left, right) = (self.known(&left)?.clone(), self.known(&right)?.clone());
+        let merged = merged_columns(&names, &left, &right, keeps)?;
+        // Without a common column, NATURAL is a join of all rows with all.
+        *constraint = JoinConstraint::On(merged.condition.unwrap_or_else(|| Expr::value(Value::Boolean(true))));
+        scope.merged.extend(names.iter().cloned());
+        let others = left.into_iter().chain(right).filter(|(name, _)| !names.contains(name));
+        Ok(Some(merged.columns.into_iter().chain(others).collect()))
+    }
+
+    /// The columns, which a join must know to merge some of them.
+    pub(super) fn known<'c>(&self, columns: &'c Columns) -> Result<&'c Vec<(String, Expr)>> {
+        columns.as_ref().ok_or_else(|| {
+            Error::not_supported("USING or NATURAL with a table whose columns have no names of their own", "write JOIN ... ON")
+        })
+    }
+
+    /// Binds a factor and adds it to the scope.
+    fn table_factor(&mut self, table: &mut TableFactor, scope: &mut Scope) -> Result<Columns> {
+        let factor = match table {
+            TableFactor::Table { name, alias, args: None, .. } => self.named(name, alias)?,
+            TableFactor::NestedJoin { table_with_joins, alias: None } => return self.joined(table_with_joins, scope),
+            TableFactor::NestedJoin { table_with_joins, alias: Some(alias) } => {
+                let mut inside = Scope::default();
+                let columns = self.joined(table_with_joins, &mut inside)?;
+                let columns = columns.map(|columns| columns.into_iter().map(|(name, _)| name).collect());
+                self.aliased(alias, columns)
+            }
+            TableFactor::Derived { lateral, subquery, alias, .. } => {
+                if *lateral {
+                    self.show(scope);
+                } else if let Some(frame) = self.frames.last_mut() {
+                    frame.scope = None;
+                }
+                let columns = self.query(subquery)?;
+                match alias {
+                    Some(alias) => self.aliased(alias, columns),
+                    None => self.unnamed(alias, columns),
+                }
+            }
+            other => {
+                self.show(scope);
+                self.table_function(other)?
+            }
+        };
+        check_free(&factor, scope)?;
+        self.columns.extend(factor.columns.iter().flatten().cloned());
+        let columns = factor.columns.as_ref();
+        let columns = columns.map(|names| names.iter().map(|name| (name.clone(), column(&factor.alias, name))).collect());
+        scope.factors.push(factor);
+        Ok(columns)
+    }
+
+    /// A table, a view or a WITH query.
+    fn named(&mut self, name: &mut ObjectName, alias: &mut Option<TableAlias>) -> Result<Factor> {
+        let written = QualifiedName::from_object_name(name, |_| 1)?;
+        let last = written.name.value.clone();
+        let (plain, is_target, columns) = match (&written.schema, self.with_query(&last)) {
+            (None, Some(query)) => {
+                *name = ObjectName::from(vec![Ident::with_quote('"', query.bound.clone())]);
+                (None, false, query.columns.clone())
+            }
+            (Some(schema), _) if schema.value == ROW_ID_SCHEMA => {
+                let id = last.parse().map(TableId).map_err(|_| Error::internal("the target of a change has no id"))?;
+                let known = self.names.target(id)?;
+                let columns = known.columns.clone();
+                (Some(known), true, columns)
+            }
+            _ => {
+                let known = self.names.named(&written)?;
+                *name =
+                    ObjectName::from([RELATION_SCHEMA, &known.id.to_string()].map(|part| Ident::with_quote('"', part)).to_vec());
+                let columns = known.columns.clone();
+                (Some(known), false, columns)
+            }
+        };
+        let shown = plain.as_ref().map_or(last, |known| if is_target { known.name.clone() } else { written.name.value.clone() });
+        let factor = match alias {
+            Some(alias) => {
+                let factor = self.aliased(alias, columns);
+                Factor { hides: Some(shown), is_target, ..factor }
+            }
+            None => {
+                let unique = self.aliases.unique(&shown);
+                *alias = Some(alias_of(&unique));
+                Factor { alias: unique, visible: shown, plain: plain.clone(), hides: None, is_target, columns }
+            }
+        };
+        if let Some(known) = plain.filter(|_| !is_target) {
+            if factor.columns.is_none() {
+                self.wants = self.wants.or(Some(known.id));
+                return Err(Error::internal("the columns of a view are not known yet"));
+            }
+            self.relations.push(BoundRelation { id: known.id, written, alias: factor.alias.clone() });
+        }
+        Ok(factor)
+    }
+
+    /// A factor with an alias of the user's, which may name its first columns anew.
+    fn aliased(&self, alias: &mut TableAlias, columns: Option<Vec<String>>) -> Factor {
+        let visible = folded(&alias.name);
+        let unique = self.aliases.unique(&visible);
+        alias.name = Ident::with_quote('"', unique.clone());
+        let given: Vec<String> = alias.columns.iter().map(|column| folded(&column.name)).collect();
+        let columns = columns.map(|columns| {
+            let rest = columns.into_iter().skip(given.len());
+            given.iter().cloned().chain(rest).collect()
+        });
+        Factor { alias: unique, visible, plain: None, hides: None, is_target: false, columns }
+    }
+
+    /// A derived table without an alias: nothing can name it, but what is in it has to be told from others.
+    fn unnamed(&self, alias: &mut Option<TableAlias>, columns: Option<Vec<String>>) -> Factor {
+        let unique = self.aliases.unique("unnamed_subquery");
+        *alias = Some(alias_of(&unique));
+        Factor { alias: unique, visible: String::new(), plain: None, hides: None, is_target: false, columns }
+    }
+
+    /// A function in FROM: its own name is its alias where none is given.
+    fn table_function(&mut self, table: &mut TableFactor) -> Result<Factor> {
+        let mut visitor = super::expressions::Expressions::new(self);
+        if let ControlFlow::Break(error) = visit_arguments(table, &mut visitor) {
+            return Err(*error);
+        }
+        let (own, alias) = match table {
+            TableFactor::Table { name, alias, .. } | TableFactor::Function { name, alias, .. } => {
+                (name.0.last().and_then(|part| part.as_ident()).map(folded), alias)
+            }
+            TableFactor::UNNEST { alias, .. } => (Some("unnest".to_owned()), alias),
+            TableFactor::TableFunction { alias, .. } => (None, alias),
+            _ => return Err(Error::not_supported("this kind of table in FROM", "write a subquery")),
+        };
+        Ok(match alias {
+            Some(alias) => self.aliased(alias, None),
+            None => {
+                let visible = own.unwrap_or_default();
+                let unique = self.aliases.unique(&visible);
+                *alias = Some(alias_of(&unique));
+                Factor { alias: unique, visible, plain: None, hides: None, is_target: false, columns: None }
+            }
+        })
+    }
+}
+
+fn visit_arguments(table: &mut TableFactor, visitor: &mut super::expressions::Expressions<'_, '_>) -> ControlFlow<Box<Error>> {
+    match table {
+        TableFactor::Table { args: Some(arguments), .. } => arguments.args.visit(visitor),
+        TableFactor::Function { args, .. } => args.visit(visitor),
+        TableFactor::UNNEST { array_exprs, .. } => array_exprs.visit(visitor),
+        TableFactor::TableFunction { expr, .. } => expr.visit(visitor),
+        _ => ControlFlow::Continue(()),
+    }
+}
+
+/// Two factors of one name can only be two relations that are told apart by their schemas.
+fn check_free(factor: &Factor, scope: &Scope) -> Result<()> {
+    let clashes = |other: &Factor| match (&other.plain, &factor.plain) {
+        (Some(one), Some(another)) => one.id == another.id && other.visible == factor.visible,
+        _ => other.visible == factor.visible,
+    };
+    if factor.visible.is_empty() || !scope.factors.iter().any(clashes) {
+        return Ok(());
+    }
+    let message = format!("table name \"{}\" specified more than once", factor.visible);
+    Err(Error::new(ErrorKind::DuplicateAlias, message).with_hint("give each of them an alias"))
+}
+
+fn alias_of(name: &str) -> TableAlias {
+    TableAlias { explicit: true, name: Ident::with_quote('"', name), columns: Vec::new(), at: None }
+}
+
+fn constraint_of(operator: &mut JoinOperator) -> Option<(Keeps, &mut JoinConstraint)> {
+    use JoinOperator as O;
+    match operator {
+        O::Join(constraint)
+        | O::Inner(constraint)
+        | O::Left(constraint)
+        | O::LeftOuter(constraint)
+        | O::CrossJoin(constraint)
+        | O::Semi(constraint)
+        | O::LeftSemi(constraint)
+        | O::Anti(constraint)
+        | O::LeftAnti(constraint)
+        | O::StraightJoin(constraint) => Some((Keeps::LeftOrNone, constraint)),
+        O::Right(constraint) | O::RightOuter(constraint) | O::RightSemi(constraint) | O::RightAnti(constraint) => {
+            Some((Keeps::Right, constraint))
+        }
+        O::FullOuter(constraint) => Some((Keeps::Both, constraint)),
+        O::CrossApply | O::OuterApply | O::AsOf { .. } | O::ArrayJoin | O::LeftArrayJoin | O::InnerArrayJoin => None,
+    }
+}
+
+fn both(left: Columns, right: Columns) -> Columns {
+    let (mut left, right) = (left?, right?);
+    left.extend(right);
+    Some(left)
+}
+
+/// What USING makes of two sides.
+struct Merged {
+    condition: Option<Expr>,
+    columns: Vec<(String, Expr)>,
+}
+
+fn merged_columns(names: &[String], left: &[(String, Expr)], right: &[(String, Expr)], keeps: Keeps) -> Result<Merged> {
+    let mut merged = Merged { condition: None, columns: Vec::new() };
+    for name in names {
+        let (left, right) = (meaning(name, left, "left")?, meaning(name, right, "right")?);
+        let equal = binary(left.clone(), BinaryOperator::Eq, right.clone());
+        merged.condition = Some(match merged.condition.take() {
+            Some(condition) => binary(condition, BinaryOperator::And, equal),
+            None => equal,
+        });
+        let meaning = match keeps {
+            Keeps::LeftOrNone => left,
+            Keeps::Right => right,
+            Keeps::Both => call("coalesce", vec![left, right]),
+        };
+        merged.columns.push((name.clone(), meaning));
+    }
+    Ok(merged)
+}
+
+fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
+}
+
+fn meaning(name: &str, columns: &[(String, Expr)], side: &str) -> Result<Expr> {
+    let mut fitting = columns.iter().filter(|(column, _)| column == name);
+    match (fitting.next(), fitting.next()) {
+        (Some((_, meaning)), None) => Ok(meaning.clone()),
+        (Some(_), Some(_)) => {
+            let message = format!("common column name \"{name}\" appears more than once in {side} table");
+            Err(Error::new(ErrorKind::AmbiguousColumn, message))
+        }
+        (None, _) => {
+            let message = format!("column \"{name}\" specified in USING clause does not exist in {side} table");
+            Err(Error::new(ErrorKind::UndefinedColumn, message))
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What the engine brings types together with, made Slipher's: text is read and written in one way, and moments have microseconds.
+//!
+//! The engine's own casts go by way of nanoseconds, which end in 2262, and read and print other forms of dates. Whatever inserted a
+//! cast, after this rule there is none of those.
+
+use super::intervals::compare_by_value;
+use super::{call, is_text};
+use arrow::datatypes::{DataType, Field, TimeUnit};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema, DFSchemaRef};
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::Cast;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Projection, Union, Values};
+use datafusion::optimizer::AnalyzerRule;
+use slipher_common::SqlType;
+use slipher_common::functions::{TO_TEXT, text_parser};
+use std::sync::Arc;
+
+/// The analyzer's last word on casts.
+#[derive(Debug)]
+pub(crate) struct CastsAreOurs;
+
+impl AnalyzerRule for CastsAreOurs {
+    fn name(&self) -> &str {
+        "casts_are_ours"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        // Nodes above one that changed have another schema.
+        let mut changed = false;
+        Ok(plan.transform_up_with_subqueries(|plan| rewrite_plan(plan, &mut changed))?.data)
+    }
+}
+
+fn rewrite_plan(plan: LogicalPlan, changed_below: &mut bool) -> Result<Transformed<LogicalPlan>> {
+    let mut schema = merge_schema(&plan.inputs());
+    if let LogicalPlan::TableScan(scan) = &plan {
+        schema.merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?);
+    }
+    let names = NamePreserver::new(&plan);
+    let rewritten = plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let rewritten = expr.transform_up(|expr| rewrite_cast(expr, &schema))?;
+        Ok(rewritten.update_data(|expr| name.restore(expr)))
+    })?;
+    let changed = rewritten.transformed;
+    let by_value = compare_by_value(rewritten.data)?;
+    let changed = changed || by_value.transformed;
+    let rewritten = match by_value.data {
+        LogicalPlan::Values(values) => rows_of_one_type(values, changed)?,
+        LogicalPlan::Union(union) => branches_of_one_type(union)?,
+        plan if changed || *changed_below => Transformed::new_transformed(plan.recompute_schema()?, true),
+        plan => Transformed::no(plan),
+    };
+    *changed_below |= rewritten.transformed;
+    Ok(rewritten)
+}
+
+/// Moments and times of day with microseconds.
+fn in_micros(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Timestamp(_, None) => SqlType::Timestamp.to_arrow(),
+        DataType::Timestamp(_, Some(_)) => SqlType::TimestampTz.to_arrow(),
+        DataType::Time32(_) | DataType::Time64(_) => DataType::Time64(TimeUnit::Microsecond),
+        other => other.clone(),
+    }
+}
+
+/// Types whose text is not the engine's.
+fn has_own_text(data_type: &DataType) -> bool {
+    data_type.is_temporal() || matches!(data_type, DataType::Interval(_) | DataType::Float32 | DataType::Float64)
+}
+
+fn as_type(expr: Expr, own: &DataType, wanted: DataType) -> Expr {
+    if *own == wanted { expr } else { Expr::Cast(Cast::new(Box::new(expr), wanted)) }
+}
+
+fn rewrite_cast(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let Expr::Cast(cast) = expr else { return Ok(Transformed::no(expr)) };
+    let Ok(source) = cast.expr.get_type(schema) else { return Ok(Transformed::no(Expr::Cast(cast))) };
+    let target = in_micros(cast.field.data_type());
+    if is_text(&source)
+        && let Some(name) = text_parser(&target)
+    {
+        // Nobody brings the arguments' types together any more.
+        return call(name, vec![as_type(*cast.expr, &source, DataType::Utf8View)]);
+    }
+    if is_text(&target) && has_own_text(&source) {
+        let plain = in_micros(&source);
+        let text = call(TO_TEXT, vec![as_type(*cast.expr, &source, plain)])?;
+        return Ok(match target {
+            DataType::Utf8View => text,
+            other => text.update_data(|text| Expr::Cast(Cast::new(Box::new(text), other))),
+        });
+    }
+    if target == *cast.field.data_type() {
+        return Ok(Transformed::no(Expr::Cast(cast)));
+    }
+    // An engine's function that counts in nanoseconds still needs a cast.
+    Ok(Transformed::yes(match source == target {
+        true => *cast.expr,
+        false => Expr::Cast(Cast::new(cast.expr, target)),
+    }))
+}
+
+/// VALUES has the types that the planner gave it; each cell must have its column's.
+fn rows_of_one_type(values: Values, changed: bool) -> Result<Transformed<LogicalPlan>> {
+    let schema = micros_schema(&values.schema)?;
+    let changed = changed || !Arc::ptr_eq(&schema, &values.schema);
+    let empty = DFSchema::empty();
+    let cell = |(index, expr): (usize, Expr)| -> Result<Expr> {
+        let wanted = schema.field(index).data_type();
+        match expr.get_type(&empty) {
+            Ok(own) if own != *wanted && own != DataType::Null => {
+                Ok(rewrite_cast(Expr::Cast(Cast::new(Box::new(expr), wanted.clone())), &empty)?.data)
+            }
+            _ => Ok(expr),
+        }
+    };
+    let rows = values.values.into_iter().map(|row| row.into_iter().enumerate().map(cell).collect::<Result<Vec<_>>>());
+    let values = rows.collect::<Result<_>>()?;
+    Ok(Transformed::new_transformed(LogicalPlan::Values(Values { values, schema }), changed))
+}
+
+fn micros_schema(schema: &DFSchemaRef) -> Result<DFSchemaRef> {
+    if schema.fields().iter().all(|field| in_micros(field.data_type()) == *field.data_type()) {
+        return Ok(Arc::clone(schema));
+    }
+    let field = |(qualifier, field): (Option<&datafusion::common::TableReference>, &Arc<Field>)| {
+        let micros = field.as_ref().clone().with_data_type(in_micros(field.data_type()));
+        (qualifier.cloned(), Arc::new(micros))
+    };
+    Ok(Arc::new(DFSchema::new_with_metadata(schema.iter().map(field).collect(), schema.metadata().clone())?))
+}
+
+/// The branches of UNION have the types of its schema.
+fn branches_of_one_type(union: Union) -> Result<Transformed<LogicalPlan>> {
+    let schema = micros_schema(&union.schema)?;
+    if Arc::ptr_eq(&schema, &union.schema) {
+        return Ok(Transformed::no(LogicalPlan::Union(union)));
+    }
+    let branch = |input: Arc<LogicalPlan>| -> Result<Arc<LogicalPlan>> {
+        let columns = input.schema().iter().zip(schema.fields()).map(|((qualifier, own), wanted)| {
+            let column = Expr::Column(Column::from((qualifier, own)));
+            match own.data_type() == wanted.data_type() {
+                true => column,
+                false => Expr::Cast(Cast::new(Box::new(column), wanted.data_type().clone()))
+                    .alias_qualified(qualifier.cloned(), own.name()),
+            }
+        });
+        let columns = columns.collect::<Vec<_>>();
+        Ok(Arc::new(LogicalPlan::Projection(Projection::try_new(columns, input)?)))
+    };
+    let inputs = union.inputs.into_iter().map(branch).collect::<Result<_>>()?;
+    Ok(Transformed::yes(LogicalPlan::Union(Union { inputs, schema })))
+}

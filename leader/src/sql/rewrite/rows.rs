@@ -1,0 +1,131 @@
+//! Row values in comparisons: `(a, b) = (1, 2)`, `(a, b) IN ((1, 2), (3, 4))`, `(a, b) IN (SELECT x, y ...)`.
+//!
+//! Lists become AND and OR of their columns. The planner takes subqueries of one column only, so columns travel to it as one
+//! (`struct(a, b) IN (SELECT struct(x, y) FROM (SELECT x, y ...))`), and `plan::subqueries` takes them apart again.
+
+use super::build::{call, nested};
+use crate::sql::change_rows::parse_made;
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Query, SelectItem, SetExpr, TableFactor, UnaryOperator};
+use slipher_common::{Error, ErrorKind, Result};
+
+/// The function that carries several columns in one.
+const ROW: &str = "struct";
+/// The name of a subquery whose columns travel together.
+const ROWS: &str = "__rows";
+
+/// Rewrites a comparison of row values; leaves other expressions alone.
+pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
+    match expression {
+        Expr::InSubquery { expr, subquery, .. } => {
+            if let Expr::Tuple(values) = expr.as_mut() {
+                let columns = values.len();
+                **expr = call(ROW, std::mem::take(values));
+                carry(subquery, columns)?;
+            }
+        }
+        Expr::InList { expr, list, negated } => {
+            if let Expr::Tuple(values) = expr.as_ref() {
+                *expression = in_list(values, list, *negated)?;
+            }
+        }
+        Expr::AnyOp { left, right, .. } | Expr::AllOp { left, right, .. } => {
+            if let (Expr::Tuple(values), Expr::Subquery(subquery)) = (left.as_mut(), right.as_mut()) {
+                let columns = values.len();
+                **left = call(ROW, std::mem::take(values));
+                carry(subquery, columns)?;
+            }
+        }
+        Expr::BinaryOp { left, op: op @ (BinaryOperator::Eq | BinaryOperator::NotEq), right } => {
+            match (left.as_ref(), right.as_ref()) {
+                (Expr::Tuple(one), Expr::Tuple(other)) => {
+                    let equal = equality(one, other)?;
+                    *expression = if *op == BinaryOperator::Eq { equal } else { not(equal) };
+                }
+                (Expr::Tuple(_), Expr::Subquery(_)) | (Expr::Subquery(_), Expr::Tuple(_)) => {
+                    let instead = "write (a, b) IN (SELECT x, y ...), or compare each column with a subquery of its own";
+                    return Err(Error::not_supported("comparing a row with a subquery by an operator", instead));
+                }
+                _ => {}
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn not(expression: Expr) -> Expr {
+    Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(nested(expression)) }
+}
+
+/// `(a, b) IN ((1, 2), (3, 4))` as `a = 1 AND b = 2 OR a = 3 AND b = 4`.
+fn in_list(values: &[Expr], list: &[Expr], negated: bool) -> Result<Expr> {
+    let mut rows = Vec::with_capacity(list.len());
+    for item in list {
+        let Expr::Tuple(row) = item else { return Err(unequal()) };
+        rows.push(nested(equality(values, row)?));
+    }
+    let any = balanced(rows, &BinaryOperator::Or).ok_or_else(unequal)?;
+    Ok(if negated { not(any) } else { nested(any) })
+}
+
+fn equality(one: &[Expr], other: &[Expr]) -> Result<Expr> {
+    if one.len() != other.len() {
+        return Err(unequal());
+    }
+    let equal = |(left, right): (&Expr, &Expr)| Expr::BinaryOp {
+        left: Box::new(nested(left.clone())),
+        op: BinaryOperator::Eq,
+        right: Box::new(nested(right.clone())),
+    };
+    let parts = one.iter().zip(other).map(equal).collect();
+    balanced(parts, &BinaryOperator::And).map(nested).ok_or_else(unequal)
+}
+
+/// The terms as a tree that is not as deep as they are many.
+fn balanced(mut terms: Vec<Expr>, op: &BinaryOperator) -> Option<Expr> {
+    if terms.len() <= 1 {
+        return terms.pop();
+    }
+    let rest = terms.split_off(terms.len() / 2);
+    let (left, right) = (balanced(terms, op)?, balanced(rest, op)?);
+    Some(Expr::BinaryOp { left: Box::new(left), op: op.clone(), right: Box::new(right) })
+}
+
+fn unequal() -> Error {
+    Error::new(ErrorKind::Syntax, "unequal number of entries in row expressions")
+}
+
+/// `query`, of so many columns, with all of them in one.
+fn carry(query: &mut Query, columns: usize) -> Result<()> {
+    if let Some(given) = width(&query.body)
+        && given != columns
+    {
+        let much = if given > columns { "many" } else { "few" };
+        return Err(Error::new(ErrorKind::Syntax, format!("subquery has too {much} columns")));
+    }
+    let names: Vec<String> = (1..=columns).map(|index| format!("c{index}")).collect();
+    let shown: Vec<String> = names.iter().map(|name| format!("{ROWS}.{name}")).collect();
+    let text = format!("SELECT {ROW}({}) FROM (SELECT 1) AS {ROWS}({})", shown.join(", "), names.join(", "));
+    let mut outer = parse_made(&text)?;
+    if let SetExpr::Select(select) = outer.body.as_mut()
+        && let Some(TableFactor::Derived { subquery, .. }) = select.from.first_mut().map(|from| &mut from.relation)
+    {
+        std::mem::swap(subquery.as_mut(), query);
+        std::mem::swap(query, outer.as_mut());
+    }
+    Ok(())
+}
+
+/// How many columns a query has, where its text says so.
+fn width(body: &SetExpr) -> Option<usize> {
+    match body {
+        SetExpr::Select(select) => {
+            let named = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
+            select.projection.iter().all(named).then_some(select.projection.len())
+        }
+        SetExpr::Query(query) => width(&query.body),
+        SetExpr::SetOperation { left, .. } => width(left),
+        SetExpr::Values(values) => values.rows.first().map(|row| row.content.len()),
+        _ => None,
+    }
+}
