@@ -4,6 +4,7 @@
 //! keeps an object per group, nothing of it is lost on the way to compute nodes, and what it holds is counted and can be spilled.
 
 use crate::error::{Error, ErrorKind};
+use crate::functions::tight_key;
 use crate::sql_type::VARCHAR_LENGTH_MAX_BYTES;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, LargeBinaryBuilder, LargeStringBuilder, ListArray, StringViewArray, StringViewBuilder,
@@ -231,7 +232,7 @@ impl Lists {
         let texts = text_column(values)?;
         let keys = match (&self.keys_of, values.get(FIRST_KEY..)) {
             (Some(converter), Some(keys)) => {
-                Some(converter.convert_columns(&keys.iter().map(without_blanks).collect::<Vec<_>>())?)
+                Some(converter.convert_columns(&keys.iter().map(tight_key).collect::<crate::Result<Vec<_>>>()?)?)
             }
             _ => None,
         };
@@ -472,26 +473,14 @@ fn literal(arguments: &AccumulatorArgs<'_>, index: usize) -> Result<String> {
     }
 }
 
-fn text_column(values: &[ArrayRef]) -> Result<StringViewArray> {
-    let texts = values.first().ok_or_else(|| torn(None))?;
-    // Passes that bring types together may leave one of the other forms of text.
-    let texts = arrow::compute::cast(texts, &DataType::Utf8View)?;
-    texts.as_string_view_opt().cloned().ok_or_else(|| torn(Some(texts.data_type())))
+fn text_column(values: &[ArrayRef]) -> Result<&StringViewArray> {
+    let texts = values.first();
+    texts.and_then(|texts| texts.as_string_view_opt()).ok_or_else(|| torn(texts.map(|texts| texts.data_type())))
 }
 
 fn list_column(states: &[ArrayRef], index: usize) -> Result<&ListArray> {
     let lists = states.get(index);
     lists.and_then(|lists| lists.as_list_opt::<i32>()).ok_or_else(|| torn(lists.map(|lists| lists.data_type())))
-}
-
-/// Trailing blanks do not count where texts are compared.
-fn without_blanks(key: &ArrayRef) -> ArrayRef {
-    match key.as_string_view_opt() {
-        Some(texts) if texts.iter().flatten().any(|text| text.ends_with(' ')) => {
-            Arc::new(texts.iter().map(|text| text.map(|text| text.trim_end_matches(' '))).collect::<StringViewArray>())
-        }
-        _ => Arc::clone(key),
-    }
 }
 
 #[cfg(test)]

@@ -93,6 +93,11 @@ fn declared(name: &str, like: &Field, nullable: bool) -> Option<FieldRef> {
     Some(Arc::new(sql_type.to_field(name, nullable)))
 }
 
+/// A column as comparisons see it: strings without trailing blanks, everything else as it is.
+pub fn tight_key(column: &ArrayRef) -> Result<ArrayRef> {
+    if is_text(column.data_type()) { tight(std::slice::from_ref(column)) } else { Ok(Arc::clone(column)) }
+}
+
 fn tight(arguments: &[ArrayRef]) -> Result<ArrayRef> {
     let array = &arguments[0];
     Ok(match array.data_type() {

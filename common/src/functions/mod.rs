@@ -35,7 +35,7 @@ mod text;
 mod window;
 
 pub use arithmetic::{CHECKED_NEGATE, arithmetic_function, arithmetic_operation};
-pub use blanks::{AS_CHAR, AS_TYPE, BLANK_KEY, BLANK_VALUE, TIGHT, ends_in_blank, tight_argument, tight_udf};
+pub use blanks::{AS_CHAR, AS_TYPE, BLANK_KEY, BLANK_VALUE, TIGHT, ends_in_blank, tight_argument, tight_key, tight_udf};
 pub use bounded::CONCAT;
 pub use date_part::DatePart;
 pub use extract::{DATE_PART, DATE_TRUNC, EXTRACT, EXTRACT_EPOCH};

@@ -170,7 +170,8 @@ fn check_kinds(shipped: &Plan) -> Result<()> {
             let windows = node.downcast_ref::<WindowAggExec>().map(WindowAggExec::window_expr);
             let windows = windows.or_else(|| node.downcast_ref::<BoundedWindowAggExec>().map(BoundedWindowAggExec::window_expr));
             windows.into_iter().flatten().try_for_each(check_window)?;
-            Ok(TreeNodeRecursion::Continue)
+            // What is below the next boundary is looked at on its own.
+            Ok(if node.as_network_boundary().is_some() { TreeNodeRecursion::Jump } else { TreeNodeRecursion::Continue })
         })
         .map(|_| ())
 }

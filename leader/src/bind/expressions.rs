@@ -1,7 +1,8 @@
 //! Columns in expressions: what they are qualified with becomes the alias of the factor that is meant.
 
 use super::Binder;
-use super::scope::{Unqualified, folded};
+use super::scope::Unqualified;
+use crate::sql::names::folded;
 use crate::sql::rewrite::query_of;
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, SetExpr, Values, VisitorMut,

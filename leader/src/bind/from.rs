@@ -1,7 +1,8 @@
 //! FROM: its factors get aliases of their own, and what joins merge becomes part of the scope.
 
-use super::scope::{Columns, Factor, Scope, column, folded};
+use super::scope::{Columns, Factor, Scope, column};
 use super::{Binder, BoundRelation, RELATION_SCHEMA};
+use crate::sql::names::folded;
 use crate::sql::rewrite::build::call;
 use crate::sql::{QualifiedName, ROW_ID_SCHEMA};
 use datafusion::sql::sqlparser::ast::{

@@ -155,7 +155,7 @@ pub(crate) fn bind(statement: &ast::Statement, relations: &dyn Relations, aliase
         answer?;
         // To the engine `a.b` is a field of a column `a`, where there is one: then no alias may be called so.
         let mut free = before.clone();
-        if free.avoid(&binder.columns) && aliases.0.lock().any_of(&binder.columns) {
+        if aliases.0.lock().any_of(&binder.columns) && free.avoid(&binder.columns) {
             *aliases.0.lock() = free;
             columns = binder.columns;
             continue;

@@ -2,8 +2,9 @@
 
 use super::Binder;
 use super::expressions::Expressions;
-use super::scope::{Frame, WithQuery, folded};
+use super::scope::{Frame, WithQuery};
 use super::star::output_name;
+use crate::sql::names::folded;
 use datafusion::sql::sqlparser::ast::{
     Cte, Distinct, GroupByExpr, Ident, ObjectName, Query, Select, SetExpr, Visit, VisitMut, Visitor, With,
 };

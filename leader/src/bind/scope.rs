@@ -2,7 +2,7 @@
 
 use super::{Binder, Known};
 use crate::sql::TARGET;
-use crate::sql::names::fold;
+use crate::sql::names::folded;
 use crate::sql::position::NO_FACTOR;
 use datafusion::sql::sqlparser::ast::{Expr, Ident, Query};
 use slipher_common::{Error, ErrorKind, Result, error::did_you_mean};
@@ -142,11 +142,6 @@ impl Factor {
 fn ambiguous(parts: &[String]) -> Error {
     let message = format!("table reference \"{}\" is ambiguous", parts.join("."));
     Error::new(ErrorKind::AmbiguousAlias, message).with_hint("give each of the tables an alias, or write the schema too")
-}
-
-/// What an identifier is called.
-pub(super) fn folded(ident: &Ident) -> String {
-    fold(&ident.value, ident.quote_style.is_some())
 }
 
 /// `"alias"."column"`.

@@ -1,7 +1,8 @@
 //! The select list: what its wildcards stand for, and the names of what it yields.
 
 use super::Binder;
-use super::scope::{Unqualified, folded};
+use super::scope::Unqualified;
+use crate::sql::names::folded;
 use datafusion::sql::sqlparser::ast::{
     ExcludeSelectItem, Expr, SelectItem, SelectItemQualifiedWildcardKind, WildcardAdditionalOptions,
 };

@@ -20,6 +20,7 @@ pub(crate) use views::plan as plan_view;
 use crate::bind::{Aliases, Binding, Bound, bind};
 use crate::meta::{Relation, SchemaState, State, TableState};
 use crate::plan::context::QueryContext;
+use crate::plan::disabled_rules::DisabledRules;
 use crate::plan::table::{ClusterView, SliceTable};
 use crate::run::Runner;
 use crate::sql::{Name, QualifiedName};
@@ -62,6 +63,10 @@ pub(crate) struct Snapshot {
     pub(crate) inside: Vec<Arc<View>>,
     /// The aliases that are taken in the query that is being planned.
     pub(crate) aliases: Aliases,
+    /// What the session leaves out of its plans.
+    pub(crate) disabled_rules: DisabledRules,
+    /// Joins sort both sides instead of holding one of them.
+    pub(crate) merge_joins: bool,
     /// Makes the engine's sessions.
     pub(crate) runner: Runner,
 }

@@ -1,13 +1,12 @@
 //! Views as the engine sees them: the plan of their query, in place of their name.
 
 use super::Snapshot;
-use crate::plan::disabled_rules::DisabledRules;
+use crate::plan::planner::logical_plan;
 use crate::sql;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::view::ViewTable;
 use datafusion::common::Column;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
-use datafusion::sql::parser::Statement as EngineStatement;
 use slipher_common::catalog::{ReferencedColumn, Table, View};
 use slipher_common::{Error, ErrorKind, Result};
 use std::sync::Arc;
@@ -49,11 +48,10 @@ pub(crate) async fn plan(snapshot: &Arc<Snapshot>, view: &Arc<View>) -> Result<L
     let mut inside = snapshot.inside.clone();
     inside.push(Arc::clone(view));
     let inner = Arc::new(Snapshot { inside, part: None, ..Snapshot::clone(snapshot) });
-    let session = snapshot.runner.session(&inner, false, &DisabledRules::default())?;
+    let session = snapshot.runner.session(&inner, false)?;
     let query = sql::parse::query(&view.query)?;
     let bound = super::bound(&inner, &query).await?;
-    let plan = session.statement_to_plan(EngineStatement::Statement(Box::new(bound.statement))).await?;
-    let plan = crate::plan::literals::with_typed_literals(plan)?;
+    let plan = logical_plan(&session, Box::new(bound.statement)).await?;
     let columns = plan.schema().columns();
     if view.columns.len() > columns.len() {
         let message = format!("view \"{view}\" names {} columns, its query has {}", view.columns.len(), columns.len());

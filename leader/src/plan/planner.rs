@@ -6,7 +6,9 @@ use crate::plan::context::{DirectResults, QueryContext};
 use crate::plan::date_bounds::DateBounds;
 use crate::plan::disabled_rules::DisabledRules;
 use crate::plan::filters_above::optimizer_rules;
+use crate::plan::grouping_sets::with_plain_keys;
 use crate::plan::join_order::{JoinOrder, OneMatch};
+use crate::plan::literals::with_typed_literals;
 use crate::plan::scan_filters::{JOIN_SELECTION, with_filters_in_scans};
 use crate::plan::semantics::{CastsAreOurs, type_planner};
 use crate::plan::yielding::JoinsYield;
@@ -22,6 +24,8 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
+use datafusion::sql::parser::Statement as EngineStatement;
+use datafusion::sql::sqlparser::ast;
 use datafusion_distributed::{
     DistributedExt, DistributedLeafExec, RouteTasksEvent, ScaleUpLeafNodeEvent, ScaleUpLeafNodeEventResponse,
     SessionStateBuilderExt, WorkerResolver,
@@ -86,6 +90,13 @@ pub(crate) fn local_state(lanes: usize, runtime: Arc<RuntimeEnv>) -> SessionStat
         .with_optimizer_rules(optimizer_rules())
 }
 
+/// The logical plan of a statement: keys of grouping sets first, as they are known by their names as they are written; then literals
+/// get their types.
+pub(crate) async fn logical_plan(session: &SessionState, statement: Box<ast::Statement>) -> Result<LogicalPlan> {
+    let plan = session.statement_to_plan(EngineStatement::Statement(statement)).await?;
+    with_typed_literals(with_plain_keys(plan)?)
+}
+
 /// A session for one query over `query`'s layout.
 pub(crate) fn query_state(
     query: Arc<QueryContext>,
@@ -127,7 +138,7 @@ pub(crate) fn query_state(
     Ok(builder.build())
 }
 
-/// The engine's logical optimizer with our rule at its end, without those that the session leaves out.
+/// The engine's logical optimizer with our rules at its end, without those that the session leaves out.
 fn logical_rules(disabled: &DisabledRules) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = optimizer_rules();
     rules.push(Arc::new(DateBounds));

@@ -13,15 +13,13 @@ use crate::catalog::{CATALOG, FUNCTIONS_SCHEMA, RelationCatalogs, Snapshot, TPCH
 use crate::cluster::{Cluster, task_addresses};
 use crate::meta::{State, TableState};
 use crate::plan::context::QueryContext;
-use crate::plan::disabled_rules::DisabledRules;
-use crate::plan::grouping_sets::with_plain_keys;
+use crate::plan::parameters;
 use crate::plan::parts::{check_size, cut_deep_expressions};
-use crate::plan::planner::{local_state, query_state};
+use crate::plan::planner::{local_state, logical_plan, query_state};
 use crate::plan::semantics::check_unions;
 use crate::plan::subqueries::{SubqueriesToJoins, without_quantifiers};
 use crate::plan::tight::TightComparisons;
 use crate::plan::write_rows::WriteRowsExec;
-use crate::plan::{literals, parameters};
 use crate::session::Sessions;
 use crate::transaction::{Reading, Scope};
 use datafusion::common::ParamValues;
@@ -30,7 +28,6 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
-use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::sqlparser::ast;
 use parking_lot::Mutex;
 use slipher_common::ids::TransactionId;
@@ -108,18 +105,18 @@ impl Runner {
             clock: scope.clock,
             inside: Vec::new(),
             aliases: Aliases::default(),
+            disabled_rules: scope.disabled_rules.clone(),
+            merge_joins: scope.merge_joins.load(Ordering::SeqCst),
             runner: self.clone(),
         });
-        let mut session = self.session(&snapshot, collect_metrics, &scope.disabled_rules)?;
-        session.config_mut().options_mut().optimizer.prefer_hash_join = !scope.merge_joins.load(Ordering::SeqCst);
-        let session = Arc::new(session);
+        let session = Arc::new(self.session(&snapshot, collect_metrics)?);
         Ok(Attempt { query_id, snapshot, session, _reading: reading })
     }
 
     /// The same attempt, which sees `part` of a table wherever that is read with row ids.
     pub(crate) fn with_part(&self, attempt: &Attempt, part: TableState) -> Result<Attempt> {
         let snapshot = Arc::new(Snapshot { part: Some(part), ..Snapshot::clone(&attempt.snapshot) });
-        let session = Arc::new(self.session(&snapshot, false, &DisabledRules::default())?);
+        let session = Arc::new(self.session(&snapshot, false)?);
         Ok(Attempt { snapshot, session, ..attempt.clone() })
     }
 
@@ -132,12 +129,8 @@ impl Runner {
     }
 
     /// The engine's session over a snapshot.
-    pub(crate) fn session(
-        &self,
-        snapshot: &Arc<Snapshot>,
-        collect_metrics: bool,
-        disabled: &DisabledRules,
-    ) -> Result<SessionState> {
+    pub(crate) fn session(&self, snapshot: &Arc<Snapshot>, collect_metrics: bool) -> Result<SessionState> {
+        let disabled = &snapshot.disabled_rules;
         let runtime = Arc::clone(&self.runtime);
         let mut session = match &snapshot.query {
             Ok(query) => query_state(Arc::clone(query), self.cluster.channels().clone(), runtime, collect_metrics, disabled)?,
@@ -146,6 +139,7 @@ impl Runner {
         session.register_catalog_list(Arc::new(RelationCatalogs(Arc::clone(snapshot))));
         let options = session.config_mut().options_mut();
         options.catalog.default_catalog = CATALOG.to_owned();
+        options.optimizer.prefer_hash_join = !snapshot.merge_joins;
         options.optimizer.hash_join_single_partition_threshold_rows = self.broadcast_rows_max;
         options.optimizer.hash_join_single_partition_threshold = self.broadcast_rows_max.saturating_mul(BROADCAST_ROW_BYTES);
         options.catalog.default_schema = FUNCTIONS_SCHEMA.to_owned();
@@ -203,9 +197,7 @@ impl Attempt {
     fn plan_bound_here(&self, bound: Bound, types: &[Option<SqlType>], parameters: Option<ParamValues>) -> Result<LogicalPlan> {
         let mut statement = Box::new(bound.statement);
         parameters::with_typed_parameters(&mut statement, types);
-        let plan = Handle::current().block_on(self.session.statement_to_plan(EngineStatement::Statement(statement)))?;
-        // Keys of grouping sets go first: they are known by their names as they are written.
-        let plan = literals::with_typed_literals(with_plain_keys(plan)?)?;
+        let plan = Handle::current().block_on(logical_plan(&self.session, statement))?;
         let plan = match parameters {
             Some(parameters) => plan.with_param_values(parameters)?,
             None => plan,

@@ -138,11 +138,9 @@ impl QualifiedName {
     /// From sqlparser's form; `position` where its first part has none.
     pub fn from_object_name(name: &ObjectName, position: impl Fn(&Ident) -> usize) -> Result<Self> {
         let parts = name.0.iter().map(|part| match part {
-            ObjectNamePart::Identifier(ident) => Ok(Name {
-                value: fold(&ident.value, ident.quote_style.is_some()),
-                quoted: ident.quote_style.is_some(),
-                position: position(ident),
-            }),
+            ObjectNamePart::Identifier(ident) => {
+                Ok(Name { value: folded(ident), quoted: ident.quote_style.is_some(), position: position(ident) })
+            }
             ObjectNamePart::Function(_) => Err(Error::not_supported("a computed name", "write the name itself")),
         });
         Self::from_parts(parts.collect::<Result<_>>()?)
@@ -196,6 +194,11 @@ pub(crate) fn fold_quoted(text: &str) -> Cow<'_, str> {
 /// What the catalog calls an identifier: unquoted ones in lower case.
 pub(crate) fn fold(value: &str, quoted: bool) -> String {
     if quoted { value.to_owned() } else { value.to_lowercase() }
+}
+
+/// The same for an identifier of the syntax tree.
+pub(crate) fn folded(ident: &Ident) -> String {
+    fold(&ident.value, ident.quote_style.is_some())
 }
 
 /// 42602 for an empty name or one that is too long.

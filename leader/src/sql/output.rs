@@ -3,6 +3,7 @@
 //! The engine names an expression by its text. Where a name is free in its select list we say it as an alias; what is
 //! left, a client must be told by [`names`].
 
+use super::names::folded;
 use datafusion::sql::sqlparser::ast::{
     DataType, Expr, Ident, Query, Select, SelectItem, SetExpr, Statement, TableFactor, TableWithJoins, Value,
 };
@@ -123,10 +124,6 @@ fn first_select(query: &Query) -> Option<&Select> {
             _ => return None,
         }
     }
-}
-
-fn folded(ident: &Ident) -> String {
-    super::names::fold(&ident.value, ident.quote_style.is_some())
 }
 
 fn item_name(item: &SelectItem) -> String {

@@ -103,11 +103,8 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
         // ORDER BY knows the windows of the SELECT it stands behind.
-        let windows = match query.body.as_mut() {
-            SetExpr::Select(select) => self.enter(Some(&*select)),
-            _ => self.enter(None),
-        };
-        flow(windows.and_then(|()| rewrite_query(query)))
+        let entered = self.enter(query.body.as_select());
+        flow(entered.and_then(|()| rewrite_query(query)))
     }
 
     fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<Self::Break> {

@@ -27,7 +27,6 @@ const LEAVE_NULLS_OUT: &[&str] = &[
     "max",
     "median",
     "min",
-    "slipher_avg",
     "slipher_sum",
     "stddev",
     "stddev_pop",

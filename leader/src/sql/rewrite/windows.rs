@@ -2,7 +2,7 @@
 //! inherits from another, never sees one.
 
 use super::PositionOf;
-use crate::sql::names::fold;
+use crate::sql::names::folded;
 use datafusion::sql::sqlparser::ast::{
     Expr, Ident, NamedWindowExpr, Select, Value, ValueWithSpan, WindowFrameBound, WindowSpec, WindowType,
 };
@@ -77,10 +77,6 @@ impl Windows {
         }
         Ok(spec)
     }
-}
-
-fn folded(ident: &Ident) -> String {
-    fold(&ident.value, ident.quote_style.is_some())
 }
 
 /// The engine reads bounds of frames itself. Of RANGE it takes the text of a number, whatever it says, for the column's type to read:
