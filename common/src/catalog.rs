@@ -263,6 +263,11 @@ impl Column {
         self.stored_name.as_deref().unwrap_or(&self.name)
     }
 
+    /// Whether only the system gives it values.
+    pub fn is_always_generated(&self) -> bool {
+        self.identity.as_ref().is_some_and(|identity| !identity.by_default)
+    }
+
     /// The column in Arrow schemas of plans.
     pub fn to_field(&self) -> Field {
         let field = self.sql_type.to_field(&self.name, !self.not_null);

@@ -24,6 +24,7 @@ pub mod selectivity;
 pub mod single_value;
 pub mod sql_type;
 pub mod statistics;
+pub mod time_units;
 pub mod tls;
 pub mod tpch;
 pub mod trace;

@@ -15,7 +15,7 @@
 //! their scale, and a value that does not fit is an error. Quotients and averages are cut off behind their last digit.
 
 use crate::sql_type::{DECIMAL_PRECISION_MAX_DIGITS, DECIMAL_SCALE_MAX_DIGITS};
-use arrow::array::{ArrayRef, AsArray, Float32Array, Float64Array};
+use arrow::array::{ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, PrimitiveArray};
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use std::sync::Arc;
 
@@ -168,35 +168,40 @@ fn is_float(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Float32 | DataType::Float64)
 }
 
-/// Floats in the one form that each value has: grouping, joins and DISTINCT compare bits, so there is one NaN and one zero.
+/// A DOUBLE PRECISION in the one form that its value has: grouping, joins and DISTINCT compare bits, so there is one NaN and one zero.
+pub fn canonical_f64(value: f64) -> f64 {
+    if value.is_nan() { f64::NAN } else { value + 0.0 }
+}
+
+/// The same for a REAL.
+pub fn canonical_f32(value: f32) -> f32 {
+    if value.is_nan() { f32::NAN } else { value + 0.0 }
+}
+
+/// Floats in the one form that each value has; other columns as they are.
 pub fn canonical_floats(array: ArrayRef) -> ArrayRef {
     match array.data_type() {
-        DataType::Float64 => {
-            let values = array.as_primitive::<Float64Type>();
-            let strange = |value: &f64| value.is_nan() || (*value == 0.0 && value.is_sign_negative());
-            if !values.values().iter().any(strange) {
-                return array;
-            }
-            let one: Float64Array = values.unary(|value| if value.is_nan() { f64::NAN } else { value + 0.0 });
-            Arc::new(one)
-        }
-        DataType::Float32 => {
-            let values = array.as_primitive::<Float32Type>();
-            let strange = |value: &f32| value.is_nan() || (*value == 0.0 && value.is_sign_negative());
-            if !values.values().iter().any(strange) {
-                return array;
-            }
-            let one: Float32Array = values.unary(|value| if value.is_nan() { f32::NAN } else { value + 0.0 });
-            Arc::new(one)
-        }
+        DataType::Float64 => in_one_form::<Float64Type>(array, canonical_f64),
+        DataType::Float32 => in_one_form::<Float32Type>(array, canonical_f32),
         _ => array,
     }
+}
+
+/// The column itself where every value has its one form.
+fn in_one_form<T: ArrowPrimitiveType>(array: ArrayRef, form: fn(T::Native) -> T::Native) -> ArrayRef {
+    let values = array.as_primitive::<T>();
+    if values.values().iter().all(|value| form(*value).is_eq(*value)) {
+        return array;
+    }
+    let changed: PrimitiveArray<T> = values.unary(form);
+    Arc::new(changed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use DataType::{Decimal128, Float32, Float64, Int16, Int32, Int64};
+    use arrow::array::{Float32Array, Float64Array};
 
     fn result(left: &DataType, operation: Operation, right: &DataType) -> DataType {
         let forth = computation(operation, left, right).unwrap();

@@ -1,7 +1,5 @@
 //! The proleptic Gregorian calendar over all years that PostgreSQL's types have.
 
-/// Microseconds of a day.
-pub const DAY_MICROS: i64 = 86_400_000_000;
 /// Earliest year, 4713 BC, counted astronomically (1 BC is year 0).
 pub const YEAR_MIN: i64 = -4712;
 /// Latest year.

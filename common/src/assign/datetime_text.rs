@@ -1,8 +1,9 @@
 //! Dates and times from text: the forms PostgreSQL reads with DateStyle "ISO, MDY".
 
-use super::calendar::{DAY_MICROS, days_from_civil, is_day};
+use super::calendar::{days_from_civil, is_day};
 use super::fault::TextFault;
 use super::scalar_text::trim;
+use crate::time_units::MICROS_PER_DAY;
 
 /// Furthest offset from UTC, in seconds (15:59:59, as in PostgreSQL).
 const ZONE_OFFSET_MAX_SECONDS: i32 = 15 * 3600 + 59 * 60 + 59;
@@ -46,17 +47,17 @@ impl Moment {
     /// The time of day, whatever its zone; 24:00 is the end of the day.
     pub fn time(self) -> Result<i64, TextFault> {
         let micros = self.time_micros.ok_or(TextFault::Syntax)?;
-        if micros <= DAY_MICROS { Ok(micros) } else { Err(TextFault::Range) }
+        if micros <= MICROS_PER_DAY { Ok(micros) } else { Err(TextFault::Range) }
     }
 
     /// The time of day in UTC.
     pub fn time_utc(self) -> Result<i64, TextFault> {
-        Ok((self.time()? - self.offset_micros()).rem_euclid(DAY_MICROS))
+        Ok((self.time()? - self.offset_micros()).rem_euclid(MICROS_PER_DAY))
     }
 
     /// Day and time, whatever the zone; a day alone is its midnight.
     pub fn timestamp(self) -> Result<i64, TextFault> {
-        let midnight = i64::from(self.date()?).checked_mul(DAY_MICROS).ok_or(TextFault::Range)?;
+        let midnight = i64::from(self.date()?).checked_mul(MICROS_PER_DAY).ok_or(TextFault::Range)?;
         midnight.checked_add(self.time_micros.unwrap_or_default()).ok_or(TextFault::Range)
     }
 

@@ -1,7 +1,8 @@
 //! Values as text: the one form of each type, for casts, `||`, columns of strings and clients alike (DateStyle ISO, zone UTC,
 //! IntervalStyle postgres).
 
-use super::calendar::{DAY_MICROS, civil_from_days};
+use super::calendar::civil_from_days;
+use crate::time_units::{MICROS_PER_DAY, MICROS_PER_SECOND, NANOS_PER_MICRO};
 use arrow::datatypes::IntervalMonthDayNano;
 use std::fmt::{self, Write};
 
@@ -11,8 +12,6 @@ pub const EXTRA_FLOAT_DIGITS_DEFAULT: i32 = 0;
 const DOUBLE_DIGITS: i32 = 15;
 /// Significant digits that every REAL keeps.
 const REAL_DIGITS: i32 = 6;
-const NANOS_PER_MICRO: i64 = 1_000;
-const MICROS_PER_SECOND: i64 = 1_000_000;
 const MONTHS_PER_YEAR: i32 = 12;
 
 /// Appends `unscaled / 10^scale`.
@@ -132,9 +131,9 @@ fn write_clock(out: &mut impl Write, micros: u64) -> fmt::Result {
 /// Appends `2024-01-31 13:14:15.5`, with `+00` if `zone`.
 pub fn write_timestamp(out: &mut impl Write, micros: i64, zone: bool) -> fmt::Result {
     // Micros of 64 bits are days of 28 bits.
-    let before_christ = write_day(out, micros.div_euclid(DAY_MICROS) as i32)?;
+    let before_christ = write_day(out, micros.div_euclid(MICROS_PER_DAY) as i32)?;
     out.write_char(' ')?;
-    write_time(out, micros.rem_euclid(DAY_MICROS), zone)?;
+    write_time(out, micros.rem_euclid(MICROS_PER_DAY), zone)?;
     write_era(out, before_christ)
 }
 

@@ -1,6 +1,7 @@
 //! Numbers and booleans from text, as PostgreSQL reads them.
 
 use super::fault::TextFault;
+use crate::numeric::{canonical_f32, canonical_f64};
 
 /// Largest exponent that is looked at; beyond it a number is 0 or out of range anyway.
 const EXPONENT_MAX: i64 = 100_000;
@@ -144,8 +145,7 @@ pub fn parse_f64(text: &str) -> Result<f64, TextFault> {
     let text = trim(text);
     let value: f64 = text.parse().map_err(|_| TextFault::Syntax)?;
     check_float(text, value == 0.0, value.is_infinite())?;
-    // One NaN, one zero: as `numeric::canonical_floats`.
-    Ok(if value.is_nan() { f64::NAN } else { value + 0.0 })
+    Ok(canonical_f64(value))
 }
 
 /// A real number.
@@ -153,7 +153,7 @@ pub fn parse_f32(text: &str) -> Result<f32, TextFault> {
     let text = trim(text);
     let value: f32 = text.parse().map_err(|_| TextFault::Syntax)?;
     check_float(text, value == 0.0, value.is_infinite())?;
-    Ok(if value.is_nan() { f32::NAN } else { value + 0.0 })
+    Ok(canonical_f32(value))
 }
 
 /// A number too large or too small for the type reads as infinite or zero: that is out of range, not a value.

@@ -1,11 +1,11 @@
 //! Dates, times and timestamps among each other. The session's time zone is UTC.
 
-use super::calendar::DAY_MICROS;
 use super::display::{write_date, write_timestamp};
 use super::fault::OnFault;
 use super::numbers::{map, shown};
 use crate::error::Result;
 use crate::sql_type::SqlType;
+use crate::time_units::MICROS_PER_DAY;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::*;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub fn convert(array: &ArrayRef, target: SqlType, on_fault: OnFault<'_>) -> Resu
         (DataType::Date32, SqlType::Timestamp | SqlType::TimestampTz) => map::<Date32Type, TimestampMicrosecondType>(
             array.as_primitive(),
             target,
-            |days| i64::from(days).checked_mul(DAY_MICROS),
+            |days| i64::from(days).checked_mul(MICROS_PER_DAY),
             |out, days| shown(write_date(out, days)),
             on_fault,
         )?,
@@ -29,7 +29,7 @@ pub fn convert(array: &ArrayRef, target: SqlType, on_fault: OnFault<'_>) -> Resu
         (DataType::Timestamp(TimeUnit::Microsecond, _), SqlType::Date) => map::<TimestampMicrosecondType, Date32Type>(
             array.as_primitive(),
             target,
-            |micros| i32::try_from(micros.div_euclid(DAY_MICROS)).ok(),
+            |micros| i32::try_from(micros.div_euclid(MICROS_PER_DAY)).ok(),
             |out, micros| shown(write_timestamp(out, micros, false)),
             on_fault,
         )?,
@@ -37,7 +37,7 @@ pub fn convert(array: &ArrayRef, target: SqlType, on_fault: OnFault<'_>) -> Resu
             map::<TimestampMicrosecondType, Time64MicrosecondType>(
                 array.as_primitive(),
                 target,
-                |micros| Some(micros.rem_euclid(DAY_MICROS)),
+                |micros| Some(micros.rem_euclid(MICROS_PER_DAY)),
                 |out, micros| shown(write_timestamp(out, micros, false)),
                 on_fault,
             )?

@@ -2,6 +2,7 @@
 
 use super::{DatePart, Function, MICROSECOND, downcast, is_text, no_such_call};
 use crate::assign::zone_of_abbreviation;
+use crate::time_units::{MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND};
 use crate::{Error, ErrorKind, Result};
 use arrow::array::timezone::Tz;
 use arrow::array::{
@@ -12,10 +13,6 @@ use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use chrono::{DateTime, Datelike, Days, Duration, LocalResult, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Weekday};
 use std::sync::Arc;
 
-const MICROS_PER_SECOND: i64 = 1_000_000;
-const MICROS_PER_MINUTE: i64 = 60 * MICROS_PER_SECOND;
-const MICROS_PER_HOUR: i64 = 60 * MICROS_PER_MINUTE;
-const MICROS_PER_DAY: i64 = 24 * MICROS_PER_HOUR;
 /// Weeks begin on Sunday; day 0 of the epoch was a Thursday.
 const DAYS_FROM_SUNDAY_TO_EPOCH: i64 = 4;
 /// What MONTHS_BETWEEN takes a month for, in days.

@@ -3,6 +3,7 @@
 use super::calendar::timestamp_of;
 use super::{DatePart, Function, downcast, is_text, no_such_call};
 use crate::assign::{civil_from_days, days_from_civil};
+use crate::time_units::{DAYS_PER_MONTH, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, NANOS_PER_MICRO};
 use crate::{Error, ErrorKind, Result};
 use arrow::array::{
     Array, ArrayRef, AsArray, Date32Array, Float64Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, StringArray,
@@ -26,14 +27,8 @@ pub const DATE_PART: &str = "date_part";
 /// `date_trunc(part, x)`: x with all smaller parts at their start.
 pub const DATE_TRUNC: &str = "date_trunc";
 
-const MICROS_PER_SECOND: i64 = 1_000_000;
-const MICROS_PER_MINUTE: i64 = 60 * MICROS_PER_SECOND;
-const MICROS_PER_HOUR: i64 = 60 * MICROS_PER_MINUTE;
-const MICROS_PER_DAY: i64 = 24 * MICROS_PER_HOUR;
-const NANOS_PER_MICRO: i64 = 1_000;
 /// A year of an interval's epoch has so many quarters of a day.
 const QUARTER_DAYS_PER_YEAR: i64 = 1_461;
-const DAYS_PER_MONTH: i64 = 30;
 /// Years whose bounds pruning computes.
 const PRUNED_YEARS: std::ops::RangeInclusive<i64> = 1..=9_998;
 

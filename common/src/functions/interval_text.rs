@@ -2,15 +2,13 @@
 
 use super::DatePart;
 use crate::assign::TextFault;
+use crate::time_units::{DAYS_PER_MONTH, MICROS_PER_DAY, MICROS_PER_SECOND};
 use arrow::datatypes::IntervalMonthDayNano;
 
 /// Fractions of a number are kept in billionths.
 const FRACTION_DIGITS: usize = 9;
 const FRACTION_UNIT: i64 = 1_000_000_000;
-const DAYS_PER_MONTH: i64 = 30;
 const MONTHS_PER_YEAR: i64 = 12;
-pub(super) const MICROS_PER_SECOND: i64 = 1_000_000;
-pub(super) const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 
 /// Months, days and microseconds, added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 //! Arithmetic with intervals, and their order by value: a month is 30 days, a day 24 hours.
 
-use super::interval_text::{MICROS_PER_DAY, parse_interval};
+use super::interval_text::parse_interval;
 use super::{DatePart, Function, downcast, is_text, no_such_call};
 use crate::assign::{TextFault, shorten};
+use crate::time_units::{DAYS_PER_MONTH, MICROS_PER_DAY, NANOS_PER_MICRO};
 use crate::{Error, ErrorKind, Result};
 use arrow::array::{
     Array, ArrayRef, AsArray, Float64Array, IntervalMonthDayNanoArray, StringViewArray, Time64MicrosecondArray,
@@ -27,8 +28,6 @@ pub const TIME_MINUS: &str = "slipher_time_minus";
 /// the engine's order of such intervals is that of their values.
 pub const INTERVAL_VALUE: &str = "slipher_interval_value";
 
-const DAYS_PER_MONTH: i64 = 30;
-const NANOS_PER_MICRO: i64 = 1_000;
 const NANOS_PER_DAY: i64 = MICROS_PER_DAY * NANOS_PER_MICRO;
 const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 const TIME: DataType = DataType::Time64(TimeUnit::Microsecond);

@@ -2,8 +2,8 @@
 //! vectors, UPDATE also writes the rows anew. All of it is one change: others see the old rows or the new ones.
 
 use super::{
-    LOAD_ATTEMPTS_MAX, add_segments, find, identity_fills, missing_value, plan_sink, remove_as_read, run_sink, target_columns,
-    write_rows,
+    LOAD_ATTEMPTS_MAX, add_segments, always_generated, find, identity_fills, missing_value, plan_sink, remove_as_read, run_sink,
+    target_columns, write_rows,
 };
 use crate::meta::TableState;
 use crate::run::{Attempt, guarded};
@@ -291,9 +291,8 @@ fn one_of_each(source: LogicalPlan) -> Result<LogicalPlan> {
 /// The position of a column that UPDATE may set.
 fn assigned_column(table: &Table, name: &Name) -> Result<usize> {
     let index = table.index_of_name(&name.value).map_err(|error| error.at(name.position))?;
-    if table.columns[index].identity.as_ref().is_some_and(|identity| !identity.by_default) {
-        let message = format!("cannot set an identity column to a value: column \"{name}\"");
-        return Err(Error::new(ErrorKind::InvalidColumnDefinition, message).at(name.position));
+    if table.columns[index].is_always_generated() {
+        return Err(always_generated(&name.value).at(name.position));
     }
     Ok(index)
 }

@@ -1,6 +1,8 @@
 //! COPY: rows of files, and what became of those that do not fit.
 
-use super::{LOAD_ATTEMPTS_MAX, commit, files, find, identity_fills, in_table_order, target_columns, write_rows};
+use super::{
+    LOAD_ATTEMPTS_MAX, always_generated, commit, files, find, identity_fills, in_table_order, target_columns, write_rows,
+};
 use crate::sql::CopySpec;
 use crate::sql::copy::CopyFormat;
 use crate::transaction::Scope;
@@ -38,7 +40,7 @@ async fn copy_once(scope: &Scope, spec: &CopySpec) -> Result<(u64, Vec<String>)>
 
 /// The columns that the files' fields go to: those of the list, or all; IDENTITY columns only with EXPLICIT_IDS.
 fn copy_targets(table: &Table, spec: &CopySpec) -> Result<Vec<usize>> {
-    let own = |index: &usize| table.columns[*index].identity.as_ref().is_some_and(|identity| !identity.by_default);
+    let own = |index: &usize| table.columns[*index].is_always_generated();
     let targets: Vec<usize> = match spec.columns.is_empty() {
         true => (0..table.columns.len()).filter(|index| spec.explicit_ids || !own(index)).collect(),
         false => {
@@ -48,9 +50,7 @@ fn copy_targets(table: &Table, spec: &CopySpec) -> Result<Vec<usize>> {
     };
     match targets.iter().find(|index| own(index)) {
         Some(index) if !spec.explicit_ids => {
-            let name = &table.columns[*index].name;
-            let message = format!("cannot set an identity column to a value: column \"{name}\"");
-            Err(Error::new(ErrorKind::InvalidColumnDefinition, message).with_hint("leave the column out, or add EXPLICIT_IDS"))
+            Err(always_generated(&table.columns[*index].name).with_hint("leave the column out, or add EXPLICIT_IDS"))
         }
         None if spec.explicit_ids => {
             let message = format!("EXPLICIT_IDS: the load has no IDENTITY column of table \"{table}\"");

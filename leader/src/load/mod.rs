@@ -311,12 +311,16 @@ async fn insert_source(
 
 /// `source`, whose n-th column is for column `targets[n]`, with one column per column of `table`.
 fn into_table_order(attempt: &Attempt, table: &Table, targets: &[usize], source: LogicalPlan) -> Result<LogicalPlan> {
-    let own = |index: &&usize| table.columns[**index].identity.as_ref().is_some_and(|identity| !identity.by_default);
-    if let Some(index) = targets.iter().find(own) {
-        let message = format!("cannot set an identity column to a value: column \"{}\"", table.columns[*index].name);
-        return Err(Error::new(ErrorKind::InvalidColumnDefinition, message).with_hint("leave the column out"));
+    if let Some(column) = targets.iter().map(|index| &table.columns[*index]).find(|column| column.is_always_generated()) {
+        return Err(always_generated(&column.name).with_hint("leave the column out"));
     }
     in_table_order(attempt, table, targets, source)
+}
+
+/// Refuses a value for a column that only the system gives values to.
+fn always_generated(column: &str) -> Error {
+    let message = format!("cannot set an identity column to a value: column \"{column}\"");
+    Error::new(ErrorKind::InvalidColumnDefinition, message)
 }
 
 /// The same, IDENTITY columns too.

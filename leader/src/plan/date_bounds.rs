@@ -9,8 +9,7 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
-
-const MICROS_PER_DAY: i64 = 86_400_000_000;
+use slipher_common::time_units::MICROS_PER_DAY;
 
 /// `CAST(date AS timestamp) < moment` becomes `date < day`, or `<=`.
 #[derive(Debug)]

@@ -14,8 +14,7 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::logical_plan::{Join, Union, Values};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Subquery, WindowFunctionDefinition};
-use slipher_common::functions::{BITWISE_NOT, CHECKED_NEGATE, arithmetic_function};
-use slipher_common::numeric::Operation;
+use slipher_common::functions::{BITWISE_NOT, CHECKED_NEGATE, arithmetic_operation};
 use slipher_common::sql_type::DECIMAL_PRECISION_MAX_DIGITS;
 use slipher_common::{Error, ErrorKind};
 use std::collections::HashMap;
@@ -137,7 +136,7 @@ fn kept() -> (String, String) {
 }
 
 fn follows_arguments(name: &str) -> bool {
-    AS_ARGUMENTS.contains(&name) || Operation::ALL.iter().any(|operation| arithmetic_function(*operation) == name)
+    AS_ARGUMENTS.contains(&name) || arithmetic_operation(name).is_some()
 }
 
 fn retype(node: Expr, inputs: &DFSchemaRef, outer: &mut Vec<DFSchemaRef>) -> Result<Transformed<Expr>> {

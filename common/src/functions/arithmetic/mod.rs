@@ -47,8 +47,7 @@ pub fn arithmetic_function(operation: Operation) -> &'static str {
 
 /// The operation that a function of this name computes.
 pub fn arithmetic_operation(name: &str) -> Option<Operation> {
-    use Operation::{Add, Divide, Modulo, Multiply, Subtract};
-    [Add, Subtract, Multiply, Divide, Modulo].into_iter().find(|operation| arithmetic_function(*operation) == name)
+    Operation::ALL.into_iter().find(|operation| arithmetic_function(*operation) == name)
 }
 
 /// One operation over numbers of any types.

@@ -60,7 +60,7 @@ fn rewrite_plan(plan: LogicalPlan, changed_below: &mut bool) -> Result<Transform
 }
 
 /// Moments and times of day with microseconds.
-fn in_micros(data_type: &DataType) -> DataType {
+pub(super) fn in_micros(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Timestamp(_, None) => SqlType::Timestamp.to_arrow(),
         DataType::Timestamp(_, Some(_)) => SqlType::TimestampTz.to_arrow(),

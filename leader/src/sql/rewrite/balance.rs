@@ -45,8 +45,8 @@ fn chained(expression: &Expr) -> Option<BinaryOperator> {
     }
 }
 
-/// Joins neighbours until one tree is left; the order of the terms stays.
-fn join(mut terms: Vec<Expr>, op: &BinaryOperator) -> Expr {
+/// Joins neighbours until one tree is left; the order of the terms stays. NULL where there are none.
+pub(super) fn join(mut terms: Vec<Expr>, op: &BinaryOperator) -> Expr {
     while terms.len() > 1 {
         let mut joined = Vec::with_capacity(terms.len().div_ceil(2));
         let mut rest = terms.into_iter();

@@ -3,6 +3,7 @@
 //! Lists become AND and OR of their columns. The planner takes subqueries of one column only, so columns travel to it as one
 //! (`struct(a, b) IN (SELECT struct(x, y) FROM (SELECT x, y ...))`), and `plan::subqueries` takes them apart again.
 
+use super::balance::join;
 use super::build::{call, nested};
 use crate::sql::change_rows::parse_made;
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Query, SelectItem, SetExpr, TableFactor, UnaryOperator};
@@ -64,12 +65,15 @@ fn in_list(values: &[Expr], list: &[Expr], negated: bool) -> Result<Expr> {
         let Expr::Tuple(row) = item else { return Err(unequal()) };
         rows.push(nested(equality(values, row)?));
     }
-    let any = balanced(rows, &BinaryOperator::Or).ok_or_else(unequal)?;
+    if rows.is_empty() {
+        return Err(unequal());
+    }
+    let any = join(rows, &BinaryOperator::Or);
     Ok(if negated { not(any) } else { nested(any) })
 }
 
 fn equality(one: &[Expr], other: &[Expr]) -> Result<Expr> {
-    if one.len() != other.len() {
+    if one.is_empty() || one.len() != other.len() {
         return Err(unequal());
     }
     let equal = |(left, right): (&Expr, &Expr)| Expr::BinaryOp {
@@ -78,17 +82,7 @@ fn equality(one: &[Expr], other: &[Expr]) -> Result<Expr> {
         right: Box::new(nested(right.clone())),
     };
     let parts = one.iter().zip(other).map(equal).collect();
-    balanced(parts, &BinaryOperator::And).map(nested).ok_or_else(unequal)
-}
-
-/// The terms as a tree that is not as deep as they are many.
-fn balanced(mut terms: Vec<Expr>, op: &BinaryOperator) -> Option<Expr> {
-    if terms.len() <= 1 {
-        return terms.pop();
-    }
-    let rest = terms.split_off(terms.len() / 2);
-    let (left, right) = (balanced(terms, op)?, balanced(rest, op)?);
-    Some(Expr::BinaryOp { left: Box::new(left), op: op.clone(), right: Box::new(right) })
+    Ok(nested(join(parts, &BinaryOperator::And)))
 }
 
 fn unequal() -> Error {

@@ -3,12 +3,9 @@
 use super::oid;
 use crate::wire::values::{Column, ValueType};
 use bytes::{BufMut, BytesMut};
+use slipher_common::time_units::MICROS_PER_DAY;
 use slipher_common::{Error, ErrorKind, Result};
 
-/// Microseconds of a second.
-pub(super) const MICROS_PER_SECOND: i64 = 1_000_000;
-/// Microseconds of a day.
-pub(super) const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 /// Days from 1970 to 2000, where PostgreSQL's day 0 is.
 pub(super) const EPOCH_DAYS: i32 = 10_957;
 /// The same in microseconds.

@@ -1,12 +1,13 @@
 //! Parameter values of a Bind message.
 
 use super::binary::{EPOCH_DAYS, EPOCH_MICROS, NUMERIC_GROUP_DIGITS, NUMERIC_NEGATIVE};
-use super::binary::{MICROS_PER_DAY, MICROS_PER_SECOND};
 use super::message::{Fields, text};
 use super::oid;
 use crate::wire::values::parse::{Decimal, fit_decimal, parse_value};
 use bytes::Bytes;
 use datafusion::common::ScalarValue;
+use slipher_common::numeric::{canonical_f32, canonical_f64};
+use slipher_common::time_units::{MICROS_PER_DAY, MICROS_PER_SECOND};
 use slipher_common::{Error, ErrorKind, Result, SqlType};
 use std::sync::Arc;
 
@@ -81,11 +82,11 @@ fn decode_binary(parameter: ParameterType, bytes: &Bytes) -> Result<ScalarValue>
         SqlType::BigInt => ScalarValue::Int64(Some(i64_field(&mut fields).map_err(wrong)?)),
         SqlType::Real => {
             let value = f32::from_bits(fields.u32().map_err(wrong)?);
-            ScalarValue::Float32(Some(if value.is_nan() { f32::NAN } else { value + 0.0 }))
+            ScalarValue::Float32(Some(canonical_f32(value)))
         }
         SqlType::DoublePrecision => {
             let value = f64::from_bits(i64_field(&mut fields).map_err(wrong)?.cast_unsigned());
-            ScalarValue::Float64(Some(if value.is_nan() { f64::NAN } else { value + 0.0 }))
+            ScalarValue::Float64(Some(canonical_f64(value)))
         }
         SqlType::Boolean => ScalarValue::Boolean(Some(fields.u8().map_err(wrong)? != 0)),
         SqlType::Decimal { precision, scale } => fit_decimal(numeric(&mut fields, wrong)?, precision, scale)?,
