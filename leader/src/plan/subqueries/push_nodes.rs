@@ -232,11 +232,9 @@ impl Pusher<'_> {
             let pushed = self.push(input)?;
             let own = input.schema().columns().into_iter().map(Expr::Column);
             columns = pushed.bindings.columns();
-            let count = own.len();
             let domain =
                 columns.iter().enumerate().map(|(index, column)| Expr::Column(column.clone()).alias(format!("__c{index}")));
-            let exprs: Vec<Expr> = own.chain(domain).collect();
-            debug_assert_eq!(exprs.len(), count + columns.len());
+            let exprs = own.chain(domain).collect();
             inputs.push(Arc::new(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(pushed.plan))?)));
         }
         let plan = LogicalPlan::Union(Union::try_new(inputs)?);

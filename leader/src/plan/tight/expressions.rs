@@ -35,7 +35,7 @@ pub(super) fn tight(expr: Expr, scope: &Scope<'_>) -> Result<Transformed<Expr>> 
         // A row of values is compared value by value.
         expr if is_row(&expr) => {
             let Expr::ScalarFunction(ScalarFunction { func, args }) = expr else { return Ok(Transformed::no(expr)) };
-            let args = args.map_elements_tight(scope)?;
+            let args = tight_all(args, scope)?;
             Ok(args.update_data(|args| Expr::ScalarFunction(ScalarFunction { func, args })))
         }
         Expr::Alias(alias) => {
@@ -51,21 +51,16 @@ fn is_row(expr: &Expr) -> bool {
     matches!(expr, Expr::ScalarFunction(call) if matches!(call.name(), "struct" | "named_struct"))
 }
 
-trait Elements: Sized {
-    fn map_elements_tight(self, scope: &Scope<'_>) -> Result<Transformed<Self>>;
-}
-
-impl Elements for Vec<Expr> {
-    fn map_elements_tight(self, scope: &Scope<'_>) -> Result<Transformed<Self>> {
-        let mut changed = false;
-        let mut all = Vec::with_capacity(self.len());
-        for expr in self {
-            let one = tight(expr, scope)?;
-            changed |= one.transformed;
-            all.push(one.data);
-        }
-        Ok(Transformed::new_transformed(all, changed))
+/// Each of `exprs` as it is compared.
+fn tight_all(exprs: Vec<Expr>, scope: &Scope<'_>) -> Result<Transformed<Vec<Expr>>> {
+    let mut changed = false;
+    let mut all = Vec::with_capacity(exprs.len());
+    for expr in exprs {
+        let one = tight(expr, scope)?;
+        changed |= one.transformed;
+        all.push(one.data);
     }
+    Ok(Transformed::new_transformed(all, changed))
 }
 
 fn without_blanks(value: ScalarValue) -> ScalarValue {
@@ -140,7 +135,7 @@ impl Tightening {
                 Ok(Transformed::new_transformed(Expr::Between(between), changed || expr.transformed))
             }
             Expr::InList(InList { expr, list, negated }) => {
-                let (expr, list) = (tight(*expr, scope)?, list.map_elements_tight(scope)?);
+                let (expr, list) = (tight(*expr, scope)?, tight_all(list, scope)?);
                 let changed = expr.transformed || list.transformed;
                 Ok(Transformed::new_transformed(Expr::InList(InList::new(Box::new(expr.data), list.data, negated)), changed))
             }
@@ -293,14 +288,14 @@ fn arguments(name: &str, distinct: bool, mut arguments: Vec<Expr>, scope: &Scope
         return Ok(Transformed::yes(vec![call(BLANK_KEY, vec![as_view(arguments.swap_remove(0))])?]));
     }
     if name == "count" && distinct {
-        return arguments.map_elements_tight(scope);
+        return tight_all(arguments, scope);
     }
     if !distinct && name != "approx_distinct" {
         return Ok(Transformed::no(arguments));
     }
     // What follows is no value: the separator of LISTAGG.
     let rest = arguments.split_off(1);
-    let mut compared = arguments.map_elements_tight(scope)?;
+    let mut compared = tight_all(arguments, scope)?;
     compared.data.extend(rest);
     Ok(compared)
 }
@@ -333,7 +328,7 @@ fn window(mut call: WindowFunction, scope: &Scope<'_>) -> Result<Transformed<Exp
         }
         WindowFunctionDefinition::WindowUDF(_) => Transformed::no(std::mem::take(&mut params.args)),
     };
-    let partitions = std::mem::take(&mut params.partition_by).map_elements_tight(scope)?;
+    let partitions = tight_all(std::mem::take(&mut params.partition_by), scope)?;
     let order = sorted(std::mem::take(&mut params.order_by), scope)?;
     let changed = args.transformed || partitions.transformed || order.transformed;
     (params.args, params.partition_by, params.order_by) = (args.data, partitions.data, order.data);
