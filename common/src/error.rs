@@ -39,6 +39,10 @@ pub enum ErrorKind {
     BadFileFormat,
     /// 2201B: text is no regular expression.
     InvalidRegularExpression,
+    /// 2201E: a number has no logarithm.
+    InvalidLogarithmArgument,
+    /// 2201F: a number has no such root.
+    InvalidPowerArgument,
     /// 22021: bytes are not UTF-8.
     InvalidEncoding,
     /// 22023: a parameter has a value that is not allowed.
@@ -180,6 +184,8 @@ impl ErrorKind {
             InvalidText => "22P02",
             BadFileFormat => "22P04",
             InvalidRegularExpression => "2201B",
+            InvalidLogarithmArgument => "2201E",
+            InvalidPowerArgument => "2201F",
             InvalidEncoding => "22021",
             InvalidParameter => "22023",
             CardinalityViolation => "21000",
@@ -469,6 +475,39 @@ fn from_arrow(error: &arrow::error::ArrowError) -> Error {
 /// What the engine says, in part and in lower case; what a client is told (nothing: the same); and what may help.
 const KNOWN_MESSAGES: &[(&str, ErrorKind, &str, &str)] = &[
     ("divide by zero", ErrorKind::DivisionByZero, "division by zero", ""),
+    (
+        "window function calls cannot be nested",
+        ErrorKind::Windowing,
+        "window function calls cannot be nested",
+        "compute the inner one in a subquery",
+    ),
+    (
+        "aggregate function calls cannot contain window function calls",
+        ErrorKind::Grouping,
+        "aggregate function calls cannot contain window function calls",
+        "compute the window function in a subquery",
+    ),
+    (
+        "to expected output field",
+        ErrorKind::DatatypeMismatch,
+        "a column of a recursive query has another type in its first part than overall",
+        "cast the column to the same type in both parts",
+    ),
+    ("negative count not allowed", ErrorKind::InvalidParameter, "negative substring length not allowed", ""),
+    ("invalid unicode scalar value", ErrorKind::ProgramLimit, "requested character is not valid for the encoding UTF8", ""),
+    (
+        "field position must not be zero",
+        ErrorKind::InvalidParameter,
+        "field position must not be zero",
+        "fields are counted from 1",
+    ),
+    (
+        "invalid window frame: start bound",
+        ErrorKind::Windowing,
+        "a window's frame cannot begin behind its end",
+        "write the earlier bound first",
+    ),
+    ("invalid window frame", ErrorKind::Windowing, "a window's frame has bounds that are not possible", ""),
     ("limit must be >= 0", ErrorKind::InvalidParameter, "LIMIT must not be negative", ""),
     ("offset must be >=0", ErrorKind::InvalidParameter, "OFFSET must not be negative", ""),
     ("order by column out of bounds", ErrorKind::InvalidColumnReference, "a number in ORDER BY is not in the select list", ""),
@@ -508,7 +547,6 @@ const KNOWN_MESSAGES: &[(&str, ErrorKind, &str, &str)] = &[
         "FILTER is for aggregate functions only",
         "leave FILTER out, or filter in a subquery that the window is computed over",
     ),
-    ("square root of a negative number", ErrorKind::InvalidParameter, "cannot take square root of a negative number", ""),
     ("non-boolean predicate", ErrorKind::DatatypeMismatch, "argument of WHERE must be type boolean", "compare it with a value"),
     (
         "does not support logical expression insubquery",
@@ -573,15 +611,60 @@ fn from_call_message(message: &str) -> Option<Error> {
     if let Some(operation) =
         message.strip_prefix("Cannot coerce arithmetic expression ").and_then(|rest| rest.strip_suffix(" to valid types"))
     {
-        let words: Vec<String> = operation.split(' ').map(sql_name).collect();
-        let error = Error::new(ErrorKind::DatatypeMismatch, format!("operator does not exist: {}", words.join(" ")));
-        return Some(error.with_hint("cast one side to the other's type"));
+        return Some(no_operator(operation));
+    }
+    if let Some(operation) = message.strip_prefix("Cannot get result type for temporal operation ")
+        && let Some((operation, _)) = operation.split_once(": ")
+    {
+        return Some(no_operator(operation));
+    }
+    if let Some(unary) = message.strip_prefix("Unary operator '").and_then(|rest| rest.split_once("' ")) {
+        return Some(match unary {
+            ("NOT", rest) => {
+                let found = rest.rsplit_once("got ").map_or_else(|| "another one".to_owned(), |(_, found)| sql_name(found));
+                Error::new(ErrorKind::DatatypeMismatch, format!("argument of NOT must be type boolean, not type {found}"))
+            }
+            (sign, _) => {
+                Error::new(ErrorKind::UndefinedFunction, format!("operator does not exist: {sign} of a value of this type"))
+                    .with_hint("it is for numbers and intervals")
+            }
+        });
+    }
+    if let Some(types) = message.split_once("Failed to coerce types ").map(|(_, rest)| rest)
+        && let Some((types, _)) = types.split_once(" in BETWEEN")
+    {
+        let words: Vec<String> = types.split(' ').map(sql_name).collect();
+        let error = Error::new(ErrorKind::DatatypeMismatch, format!("BETWEEN has no common type for {}", words.join(" ")));
+        return Some(error.with_hint("cast the bounds to the value's type"));
+    }
+    if let Some((name, errors)) =
+        message.split_once("Function '").and_then(|(_, rest)| rest.split_once("' failed to match any signature"))
+    {
+        let forms: Vec<&str> = errors
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .split("Error during planning: ")
+            .skip(1)
+            .map(|form| form.trim_end_matches([',', '.', ' ']))
+            .collect();
+        let error = Error::new(ErrorKind::UndefinedFunction, format!("function \"{name}\" does not exist with these arguments"));
+        return Some(error.with_detail(forms.join("; ")));
     }
     let rest = message.split_once("No function matches the given name and argument types '")?.1;
     let (call, forms) = rest.split_once("'. ")?;
     let forms: Vec<&str> = forms.lines().skip(1).map(str::trim).filter(|form| !form.is_empty()).collect();
     let hint = if forms.is_empty() { String::new() } else { format!("its forms are: {}", forms.join(", ")) };
     Some(Error::new(ErrorKind::UndefinedFunction, format!("function {call} does not exist")).with_hint(hint))
+}
+
+/// 42804: no operator fits types, as the engine prints both.
+fn no_operator(operation: &str) -> Error {
+    // Arguments of a type are no words of their own.
+    let operation = operation.replace(", ", ",");
+    let words: Vec<String> = operation.split(' ').map(sql_name).collect();
+    Error::new(ErrorKind::DatatypeMismatch, format!("operator does not exist: {}", words.join(" ")))
+        .with_hint("cast one side to the other's type")
 }
 
 /// The SQL name of a type as the engine prints it; other words as they are.
@@ -640,7 +723,13 @@ fn from_message(message: &str) -> Error {
             .with_detail("its plan nests too deeply for a message to the compute nodes")
             .with_hint("compute parts of it in steps: keep their rows in a temporary table");
     }
-    let kind = if lower.contains("overflow") {
+    if lower.contains("regular expression did not compile") {
+        let error = Error::new(ErrorKind::InvalidRegularExpression, "a pattern is no regular expression, or too large");
+        return error.with_detail(message);
+    }
+    let kind = if lower.contains("interval(monthdaynano). overflowing") || lower.contains("timestamp out of range") {
+        return Error::new(ErrorKind::DatetimeOutOfRange, "timestamp out of range");
+    } else if lower.contains("overflow") {
         ErrorKind::NumericOutOfRange
     } else if lower.contains("invalid function")
         || lower.contains("failed to coerce arguments")

@@ -11,6 +11,9 @@
 //! | two REALs | REAL |
 //! | any other pair with a float | DOUBLE PRECISION |
 //!
+//! Two numbers are compared in the same way ([`compared_as`]). Where they only stand in one column ([`common_type`]), a REAL beside
+//! exact numbers stays one.
+//!
 //! A precision is at most 38. A quotient that needs more gives up digits behind the point, all but four; other results keep
 //! their scale, and a value that does not fit is an error. Quotients and averages are cut off behind their last digit.
 
@@ -84,6 +87,50 @@ pub fn computation(operation: Operation, left: &DataType, right: &DataType) -> O
     let (precision, scale) = decimal_result(operation, one, other);
     let decimal = |(precision, scale): (u8, u8)| DataType::Decimal128(precision, scale as i8);
     Some(Computation { left: decimal(one), right: decimal(other), result: decimal((precision, scale)) })
+}
+
+/// The type that two numbers are compared in; `None` where one of them is no number.
+///
+/// Exact numbers are compared exactly, a float with anything as DOUBLE PRECISION, two REALs as REAL.
+pub fn compared_as(left: &DataType, right: &DataType) -> Option<DataType> {
+    let (left, right) = (number(left)?, number(right)?);
+    match (is_float(&left) || is_float(&right), left == right) {
+        (_, true) => Some(left),
+        (true, false) => Some(DataType::Float64),
+        (false, false) => Some(match exact_digits(&left, &right)? {
+            // Both are held, whatever it takes.
+            (precision, scale) if precision > DECIMAL_PRECISION_MAX_DIGITS => DataType::Decimal256(precision, scale as i8),
+            _ => exact_type(&left, &right)?,
+        }),
+    }
+}
+
+/// The type of a column of numbers of two types, as in CASE, COALESCE, UNION; `None` where one of them is no number.
+///
+/// A float beside exact numbers keeps its type.
+pub fn common_type(left: &DataType, right: &DataType) -> Option<DataType> {
+    let (left, right) = (number(left)?, number(right)?);
+    match [&left, &right] {
+        [DataType::Float64, _] | [_, DataType::Float64] => Some(DataType::Float64),
+        [DataType::Float32, _] | [_, DataType::Float32] => Some(DataType::Float32),
+        _ => exact_type(&left, &right),
+    }
+}
+
+/// The exact type that holds the values of both, as far as 38 digits go: digits behind the point are kept.
+fn exact_type(left: &DataType, right: &DataType) -> Option<DataType> {
+    if let (Some(a), Some(b)) = (whole_bits(left), whole_bits(right)) {
+        return Some(if a >= b { left.clone() } else { right.clone() });
+    }
+    let (precision, scale) = exact_digits(left, right)?;
+    Some(DataType::Decimal128(precision.min(DECIMAL_PRECISION_MAX_DIGITS), scale as i8))
+}
+
+/// The digits that the values of two exact types need, and how many of them are behind the point; at most 76.
+fn exact_digits(left: &DataType, right: &DataType) -> Option<(u8, u8)> {
+    let ((p1, s1), (p2, s2)) = (as_decimal(left)?, as_decimal(right)?);
+    let scale = s1.max(s2);
+    Some((p1.saturating_sub(s1).max(p2.saturating_sub(s2)) + scale, scale))
 }
 
 /// Precision and scale of what two DECIMALs make.
@@ -200,6 +247,26 @@ fn in_one_form<T: ArrowPrimitiveType>(array: ArrayRef, form: fn(T::Native) -> T:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_that_meet_have_one_type() {
+        use DataType::{Decimal128, Decimal256, Float32, Float64, Int16, Int32, Int64, Utf8};
+        let exact = [Int16, Int32, Int64, Decimal128(12, 2), Decimal128(38, 37)];
+        for known in &exact {
+            assert_eq!(compared_as(known, &Float64), Some(Float64), "{known}");
+            assert_eq!(compared_as(&Float32, known), Some(Float64), "{known}");
+            assert_eq!(common_type(known, &Float64), Some(Float64), "{known}");
+            assert_eq!(common_type(known, &Float32), Some(Float32), "{known}");
+            assert_eq!((compared_as(known, known), common_type(known, known)), (Some(known.clone()), Some(known.clone())));
+            assert_eq!((compared_as(known, &Utf8), common_type(&Utf8, known)), (None, None), "{known}");
+        }
+        assert_eq!((compared_as(&Float32, &Float32), compared_as(&Float32, &Float64)), (Some(Float32), Some(Float64)));
+        assert_eq!((compared_as(&Int16, &Int64), common_type(&Int32, &Int16)), (Some(Int64), Some(Int32)));
+        assert_eq!(compared_as(&Int32, &Decimal128(12, 2)), Some(Decimal128(12, 2)));
+        assert_eq!(common_type(&Decimal128(5, 4), &Decimal128(12, 2)), Some(Decimal128(14, 4)));
+        assert_eq!(compared_as(&Int64, &Decimal128(38, 37)), Some(Decimal256(56, 37)));
+        assert_eq!(common_type(&Int64, &Decimal128(38, 37)), Some(Decimal128(38, 37)));
+    }
     use DataType::{Decimal128, Float32, Float64, Int16, Int32, Int64};
     use arrow::array::{Float32Array, Float64Array};
 

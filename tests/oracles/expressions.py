@@ -93,7 +93,8 @@ class Expressions:
     def conditional(self, type, depth):
         """CASE, COALESCE, NULLIF, NVL, DECODE, GREATEST: of every type."""
         rng = self.rng
-        part = lambda: self.make(type, depth)
+        # An exact number beside a float is one.
+        part = lambda: self.make(rng.choice([INT, dec(8, 2)]) if type == FLT and rng.random() < 0.25 else type, depth)
         choice = rng.randint(0, 6)
         if choice == 0:
             branches = []
@@ -347,9 +348,9 @@ def partners(type):
     if type in (INT, BIG):
         return [INT, BIG, dec(8, 2), dec(20, 0), FLT]
     if type.name == "dec":
-        return [INT, BIG, dec(8, 2), dec(12, 2), dec(38, 20)]
+        return [INT, BIG, dec(8, 2), dec(12, 2), dec(38, 20), FLT, NAN]
     if type in (FLT, NAN):
-        return [INT, FLT, NAN]
+        return [INT, FLT, NAN, dec(8, 2), dec(12, 2), dec(38, 20)]
     if type in (DATE, TS):
         return [DATE, TS]
     return [BLK, CHR] if type in (BLK, CHR) else [type]

@@ -2,7 +2,7 @@
 
 import aggregates
 from expressions import Expressions, node, output_type, partners
-from kinds import BIG, BLK, BOOL, CHR, DATE, FLT, FUZZY, INT, NAN, TS, TXT, Column
+from kinds import BIG, BLK, BOOL, CHR, DATE, FLT, FUZZY, INT, NAN, TS, TXT, Column, dec
 from tables import INTEGER_BOUND
 from tree import DUCKDB, List, Node
 
@@ -155,7 +155,9 @@ class Queries:
     def set_operation(self, depth, types=None):
         rng = self.rng
         types = types or [output_type(rng, self.column_types()) for _ in range(rng.randint(1, 3))]
-        left, right = self.select(depth - 1, types=types, fuzzy=False), self.select(depth - 1, types=types, fuzzy=False)
+        # Numbers beside floats are floats.
+        others = [rng.choice([INT, dec(8, 2), FLT]) if type == FLT and rng.random() < 0.4 else type for type in types]
+        left, right = self.select(depth - 1, types=types, fuzzy=False), self.select(depth - 1, types=others, fuzzy=False)
         word = rng.choice([" UNION ALL ", " UNION ", " INTERSECT ", " EXCEPT "])
         tree = Node("query", ["(", left.tree, ")", word, "(", right.tree, ")"])
         return Query(tree, types, False, left.rows + right.rows)

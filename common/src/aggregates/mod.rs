@@ -6,12 +6,13 @@
 mod distinct;
 mod exact;
 mod groups;
+mod sliding;
 #[cfg(test)]
 mod tests;
 
+use crate::functions::no_such_call;
 use crate::numeric::{average_type, number, sum_type};
 use crate::sql_type::DECIMAL_PRECISION_MAX_DIGITS;
-use crate::{Error, ErrorKind, SqlType};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::error::Result;
 use datafusion::functions_aggregate::average::avg_udaf;
@@ -122,20 +123,18 @@ impl AggregateUDFImpl for Total {
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         let one = match types {
             [DataType::Null] => Some(DataType::Int64),
-            [span @ (DataType::Interval(_) | DataType::Duration(_))] => Some(span.clone()),
+            [span @ DataType::Duration(_)] => Some(span.clone()),
+            // The engine adds intervals up, but has no average of them.
+            [span @ DataType::Interval(_)] if self.kind == Kind::Sum => Some(span.clone()),
             [one] => number(one).map(|one| if is_exact(&one) { one } else { DataType::Float64 }),
             _ => None,
         };
-        one.map(|one| vec![one]).ok_or_else(|| {
-            let names: Vec<String> = types
-                .iter()
-                .map(|one| SqlType::from_arrow(one).map_or_else(|_| one.to_string(), |known| known.to_string()))
-                .collect();
-            let name = self.kind.engine().name().to_owned();
-            Error::new(ErrorKind::UndefinedFunction, format!("function \"{name}\"({}) does not exist", names.join(", ")))
-                .with_hint(format!("write {name}(a_number)"))
-                .into()
-        })
+        let name = self.kind.engine().name().to_owned();
+        let usage = match types {
+            [DataType::Interval(_)] => "sum(an_interval) / count(an_interval)".to_owned(),
+            _ => format!("{name}(a_number)"),
+        };
+        one.map(|one| vec![one]).ok_or_else(|| no_such_call(&name, types, &usage).into())
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
@@ -195,6 +194,9 @@ impl AggregateUDFImpl for Total {
     fn create_sliding_accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
         if is_exact(&input(&arguments)) {
             return self.accumulator(arguments);
+        }
+        if input(&arguments) == DataType::Float64 && !arguments.is_distinct {
+            return Ok(Box::new(sliding::Frame::new(self.kind)));
         }
         self.kind.engine().create_sliding_accumulator(arguments)
     }

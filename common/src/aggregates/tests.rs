@@ -1,4 +1,5 @@
 use super::*;
+use crate::Error;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Int32Array, Int64Array};
 use arrow::datatypes::{Decimal128Type, Int64Type};
 use datafusion::common::ScalarValue;

@@ -8,7 +8,9 @@ use arrow::array::{Array, ArrayRef, AsArray, StringViewBuilder};
 use arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion::common::Result as EngineResult;
 use datafusion::functions::{string, unicode};
-use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -33,8 +35,34 @@ pub(super) fn engine_functions() -> Vec<Arc<ScalarUDF>> {
         (unicode::translate(), |_, _| None),
         (unicode::initcap(), |_, _| None),
     ];
-    let all = bounded.into_iter().map(|(engine, predict)| ScalarUDF::new_from_impl(Bounded { engine, predict }));
-    all.map(Arc::new).collect()
+    let as_engine = |(engine, predict): (Arc<ScalarUDF>, Predict)| {
+        let signature = engine.signature().clone();
+        Bounded { engine, predict, signature, coerce: None }
+    };
+    let substr = Bounded {
+        engine: unicode::substr(),
+        predict: |_, _| None,
+        signature: Signature::user_defined(Volatility::Immutable),
+        coerce: Some(substr_coerce),
+    };
+    let all = bounded.into_iter().map(as_engine).chain([substr]);
+    all.map(|function| Arc::new(ScalarUDF::new_from_impl(function))).collect()
+}
+
+/// The engine's SUBSTR knows no SMALLINT.
+fn substr_coerce(types: &[DataType]) -> Result<Vec<DataType>> {
+    let is_number = |data_type: &DataType| data_type.is_integer() || *data_type == DataType::Null;
+    match types {
+        [text, numbers @ ..]
+            if (is_text(text) || *text == DataType::Null)
+                && (1..=2).contains(&numbers.len())
+                && numbers.iter().all(is_number) =>
+        {
+            let text = if is_text(text) { text.clone() } else { DataType::Utf8View };
+            Ok(std::iter::once(text).chain(numbers.iter().map(|_| DataType::Int64)).collect())
+        }
+        _ => Err(no_such_call("substring", types, "substring(a_text, first_character [, length])")),
+    }
 }
 
 /// 22001: what `function` makes of a row is too long.
@@ -59,6 +87,9 @@ type Predict = fn(&[ColumnarValue], usize) -> Option<usize>;
 struct Bounded {
     engine: Arc<ScalarUDF>,
     predict: Predict,
+    signature: Signature,
+    /// The types of arguments, where the engine does not know all that there are.
+    coerce: Option<super::Coerce>,
 }
 
 impl PartialEq for Bounded {
@@ -85,7 +116,7 @@ impl ScalarUDFImpl for Bounded {
     }
 
     fn signature(&self) -> &Signature {
-        self.engine.signature()
+        &self.signature
     }
 
     fn return_type(&self, types: &[DataType]) -> EngineResult<DataType> {
@@ -97,7 +128,10 @@ impl ScalarUDFImpl for Bounded {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> EngineResult<Vec<DataType>> {
-        self.engine.coerce_types(types)
+        match self.coerce {
+            Some(coerce) => Ok(coerce(types)?),
+            None => self.engine.coerce_types(types),
+        }
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {

@@ -73,6 +73,7 @@ enum Item {
     Hour12,
     Minute,
     Second,
+    SecondOfDay,
     Millisecond,
     Microsecond,
     HalfDay { upper: bool, dots: bool },
@@ -85,8 +86,8 @@ struct Pattern(Vec<(Item, bool)>);
 
 /// Codes, longest first where one begins another; matched in any case.
 const CODES: &[&str] = &[
-    "HH24", "HH12", "YYYY", "IYYY", "MONTH", "A.M.", "P.M.", "YYY", "DDD", "MON", "DAY", "YY", "MM", "DD", "DY", "HH", "MI",
-    "SS", "MS", "US", "WW", "IW", "AM", "PM", "TZ", "Y", "Q", "D",
+    "SSSS", "HH24", "HH12", "YYYY", "IYYY", "MONTH", "A.M.", "P.M.", "YYY", "DDD", "MON", "DAY", "YY", "MM", "DD", "DY", "HH",
+    "MI", "SS", "MS", "US", "WW", "IW", "AM", "PM", "TZ", "Y", "Q", "D",
 ];
 
 impl Pattern {
@@ -156,6 +157,7 @@ fn item_of(code: &str, written: &str) -> Item {
         "HH" | "HH12" => Item::Hour12,
         "MI" => Item::Minute,
         "SS" => Item::Second,
+        "SSSS" => Item::SecondOfDay,
         "MS" => Item::Millisecond,
         "US" => Item::Microsecond,
         "TZ" => Item::Zone,
@@ -194,6 +196,7 @@ fn write(pattern: &Pattern, when: NaiveDateTime, zone: &str) -> String {
             Item::Hour12 => padded(i64::from(when.hour12().1), 2),
             Item::Minute => padded(i64::from(when.minute()), 2),
             Item::Second => padded(i64::from(when.second()), 2),
+            Item::SecondOfDay => padded(i64::from(when.num_seconds_from_midnight()), 1),
             Item::Millisecond => padded(i64::from(when.nanosecond() / 1_000_000), 3),
             Item::Microsecond => padded(i64::from(when.nanosecond() / 1_000), 6),
             Item::Literal(literal) => text.push_str(literal),
@@ -320,6 +323,10 @@ fn read(pattern: &Pattern, text: &str) -> Result<NaiveDateTime> {
             Item::Hour24 | Item::Hour12 => fields.hour = digits(2)?.0,
             Item::Minute => fields.minute = digits(2)?.0,
             Item::Second => fields.second = digits(2)?.0,
+            Item::SecondOfDay => {
+                let of_day = digits(5)?.0;
+                (fields.hour, fields.minute, fields.second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+            }
             Item::Millisecond | Item::Microsecond => {
                 let (value, count) = digits(if *item == Item::Millisecond { 3 } else { 6 })?;
                 // ".5" is half a second, not five thousandths.

@@ -3,10 +3,11 @@
 use super::interval_text::parse_interval;
 use super::{DatePart, Function, downcast, is_text, no_such_call};
 use crate::assign::{TextFault, shorten};
-use crate::time_units::{DAYS_PER_MONTH, MICROS_PER_DAY, NANOS_PER_MICRO};
+use crate::sql_type::DECIMAL_PRECISION_MAX_DIGITS;
+use crate::time_units::{DAYS_PER_MONTH, MICROS_PER_DAY, NANOS_PER_MICRO, interval_nanos};
 use crate::{Error, ErrorKind, Result};
 use arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, IntervalMonthDayNanoArray, StringViewArray, Time64MicrosecondArray,
+    Array, ArrayRef, AsArray, Decimal128Array, Float64Array, IntervalMonthDayNanoArray, StringViewArray, Time64MicrosecondArray,
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit, TimeUnit, TimestampMicrosecondType};
@@ -27,9 +28,12 @@ pub const TIME_MINUS: &str = "slipher_time_minus";
 /// `slipher_interval_value(interval)`: the interval in days and a time of day between 00:00 and 24:00: equal values look equal, and
 /// the engine's order of such intervals is that of their values.
 pub const INTERVAL_VALUE: &str = "slipher_interval_value";
+/// `slipher_interval_nanos(interval)`: how long it is, as a number. Windows are ordered by it, as their ranges are of numbers only.
+pub const INTERVAL_NANOS: &str = "slipher_interval_nanos";
 
 const NANOS_PER_DAY: i64 = MICROS_PER_DAY * NANOS_PER_MICRO;
 const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
+const NANOS: DataType = DataType::Decimal128(DECIMAL_PRECISION_MAX_DIGITS, 0);
 const TIME: DataType = DataType::Time64(TimeUnit::Microsecond);
 
 pub(super) fn functions() -> Vec<Function> {
@@ -48,6 +52,7 @@ pub(super) fn functions() -> Vec<Function> {
         plus,
         minus,
         Function::new(INTERVAL_VALUE, one_interval, interval, value),
+        Function::new(INTERVAL_NANOS, one_interval, |_| Ok(NANOS), nanos),
     ]
 }
 
@@ -226,6 +231,12 @@ fn value(arguments: &[ArrayRef]) -> Result<ArrayRef> {
     };
     let values = intervals.iter().map(|interval| interval.map(plain).transpose());
     Ok(Arc::new(IntervalMonthDayNanoArray::from(values.collect::<Result<Vec<_>>>()?)))
+}
+
+fn nanos(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    let intervals: &IntervalMonthDayNanoArray = downcast(&arguments[0])?;
+    let lengths: Decimal128Array = intervals.iter().map(|interval| interval.map(interval_nanos)).collect();
+    Ok(Arc::new(lengths.with_data_type(NANOS)))
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod intervals;
 mod numbers;
 mod only_value;
 mod parse;
+mod real;
 mod regex;
 #[cfg(test)]
 mod tests;
@@ -39,10 +40,13 @@ pub use blanks::{AS_CHAR, AS_TYPE, BLANK_KEY, BLANK_VALUE, TIGHT, ends_in_blank,
 pub use bounded::CONCAT;
 pub use date_part::DatePart;
 pub use extract::{DATE_PART, DATE_TRUNC, EXTRACT, EXTRACT_EPOCH};
-pub use intervals::{INTERVAL_BETWEEN, INTERVAL_OVER, INTERVAL_TIMES, INTERVAL_VALUE, PARSE_INTERVAL, TIME_MINUS, TIME_PLUS};
+pub use intervals::{
+    INTERVAL_BETWEEN, INTERVAL_NANOS, INTERVAL_OVER, INTERVAL_TIMES, INTERVAL_VALUE, PARSE_INTERVAL, TIME_MINUS, TIME_PLUS,
+};
 pub use only_value::only_value_udf;
-pub use parse::{TO_TIMETZ, text_parser};
-pub use window::{ignoring_nulls, window_functions};
+pub use parse::{PARSE_DECIMAL, TO_TIMETZ, text_parser};
+pub use real::{TO_DOUBLE, TO_REAL, WHOLE_DOUBLES_MAX};
+pub use window::{ignoring_nulls, row_number, window_functions};
 
 use crate::{Error, ErrorKind, Result};
 
@@ -71,6 +75,7 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
         numbers::functions(),
         vec![only_value::function()],
         parse::functions(),
+        real::functions(),
         regex::functions(),
         text::functions(),
     ]
@@ -218,7 +223,7 @@ fn is_text(data_type: &DataType) -> bool {
 }
 
 /// 42883 with the signature that would have been right.
-fn no_such_call(name: &str, arguments: &[DataType], usage: &str) -> Error {
+pub(crate) fn no_such_call(name: &str, arguments: &[DataType], usage: &str) -> Error {
     let types: Vec<String> = arguments.iter().map(sql_name).collect();
     Error::new(ErrorKind::UndefinedFunction, format!("function \"{name}\"({}) does not exist", types.join(", ")))
         .with_hint(format!("write {usage}"))
@@ -228,6 +233,7 @@ fn sql_name(data_type: &DataType) -> String {
     match crate::SqlType::from_arrow(data_type) {
         _ if is_text(data_type) => "character varying".to_owned(),
         Ok(sql_type) => sql_type.to_string(),
+        Err(_) if matches!(data_type, DataType::Interval(_)) => "interval".to_owned(),
         Err(_) => data_type.to_string(),
     }
 }

@@ -15,6 +15,9 @@ pub fn text_parser(target: &DataType) -> Option<&'static str> {
     TYPES.iter().find(|(_, sql_type, ..)| sql_type.to_arrow() == *target).map(|(name, ..)| *name)
 }
 
+/// `slipher_parse_decimal(text, NULL::decimal(p, s))`: the text as a number of the second argument's type.
+pub const PARSE_DECIMAL: &str = "slipher_parse_decimal";
+
 /// `slipher_timetz(x)`: text, a time or a timestamp with time zone as a time with time zone, kept in UTC.
 pub const TO_TIMETZ: &str = "slipher_timetz";
 
@@ -55,7 +58,21 @@ pub(super) fn functions() -> Vec<Function> {
         let nullable = fields.iter().any(|field| field.is_nullable());
         Some(Arc::new(SqlType::TimeTz.to_field(TO_TIMETZ, nullable)))
     });
-    parsers.chain([timetz]).collect()
+    let decimal = Function::new(PARSE_DECIMAL, text_and_decimal, |types| Ok(types[1].clone()), parse_decimals);
+    parsers.chain([timetz, decimal]).collect()
+}
+
+fn text_and_decimal(types: &[DataType]) -> Result<Vec<DataType>> {
+    match types {
+        [text, decimal @ DataType::Decimal128(..)] if is_text(text) || *text == DataType::Null => {
+            Ok(vec![DataType::Utf8View, decimal.clone()])
+        }
+        _ => Err(no_such_call(PARSE_DECIMAL, types, "CAST(a_text AS DECIMAL(p, s))")),
+    }
+}
+
+fn parse_decimals(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    parse(arguments, SqlType::from_arrow(arguments[1].data_type())?)
 }
 
 fn to_timetz_coerce(types: &[DataType]) -> Result<Vec<DataType>> {

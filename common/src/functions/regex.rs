@@ -1,6 +1,8 @@
 //! REGEXP_REPLACE, REGEXP_COUNT, REGEXP_INSTR, REGEXP_SUBSTR as Redshift documents them.
 
+use super::bounded::too_long;
 use super::{Function, downcast, is_text, no_such_call};
+use crate::sql_type::VARCHAR_LENGTH_MAX_BYTES;
 use crate::{Error, ErrorKind, Result};
 use arrow::array::{Array, ArrayRef, Int32Array, Int64Array, StringArray, StringViewBuilder};
 use arrow::datatypes::DataType;
@@ -202,44 +204,62 @@ fn replace(arguments: &[ArrayRef]) -> Result<ArrayRef> {
             None => Some(""),
         };
         match (calls.at(row)?, replacement) {
-            (Some((call, regex, _)), Some(replacement)) => {
-                answer.append_value(
-                    call.from.map_or_else(|| call.source.to_owned(), |from| replace_all(call.source, from, regex, replacement)),
-                );
-            }
+            (Some((call, regex, _)), Some(replacement)) => match call.from {
+                Some(from) => answer.append_value(replace_all(call.source, from, regex, replacement)?),
+                None => answer.append_value(call.source),
+            },
             _ => answer.append_null(),
         }
     }
     Ok(Arc::new(answer.finish()))
 }
 
-fn replace_all(source: &str, from: usize, regex: &Regex, replacement: &str) -> String {
-    let mut out = String::with_capacity(source.len());
+fn replace_all(source: &str, from: usize, regex: &Regex, replacement: &str) -> Result<String> {
+    let mut out = Replaced(String::with_capacity(source.len()));
     let mut copied = 0;
     for captures in captures_from(source, from, regex) {
         let Some(whole) = captures.get(0) else { continue };
-        out.push_str(&source[copied..whole.start()]);
-        expand(&captures, replacement, &mut out);
+        out.push(&source[copied..whole.start()])?;
+        expand(&captures, replacement, &mut out)?;
         copied = whole.end();
     }
-    out.push_str(&source[copied..]);
-    out
+    out.push(&source[copied..])?;
+    Ok(out.0)
+}
+
+/// What a replacement has made so far. It stops before it is too long for a VARCHAR: a few groups that stand often in a replacement
+/// could make gigabytes of one row.
+struct Replaced(String);
+
+impl Replaced {
+    fn push(&mut self, text: &str) -> Result<()> {
+        let bytes = self.0.len() + text.len();
+        if bytes > VARCHAR_LENGTH_MAX_BYTES as usize {
+            return Err(too_long("regexp_replace", bytes));
+        }
+        self.0.push_str(text);
+        Ok(())
+    }
 }
 
 /// `\1` and `$1` stand for groups, `\\` for a backslash; all else for itself.
-fn expand(captures: &Captures<'_>, replacement: &str, out: &mut String) {
+fn expand(captures: &Captures<'_>, replacement: &str, out: &mut Replaced) -> Result<()> {
     let mut rest = replacement.chars().peekable();
     while let Some(c) = rest.next() {
         match (c, rest.peek().copied()) {
             ('\\' | '$', Some(digit @ '0'..='9')) => {
                 rest.next();
                 let group = digit.to_digit(10).unwrap_or(0) as usize;
-                out.push_str(captures.get(group).map_or("", |group| group.as_str()));
+                out.push(captures.get(group).map_or("", |group| group.as_str()))?;
             }
-            ('\\', Some('\\' | '$')) => out.extend(rest.next()),
-            _ => out.push(c),
+            ('\\', Some(plain @ ('\\' | '$'))) => {
+                rest.next();
+                out.push(plain.encode_utf8(&mut [0; 4]))?;
+            }
+            _ => out.push(c.encode_utf8(&mut [0; 4]))?,
         }
     }
+    Ok(())
 }
 
 /// Matches that do not overlap, from a byte on; what is before it still counts for `^` and `\b`.

@@ -3,7 +3,7 @@
 use super::{Function, TO_TEXT, downcast, is_text, no_such_call};
 use crate::assign::text_of;
 use crate::{Error, ErrorKind, Result, SqlType};
-use arrow::array::{Array, ArrayRef, Int64Array, StringArray, StringViewArray, StringViewBuilder};
+use arrow::array::{Array, ArrayRef, Int32Array, Int64Array, StringArray, StringViewArray, StringViewBuilder};
 use arrow::datatypes::{DataType, FieldRef, IntervalUnit, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
@@ -23,6 +23,7 @@ pub(super) fn functions() -> Vec<Function> {
     function.describe = Some(describe_to_text);
     vec![
         function,
+        Function::new("to_hex", to_hex_coerce, |_| Ok(DataType::Utf8View), to_hex),
         Function::new("strtol", strtol_coerce, |_| Ok(DataType::Int64), strtol),
         Function::new("version", no_arguments, |_| Ok(DataType::Utf8View), version),
     ]
@@ -132,4 +133,24 @@ fn read_number(text: &str, base: i64) -> Result<i64> {
         };
         Error::new(kind, format!("strtol: \"{text}\" is not a whole number of 64 bits in base {base}"))
     })
+}
+
+fn to_hex_coerce(types: &[DataType]) -> Result<Vec<DataType>> {
+    match types {
+        [DataType::Int8 | DataType::Int16 | DataType::Int32] => Ok(vec![DataType::Int32]),
+        [one] if one.is_integer() || *one == DataType::Null => Ok(vec![DataType::Int64]),
+        _ => Err(no_such_call("to_hex", types, "to_hex(a_whole_number)")),
+    }
+}
+
+/// As many digits as the number's own type has: those of INTEGER where BIGINT is not needed.
+fn to_hex(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    if *arguments[0].data_type() == DataType::Int32 {
+        let numbers: &Int32Array = downcast(&arguments[0])?;
+        return Ok(Arc::new(
+            numbers.iter().map(|number| number.map(|number| format!("{number:x}"))).collect::<StringViewArray>(),
+        ));
+    }
+    let numbers: &Int64Array = downcast(&arguments[0])?;
+    Ok(Arc::new(numbers.iter().map(|number| number.map(|number| format!("{number:x}"))).collect::<StringViewArray>()))
 }

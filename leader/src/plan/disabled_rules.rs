@@ -12,6 +12,7 @@ pub(crate) const SETTING: &str = "slipher_disabled_rules";
 /// Rules that make plans faster only, ours and the engine's. The others make what the engine can run at all (subqueries into joins).
 const OPTIONAL: &[&str] = &[
     "common_sub_expression_eliminate",
+    "date_bounds",
     "eliminate_cross_join",
     "eliminate_duplicated_expr",
     "eliminate_filter",
@@ -22,6 +23,7 @@ const OPTIONAL: &[&str] = &[
     "filter_in_scans",
     "filter_null_join_keys",
     "join_order",
+    "one_match",
     "optimize_projections",
     "optimize_unions",
     "propagate_empty_relation",
@@ -58,7 +60,8 @@ impl DisabledRules {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::join_order::JoinOrder;
+    use crate::plan::date_bounds::DateBounds;
+    use crate::plan::join_order::{JoinOrder, OneMatch};
     use crate::plan::scan_filters::with_filters_in_scans;
     use datafusion::optimizer::{Optimizer, OptimizerRule};
     use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
@@ -69,8 +72,7 @@ mod tests {
         let physical = with_filters_in_scans(PhysicalOptimizer::default().rules);
         let mut names: BTreeSet<&str> = logical.iter().map(|rule| rule.name()).collect();
         names.extend(physical.iter().map(|rule| rule.name()));
-        let join_order = JoinOrder;
-        names.insert(join_order.name());
+        names.extend([JoinOrder.name(), OneMatch.name(), DateBounds.name()]);
         let unknown: Vec<_> = OPTIONAL.iter().filter(|name| !names.contains(*name)).collect();
         assert!(unknown.is_empty(), "{unknown:?}");
     }

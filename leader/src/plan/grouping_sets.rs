@@ -2,16 +2,22 @@
 //!
 //! The engine keeps the names of expressions that its passes change by giving them aliases, and does not plan a grouping set under an alias.
 //! A set of plain columns is never changed.
+//!
+//! GROUPING SETS (()) has no key at all: it is the aggregate of all rows, and planned as one, because a set without keys does not travel.
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, Result};
+use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
-use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, LogicalPlan, LogicalPlanBuilder, lit};
+use slipher_common::Error;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The engine's function that says by which keys a row is grouped.
 const GROUPING: &str = "grouping";
+/// What counts rows where no aggregate is asked for.
+const ROWS: &str = "__rows";
 
 /// The plan with plain columns as keys of all its grouping sets.
 pub(crate) fn with_plain_keys(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -27,6 +33,9 @@ fn plain_keys(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
         return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
     };
     let keys = grouping_set_to_exprlist(&aggregate.group_expr)?;
+    if keys.is_empty() {
+        return all_rows(set, aggregate.input, aggregate.aggr_expr.clone()).map(Transformed::yes);
+    }
     // The key's name stays what it was: what stands above the aggregate asks for it.
     let named: HashMap<Expr, Expr> = keys
         .into_iter()
@@ -47,6 +56,21 @@ fn plain_keys(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
     let below = below(Arc::unwrap_or_clone(aggregate.input), &named)?;
     let aggregate = Aggregate::try_new(Arc::new(below), vec![Expr::GroupingSet(set)], calls)?;
     Ok(Transformed::yes(LogicalPlan::Aggregate(aggregate)))
+}
+
+/// The aggregate of all rows. Something is counted where nothing else is asked for: an aggregate without anything has no rows.
+fn all_rows(set: &GroupingSet, input: Arc<LogicalPlan>, mut calls: Vec<Expr>) -> Result<LogicalPlan> {
+    if !matches!(set, GroupingSet::GroupingSets(sets) if sets.len() == 1) {
+        return Err(Error::not_supported(
+            "GROUPING SETS of nothing but ()",
+            "write one (), or UNION ALL of the query with itself",
+        )
+        .into());
+    }
+    if calls.is_empty() {
+        calls.push(count(lit(1_i64)).alias(ROWS));
+    }
+    Ok(LogicalPlan::Aggregate(Aggregate::try_new(input, Vec::new(), calls)?))
 }
 
 /// The input with one more column for each key. Sorted by name: the plan of a query must not differ from one time to the next.

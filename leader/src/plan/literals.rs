@@ -1,9 +1,11 @@
-//! Literals get Redshift's types: a whole number is an INTEGER where it fits, else a BIGINT, else a NUMERIC.
+//! Literals get Redshift's types: a whole number is an INTEGER where it fits, else a BIGINT, else a NUMERIC. Then numbers that meet get
+//! one type (`common_types.rs`).
 //!
 //! The SQL planner reads whole numbers as 64 bits and types every node above them. This runs right behind it, before values are
 //! bound to parameters (they have types of their own), and types the plan again from below. Literals stay literals, so that
 //! filters on them still prune.
 
+use super::common_types::{unified, unified_branches, unified_join, unified_rows};
 use super::parameters::bare;
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -24,7 +26,7 @@ use std::sync::Arc;
 const UNSIGNED_DIGITS: u8 = 20;
 
 /// Functions whose result has the type of their arguments; others take whole numbers of 64 bits.
-const AS_ARGUMENTS: &[&str] = &["coalesce", "nullif", "greatest", "least", "nvl2", "abs", CHECKED_NEGATE, BITWISE_NOT];
+const AS_ARGUMENTS: &[&str] = &["coalesce", "nullif", "greatest", "least", "nvl2", "abs", "to_hex", CHECKED_NEGATE, BITWISE_NOT];
 
 /// The plan with its literals typed.
 pub(crate) fn with_typed_literals(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -84,7 +86,7 @@ fn typed_values(values: Values, outer: &mut Vec<DFSchemaRef>) -> Result<LogicalP
             })
             .collect::<Result<Vec<Expr>>>()
     });
-    LogicalPlanBuilder::values(rows.collect::<Result<Vec<_>>>()?)?.build()
+    LogicalPlanBuilder::values(unified_rows(rows.collect::<Result<Vec<_>>>()?)?)?.build()
 }
 
 /// The expressions of a node whose inputs are done, and its schema.
@@ -96,7 +98,10 @@ fn typed_node(plan: LogicalPlan, outer: &mut Vec<DFSchemaRef>) -> Result<Logical
         Ok(Transformed::yes(name.restore(typed_expression(expression, &inputs, outer)?)))
     })?;
     match plan.data {
-        LogicalPlan::Union(Union { inputs, .. }) => Ok(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?)),
+        LogicalPlan::Union(Union { inputs, .. }) => {
+            Ok(LogicalPlan::Union(Union::try_new_with_loose_types(unified_branches(inputs)?)?))
+        }
+        LogicalPlan::Join(join) => LogicalPlan::Join(unified_join(join)?).recompute_schema(),
         LogicalPlan::Subquery(subquery) => Ok(LogicalPlan::Subquery(typed_references(subquery, outer)?)),
         plan => plan.recompute_schema(),
     }
@@ -156,13 +161,13 @@ fn retype(node: Expr, inputs: &DFSchemaRef, outer: &mut Vec<DFSchemaRef>) -> Res
         }
         Expr::InSubquery(mut test) => {
             test.subquery = typed_subquery(test.subquery, inputs, outer)?;
-            Transformed::yes(Expr::InSubquery(test))
+            unified(Expr::InSubquery(test), inputs)?
         }
         Expr::SetComparison(mut test) => {
             test.subquery = typed_subquery(test.subquery, inputs, outer)?;
-            Transformed::yes(Expr::SetComparison(test))
+            unified(Expr::SetComparison(test), inputs)?
         }
-        other => Transformed::no(other),
+        other => unified(other, inputs)?,
     })
 }
 

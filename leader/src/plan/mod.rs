@@ -2,6 +2,7 @@
 
 pub(crate) mod align;
 mod all_tables;
+mod common_types;
 pub(crate) mod context;
 pub(crate) mod date_bounds;
 pub(crate) mod disabled_rules;

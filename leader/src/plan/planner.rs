@@ -10,7 +10,7 @@ use crate::plan::grouping_sets::with_plain_keys;
 use crate::plan::join_order::{JoinOrder, OneMatch};
 use crate::plan::literals::with_typed_literals;
 use crate::plan::scan_filters::{JOIN_SELECTION, with_filters_in_scans};
-use crate::plan::semantics::{CastsAreOurs, type_planner};
+use crate::plan::semantics::{CastsAreOurs, type_planner, with_windows_by_length};
 use crate::plan::yielding::JoinsYield;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
@@ -90,11 +90,11 @@ pub(crate) fn local_state(lanes: usize, runtime: Arc<RuntimeEnv>) -> SessionStat
         .with_optimizer_rules(optimizer_rules())
 }
 
-/// The logical plan of a statement: keys of grouping sets first, as they are known by their names as they are written; then literals
-/// get their types.
+/// The logical plan of a statement: keys of grouping sets first, as they are known by their names as they are written; then windows over
+/// intervals, and literals get their types.
 pub(crate) async fn logical_plan(session: &SessionState, statement: Box<ast::Statement>) -> Result<LogicalPlan> {
     let plan = session.statement_to_plan(EngineStatement::Statement(statement)).await?;
-    with_typed_literals(with_plain_keys(plan)?)
+    with_typed_literals(with_windows_by_length(with_plain_keys(plan)?)?)
 }
 
 /// A session for one query over `query`'s layout.

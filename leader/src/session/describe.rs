@@ -39,6 +39,14 @@ impl LeaderSession {
                 let plan = attempt.plan_typed(&spec.query(id), declared, None).await?;
                 Description { parameters: parameter_types(&plan, declared)?, rows: None }
             }
+            Parsed::Merge(spec) => {
+                let attempt = look_ahead(self)?;
+                let id = attempt.snapshot.table(&spec.matched.table)?.table.id;
+                let matched = attempt.plan_typed(&spec.matched.query(id), declared, None).await?;
+                let insert = attempt.plan_typed(&spec.insert.query, declared, None).await?;
+                let (first, second) = (parameter_types(&matched, declared)?, parameter_types(&insert, declared)?);
+                Description { parameters: either(first, second), rows: None }
+            }
             Parsed::CreateTableAs { query, .. } => {
                 let plan = look_ahead(self)?.plan_typed(query, declared, None).await?;
                 Description { parameters: parameter_types(&plan, declared)?, rows: None }
@@ -117,6 +125,14 @@ fn placeholder(value: &ast::Expr) -> Option<usize> {
 
 fn given(declared: &[Option<SqlType>]) -> Vec<SqlType> {
     declared.iter().map(|known| known.unwrap_or(UNKNOWN_PARAMETER_TYPE)).collect()
+}
+
+/// Parameters of a statement that is two queries: a type that one of them knows.
+fn either(first: Vec<SqlType>, second: Vec<SqlType>) -> Vec<SqlType> {
+    let known = |types: &[SqlType], index: usize| types.get(index).copied().filter(|known| *known != UNKNOWN_PARAMETER_TYPE);
+    (0..first.len().max(second.len()))
+        .map(|index| known(&first, index).or_else(|| known(&second, index)).unwrap_or(UNKNOWN_PARAMETER_TYPE))
+        .collect()
 }
 
 /// The types of parameters that stand in a cast: `$1::int` is an integer.

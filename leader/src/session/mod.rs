@@ -183,6 +183,12 @@ pub struct Progress {
     pub scanned_bytes: u64,
 }
 
+tokio::task_local! {
+    /// The client's call that a task works for, where a call can go away before its answer is there: the statements that it begins end
+    /// with it. Nobody has to look for the session's statement then, which may be another one by that time.
+    pub(crate) static CALL: CancellationToken;
+}
+
 /// One client's session. All methods may be called from any task; statements of one session run one at a time.
 #[async_trait]
 pub trait Session: Send + Sync + fmt::Debug {

@@ -1,5 +1,6 @@
 //! A statement while it runs: how it is cancelled, timed, and when it cannot be cancelled any more.
 
+use super::CALL;
 use crate::run::{CurrentQuery, canceled};
 use slipher_common::{Error, ErrorKind, Result};
 use std::sync::Arc;
@@ -25,10 +26,10 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// A statement that begins, and may take so long; its time counts until the guard is dropped.
+    /// A statement of the task's call that begins, and may take so long; its time counts until the guard is dropped.
     pub(super) fn start(limit_ms: Option<u64>) -> (Self, Option<DropGuard>) {
         let running = Self {
-            token: CancellationToken::new(),
+            token: CALL.try_with(CancellationToken::child_token).unwrap_or_default(),
             started: Instant::now(),
             query: CurrentQuery::default(),
             committing: Arc::default(),

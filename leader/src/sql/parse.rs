@@ -19,6 +19,9 @@ const OPERATORS_IN_CHAIN_MAX: usize = 1_200;
 const CONDITIONS_IN_CHAIN_MAX: usize = 2_000;
 /// Joins and set operations that one query may chain.
 const BRANCHES_MAX: usize = 300;
+/// Columns that one SELECT may list, as many as a result may have. They are counted before the list is read: a tree of millions of
+/// items takes gigabytes.
+const SELECT_ITEMS_MAX: usize = 1_664;
 
 /// Splits `sql` at semicolons and parses each statement. Fails for syntax only, with the position in `sql`; whatever
 /// else is wrong with a statement comes to light when it is executed ([`Parsed::Refused`]).
@@ -366,6 +369,8 @@ struct Chains {
     operators: usize,
     conditions: usize,
     branches: usize,
+    /// Items of the SELECT list that is open.
+    items: Option<usize>,
     /// The parenthesis is that of one of [`SPECIAL_CALLS`].
     is_special: bool,
 }
@@ -373,6 +378,9 @@ struct Chains {
 /// Words that end one expression and begin another.
 const CLAUSES: &[&str] =
     &["select", "from", "where", "group", "order", "having", "on", "when", "then", "else", "end", "values", "limit", "set", "by"];
+
+/// Words that end the list of a SELECT.
+const BEHIND_SELECT_LIST: &[&str] = &["from", "where", "group", "having", "order", "limit", "values"];
 
 /// Words that make one expression of what stands before them, as operators do.
 const CHAINING: &[&str] = &[
@@ -438,7 +446,7 @@ fn check_chains(lexed: &Lexed<'_>) -> Result<()> {
             && let Some(level) = levels.last_mut()
             && let Some((what, most)) = level.count(&lexeme.token)
         {
-            return Err(too_complex(&format!("chains {what},"), most));
+            return Err(too_complex(&format!("{what},"), most));
         }
         // Subscripts and array types are counted as operators, and begin a level like parentheses.
         if matches!(lexeme.token, Token::LParen | Token::LBracket) {
@@ -463,6 +471,13 @@ impl Chains {
             _ => "+",
         };
         let is_one_of = |words: &[&str]| words.iter().any(|candidate| word.eq_ignore_ascii_case(candidate));
+        if word.eq_ignore_ascii_case("select") {
+            self.items = Some(1);
+        } else if is_one_of(BEHIND_SELECT_LIST) {
+            self.items = None;
+        } else if matches!(token, Token::Comma) {
+            self.items = self.items.map(|items| items + 1);
+        }
         if word == "," || is_one_of(CLAUSES) {
             (self.operators, self.conditions) = (0, 0);
         } else if is_one_of(&["and", "or"]) {
@@ -475,11 +490,13 @@ impl Chains {
             self.operators += 1;
         }
         if self.operators > OPERATORS_IN_CHAIN_MAX {
-            Some(("operators", OPERATORS_IN_CHAIN_MAX))
+            Some(("chains operators", OPERATORS_IN_CHAIN_MAX))
         } else if self.conditions > CONDITIONS_IN_CHAIN_MAX {
-            Some(("conditions", CONDITIONS_IN_CHAIN_MAX))
+            Some(("chains conditions", CONDITIONS_IN_CHAIN_MAX))
         } else if self.branches > BRANCHES_MAX {
-            Some(("joins and set operations", BRANCHES_MAX))
+            Some(("chains joins and set operations", BRANCHES_MAX))
+        } else if self.items.is_some_and(|items| items > SELECT_ITEMS_MAX) {
+            Some(("lists columns of a SELECT", SELECT_ITEMS_MAX))
         } else {
             None
         }

@@ -6,8 +6,9 @@
 use super::output;
 use crate::catalog::SERIES_FUNCTION;
 use datafusion::sql::sqlparser::ast::{
-    ExcludeSelectItem, Expr, Ident, LimitClause, Query, Select, SelectItem, SetExpr, SetOperator, Statement, TableAlias,
-    TableAliasColumnDef, TableFactor, Top, TopQuantity, Value, Values, VisitMut, VisitorMut, visit_relations,
+    ExcludeSelectItem, Expr, GroupByExpr, Ident, LimitClause, Parens, Query, Select, SelectItem, SetExpr, SetOperator,
+    SetQuantifier, Statement, TableAlias, TableAliasColumnDef, TableFactor, Top, TopQuantity, Value, Values, VisitMut,
+    VisitorMut, visit_expressions, visit_relations,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use slipher_common::{Error, ErrorKind, Result};
@@ -227,13 +228,26 @@ fn top_limit(top: Top) -> Result<Expr> {
     }
 }
 
-/// MINUS is EXCEPT; a branch with TOP becomes a query of its own.
+/// MINUS is EXCEPT; a branch with TOP becomes a query of its own; VALUES gets the types of its columns.
 fn rewrite_set_operations(body: &mut SetExpr) -> Result<()> {
     let mut pending = vec![body];
     while let Some(body) = pending.pop() {
-        let SetExpr::SetOperation { op, left, right, .. } = body else { continue };
+        if let SetExpr::Values(values) = body {
+            types::floats_in_columns(values);
+            if values.rows.len() > 1 && has_subquery(values) {
+                *body = rows_as_branches(std::mem::take(&mut values.rows))?;
+            }
+            continue;
+        }
+        let SetExpr::SetOperation { op, left, right, set_quantifier } = body else { continue };
         if *op == SetOperator::Minus {
             *op = SetOperator::Except;
+        }
+        // The engine would keep every row of the left that has one on the right, or none, however many there are.
+        if *op != SetOperator::Union && matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName) {
+            let instead =
+                "leave ALL out; or number equal rows with ROW_NUMBER() OVER (PARTITION BY every column) on both sides first";
+            return Err(Error::not_supported(format_args!("{op} ALL"), instead));
         }
         for branch in [left, right] {
             if let SetExpr::Select(select) = branch.as_mut()
@@ -249,6 +263,35 @@ fn rewrite_set_operations(body: &mut SetExpr) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn has_subquery(values: &Values) -> bool {
+    visit_expressions(values, |expression| match expression {
+        Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    })
+    .is_break()
+}
+
+/// Rows of VALUES as SELECTs: the planner wants cells of one column to have their type from one kind of thing.
+fn rows_as_branches(rows: Vec<Parens<Vec<Expr>>>) -> Result<SetExpr> {
+    let mut all: Option<SetExpr> = None;
+    for row in rows {
+        let mut query = super::change_rows::parse_made("SELECT 1")?;
+        let SetExpr::Select(select) = query.body.as_mut() else { return Err(Error::internal("a row of VALUES is no SELECT")) };
+        let named = |(index, expr)| SelectItem::ExprWithAlias { expr, alias: Ident::new(format!("column{}", index + 1)) };
+        select.projection = row.content.into_iter().enumerate().map(named).collect();
+        all = Some(match all {
+            None => *query.body,
+            Some(before) => SetExpr::SetOperation {
+                op: SetOperator::Union,
+                set_quantifier: SetQuantifier::All,
+                left: Box::new(before),
+                right: query.body,
+            },
+        });
+    }
+    all.ok_or_else(|| Error::internal("VALUES without a row"))
 }
 
 /// Stands in a tree's place while the tree moves.
@@ -277,7 +320,18 @@ fn rewrite_select(select: &mut Select) -> Result<()> {
     if let Some(exclude) = select.exclude.take() {
         exclude_from_wildcard(select, exclude)?;
     }
+    group_for_having(select);
     Ok(())
+}
+
+/// HAVING makes one group of all rows, whether there is an aggregate or not.
+fn group_for_having(select: &mut Select) {
+    if let (Some(_), GroupByExpr::Expressions(keys, modifiers)) = (&select.having, &mut select.group_by)
+        && keys.is_empty()
+        && modifiers.is_empty()
+    {
+        keys.push(Expr::GroupingSets(vec![Vec::new()]));
+    }
 }
 
 /// `SELECT *, a EXCLUDE b` leaves b out of the whole list; the planner knows `* EXCLUDE (b), a`.

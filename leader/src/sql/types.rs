@@ -9,7 +9,7 @@ use slipher_common::sql_type::{
 use slipher_common::{Error, ErrorKind, Result, SqlType};
 
 /// Digits of a DECIMAL without any.
-const DECIMAL_PRECISION_DEFAULT_DIGITS: u8 = 18;
+pub(super) const DECIMAL_PRECISION_DEFAULT_DIGITS: u8 = 18;
 /// FLOAT(n) up to here is REAL, above it DOUBLE PRECISION.
 const REAL_PRECISION_MAX_BITS: i64 = 24;
 /// The largest n of FLOAT(n).
@@ -120,29 +120,28 @@ fn decimal(cursor: &mut Cursor<'_>) -> Result<SqlType> {
     }
     let position = cursor.position();
     let precision = cursor.integer("a number of digits")?;
-    if !(1..=i64::from(DECIMAL_PRECISION_MAX_DIGITS)).contains(&precision) {
-        return Err(Error::new(
-            ErrorKind::InvalidParameter,
-            format!("NUMERIC precision {precision} must be between 1 and {DECIMAL_PRECISION_MAX_DIGITS}"),
-        )
-        .at(position));
-    }
-    let mut scale = 0;
-    if cursor.eat_token(&Token::Comma) {
-        let position = cursor.position();
-        scale = cursor.integer("digits behind the point")?;
-        let most = precision.min(i64::from(DECIMAL_SCALE_MAX_DIGITS));
-        if !(0..=most).contains(&scale) {
-            return Err(Error::new(
-                ErrorKind::InvalidParameter,
-                format!("NUMERIC scale {scale} must be between 0 and {most}, the precision being {precision}"),
-            )
-            .at(position));
-        }
-    }
+    decimal_digits(precision, 0).map_err(|error| error.at(position))?;
+    let (position, scale) = match cursor.eat_token(&Token::Comma) {
+        true => (cursor.position(), cursor.integer("digits behind the point")?),
+        false => (position, 0),
+    };
+    let (precision, scale) = decimal_digits(precision, scale).map_err(|error| error.at(position))?;
     cursor.expect_token(&Token::RParen)?;
-    // Both were checked against limits that fit into a byte.
-    Ok(SqlType::Decimal { precision: precision as u8, scale: scale as u8 })
+    Ok(SqlType::Decimal { precision, scale })
+}
+
+/// The digits of a NUMERIC, and how many of them are behind the point, if there is such a type.
+pub(super) fn decimal_digits(precision: i64, scale: i64) -> Result<(u8, u8)> {
+    let wrong = |message| Err(Error::new(ErrorKind::InvalidParameter, message));
+    if !(1..=i64::from(DECIMAL_PRECISION_MAX_DIGITS)).contains(&precision) {
+        return wrong(format!("NUMERIC precision {precision} must be between 1 and {DECIMAL_PRECISION_MAX_DIGITS}"));
+    }
+    let most = precision.min(i64::from(DECIMAL_SCALE_MAX_DIGITS));
+    if !(0..=most).contains(&scale) {
+        return wrong(format!("NUMERIC scale {scale} must be between 0 and {most}, the precision being {precision}"));
+    }
+    // Both are within limits that fit into a byte.
+    Ok((precision as u8, scale as u8))
 }
 
 fn float(cursor: &mut Cursor<'_>) -> Result<SqlType> {

@@ -166,7 +166,11 @@ fn compute(
         Operation::Divide => kernels::div(left, right),
         Operation::Modulo => kernels::rem(left, right),
     };
-    checked(answer, result).map(numeric::canonical_floats)
+    let answer = checked(answer, result)?;
+    if float {
+        refuse_overflow(&answer, left, right, result)?;
+    }
+    Ok(numeric::canonical_floats(answer))
 }
 
 fn datum(value: &ColumnarValue) -> Result<Box<dyn Datum>> {
@@ -223,6 +227,31 @@ fn checked(result: std::result::Result<ArrayRef, ArrowError>, data_type: &DataTy
         ArrowError::DivideByZero => Error::new(ErrorKind::DivisionByZero, "division by zero"),
         other => other.into(),
     })
+}
+
+/// Floats would become infinite in silence.
+fn refuse_overflow(answer: &ArrayRef, left: &dyn Datum, right: &dyn Datum, result: &DataType) -> Result<()> {
+    fn any<T: ArrowPrimitiveType<Native: Into<f64>>>(answer: &ArrayRef, operands: [&dyn Datum; 2]) -> bool {
+        let answers = answer.as_primitive::<T>();
+        let is_infinite = |row: usize| answers.value(row).into().is_infinite();
+        if !(0..answers.len()).any(is_infinite) {
+            return false;
+        }
+        let finite = |operand: &dyn Datum, row: usize| {
+            let (values, one) = operand.get();
+            values.as_primitive::<T>().value(if one { 0 } else { row }).into().is_finite()
+        };
+        let overflowed = |row: usize| answers.is_valid(row) && is_infinite(row) && operands.iter().all(|one| finite(*one, row));
+        (0..answers.len()).any(overflowed)
+    }
+    let overflowed = match result {
+        DataType::Float32 => any::<Float32Type>(answer, [left, right]),
+        _ => any::<Float64Type>(answer, [left, right]),
+    };
+    match overflowed {
+        true => checked(Err(ArrowError::ArithmeticOverflow("the result is too large".to_owned())), result).map(|_| ()),
+        false => Ok(()),
+    }
 }
 
 /// Floats would divide by zero in silence.

@@ -1,4 +1,4 @@
-//! Window functions that hand over values of other rows, and NTILE, the same on the leader and on compute nodes.
+//! Window functions that hand over values of other rows, NTILE, and those that number rows, the same on the leader and on compute nodes.
 //!
 //! They take the place of the engine's of the same names. What one means is in its name and its arguments alone: the engine keeps
 //! IGNORE NULLS, and whether a window was turned round to fit its input's order, in flags that do not travel with a plan. So there is
@@ -7,9 +7,12 @@
 
 mod nth;
 mod ntile;
+mod ranks;
 mod shift;
 #[cfg(test)]
 mod tests;
+
+pub use ranks::row_number;
 
 use super::no_such_call;
 use crate::{Error, ErrorKind, Result};
@@ -35,6 +38,7 @@ const IGNORING_NULLS: &[(&str, &str)] = &[
 pub fn window_functions() -> &'static [Arc<WindowUDF>] {
     static FUNCTIONS: LazyLock<Vec<Arc<WindowUDF>>> = LazyLock::new(|| {
         let mut all = vec![Arc::new(WindowUDF::new_from_impl(ntile::Ntile::new()))];
+        all.extend(ranks::functions());
         for (respecting, ignoring) in IGNORING_NULLS {
             for (name, ignores_nulls) in [(*respecting, false), (*ignoring, true)] {
                 all.push(Arc::new(match *respecting {

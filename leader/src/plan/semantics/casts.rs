@@ -1,20 +1,34 @@
-//! Casts mean what they mean in loads.
+//! Casts mean what they mean in loads: text is read in the same way, and a REAL holds what it is given.
 
 use super::coerced::in_micros;
-use super::{call, is_text, type_of};
+use super::{call, is_text, read_as, type_of};
+use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::Cast;
-use slipher_common::functions;
+use slipher_common::functions::{TO_DOUBLE, TO_REAL};
+
+/// The function that makes floats of numbers where the engine's cast does not find the nearest one.
+pub(super) fn to_float(source: &DataType, target: &DataType) -> Option<&'static str> {
+    match (source, target) {
+        (DataType::Float64 | DataType::Decimal128(..), DataType::Float32) => Some(TO_REAL),
+        (DataType::Decimal128(..), DataType::Float64) => Some(TO_DOUBLE),
+        _ => None,
+    }
+}
 
 /// Text is read as loads read it; times have microseconds.
 pub(super) fn cast_as_loads_do(cast: Cast, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let target = in_micros(cast.field.data_type());
-    if type_of(&cast.expr, schema).is_some_and(|source| is_text(&source))
-        && let Some(name) = functions::text_parser(&target)
+    let source = type_of(&cast.expr, schema);
+    if source.as_ref().is_some_and(is_text)
+        && let Some(read) = read_as(cast.expr.as_ref().clone(), &target)
     {
+        return read;
+    }
+    if let Some(name) = source.and_then(|source| to_float(&source, &target)) {
         return call(name, vec![*cast.expr]);
     }
     if target == *cast.field.data_type() {

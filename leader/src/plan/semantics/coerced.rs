@@ -3,8 +3,9 @@
 //! The engine's own casts go by way of nanoseconds, which end in 2262, and read and print other forms of dates. Whatever inserted a
 //! cast, after this rule there is none of those.
 
+use super::casts::to_float;
 use super::intervals::compare_by_value;
-use super::{call, is_text};
+use super::{call, is_text, read_as};
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -16,7 +17,7 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Projection, Union, Values};
 use datafusion::optimizer::AnalyzerRule;
 use slipher_common::SqlType;
-use slipher_common::functions::{TO_TEXT, text_parser};
+use slipher_common::functions::TO_TEXT;
 use std::sync::Arc;
 
 /// The analyzer's last word on casts.
@@ -83,10 +84,13 @@ fn rewrite_cast(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Ok(source) = cast.expr.get_type(schema) else { return Ok(Transformed::no(Expr::Cast(cast))) };
     let target = in_micros(cast.field.data_type());
     if is_text(&source)
-        && let Some(name) = text_parser(&target)
-    {
         // Nobody brings the arguments' types together any more.
-        return call(name, vec![as_type(*cast.expr, &source, DataType::Utf8View)]);
+        && let Some(read) = read_as(as_type(cast.expr.as_ref().clone(), &source, DataType::Utf8View), &target)
+    {
+        return read;
+    }
+    if let Some(name) = to_float(&source, &target) {
+        return call(name, vec![*cast.expr]);
     }
     if is_text(&target) && has_own_text(&source) {
         let plain = in_micros(&source);

@@ -12,7 +12,7 @@ use datafusion::logical_expr::expr::{AggregateFunction, GroupingSet, WindowFunct
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Aggregate, Distinct, Expr, LogicalPlan, Projection, SortExpr};
-use slipher_common::functions::INTERVAL_VALUE;
+use slipher_common::functions::{INTERVAL_NANOS, INTERVAL_VALUE};
 use std::sync::Arc;
 
 fn is_interval(expr: &Expr, schema: &DFSchema) -> bool {
@@ -26,6 +26,31 @@ pub(super) fn by_value(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr
         true => call(INTERVAL_VALUE, vec![expr]),
         false => Ok(Transformed::no(expr)),
     }
+}
+
+/// The plan with windows ordered by the lengths of intervals. That is for the plan as the SQL planner made it: a frame is a range of
+/// numbers, and no type of its bounds is found beside intervals.
+pub(crate) fn with_windows_by_length(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let by_length = |node: LogicalPlan| {
+        let LogicalPlan::Window(window) = &node else { return Ok(Transformed::no(node)) };
+        let schema = Arc::clone(window.input.schema());
+        let names = NamePreserver::new(&node);
+        node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            Ok(expr.transform_up(|expr| ordered_by_length(expr, &schema))?.update_data(|expr| name.restore(expr)))
+        })
+    };
+    plan.transform_up_with_subqueries(by_length).data()
+}
+
+fn ordered_by_length(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let Expr::WindowFunction(mut window) = expr else { return Ok(Transformed::no(expr)) };
+    let order = sorts_by(std::mem::take(&mut window.params.order_by), |key| match is_interval(&key, schema) {
+        true => call(INTERVAL_NANOS, vec![key]),
+        false => Ok(Transformed::no(key)),
+    })?;
+    window.params.order_by = order.data;
+    Ok(Transformed::new_transformed(Expr::WindowFunction(window), order.transformed))
 }
 
 /// The node with everything that it compares by value.
@@ -81,10 +106,14 @@ fn computes_intervals(plan: &LogicalPlan, schema: &DFSchema) -> bool {
 }
 
 fn sorts_by_value(sorts: Vec<SortExpr>, schema: &DFSchema) -> Result<Transformed<Vec<SortExpr>>> {
+    sorts_by(sorts, |key| by_value(key, schema))
+}
+
+fn sorts_by(sorts: Vec<SortExpr>, by: impl Fn(Expr) -> Result<Transformed<Expr>>) -> Result<Transformed<Vec<SortExpr>>> {
     let mut changed = false;
     let mut all = Vec::with_capacity(sorts.len());
     for sort in sorts {
-        let key = by_value(sort.expr, schema)?;
+        let key = by(sort.expr)?;
         changed |= key.transformed;
         all.push(SortExpr { expr: key.data, ..sort });
     }

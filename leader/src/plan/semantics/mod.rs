@@ -10,13 +10,14 @@ mod unions;
 mod windows;
 
 pub(crate) use coerced::CastsAreOurs;
+pub(crate) use intervals::with_windows_by_length;
 pub(crate) use unions::check_unions;
 
 use crate::plan::tight::is_comparison;
 use arrow::datatypes::DataType;
-use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -25,7 +26,7 @@ use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator, ScalarUDF};
 use slipher_common::Error;
 use slipher_common::aggregates::{self, sum_of_integers};
-use slipher_common::functions::{self, CHECKED_NEGATE};
+use slipher_common::functions::{self, CHECKED_NEGATE, PARSE_DECIMAL, text_parser};
 use slipher_common::numeric::computation;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -79,13 +80,24 @@ impl FunctionRewrite for Semantics {
     }
 }
 
+/// Text as a value of `target`, read as loads read it; `None` for types that are not read so.
+fn read_as(text: Expr, target: &DataType) -> Option<Result<Transformed<Expr>>> {
+    match target {
+        DataType::Decimal128(precision, scale) => {
+            let like = Expr::Literal(ScalarValue::Decimal128(None, *precision, *scale), None);
+            Some(call(PARSE_DECIMAL, vec![text, like]))
+        }
+        _ => text_parser(target).map(|name| call(name, vec![text])),
+    }
+}
+
 /// A call of one of Slipher's functions.
 pub(crate) fn call(name: &str, arguments: Vec<Expr>) -> Result<Transformed<Expr>> {
     let function = FUNCTIONS.get(name).ok_or_else(|| Error::internal(format!("there is no function \"{name}\"")))?;
     Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(function), arguments))))
 }
 
-fn type_of(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
+pub(crate) fn type_of(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
     // The engine would write out the name of every part of a chain, and ask for the type of each link anew.
     let mut links = Vec::new();
     let mut first = expr;

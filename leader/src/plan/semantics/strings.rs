@@ -24,6 +24,7 @@ pub(super) fn concat(binary: BinaryExpr, schema: &DFSchema) -> Result<Transforme
 
 fn joined(left: Expr, op: Operator, right: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let is = |expr: &Expr| type_of(expr, schema).is_some_and(|known| is_text(&known) || known == DataType::Null);
+    // NULL || NULL is a string, too.
     if is(&left) || is(&right) {
         return call(CONCAT, vec![left, right]);
     }

@@ -5,19 +5,24 @@ use super::push::{Pushed, Pusher, named, refused, same_values};
 use datafusion::common::{Column, ScalarValue};
 use datafusion::error::Result;
 use datafusion::functions_aggregate::expr_fn::count;
-use datafusion::functions_window::row_number::row_number_udwf;
 use datafusion::logical_expr::expr::{Sort as SortKey, WindowFunction};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
     Aggregate, Distinct, Expr, FetchType, Filter, Join, JoinConstraint, JoinType, Limit, LogicalPlan, Projection, SkipType,
     Union, Window, WindowFrame, WindowFrameBound, WindowFrameUnits, lit, when,
 };
+use slipher_common::functions::row_number;
 use std::sync::Arc;
 
 /// Counts the rows of a group: NULL where a value has none.
 const ROWS: &str = "__group_rows";
 /// Numbers the rows of one outer value.
 const NUMBER: &str = "__number";
+
+/// A number of rows as ROW_NUMBER counts them.
+fn bound(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}
 
 impl Pusher<'_> {
     pub(super) fn filter(&mut self, filter: &Filter) -> Result<Pushed> {
@@ -200,7 +205,7 @@ impl Pusher<'_> {
         for SortKey { expr, asc, nulls_first } in order_by {
             sorted.push(SortKey { expr: input.bindings.bind(expr)?, asc, nulls_first });
         }
-        let mut call = WindowFunction::new(row_number_udwf(), Vec::new());
+        let mut call = WindowFunction::new(row_number(), Vec::new());
         call.params.partition_by = input.bindings.columns().into_iter().map(Expr::Column).collect();
         call.params.order_by = sorted;
         let start = WindowFrameBound::Preceding(ScalarValue::UInt64(None));
@@ -208,8 +213,8 @@ impl Pusher<'_> {
         let number = Expr::Column(Column::new_unqualified(NUMBER));
         let counted = Expr::WindowFunction(Box::new(call)).alias(NUMBER);
         let plan = LogicalPlan::Window(Window::try_new(vec![counted], Arc::new(input.plan))?);
-        let skipped = (skip > 0).then(|| number.clone().gt(lit(skip as u64)));
-        let fetched = fetch.map(|fetch| number.lt_eq(lit((skip as u64).saturating_add(fetch as u64))));
+        let skipped = (skip > 0).then(|| number.clone().gt(lit(bound(skip))));
+        let fetched = fetch.map(|fetch| number.lt_eq(lit(bound(skip.saturating_add(fetch)))));
         let plan = match conjunction(skipped.into_iter().chain(fetched)) {
             Some(condition) => LogicalPlan::Filter(Filter::try_new(condition, Arc::new(plan))?),
             None => plan,

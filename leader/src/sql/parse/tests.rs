@@ -131,6 +131,11 @@ fn deep_and_long_statements_are_refused_not_fatal() {
     assert_eq!(parse(&wrong).unwrap_err().sqlstate(), "42601");
     let froms = format!("select 1 from {}", vec!["t"; 301].join(", "));
     assert_eq!(parse(&froms).unwrap_err().sqlstate(), "54001");
+    let list = |items: usize| format!("select {} from t group by 1, 2", vec!["case when f(a, b) then 1 end"; items].join(", "));
+    assert!(parse(&list(1_664)).is_ok());
+    assert_eq!(parse(&list(1_665)).unwrap_err().sqlstate(), "54001");
+    assert_eq!(parse(&format!("select 1 in (select {})", vec!["1"; 1_665].join(","))).unwrap_err().sqlstate(), "54001");
+    assert!(parse(&format!("select a in ({0}), b from t where a in ({0})", vec!["1"; 3_000].join(","))).is_ok());
 }
 
 #[test]

@@ -1,17 +1,18 @@
 //! Functions by Redshift's names.
 
 use super::PositionOf;
-use super::build::{arguments_of, call, case, cast, nested, string};
+use super::build::{arguments_of, call, case, cast, nested, number, string};
 use crate::catalog::STATEMENT_TIME;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
     FunctionArguments, Ident, Interval, ObjectName, TimezoneInfo, UnaryOperator, Value,
 };
 use slipher_common::functions::{
-    BITWISE_NOT, DATE_PART, DATE_TRUNC, DatePart, EXTRACT, EXTRACT_EPOCH, PARSE_INTERVAL, POWER, TO_TEXT, TO_TIMETZ, TRUNC,
+    BITWISE_NOT, CONCAT, DATE_PART, DATE_TRUNC, DatePart, EXTRACT, EXTRACT_EPOCH, PARSE_INTERVAL, POWER, TO_TEXT, TO_TIMETZ,
+    TRUNC,
 };
 use slipher_common::list_agg::{LIST_AGG, SortLetter};
-use slipher_common::{Error, Result};
+use slipher_common::{Error, ErrorKind, Result};
 
 /// Functions that only have another name in the engine.
 const RENAMED: &[(&str, &str)] = &[
@@ -70,7 +71,14 @@ pub(super) fn rewrite(expression: &mut Expr, position_of: PositionOf<'_>) -> Res
         Expr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("sysdate") => {
             *expression = now();
         }
-        Expr::Substring { expr, .. } => make_text(expr.as_mut()),
+        // By name, like every other function: ours is not the one that the planner would take.
+        Expr::Substring { expr, substring_from, substring_for, .. } => {
+            make_text(expr.as_mut());
+            let mut arguments = vec![take(expr)];
+            arguments.push(substring_from.take().map_or_else(|| number(1), |from| *from));
+            arguments.extend(substring_for.take().map(|length| *length));
+            *expression = call("substr", arguments);
+        }
         Expr::BinaryOp { left, op: BinaryOperator::PGExp, right } => {
             *expression = call(POWER, vec![take(left), take(right)]);
         }
@@ -140,6 +148,7 @@ fn rewrite_call(function: &mut Function, position_of: PositionOf<'_>) -> Result<
     let [part] = function.name.0.as_slice() else { return Ok(None) };
     let Some(ident) = part.as_ident().filter(|ident| ident.quote_style.is_none()) else { return Ok(None) };
     let (name, position) = (ident.value.to_lowercase(), position_of(ident.span));
+    check_count(&name, &function.args).map_err(|error| error.at(position))?;
     if matches!(name.as_str(), "listagg" | "string_agg") {
         return rewrite_listagg(function);
     }
@@ -159,6 +168,23 @@ fn rewrite_call(function: &mut Function, position_of: PositionOf<'_>) -> Result<
         function.name = ObjectName::from(vec![Ident { span: ident_span(function), ..Ident::new(*engine) }]);
     }
     Ok(None)
+}
+
+/// COUNT takes one argument or `*`, no other function takes `*`. The engine would count rows in which all of several arguments are there.
+fn check_count(name: &str, arguments: &FunctionArguments) -> Result<()> {
+    let FunctionArguments::List(list) = arguments else { return Ok(()) };
+    let stars = list.args.iter().filter(|argument| matches!(argument, FunctionArg::Unnamed(FunctionArgExpr::Wildcard))).count();
+    match (name, list.args.len()) {
+        ("count", 1) => Ok(()),
+        ("count", 0) => {
+            Err(Error::new(ErrorKind::WrongObjectType, "count(*) must be used to call a parameterless aggregate function"))
+        }
+        ("count", _) => Err(Error::new(ErrorKind::UndefinedFunction, "function count with several arguments does not exist")
+            .with_hint("count the rows of a subquery: SELECT COUNT(*) FROM (SELECT DISTINCT a, b FROM ...)")),
+        _ if stars > 0 => Err(Error::new(ErrorKind::UndefinedFunction, format!("function {name}(*) does not exist"))
+            .with_hint(format!("write {name}(a_column)"))),
+        _ => Ok(()),
+    }
 }
 
 fn ident_span(function: &Function) -> datafusion::sql::sqlparser::tokenizer::Span {
@@ -212,8 +238,8 @@ fn replace(name: &str, arguments: &mut Vec<Expr>, position: usize, position_of: 
             arguments.swap(0, 1);
             call("strpos", std::mem::take(arguments))
         }
-        // The engine's concat reads NULL as an empty string.
-        ("concat", 2) => binary(arguments, BinaryOperator::StringConcat),
+        // The engine's concat reads NULL as an empty string, and does not find a type for two of them with ||.
+        ("concat", 2) => call(CONCAT, std::mem::take(arguments)),
         ("mod", 2) => binary(arguments, BinaryOperator::Modulo),
         ("date", 1) => cast(std::mem::take(arguments).remove(0), DataType::Date),
         ("nvl2", 3) => {

@@ -93,6 +93,16 @@ fn regular_expression(pattern: &str, escape: Option<char>) -> Result<String> {
             push_literal(&mut out, next);
             continue;
         }
+        // A class by name within one by characters: [[:alpha:]_].
+        if in_class
+            && c == '['
+            && let Some(end) = characters.as_str().strip_prefix(':').and_then(|rest| rest.find(":]"))
+        {
+            let name: String = characters.by_ref().take(end + ":".len() + ":]".len()).collect();
+            out.push('[');
+            out.push_str(&name);
+            continue;
+        }
         match c {
             '%' if !in_class => out.push_str(".*"),
             '_' if !in_class => out.push('.'),
@@ -131,5 +141,6 @@ mod tests {
         assert_eq!(regular_expression("(a|b.)%_", Some('\\')).unwrap(), "^(?s:(a|b\\.).*.)$");
         assert_eq!(regular_expression("[^a-c_]#%", Some('#')).unwrap(), "^(?s:[^a-c\\_]\\%)$");
         assert!(regular_expression("a#", Some('#')).is_err());
+        assert_eq!(regular_expression("[[:alpha:]_]+[^[:digit:]]", None).unwrap(), "^(?s:[[:alpha:]\\_]+[^[:digit:]])$");
     }
 }

@@ -6,7 +6,7 @@
 use super::balance::join;
 use super::build::{call, nested};
 use crate::sql::change_rows::parse_made;
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Query, SelectItem, SetExpr, TableFactor, UnaryOperator};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Query, SelectItem, SetExpr, TableFactor, UnaryOperator, Value};
 use slipher_common::{Error, ErrorKind, Result};
 
 /// The function that carries several columns in one.
@@ -29,11 +29,16 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
                 *expression = in_list(values, list, *negated)?;
             }
         }
-        Expr::AnyOp { left, right, .. } | Expr::AllOp { left, right, .. } => {
-            if let (Expr::Tuple(values), Expr::Subquery(subquery)) = (left.as_mut(), right.as_mut()) {
-                let columns = values.len();
-                **left = call(ROW, std::mem::take(values));
-                carry(subquery, columns)?;
+        Expr::AnyOp { left, compare_op, right, .. } => {
+            carry_row(left, right)?;
+            if let Some(elements) = elements(right) {
+                *expression = any_of(left, compare_op, elements);
+            }
+        }
+        Expr::AllOp { left, compare_op, right } => {
+            carry_row(left, right)?;
+            if let Some(elements) = elements(right) {
+                *expression = all_of(left, compare_op, elements);
             }
         }
         Expr::BinaryOp { left, op: op @ (BinaryOperator::Eq | BinaryOperator::NotEq), right } => {
@@ -52,6 +57,50 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+/// A row beside a subquery of several columns.
+fn carry_row(left: &mut Expr, right: &mut Expr) -> Result<()> {
+    if let (Expr::Tuple(values), Expr::Subquery(subquery)) = (&mut *left, right) {
+        let columns = values.len();
+        let row = call(ROW, std::mem::take(values));
+        carry(subquery, columns)?;
+        *left = row;
+    }
+    Ok(())
+}
+
+/// What `ARRAY[...]` lists, with a cast or without.
+fn elements(right: &Expr) -> Option<Vec<Expr>> {
+    match right {
+        Expr::Array(array) => Some(array.elem.clone()),
+        Expr::Nested(inner) => elements(inner),
+        Expr::Cast { expr, .. } => elements(expr),
+        _ => None,
+    }
+}
+
+/// `x = ANY(ARRAY[a, b])` is `x IN (a, b)`: the engine's search in an array would see blanks at the end.
+fn any_of(left: &Expr, op: &BinaryOperator, elements: Vec<Expr>) -> Expr {
+    match op {
+        _ if elements.is_empty() => Expr::value(Value::Boolean(false)),
+        BinaryOperator::Eq => Expr::InList { expr: Box::new(left.clone()), list: elements, negated: false },
+        _ => nested(join(compared(left, op, elements), &BinaryOperator::Or)),
+    }
+}
+
+fn all_of(left: &Expr, op: &BinaryOperator, elements: Vec<Expr>) -> Expr {
+    match op {
+        _ if elements.is_empty() => Expr::value(Value::Boolean(true)),
+        BinaryOperator::NotEq => Expr::InList { expr: Box::new(left.clone()), list: elements, negated: true },
+        _ => nested(join(compared(left, op, elements), &BinaryOperator::And)),
+    }
+}
+
+fn compared(left: &Expr, op: &BinaryOperator, elements: Vec<Expr>) -> Vec<Expr> {
+    let with =
+        |element: Expr| Expr::BinaryOp { left: Box::new(nested(left.clone())), op: op.clone(), right: Box::new(nested(element)) };
+    elements.into_iter().map(with).collect()
 }
 
 fn not(expression: Expr) -> Expr {

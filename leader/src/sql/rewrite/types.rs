@@ -1,8 +1,10 @@
 //! Casts: Redshift's type names, and what its casts do that the engine's do not (rounding, lengths, formats).
 
 use super::build::{call, cast, number, string};
+use crate::sql::types::{DECIMAL_PRECISION_DEFAULT_DIGITS, decimal_digits};
 use datafusion::sql::sqlparser::ast::{
-    CastKind, CharacterLength, DataType, ExactNumberInfo, Expr, ObjectName, TimezoneInfo, TypedString, Value,
+    CastKind, CharacterLength, DataType, ExactNumberInfo, Expr, ObjectName, TimezoneInfo, TypedString, UnaryOperator, Value,
+    Values,
 };
 use slipher_common::functions::{AS_CHAR, ROUND_TO_WHOLE, TO_TEXT, TO_TIMETZ};
 use slipher_common::sql_type::{CHAR_LENGTH_MAX_BYTES, VARCHAR_LENGTH_MAX_BYTES};
@@ -56,6 +58,51 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
     Ok(())
 }
 
+/// Numbers beside a float in a column of VALUES are floats: the planner would make decimals of both before anybody else sees them.
+pub(super) fn floats_in_columns(values: &mut Values) {
+    let columns = values.rows.iter().map(|row| row.len()).max().unwrap_or(0);
+    let mut is_float = vec![false; columns];
+    for row in &values.rows {
+        for (cell, is_float) in row.iter().zip(&mut is_float) {
+            *is_float |= is_float_cell(cell);
+        }
+    }
+    if !is_float.contains(&true) {
+        return;
+    }
+    for row in &mut values.rows {
+        for (cell, _) in row.iter_mut().zip(&is_float).filter(|(_, is_float)| **is_float) {
+            let negative = matches!(cell, Expr::UnaryOp { op: UnaryOperator::Minus, .. });
+            let number = match &*cell {
+                Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr } => expr.as_ref(),
+                plain => plain,
+            };
+            let sign = if negative { "-" } else { "" };
+            let text = match number {
+                Expr::Value(value) => match &value.value {
+                    Value::Number(digits, _) => Some(format!("{sign}{digits}")),
+                    _ => None,
+                },
+                _ => None,
+            };
+            if let Some(text) = text {
+                *cell = cast(string(&text), DataType::DoublePrecision);
+            }
+        }
+    }
+}
+
+fn is_float_cell(cell: &Expr) -> bool {
+    match cell {
+        Expr::Value(value) => matches!(&value.value, Value::Number(digits, _) if digits.contains(['e', 'E'])),
+        Expr::UnaryOp { expr, .. } | Expr::Nested(expr) => is_float_cell(expr),
+        Expr::Cast { data_type, .. } => {
+            matches!(target_of(data_type), Ok(Target::Plain(DataType::DoublePrecision | DataType::Real)))
+        }
+        _ => false,
+    }
+}
+
 fn cast_to(inner: Expr, target: Target, kind: CastKind) -> Result<Expr> {
     let is_try = matches!(kind, CastKind::TryCast | CastKind::SafeCast);
     let with_kind =
@@ -107,7 +154,7 @@ fn target_of(data_type: &DataType) -> Result<Target> {
         T::Float(ExactNumberInfo::Precision(bits)) if *bits <= REAL_PRECISION_MAX_BITS => Target::Plain(T::Real),
         T::Float(_) | T::Float8 | T::Double(_) | T::DoublePrecision => Target::Plain(T::DoublePrecision),
         T::Real | T::Float4 => Target::Plain(T::Real),
-        T::Numeric(info) | T::Decimal(info) | T::Dec(info) => Target::Plain(T::Numeric(decimal(info))),
+        T::Numeric(info) | T::Decimal(info) | T::Dec(info) => Target::Plain(T::Numeric(decimal(info)?)),
         T::Char(length) | T::Character(length) => char_of(bytes(length, CHAR_LENGTH_MAX_BYTES)?),
         T::Varchar(length) | T::Nvarchar(length) | T::CharacterVarying(length) | T::CharVarying(length) => {
             Target::Text(bytes(length, VARCHAR_LENGTH_MAX_BYTES)?)
@@ -130,12 +177,14 @@ fn char_of(length: Option<u64>) -> Target {
     length.map_or(Target::Text(None), Target::Char)
 }
 
-fn decimal(info: &ExactNumberInfo) -> ExactNumberInfo {
-    match info {
-        ExactNumberInfo::None => ExactNumberInfo::PrecisionAndScale(18, 0),
-        ExactNumberInfo::Precision(precision) => ExactNumberInfo::PrecisionAndScale(*precision, 0),
-        both @ ExactNumberInfo::PrecisionAndScale(..) => *both,
-    }
+fn decimal(info: &ExactNumberInfo) -> Result<ExactNumberInfo> {
+    let (precision, scale) = match *info {
+        ExactNumberInfo::None => (u64::from(DECIMAL_PRECISION_DEFAULT_DIGITS), 0),
+        ExactNumberInfo::Precision(precision) => (precision, 0),
+        ExactNumberInfo::PrecisionAndScale(precision, scale) => (precision, scale),
+    };
+    let (precision, scale) = decimal_digits(i64::try_from(precision).unwrap_or(i64::MAX), scale)?;
+    Ok(ExactNumberInfo::PrecisionAndScale(precision.into(), scale.into()))
 }
 
 /// The length of a cast; without one the value keeps its own.

@@ -2,7 +2,7 @@
 
 use super::client::{Active, Client};
 use super::registry::Registry;
-use crate::session::{DirectRun, Outcome, ResultNode, Statement};
+use crate::session::{CALL, DirectRun, Outcome, ResultNode, Statement};
 use arrow::record_batch::RecordBatch;
 use arrow_flight::error::FlightError;
 use datafusion::common::ScalarValue;
@@ -273,29 +273,22 @@ pub(super) async fn run(client: &Arc<Client>, statement: &Statement, parameters:
         .await
 }
 
-/// Does `work` in a task of its own: when the caller goes away, the session is told to stop and the work still comes to an
-/// orderly end, instead of being dropped at whatever it was waiting for.
+/// Does `work` in a task of its own: when the caller goes away, the statements of the call end, and the work still comes to an orderly
+/// end, instead of being dropped at whatever it was waiting for.
 pub(super) async fn detached<T: Send + 'static>(
     client: &Arc<Client>,
     work: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
-    let gone = CancellationToken::new();
-    let guard = gone.clone().drop_guard();
-    let (active, session) = (client.enter(), Arc::clone(&client.session));
-    let joined = tokio::spawn(async move {
+    let call = CancellationToken::new();
+    let guard = call.clone().drop_guard();
+    let active = client.enter();
+    let joined = tokio::spawn(CALL.scope(call, async move {
         let _active = active;
-        tokio::pin!(work);
-        tokio::select! {
-            biased;
-            answer = &mut work => return answer,
-            () = gone.cancelled() => {}
-        }
-        // The session's statement is this one until it has ended: cancelled from elsewhere, the next one could be meant.
-        session.cancel();
         work.await
-    })
+    }))
     .await;
-    drop(guard);
+    // Rows that are still to come are of the same call.
+    guard.disarm();
     joined.map_err(|error| Error::internal(format!("running a statement: {error}")))?
 }
 

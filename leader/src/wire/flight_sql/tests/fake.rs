@@ -1,6 +1,8 @@
 //! An engine for tests: DataFusion in this process behind the session traits.
 
-use crate::session::{CatalogListing, Description, Engine, Outcome, ScramVerifier, Session, Statement, TableKind, TableListing};
+use crate::session::{
+    CALL, CatalogListing, Description, Engine, Outcome, ScramVerifier, Session, Statement, TableKind, TableListing,
+};
 use arrow::array::Int64Array;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
@@ -29,7 +31,7 @@ pub(in crate::wire) struct FakeEngine {
     pub(super) ran: Arc<Mutex<Vec<String>>>,
     /// Endless results that were dropped.
     pub(super) dropped_count: Arc<AtomicUsize>,
-    /// Calls of `Session::cancel`.
+    /// Statements whose call went away.
     pub(super) cancelled_count: Arc<AtomicUsize>,
 }
 
@@ -71,7 +73,6 @@ impl Engine for FakeEngine {
             ran: self.ran.clone(),
             dropped_count: self.dropped_count.clone(),
             cancelled_count: self.cancelled_count.clone(),
-            cancel: Mutex::default(),
             status: Mutex::new(b'I'),
         }))
     }
@@ -83,7 +84,6 @@ struct FakeSession {
     ran: Arc<Mutex<Vec<String>>>,
     dropped_count: Arc<AtomicUsize>,
     cancelled_count: Arc<AtomicUsize>,
-    cancel: Mutex<CancellationToken>,
     status: Mutex<u8>,
 }
 
@@ -144,8 +144,9 @@ impl FakeSession {
                 return Some(Ok(Outcome::Done { tag: "NOTICE".to_owned(), rows: None, notices }));
             }
             "SLOW" => {
-                let cancel = self.cancel.lock().clone();
-                cancel.cancelled().await;
+                let call = CALL.try_with(CancellationToken::clone).expect("a call that can go away");
+                call.cancelled().await;
+                self.cancelled_count.fetch_add(1, Ordering::SeqCst);
                 return Some(Err(Error::new(ErrorKind::QueryCanceled, "canceled")));
             }
             "SHOW ENDLESS" => {
@@ -268,10 +269,7 @@ impl Session for FakeSession {
         1
     }
 
-    fn cancel(&self) {
-        self.cancelled_count.fetch_add(1, Ordering::SeqCst);
-        std::mem::take(&mut *self.cancel.lock()).cancel();
-    }
+    fn cancel(&self) {}
 
     fn setting(&self, name: &str) -> Option<String> {
         (name == "search_path").then(|| "$user, public".to_owned())

@@ -1,0 +1,272 @@
+//! Numbers of several types meet in the type that Redshift gives them ([`slipher_common::numeric`]): compared, in CASE, COALESCE and their
+//! like, in the columns of VALUES, UNION, INTERSECT and EXCEPT.
+//!
+//! The engine would make a DECIMAL with 15 digits behind the point of a DECIMAL and a DOUBLE PRECISION, in which small numbers are zero and
+//! large ones do not fit. What has one type already is none of its business, so everything gets one here.
+
+use crate::plan::semantics::type_of;
+use crate::plan::tight::is_comparison;
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{Column, DFSchema, NullEquality, ScalarValue};
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::{Between, BinaryExpr, Cast, InList, InSubquery, ScalarFunction, SetComparison};
+use datafusion::logical_expr::{Case, Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery};
+use slipher_common::functions::WHOLE_DOUBLES_MAX;
+use slipher_common::numeric::{common_type, compared_as};
+use slipher_common::{Error, ErrorKind, SqlType};
+use std::sync::Arc;
+
+/// Functions whose arguments have one type.
+const OF_ONE_TYPE: &[&str] = &["coalesce", "greatest", "least"];
+
+/// Two types of numbers become one.
+type Meet = fn(&DataType, &DataType) -> Option<DataType>;
+
+/// An expression whose operands have been looked at, with numbers in it of one type where they meet.
+pub(super) fn unified(node: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    match node {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(op) => {
+            let [left, right] = unify([*left, *right], compared_as, schema)?;
+            Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))))
+        }
+        Expr::Between(Between { expr, negated, low, high }) => {
+            let [expr, low, high] = unify([*expr, *low, *high], compared_as, schema)?;
+            Ok(Transformed::yes(Expr::Between(Between::new(Box::new(expr), negated, Box::new(low), Box::new(high)))))
+        }
+        Expr::InList(InList { expr, mut list, negated }) => {
+            list.push(*expr);
+            let mut list = unify_all(list, compared_as, schema)?;
+            let Some(expr) = list.pop() else { return Err(Error::internal("IN lost its left side").into()) };
+            Ok(Transformed::yes(Expr::InList(InList::new(Box::new(expr), list, negated))))
+        }
+        Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
+            let (expr, subquery) = beside_subquery(*expr, subquery, schema)?;
+            Ok(Transformed::yes(Expr::InSubquery(InSubquery::new(Box::new(expr), subquery, negated))))
+        }
+        Expr::SetComparison(mut test) => {
+            let (expr, subquery) = beside_subquery(*test.expr, test.subquery, schema)?;
+            (test.expr, test.subquery) = (Box::new(expr), subquery);
+            Ok(Transformed::yes(Expr::SetComparison(SetComparison { ..test })))
+        }
+        Expr::Case(case) => unified_case(case, schema).map(|case| Transformed::yes(Expr::Case(case))),
+        Expr::ScalarFunction(mut call) if OF_ONE_TYPE.contains(&call.name()) => {
+            call.args = unify_all(call.args, common_type, schema)?;
+            Ok(Transformed::yes(Expr::ScalarFunction(call)))
+        }
+        Expr::ScalarFunction(call) if call.name() == "nullif" => null_if(call, schema),
+        Expr::ScalarFunction(mut call) if call.name() == "nvl2" && call.args.len() == 3 => {
+            let values = unify_all(call.args.split_off(1), common_type, schema)?;
+            call.args.extend(values);
+            Ok(Transformed::yes(Expr::ScalarFunction(call)))
+        }
+        // The value, and what stands for it where there is no such row.
+        Expr::WindowFunction(mut call) if matches!(call.fun.name(), "lag" | "lead") && call.params.args.len() == 3 => {
+            let (default, offset) = (call.params.args.pop(), call.params.args.pop());
+            let values = unify_all(call.params.args.drain(..).chain(default).collect(), common_type, schema)?;
+            let mut values = values.into_iter();
+            call.params.args = values.next().into_iter().chain(offset).chain(values).collect();
+            Ok(Transformed::yes(Expr::WindowFunction(call)))
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+/// NULLIF has the type of its first argument, whatever it is compared with.
+fn null_if(call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let [value, other] = call.args.as_slice() else { return Ok(Transformed::no(Expr::ScalarFunction(call))) };
+    let typed = |expr: &Expr| type_of(expr, schema).filter(|known| !is_text(known) && *known != DataType::Null);
+    match (typed(value), typed(other)) {
+        (Some(own), Some(its)) if own != its => {
+            let [one, two] = unify([value.clone(), other.clone()], compared_as, schema)?;
+            let null = Expr::Literal(ScalarValue::try_from(&own)?, None);
+            let equal = Expr::BinaryExpr(BinaryExpr::new(Box::new(one), Operator::Eq, Box::new(two)));
+            let branches = vec![(Box::new(equal), Box::new(null))];
+            Ok(Transformed::yes(Expr::Case(Case::new(None, branches, Some(Box::new(value.clone()))))))
+        }
+        _ => Ok(Transformed::no(Expr::ScalarFunction(call))),
+    }
+}
+
+fn unified_case(case: Case, schema: &DFSchema) -> Result<Case> {
+    let Case { expr, when_then_expr, else_expr } = case;
+    let (mut whens, mut thens): (Vec<Expr>, Vec<Expr>) = when_then_expr.into_iter().map(|(when, then)| (*when, *then)).unzip();
+    let expr = match expr {
+        Some(expr) => {
+            whens.push(*expr);
+            whens = unify_all(whens, compared_as, schema)?;
+            whens.pop()
+        }
+        None => None,
+    };
+    let otherwise = else_expr.is_some();
+    thens.extend(else_expr.map(|otherwise| *otherwise));
+    let mut thens = unify_all(thens, common_type, schema)?;
+    let otherwise = if otherwise { thens.pop() } else { None };
+    let branches = whens.into_iter().map(Box::new).zip(thens.into_iter().map(Box::new)).collect();
+    Ok(Case::new(expr.map(Box::new), branches, otherwise.map(Box::new)))
+}
+
+/// The left side of IN, ANY or ALL, and the subquery.
+fn beside_subquery(expr: Expr, subquery: Subquery, schema: &DFSchema) -> Result<(Expr, Subquery)> {
+    let plan = &subquery.subquery;
+    let (Some(own), [field]) = (type_of(&expr, schema), plan.schema().fields().as_ref()) else { return Ok((expr, subquery)) };
+    let Some(wanted) = compared_as(&own, field.data_type()) else { return Ok((expr, subquery)) };
+    let plan = with_types(Arc::clone(plan), &[Some(wanted.clone())])?;
+    Ok((as_type(expr, &own, &wanted)?, Subquery { subquery: plan, ..subquery }))
+}
+
+fn unify<const N: usize>(exprs: [Expr; N], meet: Meet, schema: &DFSchema) -> Result<[Expr; N]> {
+    let all = unify_all(exprs.to_vec(), meet, schema)?;
+    all.try_into().map_err(|_| Error::internal("an operand was lost").into())
+}
+
+/// The numbers among the expressions in the type that all of them meet in.
+fn unify_all(exprs: Vec<Expr>, meet: Meet, schema: &DFSchema) -> Result<Vec<Expr>> {
+    let types: Vec<Option<DataType>> = exprs.iter().map(|expr| type_of(expr, schema)).collect();
+    let Some(wanted) = met(types.iter().flatten(), meet) else { return Ok(exprs) };
+    exprs
+        .into_iter()
+        .zip(types)
+        .map(|(expr, own)| match own {
+            Some(own) if own.is_numeric() => as_type(expr, &own, &wanted),
+            _ => Ok(expr),
+        })
+        .collect()
+}
+
+/// What the numbers among the types meet in; `None` where there is nothing to do.
+fn met<'a>(types: impl Iterator<Item = &'a DataType>, meet: Meet) -> Option<DataType> {
+    let mut numbers = types.filter(|data_type| data_type.is_numeric());
+    let first = numbers.next()?.clone();
+    let (mut all, mut differ) = (first.clone(), false);
+    for other in numbers {
+        differ |= *other != first;
+        all = meet(&all, other)?;
+    }
+    differ.then_some(all)
+}
+
+fn as_type(expr: Expr, own: &DataType, wanted: &DataType) -> Result<Expr> {
+    Ok(match expr {
+        expr if own == wanted => expr,
+        // Literals stay literals: filters on them prune. But long ones want a better cast than the engine's.
+        Expr::Literal(ScalarValue::Decimal128(Some(digits), ..), _)
+            if wanted.is_floating() && digits.unsigned_abs() > WHOLE_DOUBLES_MAX =>
+        {
+            Expr::Cast(Cast::new(Box::new(expr), wanted.clone()))
+        }
+        Expr::Literal(value, metadata) => match value.cast_to(wanted) {
+            Ok(value) => Expr::Literal(value, metadata),
+            Err(_) => Expr::Cast(Cast::new(Box::new(Expr::Literal(value, metadata)), wanted.clone())),
+        },
+        expr => Expr::Cast(Cast::new(Box::new(expr), wanted.clone())),
+    })
+}
+
+/// Rows of VALUES with one type of numbers in each column.
+pub(super) fn unified_rows(mut rows: Vec<Vec<Expr>>) -> Result<Vec<Vec<Expr>>> {
+    let empty = DFSchema::empty();
+    for column in 0..rows.first().map_or(0, Vec::len) {
+        let types: Vec<Option<DataType>> =
+            rows.iter().map(|row| row.get(column).and_then(|cell| type_of(cell, &empty))).collect();
+        let Some(wanted) = met(types.iter().flatten(), common_type) else { continue };
+        for (row, own) in rows.iter_mut().zip(types) {
+            if let (Some(cell), Some(own)) = (row.get_mut(column), own)
+                && own.is_numeric()
+            {
+                *cell = as_type(std::mem::replace(cell, Expr::Literal(ScalarValue::Null, None)), &own, &wanted)?;
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// Branches of UNION with one type of numbers in each column; text in quotes is read as what stands in the others.
+pub(super) fn unified_branches(inputs: Vec<Arc<LogicalPlan>>) -> Result<Vec<Arc<LogicalPlan>>> {
+    let columns = inputs.first().map_or(0, |input| input.schema().fields().len());
+    if inputs.iter().any(|input| input.schema().fields().len() != columns) {
+        return Ok(inputs);
+    }
+    let mut wanted: Vec<Vec<Option<DataType>>> = vec![vec![None; columns]; inputs.len()];
+    for column in 0..columns {
+        let own = |input: &Arc<LogicalPlan>| input.schema().field(column).data_type().clone();
+        let types: Vec<DataType> = inputs.iter().map(own).collect();
+        let common = met(types.iter(), common_type);
+        let (texts, others): (Vec<&DataType>, Vec<&DataType>) =
+            types.iter().filter(|data_type| **data_type != DataType::Null).partition(|data_type| is_text(data_type));
+        let read_as = common.clone().or_else(|| others.first().map(|other| (*other).clone()));
+        for (index, input) in inputs.iter().enumerate() {
+            wanted[index][column] = match &types[index] {
+                number if number.is_numeric() => common.clone(),
+                text if is_text(text) && !others.is_empty() => match is_literal(input, column) {
+                    true => read_as.clone(),
+                    false => return Err(unlike(texts[0], others[0]).into()),
+                },
+                _ => None,
+            };
+        }
+    }
+    inputs.into_iter().zip(wanted).map(|(input, wanted)| with_types(input, &wanted)).collect()
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+/// Whether a column is text in quotes, which has no type of its own.
+fn is_literal(input: &LogicalPlan, column: usize) -> bool {
+    let LogicalPlan::Projection(projection) = input else { return false };
+    projection.expr.get(column).is_some_and(|expr| matches!(expr.clone().unalias(), Expr::Literal(..)))
+}
+
+fn unlike(one: &DataType, other: &DataType) -> Error {
+    let name = |known| SqlType::from_arrow(known).map_or_else(|_| known.to_string(), |known| known.to_string());
+    let message = format!("UNION types {} and {} cannot be matched", name(one), name(other));
+    Error::new(ErrorKind::DatatypeMismatch, message).with_hint("cast one of them")
+}
+
+/// The plan with columns of other types where there are some.
+fn with_types(plan: Arc<LogicalPlan>, wanted: &[Option<DataType>]) -> Result<Arc<LogicalPlan>> {
+    let fields: Vec<_> = plan.schema().iter().map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field))).collect();
+    let differs = |(index, wanted): (usize, &Option<DataType>)| {
+        wanted.as_ref().is_some_and(|wanted| fields.get(index).is_some_and(|(_, field)| field.data_type() != wanted))
+    };
+    if !wanted.iter().enumerate().any(differs) {
+        return Ok(plan);
+    }
+    let exprs = fields.into_iter().zip(wanted.iter().chain(std::iter::repeat(&None))).map(|((qualifier, field), wanted)| {
+        let column = Expr::Column(Column::new(qualifier.clone(), field.name()));
+        match wanted {
+            Some(wanted) if field.data_type() != wanted => {
+                Expr::Cast(Cast::new(Box::new(column), wanted.clone())).alias_qualified(qualifier, field.name())
+            }
+            _ => column,
+        }
+    });
+    let exprs: Vec<Expr> = exprs.collect();
+    Ok(Arc::new(LogicalPlanBuilder::from(plan).project(exprs)?.build()?))
+}
+
+/// A join whose keys have one type on both sides. INTERSECT and EXCEPT are joins, too, by all columns: their sides are branches.
+pub(super) fn unified_join(mut join: Join) -> Result<Join> {
+    let is_semi = matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti);
+    let columns = join.left.schema().fields().len();
+    if is_semi && join.null_equality == NullEquality::NullEqualsNull && join.on.len() == columns {
+        let mut sides = unified_branches(vec![join.left, join.right])?;
+        let (Some(right), Some(left)) = (sides.pop(), sides.pop()) else {
+            return Err(Error::internal("a join lost a side").into());
+        };
+        (join.left, join.right) = (left, right);
+    }
+    let (left, right) = (join.left.schema(), join.right.schema());
+    let keys = join.on.into_iter().map(|(one, other)| match (type_of(&one, left), type_of(&other, right)) {
+        (Some(own), Some(its)) => match compared_as(&own, &its) {
+            Some(wanted) => Ok((as_type(one, &own, &wanted)?, as_type(other, &its, &wanted)?)),
+            None => Ok((one, other)),
+        },
+        _ => Ok((one, other)),
+    });
+    join.on = keys.collect::<Result<_>>()?;
+    Ok(join)
+}
