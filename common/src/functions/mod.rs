@@ -20,6 +20,7 @@ mod arithmetic;
 mod blanks;
 mod bounded;
 mod calendar;
+mod cast_from;
 mod date_part;
 mod extract;
 mod format;
@@ -38,6 +39,7 @@ mod window;
 pub use arithmetic::{CHECKED_NEGATE, arithmetic_function, arithmetic_operation};
 pub use blanks::{AS_CHAR, AS_TYPE, BLANK_KEY, BLANK_VALUE, TIGHT, ends_in_blank, tight_argument, tight_key, tight_udf};
 pub use bounded::CONCAT;
+pub use cast_from::CAST_FROM;
 pub use date_part::DatePart;
 pub use extract::{DATE_PART, DATE_TRUNC, EXTRACT, EXTRACT_EPOCH};
 pub use intervals::{
@@ -73,7 +75,7 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
         format::functions(),
         intervals::functions(),
         numbers::functions(),
-        vec![only_value::function()],
+        vec![only_value::function(), cast_from::function()],
         parse::functions(),
         real::functions(),
         regex::functions(),

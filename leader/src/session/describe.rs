@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::sqlparser::ast;
-use slipher_common::functions::ROUND_TO_WHOLE;
+use slipher_common::functions::{CAST_FROM, ROUND_TO_WHOLE};
 use slipher_common::{Result, SqlType};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -158,10 +158,10 @@ fn cast_parameters(plan: &LogicalPlan) -> Result<HashMap<String, DataType>> {
     Ok(types)
 }
 
-/// What a cast to a whole number rounds first, or the operand itself.
+/// What a cast rounds or gives a name first, or the operand itself.
 fn rounded(operand: &Expr) -> &Expr {
     match operand {
-        Expr::ScalarFunction(call) if call.name() == ROUND_TO_WHOLE => call.args.first().unwrap_or(operand),
+        Expr::ScalarFunction(call) if [ROUND_TO_WHOLE, CAST_FROM].contains(&call.name()) => call.args.first().unwrap_or(operand),
         other => other,
     }
 }

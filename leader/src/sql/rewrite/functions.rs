@@ -239,7 +239,10 @@ fn replace(name: &str, arguments: &mut Vec<Expr>, position: usize, position_of: 
             call("strpos", std::mem::take(arguments))
         }
         // The engine's concat reads NULL as an empty string, and does not find a type for two of them with ||.
-        ("concat", 2) => call(CONCAT, std::mem::take(arguments)),
+        ("concat", 2) => {
+            arguments.iter_mut().for_each(make_text);
+            call(CONCAT, std::mem::take(arguments))
+        }
         ("mod", 2) => binary(arguments, BinaryOperator::Modulo),
         ("date", 1) => cast(std::mem::take(arguments).remove(0), DataType::Date),
         ("nvl2", 3) => {

@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::ast::{
     CastKind, CharacterLength, DataType, ExactNumberInfo, Expr, ObjectName, TimezoneInfo, TypedString, UnaryOperator, Value,
     Values,
 };
-use slipher_common::functions::{AS_CHAR, ROUND_TO_WHOLE, TO_TEXT, TO_TIMETZ};
+use slipher_common::functions::{AS_CHAR, CAST_FROM, ROUND_TO_WHOLE, TO_TEXT, TO_TIMETZ};
 use slipher_common::sql_type::{CHAR_LENGTH_MAX_BYTES, VARCHAR_LENGTH_MAX_BYTES};
 use slipher_common::{Error, ErrorKind, Result};
 
@@ -108,7 +108,8 @@ fn cast_to(inner: Expr, target: Target, kind: CastKind) -> Result<Expr> {
     let with_kind =
         |expr: Expr, data_type: DataType| Expr::Cast { kind, expr: Box::new(expr), data_type, array: false, format: None };
     Ok(match target {
-        Target::Plain(data_type) => with_kind(inner, data_type),
+        Target::Plain(data_type) if matches!(inner, Expr::Value(_) | Expr::TypedString(_)) => with_kind(inner, data_type),
+        Target::Plain(data_type) => with_kind(call(CAST_FROM, vec![inner, string(&data_type.to_string())]), data_type),
         Target::TimeTz if is_try => {
             return Err(Error::not_supported("TRY_CAST to TIMETZ", "use CAST"));
         }

@@ -1,0 +1,293 @@
+//! What the engine says in words only, as errors of ours.
+
+use super::engine::out_of_memory;
+use super::{Error, ErrorKind};
+
+/// What the engine says, in part and in lower case; what a client is told (nothing: the same); and what may help.
+const KNOWN_MESSAGES: &[(&str, ErrorKind, &str, &str)] = &[
+    ("divide by zero", ErrorKind::DivisionByZero, "division by zero", ""),
+    (
+        "window function calls cannot be nested",
+        ErrorKind::Windowing,
+        "window function calls cannot be nested",
+        "compute the inner one in a subquery",
+    ),
+    (
+        "aggregate function calls cannot contain window function calls",
+        ErrorKind::Grouping,
+        "aggregate function calls cannot contain window function calls",
+        "compute the window function in a subquery",
+    ),
+    (
+        "to expected output field",
+        ErrorKind::DatatypeMismatch,
+        "a column of a recursive query has another type in its first part than overall",
+        "cast the column to the same type in both parts",
+    ),
+    ("negative count not allowed", ErrorKind::InvalidParameter, "negative substring length not allowed", ""),
+    ("invalid unicode scalar value", ErrorKind::ProgramLimit, "requested character is not valid for the encoding UTF8", ""),
+    (
+        "field position must not be zero",
+        ErrorKind::InvalidParameter,
+        "field position must not be zero",
+        "fields are counted from 1",
+    ),
+    (
+        "invalid window frame: start bound",
+        ErrorKind::Windowing,
+        "a window's frame cannot begin behind its end",
+        "write the earlier bound first",
+    ),
+    ("invalid window frame", ErrorKind::Windowing, "a window's frame has bounds that are not possible", ""),
+    ("limit must be >= 0", ErrorKind::InvalidParameter, "LIMIT must not be negative", ""),
+    ("offset must be >=0", ErrorKind::InvalidParameter, "OFFSET must not be negative", ""),
+    ("order by column out of bounds", ErrorKind::InvalidColumnReference, "a number in ORDER BY is not in the select list", ""),
+    ("cannot find column with position", ErrorKind::InvalidColumnReference, "a number in GROUP BY is not in the select list", ""),
+    (
+        "aggregate functions are not allowed in the where clause",
+        ErrorKind::Grouping,
+        "aggregates are not allowed in WHERE",
+        "filter groups with HAVING",
+    ),
+    ("aggregate function calls cannot be nested", ErrorKind::Grouping, "aggregate function calls cannot be nested", ""),
+    (
+        "queries have different number of columns",
+        ErrorKind::Syntax,
+        "the queries of UNION, INTERSECT or EXCEPT must have the same number of columns",
+        "",
+    ),
+    ("too many columns! the subquery", ErrorKind::Syntax, "subquery must return only one column", ""),
+    ("subquery should only return one column", ErrorKind::Syntax, "subquery must return only one column", ""),
+    ("too large to store in a decimal", ErrorKind::NumericOutOfRange, "numeric field overflow", ""),
+    ("too small to store in a decimal", ErrorKind::NumericOutOfRange, "numeric field overflow", ""),
+    (
+        "does not support logical expression windowfunction",
+        ErrorKind::Windowing,
+        "window functions are not allowed in this place",
+        "compute it in a subquery, or filter with QUALIFY",
+    ),
+    (
+        "unnest should be rewritten to logicalplan::unnest",
+        ErrorKind::NotSupported,
+        "a function that makes rows is not supported in this place",
+        "call it in the select list or in FROM",
+    ),
+    (
+        "filter clause can only be used with aggregate window functions",
+        ErrorKind::NotSupported,
+        "FILTER is for aggregate functions only",
+        "leave FILTER out, or filter in a subquery that the window is computed over",
+    ),
+    ("non-boolean predicate", ErrorKind::DatatypeMismatch, "argument of WHERE must be type boolean", "compare it with a value"),
+    (
+        "does not support logical expression insubquery",
+        ErrorKind::NotSupported,
+        "IN with a subquery is not supported in this place",
+        "use it in WHERE, or join with the subquery",
+    ),
+    (
+        "does not support logical expression exists",
+        ErrorKind::NotSupported,
+        "EXISTS is not supported in this place",
+        "use it in WHERE, or join with the subquery",
+    ),
+    (
+        "does not support logical expression scalarsubquery",
+        ErrorKind::NotSupported,
+        "a scalar subquery is not supported in this place",
+        "join with the subquery, or compute it in a WITH clause",
+    ),
+    (
+        "correlated scalar subquery can only be used in",
+        ErrorKind::NotSupported,
+        "a correlated subquery is not supported in this place",
+        "compute it in the select list and use its name",
+    ),
+    (
+        "physical plan does not support logical expression outerreferencecolumn",
+        ErrorKind::NotSupported,
+        "a correlated subquery of this form is not supported",
+        "join with the subquery, grouped by the column that it is correlated on",
+    ),
+];
+
+pub(super) fn from_known_message(message: &str, lower: &str) -> Option<Error> {
+    if let Some(name) = lower.strip_prefix("with query name ").and_then(|rest| rest.strip_suffix(" specified more than once")) {
+        return Some(Error::new(ErrorKind::DuplicateAlias, format!("WITH query name {name} specified more than once")));
+    }
+    if let Some(known) = from_cast_message(message).or_else(|| from_call_message(message)) {
+        return Some(known);
+    }
+    let (_, kind, text, hint) = KNOWN_MESSAGES.iter().find(|(part, ..)| lower.contains(part))?;
+    Some(Error::new(*kind, *text).with_hint(*hint))
+}
+
+/// What the engine says of casts: `Can't cast value 7 to type Int16`, `Cannot cast string 'x' to value of Int32 type`.
+fn from_cast_message(message: &str) -> Option<Error> {
+    if let Some((value, engine_type)) = message.strip_prefix("Can't cast value ").and_then(|rest| rest.split_once(" to type ")) {
+        let error = Error::new(ErrorKind::NumericOutOfRange, format!("value out of range for {}", sql_name(engine_type)));
+        return Some(error.with_detail(format!("value \"{value}\"")));
+    }
+    let (value, rest) = message.strip_prefix("Cannot cast string '")?.rsplit_once("' to value of ")?;
+    let name = sql_name(rest.strip_suffix(" type")?);
+    let kind = match name.as_str() {
+        "date" | "time" | "timestamp" => ErrorKind::InvalidDatetime,
+        _ => ErrorKind::InvalidText,
+    };
+    Some(Error::new(kind, format!("invalid input syntax for type {name}: \"{value}\"")))
+}
+
+/// What the engine says of calls and operators that no types fit.
+fn from_call_message(message: &str) -> Option<Error> {
+    if let Some(operation) =
+        message.strip_prefix("Cannot coerce arithmetic expression ").and_then(|rest| rest.strip_suffix(" to valid types"))
+    {
+        return Some(no_operator(operation));
+    }
+    if let Some(operation) = message.strip_prefix("Cannot get result type for temporal operation ")
+        && let Some((operation, _)) = operation.split_once(": ")
+    {
+        return Some(no_operator(operation));
+    }
+    if let Some(unary) = message.strip_prefix("Unary operator '").and_then(|rest| rest.split_once("' ")) {
+        return Some(match unary {
+            ("NOT", rest) => {
+                let found = rest.rsplit_once("got ").map_or_else(|| "another one".to_owned(), |(_, found)| sql_name(found));
+                Error::new(ErrorKind::DatatypeMismatch, format!("argument of NOT must be type boolean, not type {found}"))
+            }
+            (sign, _) => {
+                Error::new(ErrorKind::UndefinedFunction, format!("operator does not exist: {sign} of a value of this type"))
+                    .with_hint("it is for numbers and intervals")
+            }
+        });
+    }
+    if let Some(types) = message.split_once("Failed to coerce types ").map(|(_, rest)| rest)
+        && let Some((types, _)) = types.split_once(" in BETWEEN")
+    {
+        let words: Vec<String> = types.split(' ').map(sql_name).collect();
+        let error = Error::new(ErrorKind::DatatypeMismatch, format!("BETWEEN has no common type for {}", words.join(" ")));
+        return Some(error.with_hint("cast the bounds to the value's type"));
+    }
+    if let Some((name, errors)) =
+        message.split_once("Function '").and_then(|(_, rest)| rest.split_once("' failed to match any signature"))
+    {
+        let forms: Vec<&str> = errors
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .split("Error during planning: ")
+            .skip(1)
+            .map(|form| form.trim_end_matches([',', '.', ' ']))
+            .collect();
+        let error = Error::new(ErrorKind::UndefinedFunction, format!("function \"{name}\" does not exist with these arguments"));
+        return Some(error.with_detail(forms.join("; ")));
+    }
+    let rest = message.split_once("No function matches the given name and argument types '")?.1;
+    let (call, forms) = rest.split_once("'. ")?;
+    let forms: Vec<&str> = forms.lines().skip(1).map(str::trim).filter(|form| !form.is_empty()).collect();
+    let hint = if forms.is_empty() { String::new() } else { format!("its forms are: {}", forms.join(", ")) };
+    Some(Error::new(ErrorKind::UndefinedFunction, format!("function {call} does not exist")).with_hint(hint))
+}
+
+/// 42804: no operator fits types, as the engine prints both.
+fn no_operator(operation: &str) -> Error {
+    // Arguments of a type are no words of their own.
+    let operation = operation.replace(", ", ",");
+    let words: Vec<String> = operation.split(' ').map(sql_name).collect();
+    Error::new(ErrorKind::DatatypeMismatch, format!("operator does not exist: {}", words.join(" ")))
+        .with_hint("cast one side to the other's type")
+}
+
+/// The SQL name of a type as the engine prints it; other words as they are.
+fn sql_name(engine_type: &str) -> String {
+    let name = match engine_type.split_once('(').map_or(engine_type, |(base, _)| base) {
+        "Int16" => "smallint",
+        "Int32" => "integer",
+        "Int64" => "bigint",
+        "Float32" => "real",
+        "Float64" => "double precision",
+        "Decimal128" | "Decimal256" => "numeric",
+        "Boolean" => "boolean",
+        "Utf8" | "LargeUtf8" | "Utf8View" => "character varying",
+        "Date32" => "date",
+        "Time64" => "time",
+        "Timestamp" => "timestamp",
+        "Interval" => "interval",
+        _ => engine_type,
+    };
+    name.to_owned()
+}
+
+/// `column "t.a" must appear in the GROUP BY clause`, as the engine says it in more words.
+fn from_grouping_message(message: &str) -> Option<Error> {
+    let name = message.split_once("column \"")?.1.split_once('"')?.0;
+    let text = format!("column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function");
+    Some(Error::new(ErrorKind::Grouping, text))
+}
+
+/// What the transport says when a node died, or is back already.
+const BROKEN_CONNECTION: [&str; 6] = [
+    "h2 protocol error",
+    "broken pipe",
+    "connection reset",
+    "connection refused",
+    "error reading a body from connection",
+    "transport error",
+];
+
+/// For errors that the engine gives as text only.
+pub(super) fn from_message(message: &str) -> Error {
+    let lower = message.to_lowercase();
+    if let Some(known) = from_known_message(message, &lower) {
+        return known;
+    }
+    if lower.contains("stream for partition") && lower.contains("already consumed") {
+        // The engine's nested-loop join ran out of memory and would read its build side again, which came over the network.
+        return Error::new(ErrorKind::OutOfMemory, "out of memory: the inner side of a nested-loop join does not fit")
+            .with_hint("join on an equality, let the query touch fewer rows, or raise --query-memory-mib");
+    }
+    if lower.contains("resources exhausted") || lower.contains("failed to allocate additional") {
+        return out_of_memory(message);
+    }
+    if lower.contains("recursion limit reached") || message.contains("Error decoding expr as protobuf") {
+        return Error::new(ErrorKind::TooComplex, "statement too complex")
+            .with_detail("its plan nests too deeply for a message to the compute nodes")
+            .with_hint("compute parts of it in steps: keep their rows in a temporary table");
+    }
+    if lower.contains("regular expression did not compile") {
+        let error = Error::new(ErrorKind::InvalidRegularExpression, "a pattern is no regular expression, or too large");
+        return error.with_detail(message);
+    }
+    let kind = if lower.contains("interval(monthdaynano). overflowing") || lower.contains("timestamp out of range") {
+        return Error::new(ErrorKind::DatetimeOutOfRange, "timestamp out of range");
+    } else if lower.contains("overflow") {
+        ErrorKind::NumericOutOfRange
+    } else if lower.contains("invalid function")
+        || lower.contains("failed to coerce arguments")
+        || lower.contains("no function matches")
+    {
+        ErrorKind::UndefinedFunction
+    } else if lower.contains("scalar subquery") && lower.contains("more than one") {
+        ErrorKind::CardinalityViolation
+    } else if lower.contains("must be in the group by") || lower.contains("must appear in the group by") {
+        ErrorKind::Grouping
+    } else if lower.contains("cannot cast") || lower.contains("parse") && lower.contains("error") {
+        ErrorKind::InvalidText
+    } else if lower.contains("cannot coerce") || lower.contains("type mismatch") || lower.contains("cannot infer common") {
+        ErrorKind::DatatypeMismatch
+    } else if lower.contains("not supported") || lower.contains("unsupported") || lower.contains("not implemented") {
+        ErrorKind::NotSupported
+    } else if BROKEN_CONNECTION.iter().any(|words| lower.contains(words)) {
+        return Error::new(ErrorKind::NodeUnavailable, "a connection between nodes broke")
+            .with_detail(message)
+            .with_hint("run the statement again");
+    } else {
+        ErrorKind::Internal
+    };
+    if kind == ErrorKind::Grouping
+        && let Some(known) = from_grouping_message(message)
+    {
+        return known;
+    }
+    Error::new(kind, message.to_owned())
+}
