@@ -3,11 +3,12 @@
 use crate::catalog::is_temp_schema;
 use crate::cluster::{Cluster, LeaderService, record};
 use crate::meta::{Meta, MetaOptions};
-use crate::run::{Planners, Runner};
-use crate::session::{Engine, LeaderSession, ScramVerifier, Session};
+use crate::plan::threads::Planners;
+use crate::run::Runner;
+use crate::session::{Engine, LeaderSession, Session};
 use crate::telemetry::Telemetry;
 use crate::transaction::TableLocks;
-use crate::users::{generate_password, is_password, new_verifier, parse_verifier};
+use crate::users::{ScramVerifier, generate_password, is_password, new_verifier, parse_verifier};
 use crate::wire::flight_sql::{self, FlightOptions};
 use crate::wire::http;
 use crate::wire::postgres::{self, PostgresOptions};

@@ -9,7 +9,7 @@ mod tpch_function;
 mod views;
 
 pub(crate) use backend_functions::register as register_backend_functions;
-pub(crate) use clock_functions::{STATEMENT_TIME, register as register_clock_functions};
+pub(crate) use clock_functions::register as register_clock_functions;
 pub(crate) use databases::{check_database, refused};
 use relations::SnapshotRelations;
 pub(crate) use relations::{CATALOG, FUNCTIONS_SCHEMA, RelationCatalogs};
@@ -18,10 +18,11 @@ pub(crate) use tpch_function::{TPCH_FUNCTION, TpchFunction};
 pub(crate) use views::plan as plan_view;
 
 use crate::bind::{Aliases, Binding, Bound, bind};
+use crate::cluster::ClusterView;
 use crate::meta::{Relation, SchemaState, State, TableState};
 use crate::plan::context::QueryContext;
 use crate::plan::disabled_rules::DisabledRules;
-use crate::plan::table::{ClusterView, SliceTable};
+use crate::plan::table::SliceTable;
 use crate::run::Runner;
 use crate::sql::{Name, QualifiedName};
 use crate::transaction::{Clock, Reads};
@@ -30,9 +31,6 @@ use slipher_common::catalog::{DATABASE, View, ViewReference};
 use slipher_common::ids::{TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result, error::did_you_mean};
 use std::sync::Arc;
-
-/// The engine's table function that counts.
-pub(crate) const SERIES_FUNCTION: &str = "generate_series";
 
 /// The catalog at one version, for one query.
 #[derive(Clone, Debug)]

@@ -5,13 +5,14 @@ mod open_blocks;
 mod pins;
 mod rebalance;
 mod service;
+mod view;
 
 pub(crate) use open_blocks::{OpenBlock, RunningInBlock, WAIT_FOR_SHORT_MAX_SECONDS};
 pub(crate) use pins::Pin;
 pub use service::LeaderService;
+pub(crate) use view::ClusterView;
 
 use crate::meta::{Meta, State};
-use crate::plan::table::ClusterView;
 use open_blocks::OpenBlocks;
 use parking_lot::RwLock;
 use pins::Pins;

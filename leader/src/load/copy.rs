@@ -3,8 +3,7 @@
 use super::{
     LOAD_ATTEMPTS_MAX, always_generated, commit, files, find, identity_fills, in_table_order, target_columns, write_rows,
 };
-use crate::sql::CopySpec;
-use crate::sql::copy::CopyFormat;
+use crate::sql::{CopyFormat, CopySpec};
 use crate::transaction::Scope;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlanBuilder;

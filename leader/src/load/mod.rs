@@ -6,6 +6,7 @@ mod files;
 use crate::catalog::Snapshot;
 use crate::engine::Shared;
 use crate::meta::{State, TableState};
+use crate::plan::output_types::column_types;
 use crate::plan::table::SliceTable;
 use crate::plan::write_rows::yields_few_constants;
 use crate::run::{Attempt, guarded};
@@ -25,8 +26,7 @@ use slipher_common::catalog::{Column, Table};
 use slipher_common::ids::{ColumnId, TableId, TransactionId, Version};
 use slipher_common::manifest::Segment;
 use slipher_common::plan::{AssignExec, IdentityFill, SliceSinkExec};
-use slipher_common::sql_type::VARCHAR_LENGTH_MAX_BYTES;
-use slipher_common::{Error, ErrorKind, Result, SqlType};
+use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta::{self as proto, operation::Kind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -235,22 +235,6 @@ async fn create_table_as_once(
     Ok((rows, Vec::new()))
 }
 
-/// Name and type of each column of a query; an expression's text may be as long as VARCHAR allows.
-pub(crate) fn column_types(plan: &LogicalPlan) -> Result<Vec<(String, SqlType)>> {
-    plan.schema()
-        .fields()
-        .iter()
-        .map(|field| {
-            let known = field.metadata().contains_key(slipher_common::sql_type::TYPE_METADATA_KEY);
-            let sql_type = match SqlType::of_field(field)? {
-                SqlType::VarChar(_) if !known => SqlType::VarChar(VARCHAR_LENGTH_MAX_BYTES),
-                other => other,
-            };
-            Ok((field.name().clone(), sql_type))
-        })
-        .collect()
-}
-
 fn find(snapshot: &Snapshot, name: &QualifiedName) -> Result<Arc<TableState>> {
     snapshot.table(name).map(Arc::clone)
 }
@@ -283,7 +267,7 @@ async fn insert_source(
     let default = |index: usize| -> Result<ast::Expr> {
         let column = targets.get(index).and_then(|target| table.columns.get(*target));
         match column.and_then(|column| column.default_expression.as_deref()) {
-            Some(text) => crate::sql::parse::parse_expression(text),
+            Some(text) => crate::sql::embedded::parse_expression(text),
             None => Ok(ast::Expr::Value(ast::Value::Null.into())),
         }
     };
@@ -341,7 +325,7 @@ fn in_table_order(attempt: &Attempt, table: &Table, targets: &[usize], source: L
 fn missing_value(attempt: &Attempt, column: &Column) -> Result<Expr> {
     if let Some(text) = &column.default_expression {
         // The default is kept as it was written.
-        let rewritten = crate::sql::parse::parse_expression(text)?.to_string();
+        let rewritten = crate::sql::embedded::parse_expression(text)?.to_string();
         let empty = datafusion::common::DFSchema::empty();
         return Ok(attempt.session.create_logical_expr(&rewritten, &empty)?);
     }

@@ -2,7 +2,7 @@
 //! the old rows until it is committed; writers that commit in between make it lose, and it runs again.
 
 use super::{LOAD_ATTEMPTS_MAX, add_segments, check_rows, find, missing_value, plan_sink, remove_as_read, run_sink};
-use crate::meta::TableState;
+use crate::meta::{TableState, changed_definition};
 use crate::run::Attempt;
 use crate::sql::QualifiedName;
 use crate::transaction::Scope;
@@ -110,7 +110,7 @@ async fn rewrite_once(scope: &Scope, name: &QualifiedName, change: &impl Fn(&mut
     let physical = plan_sink(&attempt, attempt.snapshot.provider(&target)?.sorted(), source).await?;
     let written = run_sink(&scope.shared, &attempt, physical).await?;
     check_rows("rewriting", &table, current.segments.values(), &written)?;
-    let definition = crate::session::changed_definition(&current, &table, &attempt.snapshot.state);
+    let definition = changed_definition(&current, &table, &attempt.snapshot.state);
     let mut kinds = vec![remove_as_read(&current), definition];
     kinds.extend(add_segments(&target, &attempt.snapshot.state, &written));
     scope.change(kinds, &attempt.snapshot.state, Some(load)).await?;

@@ -4,7 +4,6 @@
 mod planning;
 mod stream;
 
-pub(crate) use planning::Planners;
 use stream::unless_node_dies;
 pub(crate) use stream::{canceled, guarded};
 
@@ -18,9 +17,11 @@ use crate::plan::parts::{check_size, cut_deep_expressions};
 use crate::plan::planner::{local_state, logical_plan, query_state};
 use crate::plan::semantics::check_unions;
 use crate::plan::subqueries::{SubqueriesToJoins, without_quantifiers};
+use crate::plan::threads::Planners;
 use crate::plan::tight::TightComparisons;
 use crate::plan::write_rows::WriteRowsExec;
 use crate::session::Sessions;
+use crate::telemetry::STATEMENT_QUERY;
 use crate::transaction::{Reading, Scope};
 use datafusion::common::ParamValues;
 use datafusion::execution::SessionState;
@@ -29,7 +30,6 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::sql::sqlparser::ast;
-use parking_lot::Mutex;
 use slipher_common::ids::TransactionId;
 use slipher_common::placement::Layout;
 use slipher_common::plan::SliceSinkExec;
@@ -41,14 +41,6 @@ use uuid::Uuid;
 
 /// What a row of a join's side weighs where its size is known better than its rows.
 const BROADCAST_ROW_BYTES: usize = 8;
-
-/// Which query a statement runs at the moment.
-pub(crate) type CurrentQuery = Arc<Mutex<Option<String>>>;
-
-tokio::task_local! {
-    /// Where the statement that the task runs notes its query.
-    pub(crate) static STATEMENT_QUERY: CurrentQuery;
-}
 
 /// What statements run with.
 #[derive(Clone, Debug)]

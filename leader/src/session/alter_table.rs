@@ -3,7 +3,7 @@
 
 use super::views;
 use crate::catalog::is_temp_schema;
-use crate::meta::{Relation, State, TableState};
+use crate::meta::{Relation, State, TableState, changed_definition};
 use crate::run::Attempt;
 use crate::sql::create_table::{COLUMNS_MAX, CreateTableSpec};
 use crate::sql::{Name, QualifiedName, TableChange};
@@ -135,7 +135,7 @@ pub(super) fn operations(attempt: &Attempt, name: &QualifiedName, change: &Table
     if table.schema != found.table.schema {
         check_move(&found.table.schema, &table.schema).map_err(|error| error.at(name.name.position))?;
     }
-    first.push(changed(found, &table, &snapshot.state));
+    first.push(changed_definition(found, &table, &snapshot.state));
     Ok((first, Vec::new()))
 }
 
@@ -217,19 +217,13 @@ pub(super) fn known_user(state: &State, user: &Name) -> Result<String> {
         .at(user.position))
 }
 
-/// The operation that gives `before` the definition `after`.
-pub(crate) fn changed(before: &TableState, after: &Table, read: &State) -> Kind {
-    let defined_version = read.committed_or_zero(before.defined_version);
-    Kind::ChangeTable(proto::ChangeTable { table: Some(after.to_proto()), defined_version })
-}
-
 /// Both tables under each other's names.
 fn swapped(one: &TableState, other: &TableState, read: &State) -> Vec<Kind> {
     let named = |table: &Table, like: &Table| Table { schema: like.schema.clone(), name: like.name.clone(), ..table.clone() };
     let aside = Table { name: format!("swapped {}", one.table.id), ..Table::clone(&one.table) };
     let to_other = named(&one.table, &other.table);
     let again = Kind::ChangeTable(proto::ChangeTable { table: Some(to_other.to_proto()), defined_version: 0 });
-    vec![changed(one, &aside, read), changed(other, &named(&other.table, &one.table), read), again]
+    vec![changed_definition(one, &aside, read), changed_definition(other, &named(&other.table, &one.table), read), again]
 }
 
 fn duplicate_column(table: &Table, name: &str) -> Error {

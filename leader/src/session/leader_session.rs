@@ -411,7 +411,7 @@ impl BlockOfRows {
 impl Session for LeaderSession {
     fn parse(&self, sql: &str) -> Result<Vec<Statement>> {
         let case_sensitive = self.settings.lock().is_on(CASE_SENSITIVE_IDENTIFIERS);
-        let text = if case_sensitive { Cow::Borrowed(sql) } else { sql::names::fold_quoted(sql) };
+        let text = if case_sensitive { Cow::Borrowed(sql) } else { sql::fold::fold_quoted(sql) };
         let parsed = match text.len() > LONG_TEXT_BYTES && can_hand_over() {
             true => tokio::task::block_in_place(|| sql::parse::parse(&text)),
             false => sql::parse::parse(&text),

@@ -3,8 +3,6 @@
 //! The wire endpoints (`wire`) know nothing of planning; they see [`Engine`], [`Session`], [`Statement`] and [`Outcome`].
 
 mod alter_table;
-pub(crate) use alter_table::changed as changed_definition;
-
 mod commands;
 mod cursors;
 mod databases;
@@ -20,6 +18,9 @@ mod views;
 pub(crate) use leader_session::LeaderSession;
 pub(crate) use registry::{Sessions, Signal};
 
+pub use crate::sql::Statement;
+
+use crate::users::ScramVerifier;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
@@ -70,17 +71,6 @@ impl fmt::Debug for Outcome {
             Self::Done { tag, rows, .. } => f.debug_struct("Done").field("tag", tag).field("rows", rows).finish_non_exhaustive(),
         }
     }
-}
-
-/// One parsed statement with its text. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Statement {
-    /// The statement's own text, without the semicolon.
-    pub text: Arc<str>,
-    /// Where `text` starts in the string the client sent, in characters from 0; added to error positions.
-    pub offset: usize,
-    /// What the parser made of it.
-    pub(crate) parsed: Arc<crate::sql::Parsed>,
 }
 
 /// What is known of a statement before it runs.
@@ -238,17 +228,6 @@ pub trait Session: Send + Sync + fmt::Debug {
     fn database(&self) -> &str;
     /// `b'I'` idle, `b'T'` in a transaction, `b'E'` in a failed one.
     fn transaction_status(&self) -> u8;
-}
-
-/// What a user's entry holds for SCRAM-SHA-256 (RFC 5802, RFC 7677).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScramVerifier {
-    /// Rounds of PBKDF2.
-    pub iterations: u32,
-    /// Salt.
-    pub salt: Vec<u8>,
-    /// SaltedPassword = PBKDF2(password, salt, iterations). Never logged.
-    pub salted_password: Vec<u8>,
 }
 
 /// A leader as the wire endpoints see it.

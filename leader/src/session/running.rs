@@ -1,6 +1,7 @@
 //! A statement while it runs: how it is cancelled, timed, and when it cannot be cancelled any more.
 
-use crate::run::{CurrentQuery, canceled};
+use crate::run::canceled;
+use crate::telemetry::CurrentQuery;
 use slipher_common::{Error, ErrorKind, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

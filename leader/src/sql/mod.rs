@@ -5,20 +5,26 @@
 //! statement's own text; whoever answers a client adds the statement's offset.
 
 pub(crate) mod alter_table;
+mod chains;
 mod change_rows;
-pub(crate) mod copy;
+mod copy;
 mod copy_options;
+mod copy_spec;
 pub(crate) mod create_table;
 mod databases;
 mod dialect;
+pub(crate) mod embedded;
+pub(crate) mod fold;
 mod insert;
 pub(crate) mod lex;
+mod made;
 mod merge;
 pub(crate) mod names;
 pub(crate) mod output;
 pub(crate) mod parse;
 pub(crate) mod position;
 pub(crate) mod rewrite;
+mod statement;
 mod statements;
 mod table_attributes;
 mod types;
@@ -26,11 +32,12 @@ mod views;
 
 pub(crate) use alter_table::TableChange;
 pub(crate) use change_rows::{Change, ChangeSpec, ROW_ID_SCHEMA, TARGET};
-pub(crate) use copy::CopySpec;
+pub(crate) use copy_spec::{CopyFormat, CopySpec};
 pub(crate) use create_table::{CreateTableAsSpec, CreateTableSpec};
 pub(crate) use insert::{InsertSource, InsertSpec};
 pub(crate) use merge::{MergeInsert, MergeSpec};
 pub(crate) use names::{Name, QualifiedName, SchemaName};
+pub use statement::Statement;
 pub(crate) use statements::TransactionModes;
 pub(crate) use views::CreateViewSpec;
 

@@ -4,7 +4,6 @@
 //! Clauses that the planner would pass over in silence are refused here.
 
 use super::output;
-use crate::catalog::SERIES_FUNCTION;
 use datafusion::sql::sqlparser::ast::{
     ExcludeSelectItem, Expr, Ident, LimitClause, Query, Select, SelectItem, SetExpr, SetOperator, Statement, TableAlias,
     TableAliasColumnDef, TableFactor, Top, TopQuantity, Value, Values, VisitMut, VisitorMut, visit_relations,
@@ -24,7 +23,11 @@ mod tests;
 mod types;
 mod windows;
 
+pub(crate) use functions::STATEMENT_TIME;
 use windows::Windows;
+
+/// The engine's table function that counts.
+const SERIES_FUNCTION: &str = "generate_series";
 
 /// Turns a span of the syntax tree into a position, in characters from 1.
 pub(super) type PositionOf<'a> = &'a dyn Fn(Span) -> usize;
