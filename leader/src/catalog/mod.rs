@@ -3,18 +3,18 @@
 mod backend_functions;
 mod clock_functions;
 mod databases;
+mod engine_sessions;
 mod relations;
 mod temporary;
 mod tpch_function;
 mod views;
 
-pub(crate) use backend_functions::register as register_backend_functions;
-pub(crate) use clock_functions::register as register_clock_functions;
+pub(crate) use backend_functions::{Signal, Signals};
 pub(crate) use databases::{check_database, refused};
+pub(crate) use engine_sessions::EngineSessions;
 use relations::SnapshotRelations;
-pub(crate) use relations::{CATALOG, FUNCTIONS_SCHEMA, RelationCatalogs};
 pub(crate) use temporary::{RESERVED_SCHEMA_PREFIX, is_temp_schema, own_schema, temp_schema_of};
-pub(crate) use tpch_function::{TPCH_FUNCTION, TpchFunction};
+pub(crate) use tpch_function::TPCH_FUNCTION;
 pub(crate) use views::plan as plan_view;
 
 use crate::bind::{Aliases, Binding, Bound, bind};
@@ -23,7 +23,6 @@ use crate::meta::{Relation, SchemaState, State, TableState};
 use crate::plan::context::QueryContext;
 use crate::plan::disabled_rules::DisabledRules;
 use crate::plan::table::SliceTable;
-use crate::run::Runner;
 use crate::sql::{Name, QualifiedName};
 use crate::transaction::{Clock, Reads};
 use datafusion::sql::sqlparser::ast;
@@ -66,7 +65,7 @@ pub(crate) struct Snapshot {
     /// Joins sort both sides instead of holding one of them.
     pub(crate) merge_joins: bool,
     /// Makes the engine's sessions.
-    pub(crate) runner: Runner,
+    pub(crate) engine: Arc<EngineSessions>,
 }
 
 impl Snapshot {

@@ -74,6 +74,6 @@ impl Attempt {
 
     async fn on_planner<T: Send + 'static>(&self, work: impl FnOnce(&Attempt) -> Result<T> + Send + 'static) -> Result<T> {
         let attempt = self.clone();
-        self.snapshot.runner.planners.run(move || work(&attempt)).await
+        self.runner.planners.run(move || work(&attempt)).await
     }
 }

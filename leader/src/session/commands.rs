@@ -1,15 +1,16 @@
 //! One function per kind of statement.
 
-use super::Outcome;
 use super::leader_session::{Block, LeaderSession};
 use super::settings::{ISOLATION, READ_ONLY};
-use super::{Signal, alter_table, cursors, databases, locking, views};
-use crate::catalog::{RESERVED_SCHEMA_PREFIX, is_temp_schema};
-use crate::load::{self, Choice};
+use super::{alter_table, cursors, databases, locking, views};
+use crate::catalog::{RESERVED_SCHEMA_PREFIX, Signal, is_temp_schema};
+use crate::frontend::Outcome;
+use crate::load;
 use crate::plan::explain;
 use crate::run::{Attempt, guarded};
 use crate::sql::{Parsed, Password, QualifiedName, SchemaName, TableChange, TransactionModes, UserSpec};
 use crate::transaction::Scope;
+use crate::upkeep::{self, Choice};
 use crate::users::new_verifier;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -49,20 +50,21 @@ pub(super) async fn run(
         Parsed::Query(query) => select(session, query, parameters, token).await,
         Parsed::Explain { analyze, verbose, inner } => explain_statement(session, *analyze, *verbose, inner, parameters).await,
         Parsed::Insert(spec) => {
-            let rows = load::insert(&session.scope()?, spec, parameters).await?;
+            let rows = load::insert(&session.shared.runner, &session.scope()?, spec, parameters).await?;
             Ok(Outcome::Done { tag: format!("INSERT 0 {rows}"), rows: Some(rows), notices: Vec::new() })
         }
         Parsed::Change(spec) => {
             let only_one_source = session.settings.lock().is_on("error_on_nondeterministic_update");
-            let rows = load::change(&session.scope()?, spec, parameters, only_one_source).await?;
+            let rows = load::change(&session.shared.runner, &session.scope()?, spec, parameters, only_one_source).await?;
             Ok(Outcome::Done { tag: format!("{} {rows}", spec.verb()), rows: Some(rows), notices: Vec::new() })
         }
         Parsed::Merge(spec) => {
-            let rows = load::merge(&session.scope()?, spec, parameters).await?;
+            let rows = load::merge(&session.shared.runner, &session.scope()?, spec, parameters).await?;
             Ok(Outcome::Done { tag: format!("MERGE {rows}"), rows: Some(rows), notices: Vec::new() })
         }
         Parsed::Copy(spec) => {
-            let (rows, rejections) = load::copy(&session.scope()?, spec).await?;
+            let (rows, rejections) =
+                load::copy(&session.shared.runner, &session.scope()?, spec, session.shared.load_dir.as_deref()).await?;
             let mut notices = spec.notices.clone();
             notices.extend(rejections);
             notices.push(format!("Load into table '{}' completed, {rows} record(s) loaded successfully.", spec.table.name));
@@ -70,7 +72,8 @@ pub(super) async fn run(
         }
         Parsed::CreateTableAs { spec, query } => {
             session.has_temporary.fetch_or(spec.temporary, Ordering::SeqCst);
-            let (rows, notices) = load::create_table_as(&session.scope()?, spec, query, parameters).await?;
+            let (rows, notices) =
+                load::create_table_as(&session.shared.runner, &session.scope()?, spec, query, parameters).await?;
             Ok(Outcome::Done { tag: format!("SELECT {rows}"), rows: Some(rows), notices })
         }
         Parsed::CreateSchema { .. }
@@ -86,7 +89,7 @@ pub(super) async fn run(
         | Parsed::DropDatabase { .. }
         | Parsed::DropUser { .. } => define(session, parsed).await,
         Parsed::Truncate { table } => {
-            let notices = load::truncate(&session.scope()?, table).await?;
+            let notices = load::truncate(&session.shared.runner, &session.scope()?, table).await?;
             Ok(done("TRUNCATE TABLE", notices))
         }
         Parsed::AlterTable { table, change: TableChange::Append { source, ignore_extra, fill_target } } => {
@@ -95,7 +98,7 @@ pub(super) async fn run(
                 return Err(Error::new(ErrorKind::ActiveTransaction, message).with_hint("INSERT INTO ... SELECT can"));
             }
             let allowed = load::Allowed { ignore_extra: *ignore_extra, fill_target: *fill_target };
-            let rows = load::append_from(&session.scope()?, table, source, allowed).await?;
+            let rows = load::append_from(&session.shared.runner, &session.scope()?, table, source, allowed).await?;
             Ok(done("ALTER TABLE", vec![format!("{rows} rows moved from \"{}\" to \"{}\"", source.name, table.name)]))
         }
         Parsed::AlterTable { table, change } => {
@@ -103,7 +106,7 @@ pub(super) async fn run(
             match alter_table::rewriting(&attempt, table, change)? {
                 Some(change) => {
                     drop(attempt);
-                    load::rewrite(&session.scope()?, table, change).await?;
+                    load::rewrite(&session.shared.runner, &session.scope()?, table, change).await?;
                     Ok(done("ALTER TABLE", Vec::new()))
                 }
                 None => define(session, parsed).await,
@@ -127,7 +130,7 @@ pub(super) async fn run(
         Parsed::Lock { tables } => locking::lock(session, tables).await.map(|()| done("LOCK TABLE", Vec::new())),
         Parsed::Cancel { process_id } => {
             let is_superuser = require_superuser(session, "").is_ok();
-            session.shared.runner.sessions.signal(*process_id, Signal::Cancel, &session.user, is_superuser)?;
+            session.shared.signals.signal(*process_id, Signal::Cancel, &session.user, is_superuser)?;
             Ok(done("CANCEL", Vec::new()))
         }
         Parsed::Commit => commit(session).await,
@@ -246,7 +249,7 @@ async fn explain_statement(
     let mut lines = Vec::new();
     for physical in plans {
         lines.extend(match analyze {
-            true => explain::analyze(&session.shared.runner, &attempt, physical).await?,
+            true => crate::run::analyze(&attempt, physical).await?,
             false => explain::explain(&physical, verbose)?,
         });
     }
@@ -286,7 +289,7 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
             }
             let owner = owner.as_ref().map_or_else(|| session.user.clone(), |owner| owner.value.clone());
             let schema = proto::CreateSchema {
-                schema_id: session.shared.allocate_object_id(),
+                schema_id: session.shared.cluster.allocate_object_id(),
                 name: name.value.clone(),
                 owner,
                 if_not_exists: *if_not_exists,
@@ -312,12 +315,12 @@ async fn define(session: &LeaderSession, parsed: &Parsed) -> Result<Outcome> {
         Parsed::CreateTable(spec) => {
             session.has_temporary.fetch_or(spec.temporary, Ordering::SeqCst);
             spec.referenced_databases().try_for_each(|name| snapshot.check_database(Some(name)))?;
-            let (schema, mut kinds) = snapshot.place_of(&session.shared, &spec.name, spec.temporary)?;
+            let (schema, mut kinds) = snapshot.place_of(&session.shared.cluster, &spec.name, spec.temporary)?;
             let mut table = spec.to_table(&schema, &session.user, |like| {
                 let found = snapshot.table(like)?;
                 Ok(found.table.as_ref().clone())
             })?;
-            table.id = TableId(session.shared.allocate_object_id());
+            table.id = TableId(session.shared.cluster.allocate_object_id());
             table.database = session.database;
             let create = proto::CreateTable {
                 table: Some(table.to_proto()),
@@ -453,7 +456,7 @@ async fn vacuum(session: &LeaderSession, name: Option<&QualifiedName>, choice: C
     };
     let mut notices = Vec::new();
     for (table, shown) in tables {
-        let done = match load::vacuum(&scope, table, choice).await {
+        let done = match upkeep::vacuum(&session.shared.upkeep_tools(), &scope, table, choice).await {
             // Of all tables, one may be dropped meanwhile.
             Err(error) if name.is_none() && error.kind == ErrorKind::UndefinedTable => continue,
             done => done?,

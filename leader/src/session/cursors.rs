@@ -1,7 +1,7 @@
 //! DECLARE, FETCH, CLOSE: a query whose rows are asked for in portions, within one transaction block.
 
-use super::Outcome;
 use super::leader_session::LeaderSession;
+use crate::frontend::Outcome;
 use crate::run::canceled;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;

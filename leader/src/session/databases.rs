@@ -40,7 +40,7 @@ fn create(session: &LeaderSession, state: &State, name: &Name, owner: Option<&Na
     }
     let owner = owner.map_or(Ok(session.user.clone()), |owner| new_owner(session, state, owner))?;
     Ok(Kind::CreateDatabase(proto::CreateDatabase {
-        database_id: session.shared.allocate_object_id(),
+        database_id: session.shared.cluster.allocate_object_id(),
         name: name.value.clone(),
         owner,
         serializable,
@@ -102,7 +102,7 @@ fn check_unused(session: &LeaderSession, database: &DatabaseState, what: &str, n
         let message = format!("the current database cannot be {what}");
         return Err(Error::new(ErrorKind::ObjectInUse, message).with_hint("connect to another one").at(name.position));
     }
-    let sessions = session.shared.runner.sessions.process_ids_in(database.id);
+    let sessions = session.shared.signals.process_ids_in(database.id);
     if sessions.is_empty() {
         return Ok(());
     }

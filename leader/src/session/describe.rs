@@ -2,7 +2,7 @@
 
 use super::commands::{UNKNOWN_PARAMETER_TYPE, look_ahead, output_schema};
 use super::leader_session::LeaderSession;
-use super::{Description, Statement};
+use crate::frontend::{Description, Statement};
 use crate::run::Attempt;
 use crate::sql::{InsertSource, InsertSpec, Parsed};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};

@@ -2,7 +2,7 @@
 
 use super::commands::{READ_ATTEMPTS_MAX, attempt, bound};
 use super::leader_session::LeaderSession;
-use super::{DirectRun, ResultNode};
+use crate::frontend::{DirectRun, ResultNode};
 use crate::plan::context::DirectResults;
 use crate::run::{Attempt, guarded};
 use crate::sql::Parsed;

@@ -1,13 +1,14 @@
 //! The session behind every endpoint.
 
 use super::cursors::Cursors;
+use super::registry::Sessions;
 use super::running::Running;
 use super::settings::{CASE_SENSITIVE_IDENTIFIERS, ISOLATION, READ_ONLY, Settings};
-use super::{CatalogListing, Description, DirectRun, Outcome, Progress, Session, Statement, TableKind, TableListing};
 use super::{commands, direct, locking, views};
 use crate::catalog::{is_temp_schema, temp_schema_of};
 use crate::cluster::record;
-use crate::engine::Shared;
+use crate::context::Shared;
+use crate::frontend::{CatalogListing, Description, DirectRun, Outcome, Progress, Session, Statement, TableKind, TableListing};
 use crate::load;
 use crate::meta::{DatabaseState, State};
 use crate::sql::{self, Parsed, TransactionModes};
@@ -54,6 +55,7 @@ pub(super) enum Block {
 /// One client's session.
 pub(crate) struct LeaderSession {
     pub(super) shared: Arc<Shared>,
+    sessions: Arc<Sessions>,
     pub(super) database: DatabaseId,
     /// When it is renamed, which it is not while sessions are known to be in it, the session ends.
     pub(super) database_name: String,
@@ -92,15 +94,21 @@ impl fmt::Debug for LeaderSession {
 
 impl LeaderSession {
     /// A new session, known to all others.
-    pub(crate) fn open(shared: Arc<Shared>, database: &DatabaseState, user: &str, application_name: &str) -> Arc<Self> {
+    pub(crate) fn open(
+        shared: Arc<Shared>,
+        sessions: Arc<Sessions>,
+        database: &DatabaseState,
+        user: &str,
+        application_name: &str,
+    ) -> Arc<Self> {
         let mut settings = Settings::default();
         // The name is free text: setting it cannot fail.
         drop(settings.set("application_name", application_name));
         let counted = shared.telemetry.session();
-        let sessions = Arc::clone(&shared.runner.sessions);
         let process_id = sessions.next_process_id();
         let session = Arc::new(Self {
             shared,
+            sessions: Arc::clone(&sessions),
             database: database.id,
             database_name: database.name.clone(),
             process_id,
@@ -176,7 +184,7 @@ impl LeaderSession {
     /// Whether something can run; `change` is what it changes data or definitions with, empty for nothing.
     fn check_open(&self, change: &str) -> Result<()> {
         if self.terminated.load(Ordering::SeqCst) {
-            return Err(super::terminated());
+            return Err(crate::frontend::terminated());
         }
         let state = self.shared.cluster.meta().state();
         if state.databases().get(&self.database).is_none_or(|database| database.name != self.database_name) {
@@ -262,7 +270,7 @@ impl LeaderSession {
         };
         let settings = self.settings.lock();
         Scope {
-            shared: Arc::clone(&self.shared),
+            cluster: Arc::clone(&self.shared.cluster),
             database: self.database,
             search_path: Arc::new(settings.search_path(&self.user)),
             temp_schema: Some(Arc::clone(&self.temp_schema)),
@@ -317,7 +325,7 @@ impl LeaderSession {
 impl Drop for LeaderSession {
     /// Its temporary tables go. Those that stay because the leader ends go when it starts again.
     fn drop(&mut self) {
-        self.shared.runner.sessions.remove(self.process_id);
+        self.sessions.remove(self.process_id);
         if !self.has_temporary.load(Ordering::SeqCst) {
             return;
         }
@@ -518,7 +526,7 @@ impl Session for LeaderSession {
         let (running, _timer) = self.start_statement();
         let work = async {
             let _locked = locking::lock_named(self, &[(schema, table)], true).await?;
-            load::ingest(&self.scope()?, schema, table, rows).await
+            load::ingest(&self.shared.runner, &self.scope()?, schema, table, rows).await
         };
         let result = running.work(counted.around(Arc::clone(&running.query), work)).await;
         if result.is_err() {

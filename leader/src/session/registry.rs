@@ -1,6 +1,7 @@
 //! The sessions there are, for those who cancel or end another one's work.
 
 use super::leader_session::LeaderSession;
+use crate::catalog::{Signal, Signals};
 use parking_lot::Mutex;
 use slipher_common::ids::DatabaseId;
 use slipher_common::{Error, ErrorKind, Result};
@@ -13,15 +14,6 @@ use std::sync::{Arc, Weak};
 pub(crate) struct Sessions {
     known: Mutex<BTreeMap<i32, Weak<LeaderSession>>>,
     last_process_id: AtomicI32,
-}
-
-/// What is done to a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Signal {
-    /// Its statement ends with 57014.
-    Cancel,
-    /// It ends with 57P01.
-    Terminate,
 }
 
 impl Sessions {
@@ -42,15 +34,10 @@ impl Sessions {
     pub(super) fn remove(&self, process_id: i32) {
         self.known.lock().remove(&process_id);
     }
+}
 
-    /// The sessions in a database.
-    pub(super) fn process_ids_in(&self, database: DatabaseId) -> Vec<i32> {
-        let known: Vec<_> = self.known.lock().values().filter_map(Weak::upgrade).collect();
-        known.iter().filter(|session| session.database == database).map(|session| session.process_id).collect()
-    }
-
-    /// Sends a signal; false when there is no such session. Those of others are for superusers.
-    pub(crate) fn signal(&self, process_id: i32, signal: Signal, user: &str, is_superuser: bool) -> Result<bool> {
+impl Signals for Sessions {
+    fn signal(&self, process_id: i32, signal: Signal, user: &str, is_superuser: bool) -> Result<bool> {
         let known = self.known.lock().get(&process_id).and_then(Weak::upgrade);
         let Some(session) = known else {
             tracing::warn!(process_id, "a signal for a session that is not there");
@@ -66,5 +53,10 @@ impl Sessions {
             Signal::Terminate => session.terminate(),
         }
         Ok(true)
+    }
+
+    fn process_ids_in(&self, database: DatabaseId) -> Vec<i32> {
+        let known: Vec<_> = self.known.lock().values().filter_map(Weak::upgrade).collect();
+        known.iter().filter(|session| session.database == database).map(|session| session.process_id).collect()
     }
 }

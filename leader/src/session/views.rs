@@ -44,7 +44,7 @@ pub(super) async fn create(session: &LeaderSession, attempt: &Attempt, spec: &Cr
     };
     let defined_versions = references.iter().map(version).collect();
     let view = View {
-        id: TableId(session.shared.allocate_object_id()),
+        id: TableId(session.shared.cluster.allocate_object_id()),
         database: session.database,
         schema,
         name: spec.name.name.value.clone(),

@@ -37,6 +37,7 @@ pub(crate) use create_table::{CreateTableAsSpec, CreateTableSpec};
 pub(crate) use insert::{InsertSource, InsertSpec};
 pub(crate) use merge::{MergeInsert, MergeSpec};
 pub(crate) use names::{Name, QualifiedName, SchemaName};
+pub(crate) use statement::Deallocates;
 pub use statement::Statement;
 pub(crate) use statements::TransactionModes;
 pub(crate) use views::CreateViewSpec;

@@ -13,3 +13,25 @@ pub struct Statement {
     /// What the parser made of it.
     pub(crate) parsed: Arc<Parsed>,
 }
+
+/// Which prepared statements of its connection a statement lets go: those are the endpoint's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deallocates<'a> {
+    /// Of this name.
+    One(&'a str),
+    /// All.
+    All,
+    /// None.
+    Nothing,
+}
+
+impl Statement {
+    /// Which prepared statements it lets go when it has run.
+    pub(crate) fn deallocates(&self) -> Deallocates<'_> {
+        match self.parsed.as_ref() {
+            Parsed::Deallocate { name: Some(name) } => Deallocates::One(&name.value),
+            Parsed::Deallocate { name: None } | Parsed::Discard { all: true, .. } => Deallocates::All,
+            _ => Deallocates::Nothing,
+        }
+    }
+}

@@ -12,7 +12,6 @@ mod windows;
 pub(crate) use coerced::CastsAreOurs;
 pub(crate) use unions::check_unions;
 
-use crate::plan::tight::is_comparison;
 use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
@@ -83,6 +82,23 @@ impl FunctionRewrite for Semantics {
 pub(crate) fn call(name: &str, arguments: Vec<Expr>) -> Result<Transformed<Expr>> {
     let function = FUNCTIONS.get(name).ok_or_else(|| Error::internal(format!("there is no function \"{name}\"")))?;
     Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(function), arguments))))
+}
+
+/// Whether an operator compares values.
+pub(crate) fn is_comparison(op: Operator) -> bool {
+    use Operator::*;
+    match op {
+        Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom => true,
+        Plus | Minus | Multiply | Divide | Modulo | And | Or | BitwiseAnd | BitwiseOr | BitwiseXor | BitwiseShiftRight
+        | BitwiseShiftLeft | StringConcat | IntegerDivide => false,
+        // Patterns see the whole value.
+        RegexMatch | RegexIMatch | RegexNotMatch | RegexNotIMatch | LikeMatch | ILikeMatch | NotLikeMatch | NotILikeMatch => {
+            false
+        }
+        // Of arrays and documents, which no column holds.
+        AtArrow | ArrowAt | Arrow | LongArrow | HashArrow | HashLongArrow | AtAt | HashMinus | AtQuestion | Question
+        | QuestionAnd | QuestionPipe | Colon => false,
+    }
 }
 
 fn type_of(expr: &Expr, schema: &DFSchema) -> Option<DataType> {

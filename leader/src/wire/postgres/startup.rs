@@ -4,7 +4,7 @@ use super::Listener;
 use super::error::{Failure, protocol_violation};
 use super::message::Fields;
 use super::socket::{AUTHENTICATION_MESSAGE_MAX_BYTES, Socket};
-use crate::session::Session;
+use crate::frontend::Session;
 use crate::users::ScramVerifier;
 use bytes::{BufMut, Bytes};
 use pgwire::api::auth::Password;

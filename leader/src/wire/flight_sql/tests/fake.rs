@@ -1,6 +1,6 @@
 //! An engine for tests: DataFusion in this process behind the session traits.
 
-use crate::session::{CatalogListing, Description, Engine, Outcome, Session, Statement, TableKind, TableListing};
+use crate::frontend::{CatalogListing, Description, Engine, Outcome, Session, Statement, TableKind, TableListing};
 use crate::users::ScramVerifier;
 use arrow::array::Int64Array;
 use arrow::datatypes::{DataType, Field, Schema};
