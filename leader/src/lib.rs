@@ -12,6 +12,7 @@ mod run;
 mod server;
 mod session;
 pub mod sql;
+mod statement;
 mod telemetry;
 mod transaction;
 mod upkeep;

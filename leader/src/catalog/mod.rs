@@ -10,6 +10,8 @@ mod tpch_function;
 mod views;
 
 pub(crate) use backend_functions::{Signal, Signals};
+#[cfg(test)]
+pub(crate) use clock_functions::register as register_clock_functions;
 pub(crate) use databases::{check_database, refused};
 pub(crate) use engine_sessions::EngineSessions;
 use relations::SnapshotRelations;

@@ -6,10 +6,13 @@ pub(crate) use crate::sql::Deallocates;
 pub use crate::sql::Statement;
 
 use crate::users::ScramVerifier;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
+use datafusion::error::DataFusionError;
 use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use serde::Serialize;
 use slipher_common::catalog::Table;
 use slipher_common::flight::DirectTicket;
@@ -47,6 +50,27 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// No rows, and no number of them.
+    pub(crate) fn done(tag: &str, notices: Vec<String>) -> Self {
+        Self::Done { tag: tag.to_owned(), rows: None, notices }
+    }
+
+    /// Columns of text, which are there already.
+    pub(crate) fn of_text(names: &[&str], columns: Vec<Vec<String>>, tag: &'static str) -> Self {
+        let schema = text_schema(names);
+        let arrays = columns.into_iter().map(|values| Arc::new(StringArray::from(values)) as ArrayRef).collect();
+        let batch = RecordBatch::try_new(Arc::clone(&schema), arrays).map_err(DataFusionError::from);
+        let stream = futures::stream::iter(std::iter::once(batch));
+        Self::Rows { schema: Arc::clone(&schema), stream: Box::pin(RecordBatchStreamAdapter::new(schema, stream)), tag }
+    }
+}
+
+/// Columns of text that are never NULL.
+pub(crate) fn text_schema(names: &[&str]) -> SchemaRef {
+    Arc::new(Schema::new(names.iter().map(|name| Field::new(*name, DataType::Utf8, false)).collect::<Vec<_>>()))
+}
+
 impl fmt::Debug for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -65,6 +89,13 @@ pub struct Description {
     pub parameters: Vec<SqlType>,
     /// Schema of the rows; `None` for a statement that yields none.
     pub rows: Option<SchemaRef>,
+}
+
+impl Description {
+    /// Of a statement without parameters.
+    pub(crate) fn of_rows(rows: Option<SchemaRef>) -> Self {
+        Self { parameters: Vec::new(), rows }
+    }
 }
 
 /// A running query whose rows lie ready on the compute nodes.
