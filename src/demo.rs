@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 use slipher_common::tpch::{TPCH_TABLES, tpch_ddl, tpch_query, tpch_rows};
 use slipher_common::{Error, ErrorKind, Result};
-use slipher_leader::session::{Outcome, Session};
+use slipher_leader::frontend::{Outcome, Session};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;

@@ -3,19 +3,22 @@
 mod bind;
 pub mod catalog;
 pub mod cluster;
-mod compaction;
-mod engine;
+mod context;
+pub mod frontend;
 mod load;
 pub mod meta;
 pub mod plan;
 mod run;
-pub mod session;
+mod server;
+mod session;
 pub mod sql;
+mod statement;
 mod telemetry;
 mod transaction;
+mod upkeep;
 pub mod users;
 pub mod wire;
 
-pub use engine::{Leader, LeaderAddresses, LeaderConfig, generated_password};
 pub use plan::scan_filters::with_filters_in_scans;
 pub use plan::table::table_statistics;
+pub use server::{Leader, LeaderAddresses, LeaderConfig, generated_password};

@@ -1,13 +1,14 @@
 //! What the leader counts, for Prometheus.
 
 use crate::cluster::Cluster;
-use crate::run::{CurrentQuery, Planners, STATEMENT_QUERY};
+use crate::plan::threads::Planners;
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
+use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
@@ -27,6 +28,14 @@ use std::time::Instant;
 const FORGOTTEN: &str = "forgotten";
 /// Buckets of latency: 1 ms, doubled up to about 9 minutes.
 const LATENCY_BUCKETS: u16 = 20;
+
+/// Which query a statement runs at the moment.
+pub(crate) type CurrentQuery = Arc<Mutex<Option<String>>>;
+
+tokio::task_local! {
+    /// Where the statement that the task runs notes its query.
+    pub(crate) static STATEMENT_QUERY: CurrentQuery;
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StatementLabels {

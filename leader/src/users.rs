@@ -1,6 +1,5 @@
 //! Passwords: kept as SCRAM-SHA-256 salted passwords, never as text.
 
-use crate::session::ScramVerifier;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rand::RngCore;
@@ -16,6 +15,17 @@ const SALTED_PASSWORD_BYTES: usize = 32;
 const STORED_PREFIX: &str = "SCRAM-SHA-256-SALTED";
 /// Letters of a generated password.
 const GENERATED_PASSWORD_BYTES: usize = 18;
+
+/// What a user's entry holds for SCRAM-SHA-256 (RFC 5802, RFC 7677).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScramVerifier {
+    /// Rounds of PBKDF2.
+    pub iterations: u32,
+    /// Salt.
+    pub salt: Vec<u8>,
+    /// SaltedPassword = PBKDF2(password, salt, iterations). Never logged.
+    pub salted_password: Vec<u8>,
+}
 
 /// The stored form of a new password.
 pub(crate) fn new_verifier(password: &str) -> String {

@@ -16,6 +16,7 @@ mod ledger;
 mod oracle;
 mod oracles;
 mod resize;
+mod rooms;
 mod slt;
 mod telemetry;
 mod tpch;

@@ -31,7 +31,7 @@ impl Relations for Fake {
 }
 
 fn bound(sql: &str) -> Result<String> {
-    let statement = crate::sql::parse::query(sql)?;
+    let statement = crate::sql::embedded::query(sql)?;
     match bind(&statement, &Fake, &Aliases::default())? {
         Binding::Bound(bound) => Ok(bound.statement.to_string().replace("\"slipher$relation\".", "#").replace('"', "")),
         Binding::Wants(id) => Ok(format!("wants {id}")),

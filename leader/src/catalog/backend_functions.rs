@@ -1,15 +1,34 @@
 //! `pg_backend_pid()`, `pg_cancel_backend(pid)`, `pg_terminate_backend(pid)`: functions about sessions, for the leader alone.
 
 use super::Snapshot;
-use crate::session::{Sessions, Signal};
 use arrow::array::{AsArray, BooleanArray};
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result as EngineResult};
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use slipher_common::Result;
+use slipher_common::ids::DatabaseId;
+use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+
+/// What is done to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Signal {
+    /// Its statement ends with 57014.
+    Cancel,
+    /// It ends with 57P01.
+    Terminate,
+}
+
+/// The sessions there are, as statements of others reach them.
+pub(crate) trait Signals: fmt::Debug + Send + Sync {
+    /// Sends a signal; false when there is no such session. Those of others are for superusers.
+    fn signal(&self, process_id: i32, signal: Signal, user: &str, is_superuser: bool) -> Result<bool>;
+    /// The sessions in a database.
+    fn process_ids_in(&self, database: DatabaseId) -> Vec<i32>;
+}
 
 /// What one of the functions does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,7 +41,7 @@ enum Kind {
 struct BackendFunction {
     kind: Kind,
     signature: Signature,
-    sessions: Arc<Sessions>,
+    sessions: Arc<dyn Signals>,
     user: String,
     is_superuser: bool,
     process_id: i32,
@@ -43,7 +62,11 @@ impl Hash for BackendFunction {
 }
 
 /// Makes the functions known to an engine session.
-pub(crate) fn register(registry: &mut dyn FunctionRegistry, snapshot: &Snapshot, sessions: &Arc<Sessions>) -> EngineResult<()> {
+pub(crate) fn register(
+    registry: &mut dyn FunctionRegistry,
+    snapshot: &Snapshot,
+    sessions: &Arc<dyn Signals>,
+) -> EngineResult<()> {
     let is_superuser = snapshot.state.users().get(&snapshot.user).is_some_and(|user| user.superuser);
     for kind in [Kind::OwnProcess, Kind::Send(Signal::Cancel), Kind::Send(Signal::Terminate)] {
         let signature = match kind {

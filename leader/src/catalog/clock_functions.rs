@@ -1,5 +1,6 @@
 //! Functions that say what time it is: for the leader alone, which computes them once per statement.
 
+use crate::sql::rewrite::STATEMENT_TIME;
 use crate::transaction::Clock;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
@@ -10,8 +11,6 @@ use slipher_common::SqlType;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// When the running statement began, as a timestamp without time zone.
-pub(crate) const STATEMENT_TIME: &str = "slipher_statement_time";
 /// Days from 0001-01-01 to 1970-01-01.
 const EPOCH_DAYS: i32 = 719_163;
 

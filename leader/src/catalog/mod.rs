@@ -3,26 +3,28 @@
 mod backend_functions;
 mod clock_functions;
 mod databases;
+mod engine_sessions;
 mod relations;
 mod temporary;
 mod tpch_function;
 mod views;
 
-pub(crate) use backend_functions::register as register_backend_functions;
-pub(crate) use clock_functions::{STATEMENT_TIME, register as register_clock_functions};
+pub(crate) use backend_functions::{Signal, Signals};
+#[cfg(test)]
+pub(crate) use clock_functions::register as register_clock_functions;
 pub(crate) use databases::{check_database, refused};
+pub(crate) use engine_sessions::EngineSessions;
 use relations::SnapshotRelations;
-pub(crate) use relations::{CATALOG, FUNCTIONS_SCHEMA, RelationCatalogs};
 pub(crate) use temporary::{RESERVED_SCHEMA_PREFIX, is_temp_schema, own_schema, temp_schema_of};
-pub(crate) use tpch_function::{TPCH_FUNCTION, TpchFunction};
+pub(crate) use tpch_function::TPCH_FUNCTION;
 pub(crate) use views::plan as plan_view;
 
 use crate::bind::{Aliases, Binding, Bound, bind};
+use crate::cluster::ClusterView;
 use crate::meta::{Relation, SchemaState, State, TableState};
 use crate::plan::context::QueryContext;
 use crate::plan::disabled_rules::DisabledRules;
-use crate::plan::table::{ClusterView, SliceTable};
-use crate::run::Runner;
+use crate::plan::table::SliceTable;
 use crate::sql::{Name, QualifiedName};
 use crate::transaction::{Clock, Reads};
 use datafusion::sql::sqlparser::ast;
@@ -30,9 +32,6 @@ use slipher_common::catalog::{DATABASE, View, ViewReference};
 use slipher_common::ids::{TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result, error::did_you_mean};
 use std::sync::Arc;
-
-/// The engine's table function that counts.
-pub(crate) const SERIES_FUNCTION: &str = "generate_series";
 
 /// The catalog at one version, for one query.
 #[derive(Clone, Debug)]
@@ -68,7 +67,7 @@ pub(crate) struct Snapshot {
     /// Joins sort both sides instead of holding one of them.
     pub(crate) merge_joins: bool,
     /// Makes the engine's sessions.
-    pub(crate) runner: Runner,
+    pub(crate) engine: Arc<EngineSessions>,
 }
 
 impl Snapshot {

@@ -1,7 +1,7 @@
 //! Temporary tables live in a schema of their session's, which goes with it.
 
 use super::Snapshot;
-use crate::engine::Shared;
+use crate::cluster::Cluster;
 use crate::meta::{Relation, TableState};
 use crate::sql::QualifiedName;
 use slipher_common::catalog::ADMIN_USER;
@@ -43,7 +43,7 @@ impl Snapshot {
     }
 
     /// Where a new table goes, and what has to be made first.
-    pub(crate) fn place_of(&self, shared: &Shared, name: &QualifiedName, temporary: bool) -> Result<(String, Vec<Kind>)> {
+    pub(crate) fn place_of(&self, cluster: &Cluster, name: &QualifiedName, temporary: bool) -> Result<(String, Vec<Kind>)> {
         if !temporary {
             return Ok((self.creation_schema(name)?, Vec::new()));
         }
@@ -54,7 +54,7 @@ impl Snapshot {
         let mut first = Vec::new();
         if !self.state.schemas().contains_key(own.as_ref()) {
             first.push(Kind::CreateSchema(proto::CreateSchema {
-                schema_id: shared.allocate_object_id(),
+                schema_id: cluster.allocate_object_id(),
                 name: own.to_string(),
                 // No user is kept from being dropped by tables that go with a session.
                 owner: ADMIN_USER.to_owned(),

@@ -48,8 +48,8 @@ pub(crate) async fn plan(snapshot: &Arc<Snapshot>, view: &Arc<View>) -> Result<L
     let mut inside = snapshot.inside.clone();
     inside.push(Arc::clone(view));
     let inner = Arc::new(Snapshot { inside, part: None, ..Snapshot::clone(snapshot) });
-    let session = snapshot.runner.session(&inner, false)?;
-    let query = sql::parse::query(&view.query)?;
+    let session = snapshot.engine.session(&inner, false)?;
+    let query = sql::embedded::query(&view.query)?;
     let bound = super::bound(&inner, &query).await?;
     let plan = logical_plan(&session, Box::new(bound.statement)).await?;
     let columns = plan.schema().columns();

@@ -5,13 +5,14 @@ mod open_blocks;
 mod pins;
 mod rebalance;
 mod service;
+mod view;
 
 pub(crate) use open_blocks::{OpenBlock, RunningInBlock, WAIT_FOR_SHORT_MAX_SECONDS};
 pub(crate) use pins::Pin;
 pub use service::LeaderService;
+pub(crate) use view::ClusterView;
 
 use crate::meta::{Meta, State};
-use crate::plan::table::ClusterView;
 use open_blocks::OpenBlocks;
 use parking_lot::RwLock;
 use pins::Pins;
@@ -24,6 +25,7 @@ use slipher_proto::compute::{CancelQueryRequest, NodeActivity, QueryProgressRequ
 use slipher_proto::meta::{self as proto, operation::Kind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tonic::transport::Channel;
 use uuid::Uuid;
@@ -48,6 +50,7 @@ pub struct Cluster {
     running_loads: RwLock<BTreeSet<TransactionId>>,
     pins: Pins,
     open_blocks: OpenBlocks,
+    next_object_id: AtomicU64,
 }
 
 /// Keeps a load's unfinished files from being swept.
@@ -82,12 +85,20 @@ impl Cluster {
             running_loads: RwLock::default(),
             pins: Pins::default(),
             open_blocks: OpenBlocks::default(),
+            next_object_id: AtomicU64::new(0),
         }
     }
 
     /// Metadata.
     pub fn meta(&self) -> &Meta {
         &self.meta
+    }
+
+    /// An id that no object has or had: segments are written under a table's before the table is committed.
+    pub(crate) fn allocate_object_id(&self) -> u64 {
+        let known = self.meta.state().next_object_id();
+        self.next_object_id.fetch_max(known, Ordering::SeqCst);
+        self.next_object_id.fetch_add(1, Ordering::SeqCst)
     }
 
     /// Connections to compute nodes.

@@ -2,11 +2,11 @@
 //! vectors, UPDATE also writes the rows anew. All of it is one change: others see the old rows or the new ones.
 
 use super::{
-    LOAD_ATTEMPTS_MAX, add_segments, always_generated, find, identity_fills, missing_value, plan_sink, remove_as_read, run_sink,
-    target_columns, write_rows,
+    add_segments, always_generated, find, identity_fills, missing_value, plan_sink, remove_as_read, run_sink, target_columns,
+    write_rows,
 };
 use crate::meta::TableState;
-use crate::run::{Attempt, guarded};
+use crate::run::{Attempt, Runner, guarded};
 use crate::sql::{Change, ChangeSpec, MergeInsert, MergeSpec, Name};
 use crate::transaction::Scope;
 use arrow::array::AsArray;
@@ -41,17 +41,24 @@ impl Found {
 
 /// Runs UPDATE or DELETE; answers how many rows. `only_one_source`: a row that several rows of FROM would change is an error.
 pub(crate) async fn change(
+    runner: &Runner,
     scope: &Scope,
     spec: &ChangeSpec,
     parameters: Option<ParamValues>,
     only_one_source: bool,
 ) -> Result<u64> {
-    replayed!(scope, change_once(scope, spec, parameters.clone(), only_one_source))
+    replayed!(scope, change_once(runner, scope, spec, parameters.clone(), only_one_source))
 }
 
-async fn change_once(scope: &Scope, spec: &ChangeSpec, parameters: Option<ParamValues>, only_one_source: bool) -> Result<u64> {
+async fn change_once(
+    runner: &Runner,
+    scope: &Scope,
+    spec: &ChangeSpec,
+    parameters: Option<ParamValues>,
+    only_one_source: bool,
+) -> Result<u64> {
     let load = scope.start_load();
-    let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
+    let attempt = runner.attempt(scope, load.id(), false)?;
     let table = find(&attempt.snapshot, &spec.table)?;
     scope.note_changing(table.table.id);
     if matches!(spec.change, Change::Delete) && !spec.filtered {
@@ -65,8 +72,8 @@ async fn change_once(scope: &Scope, spec: &ChangeSpec, parameters: Option<ParamV
 }
 
 /// MERGE; answers how many rows it changed and inserted.
-pub(crate) async fn merge(scope: &Scope, spec: &MergeSpec, parameters: Option<ParamValues>) -> Result<u64> {
-    replayed!(scope, merge_once(scope, spec, parameters.clone()))
+pub(crate) async fn merge(runner: &Runner, scope: &Scope, spec: &MergeSpec, parameters: Option<ParamValues>) -> Result<u64> {
+    replayed!(scope, merge_once(runner, scope, spec, parameters.clone()))
 }
 
 /// The plan that finds the rows of an UPDATE or DELETE, for EXPLAIN.
@@ -91,15 +98,15 @@ pub(crate) async fn plan_merge(
     Ok(vec![matched, plan_sink(attempt, attempt.snapshot.provider(&table)?, source).await?])
 }
 
-async fn merge_once(scope: &Scope, spec: &MergeSpec, parameters: Option<ParamValues>) -> Result<u64> {
+async fn merge_once(runner: &Runner, scope: &Scope, spec: &MergeSpec, parameters: Option<ParamValues>) -> Result<u64> {
     let load = scope.start_load();
-    let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
+    let attempt = runner.attempt(scope, load.id(), false)?;
     let table = find(&attempt.snapshot, &spec.matched.table)?;
     scope.note_changing(table.table.id);
     let (mut kinds, changed) = matched(scope, &attempt, &table, &spec.matched, parameters.clone(), true).await?;
     let (targets, source) = unmatched(&attempt, &table.table, &spec.insert, parameters).await?;
     let identities = identity_fills(scope, &table.table, &targets);
-    let (added, advances) = write_rows(scope, &attempt, &table, identities, source).await?;
+    let (added, advances) = write_rows(&attempt, &table, identities, source).await?;
     let inserted: u64 = added.iter().map(|segment| segment.rows).sum();
     kinds.extend(advances);
     kinds.extend(add_segments(&table, &attempt.snapshot.state, &added));
@@ -188,7 +195,7 @@ async fn matched(
                 .with_detail(format!("several source rows match one row of table \"{}\"", table.table))
                 .with_hint("make the source rows unique in what they are matched by"));
         }
-        let added = new_rows(scope, attempt, table, (spec, columns), &found, parameters).await?;
+        let added = new_rows(attempt, table, (spec, columns), &found, parameters).await?;
         let written: u64 = added.iter().map(|segment| segment.rows).sum();
         if written != found.count() {
             return Err(no_longer_found(table, found.count(), written));
@@ -212,14 +219,14 @@ async fn find_rows(scope: &Scope, attempt: &Attempt, source: &LogicalPlan) -> Re
     let id = source.schema().columns().into_iter().next().ok_or_else(|| Error::internal("a change without row ids"))?;
     let ids = LogicalPlanBuilder::from(source.clone()).project([Expr::Column(id)])?.build()?;
     let physical = attempt.plan_physical(&ids).await?;
-    let rows = scope.shared.runner.start(attempt, physical)?;
-    let cluster = Arc::clone(&scope.shared.cluster);
+    let rows = attempt.runner.start(attempt, physical)?;
+    let cluster = Arc::clone(&scope.cluster);
     let mut rows = guarded(rows, cluster, attempt.query_id.clone(), CancellationToken::new());
     let mut found = Found { rows: BTreeMap::new(), any_twice: false };
     while let Some(batch) = rows.next().await {
         let batch = match batch {
             Ok(batch) => batch,
-            Err(error) => return Err(scope.shared.runner.explain_failure(attempt, error.into()).await),
+            Err(error) => return Err(attempt.runner.explain_failure(attempt, error.into()).await),
         };
         let ids = batch.column(0).as_primitive_opt::<Int64Type>();
         let ids = ids.ok_or_else(|| Error::internal("row ids of another type"))?;
@@ -251,19 +258,18 @@ fn no_longer_found(table: &TableState, found: u64, written: u64) -> Error {
 
 /// Writes the found rows with their new values: each once, and no others, whatever the condition would find now.
 async fn new_rows(
-    scope: &Scope,
     attempt: &Attempt,
     table: &TableState,
     (spec, columns): (&ChangeSpec, &[(Name, bool)]),
     found: &Found,
     parameters: Option<ParamValues>,
 ) -> Result<Vec<Segment>> {
-    let part = scope.shared.runner.with_part(attempt, part_of(table, found)?)?;
+    let part = attempt.runner.with_part(attempt, part_of(table, found)?)?;
     let source = part.plan_query(&spec.query_of_found(table.table.id), parameters).await?;
     let source = if spec.joins { one_of_each(source)? } else { source };
     let ordered = into_table_order(&part, &table.table, columns, source)?;
     let physical = plan_sink(&part, attempt.snapshot.provider(table)?, ordered).await?;
-    run_sink(&scope.shared, &part, physical).await
+    run_sink(&part, physical).await
 }
 
 /// The table as if it had the found rows only.

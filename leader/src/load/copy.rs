@@ -1,33 +1,31 @@
 //! COPY: rows of files, and what became of those that do not fit.
 
-use super::{
-    LOAD_ATTEMPTS_MAX, always_generated, commit, files, find, identity_fills, in_table_order, target_columns, write_rows,
-};
-use crate::sql::CopySpec;
-use crate::sql::copy::CopyFormat;
+use super::{always_generated, commit, files, find, identity_fills, in_table_order, target_columns, write_rows};
+use crate::run::Runner;
+use crate::sql::{CopyFormat, CopySpec};
 use crate::transaction::Scope;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use slipher_common::catalog::Table;
 use slipher_common::{Error, ErrorKind, Result};
+use std::path::Path;
 use std::sync::Arc;
 
 /// COPY; answers how many rows, and messages.
-pub(crate) async fn copy(scope: &Scope, spec: &CopySpec) -> Result<(u64, Vec<String>)> {
-    replayed!(scope, copy_once(scope, spec))
+pub(crate) async fn copy(runner: &Runner, scope: &Scope, spec: &CopySpec, load_dir: Option<&Path>) -> Result<(u64, Vec<String>)> {
+    replayed!(scope, copy_once(runner, scope, spec, load_dir))
 }
 
-async fn copy_once(scope: &Scope, spec: &CopySpec) -> Result<(u64, Vec<String>)> {
+async fn copy_once(runner: &Runner, scope: &Scope, spec: &CopySpec, load_dir: Option<&Path>) -> Result<(u64, Vec<String>)> {
     let load = scope.start_load();
-    let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
+    let attempt = runner.attempt(scope, load.id(), false)?;
     let table = find(&attempt.snapshot, &spec.table)?;
     let targets = copy_targets(&table.table, spec)?;
-    let load_dir = scope.shared.load_dir.as_deref();
     let files = files::plan_files(load_dir, spec, &table.table, &targets, attempt.snapshot.query.clone()?).await?;
     let scan = LogicalPlanBuilder::scan("files", provider_as_source(Arc::new(files)), None)?.build()?;
     let source = in_table_order(&attempt, &table.table, &targets, scan)?;
     let identities = identity_fills(scope, &table.table, &targets);
-    let (receipts, advances) = write_rows(scope, &attempt, &table, identities, source).await?;
+    let (receipts, advances) = write_rows(&attempt, &table, identities, source).await?;
     let notices = match &spec.format {
         CopyFormat::Csv(options) if options.max_error > 1 => {
             rejections(scope, &attempt.query_id, &spec.table.name.value, options.max_error).await?
@@ -62,7 +60,7 @@ fn copy_targets(table: &Table, spec: &CopySpec) -> Result<Vec<usize>> {
 
 /// What the nodes left out; an error when all of them together left out too much.
 async fn rejections(scope: &Scope, query_id: &str, table: &str, max_error: u64) -> Result<Vec<String>> {
-    let seen = scope.shared.cluster.query_progress(query_id).await;
+    let seen = scope.cluster.query_progress(query_id).await;
     if seen.rejected_rows == 0 {
         return Ok(Vec::new());
     }

@@ -1,8 +1,7 @@
 //! COPY's files: found below the configured directory, and dealt to the lanes of all compute nodes.
 
 use crate::plan::context::QueryContext;
-use crate::sql::CopySpec;
-use crate::sql::copy::CopyFormat;
+use crate::sql::{CopyFormat, CopySpec};
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};

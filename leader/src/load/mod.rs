@@ -4,11 +4,11 @@
 mod files;
 
 use crate::catalog::Snapshot;
-use crate::engine::Shared;
 use crate::meta::{State, TableState};
+use crate::plan::output_types::column_types;
 use crate::plan::table::SliceTable;
 use crate::plan::write_rows::yields_few_constants;
-use crate::run::{Attempt, guarded};
+use crate::run::{Attempt, Runner, guarded};
 use crate::sql::{CreateTableAsSpec, InsertSpec, QualifiedName};
 use crate::transaction::{Load, Scope};
 use arrow::array::RecordBatch;
@@ -25,8 +25,7 @@ use slipher_common::catalog::{Column, Table};
 use slipher_common::ids::{ColumnId, TableId, TransactionId, Version};
 use slipher_common::manifest::Segment;
 use slipher_common::plan::{AssignExec, IdentityFill, SliceSinkExec};
-use slipher_common::sql_type::VARCHAR_LENGTH_MAX_BYTES;
-use slipher_common::{Error, ErrorKind, Result, SqlType};
+use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta::{self as proto, operation::Kind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,31 +33,34 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// A load that lost against a concurrent change is run so often.
-const LOAD_ATTEMPTS_MAX: usize = 8;
+pub(crate) const LOAD_ATTEMPTS_MAX: usize = 8;
 /// Up to so long it waits before it runs again, for others to come through.
-const LOAD_PAUSE_MAX_MS: u64 = 40;
+pub(crate) const LOAD_PAUSE_MAX_MS: u64 = 40;
 /// Ingested rows are sent to compute nodes in portions of about this size.
 const INGEST_PORTION_MAX_BYTES: usize = 64 << 20;
 
 /// A load that a node broke off is run so often: nothing of it is visible before its one commit, and what it wrote is swept.
-const BROKEN_ATTEMPTS_MAX: usize = 3;
+pub(crate) const BROKEN_ATTEMPTS_MAX: usize = 3;
 /// It waits so long before it runs again, longer each time: until a node that was only busy answers, or one that is gone is known to be.
-const BROKEN_PAUSE_MS: u64 = 250;
+pub(crate) const BROKEN_PAUSE_MS: u64 = 250;
 
 /// Runs `one_attempt` again while it loses against concurrent changes, where `scope` allows, and when a node breaks off. A commit whose
 /// outcome is not known is neither ([`slipher_common::ErrorKind::OutcomeUnknown`]).
 macro_rules! replayed {
     ($scope:expr, $attempt:expr) => {{
-        let mut tries = if $scope.can_run_again() { 1 } else { LOAD_ATTEMPTS_MAX };
+        let mut tries = if $scope.can_run_again() { 1 } else { crate::load::LOAD_ATTEMPTS_MAX };
         let mut broken = 0;
         let mut _gives_way = None;
         loop {
             match $attempt.await {
-                Err(error) if error.kind == slipher_common::ErrorKind::SerializationFailure && tries < LOAD_ATTEMPTS_MAX => {
+                Err(error)
+                    if error.kind == slipher_common::ErrorKind::SerializationFailure
+                        && tries < crate::load::LOAD_ATTEMPTS_MAX =>
+                {
                     tries += 1;
                     // Not against the background again.
                     if _gives_way.is_none() {
-                        let open = $scope.shared.cluster.open_block();
+                        let open = $scope.cluster.open_block();
                         _gives_way = Some((open.run(), open));
                     }
                     let pause = rand::random_range(0..crate::load::LOAD_PAUSE_MAX_MS);
@@ -79,27 +81,25 @@ macro_rules! replayed {
     }};
 }
 
+pub(crate) use replayed;
+
 /// Whether a node went away or was too busy to answer, before anything was committed.
-fn broke_off(error: &Error) -> bool {
+pub(crate) fn broke_off(error: &Error) -> bool {
     error.kind == ErrorKind::NodeUnavailable
 }
 
 mod change;
-mod choice;
 mod copy;
 mod rewrite;
-mod vacuum;
 pub(crate) use change::{change, merge, plan_change, plan_merge};
-pub(crate) use choice::{Choice, wanted_segments};
 pub(crate) use copy::copy;
 pub(crate) use rewrite::{Allowed, append_from, rewrite};
-pub(crate) use vacuum::{Vacuumed, vacuum, vacuum_round};
 
 /// INSERT; answers how many rows.
-pub(crate) async fn insert(scope: &Scope, spec: &InsertSpec, parameters: Option<ParamValues>) -> Result<u64> {
+pub(crate) async fn insert(runner: &Runner, scope: &Scope, spec: &InsertSpec, parameters: Option<ParamValues>) -> Result<u64> {
     replayed!(scope, async {
         let load = scope.start_load();
-        let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
+        let attempt = runner.attempt(scope, load.id(), false)?;
         let table = find(&attempt.snapshot, &spec.table)?;
         let (targets, source) = insert_source(&attempt, &table.table, spec, parameters.clone()).await?;
         append(scope, &attempt, load, &table, &targets, source).await
@@ -118,18 +118,24 @@ pub(crate) async fn plan_insert(
 }
 
 /// TRUNCATE; answers messages.
-pub(crate) async fn truncate(scope: &Scope, name: &QualifiedName) -> Result<Vec<String>> {
+pub(crate) async fn truncate(runner: &Runner, scope: &Scope, name: &QualifiedName) -> Result<Vec<String>> {
     replayed!(scope, async {
-        let attempt = scope.shared.runner.attempt(scope, TransactionId(Uuid::nil()), false)?;
+        let attempt = runner.attempt(scope, TransactionId(Uuid::nil()), false)?;
         let table = find(&attempt.snapshot, name)?;
         scope.change(vec![remove_segments(&table)], &attempt.snapshot.state, None).await
     })
 }
 
 /// Rows from a client, sent on in portions; one commit for all of them.
-pub(crate) async fn ingest(scope: &Scope, schema: Option<&str>, table: &str, mut rows: SendableRecordBatchStream) -> Result<u64> {
+pub(crate) async fn ingest(
+    runner: &Runner,
+    scope: &Scope,
+    schema: Option<&str>,
+    table: &str,
+    mut rows: SendableRecordBatchStream,
+) -> Result<u64> {
     let load = scope.start_load();
-    let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
+    let attempt = runner.attempt(scope, load.id(), false)?;
     let table = Arc::clone(attempt.snapshot.resolve(schema, table)?);
     let names: Vec<String> = rows.schema().fields().iter().map(|field| field.name().clone()).collect();
     let targets = target_columns(&table.table, &names.iter().map(|name| (name.as_str(), 0)).collect::<Vec<_>>())?;
@@ -154,7 +160,7 @@ pub(crate) async fn ingest(scope: &Scope, schema: Option<&str>, table: &str, mut
             let provider = attempt.snapshot.provider(&table)?.with_identities(identities.clone());
             let physical = plan_sink(&attempt, provider, source).await?;
             let parts = assign_parts(&physical, 1).unwrap_or(1) as u64;
-            let written = run_sink(&scope.shared, &attempt, physical).await?;
+            let written = run_sink(&attempt, physical).await?;
             let rows: u64 = written.iter().map(|segment| segment.rows).sum();
             identities.iter_mut().for_each(|fill| fill.base += rows.saturating_mul(parts));
             receipts.extend(written);
@@ -177,24 +183,26 @@ pub(crate) async fn ingest(scope: &Scope, schema: Option<&str>, table: &str, mut
 
 /// CREATE TABLE AS; answers how many rows, and messages.
 pub(crate) async fn create_table_as(
+    runner: &Runner,
     scope: &Scope,
     spec: &CreateTableAsSpec,
     query: &ast::Statement,
     parameters: Option<ParamValues>,
 ) -> Result<(u64, Vec<String>)> {
-    replayed!(scope, create_table_as_once(scope, spec, query, parameters.clone()))
+    replayed!(scope, create_table_as_once(runner, scope, spec, query, parameters.clone()))
 }
 
 async fn create_table_as_once(
+    runner: &Runner,
     scope: &Scope,
     spec: &CreateTableAsSpec,
     query: &ast::Statement,
     parameters: Option<ParamValues>,
 ) -> Result<(u64, Vec<String>)> {
     let load = scope.start_load();
-    let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
+    let attempt = runner.attempt(scope, load.id(), false)?;
     let snapshot = &attempt.snapshot;
-    let (schema, mut first) = snapshot.place_of(&scope.shared, &spec.name, spec.temporary)?;
+    let (schema, mut first) = snapshot.place_of(&scope.cluster, &spec.name, spec.temporary)?;
     let name = &spec.name.name.value;
     let mut replaced_version = 0;
     if spec.or_replace {
@@ -210,7 +218,7 @@ async fn create_table_as_once(
     let source = attempt.plan_query(query, parameters).await?;
     let optimized = attempt.optimize(&source).await?;
     let mut table = spec.to_table(&schema, &scope.user, &column_types(&optimized)?)?;
-    table.id = TableId(scope.shared.allocate_object_id());
+    table.id = TableId(scope.cluster.allocate_object_id());
     table.database = scope.database;
     let table = Arc::new(table);
     let made = TableState {
@@ -222,7 +230,7 @@ async fn create_table_as_once(
         layout_version: Version(0),
         segments: Arc::new(BTreeMap::new()),
     };
-    let receipts = write(&scope.shared, &attempt, snapshot.provider(&made)?, source).await?;
+    let receipts = write(&attempt, snapshot.provider(&made)?, source).await?;
     let create = proto::CreateTable {
         table: Some(table.to_proto()),
         if_not_exists: false,
@@ -233,22 +241,6 @@ async fn create_table_as_once(
     first.push(Kind::CreateTable(create));
     let rows = commit(scope, &attempt, load, &made, first, receipts).await?;
     Ok((rows, Vec::new()))
-}
-
-/// Name and type of each column of a query; an expression's text may be as long as VARCHAR allows.
-pub(crate) fn column_types(plan: &LogicalPlan) -> Result<Vec<(String, SqlType)>> {
-    plan.schema()
-        .fields()
-        .iter()
-        .map(|field| {
-            let known = field.metadata().contains_key(slipher_common::sql_type::TYPE_METADATA_KEY);
-            let sql_type = match SqlType::of_field(field)? {
-                SqlType::VarChar(_) if !known => SqlType::VarChar(VARCHAR_LENGTH_MAX_BYTES),
-                other => other,
-            };
-            Ok((field.name().clone(), sql_type))
-        })
-        .collect()
 }
 
 fn find(snapshot: &Snapshot, name: &QualifiedName) -> Result<Arc<TableState>> {
@@ -283,7 +275,7 @@ async fn insert_source(
     let default = |index: usize| -> Result<ast::Expr> {
         let column = targets.get(index).and_then(|target| table.columns.get(*target));
         match column.and_then(|column| column.default_expression.as_deref()) {
-            Some(text) => crate::sql::parse::parse_expression(text),
+            Some(text) => crate::sql::embedded::parse_expression(text),
             None => Ok(ast::Expr::Value(ast::Value::Null.into())),
         }
     };
@@ -341,7 +333,7 @@ fn in_table_order(attempt: &Attempt, table: &Table, targets: &[usize], source: L
 fn missing_value(attempt: &Attempt, column: &Column) -> Result<Expr> {
     if let Some(text) = &column.default_expression {
         // The default is kept as it was written.
-        let rewritten = crate::sql::parse::parse_expression(text)?.to_string();
+        let rewritten = crate::sql::embedded::parse_expression(text)?.to_string();
         let empty = datafusion::common::DFSchema::empty();
         return Ok(attempt.session.create_logical_expr(&rewritten, &empty)?);
     }
@@ -357,13 +349,12 @@ async fn append(
     source: LogicalPlan,
 ) -> Result<u64> {
     let identities = identity_fills(scope, &table.table, targets);
-    let (receipts, advances) = write_rows(scope, attempt, table, identities, source).await?;
+    let (receipts, advances) = write_rows(attempt, table, identities, source).await?;
     commit(scope, attempt, load, table, advances, receipts).await
 }
 
 /// Writes rows for `table`; answers their segments, and the numbers that IDENTITY columns used.
 async fn write_rows(
-    scope: &Scope,
     attempt: &Attempt,
     table: &TableState,
     identities: Vec<IdentityFill>,
@@ -372,7 +363,7 @@ async fn write_rows(
     let target = attempt.snapshot.provider(table)?.with_identities(identities.clone());
     let physical = plan_sink(attempt, target, source).await?;
     let parts = assign_parts(&physical, 1).unwrap_or(1) as u64;
-    let receipts = run_sink(&scope.shared, attempt, physical).await?;
+    let receipts = run_sink(attempt, physical).await?;
     let rows: u64 = receipts.iter().map(|segment| segment.rows).sum();
     // No part has more rows than all have together: these numbers cover every part.
     let advances = identities.iter().filter(|_| rows > 0).map(|fill| {
@@ -390,7 +381,7 @@ async fn write_rows(
 /// The IDENTITY columns that a load of `targets` leaves out. Their numbers go on where the last committed ones end, whatever version a
 /// block reads.
 fn identity_fills(scope: &Scope, table: &Table, targets: &[usize]) -> Vec<IdentityFill> {
-    let latest = scope.shared.cluster.meta().state();
+    let latest = scope.cluster.meta().state();
     let latest = latest.table_by_id(table.id);
     let committed = |id: ColumnId| {
         let column = latest?.table.columns.iter().find(|column| column.id == id)?;
@@ -418,7 +409,8 @@ fn assign_parts(plan: &Arc<dyn ExecutionPlan>, tasks: usize) -> Option<usize> {
     plan.children().into_iter().find_map(|child| assign_parts(child, tasks))
 }
 
-async fn plan_sink(attempt: &Attempt, target: SliceTable, source: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+/// The plan that writes the rows of `source` to a table.
+pub(crate) async fn plan_sink(attempt: &Attempt, target: SliceTable, source: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
     let definition = target.definition();
     let name = TableReference::partial(definition.schema.clone(), definition.name.clone());
     let short = yields_few_constants(&source);
@@ -430,26 +422,32 @@ async fn plan_sink(attempt: &Attempt, target: SliceTable, source: LogicalPlan) -
 }
 
 /// Writes the rows of `source` to segments; nothing of it is visible before the commit.
-async fn write(shared: &Shared, attempt: &Attempt, target: SliceTable, source: LogicalPlan) -> Result<Vec<Segment>> {
+async fn write(attempt: &Attempt, target: SliceTable, source: LogicalPlan) -> Result<Vec<Segment>> {
     let physical = plan_sink(attempt, target, source).await?;
-    run_sink(shared, attempt, physical).await
+    run_sink(attempt, physical).await
 }
 
-async fn run_sink(shared: &Shared, attempt: &Attempt, physical: Arc<dyn ExecutionPlan>) -> Result<Vec<Segment>> {
-    let rows = shared.runner.start(attempt, physical)?;
-    let mut rows = guarded(rows, Arc::clone(&shared.cluster), attempt.query_id.clone(), CancellationToken::new());
+/// Runs a plan that writes; answers the segments.
+pub(crate) async fn run_sink(attempt: &Attempt, physical: Arc<dyn ExecutionPlan>) -> Result<Vec<Segment>> {
+    let rows = attempt.runner.start(attempt, physical)?;
+    let mut rows = guarded(rows, Arc::clone(&attempt.runner.cluster), attempt.query_id.clone(), CancellationToken::new());
     let mut receipts = Vec::new();
     while let Some(batch) = rows.next().await {
         match batch {
             Ok(batch) => receipts.extend(SliceSinkExec::receipts(&batch)?),
-            Err(error) => return Err(shared.runner.explain_failure(attempt, error.into()).await),
+            Err(error) => return Err(attempt.runner.explain_failure(attempt, error.into()).await),
         }
     }
     Ok(receipts)
 }
 
 /// No row may be lost or doubled by what writes segments anew, whatever the plan did.
-fn check_rows<'a>(doing: &str, table: &Table, old: impl Iterator<Item = &'a Arc<Segment>>, new: &[Segment]) -> Result<()> {
+pub(crate) fn check_rows<'a>(
+    doing: &str,
+    table: &Table,
+    old: impl Iterator<Item = &'a Arc<Segment>>,
+    new: &[Segment],
+) -> Result<()> {
     let before: u64 = old.map(|segment| segment.live_rows()).sum();
     let after: u64 = new.iter().map(|segment| segment.rows).sum();
     match before == after {

@@ -1,9 +1,9 @@
 //! ALTER TABLE where rows are written anew: in another distribution, sort key or column type, or into another table (APPEND). Readers keep
 //! the old rows until it is committed; writers that commit in between make it lose, and it runs again.
 
-use super::{LOAD_ATTEMPTS_MAX, add_segments, check_rows, find, missing_value, plan_sink, remove_as_read, run_sink};
-use crate::meta::TableState;
-use crate::run::Attempt;
+use super::{add_segments, check_rows, find, missing_value, plan_sink, remove_as_read, run_sink};
+use crate::meta::{TableState, changed_definition};
+use crate::run::{Attempt, Runner};
 use crate::sql::QualifiedName;
 use crate::transaction::Scope;
 use datafusion::datasource::provider_as_source;
@@ -15,8 +15,13 @@ use slipher_proto::meta::operation::Kind;
 use std::sync::Arc;
 
 /// Writes all rows of a table under the definition that `change` makes of its own.
-pub(crate) async fn rewrite(scope: &Scope, name: &QualifiedName, change: impl Fn(&mut Table) -> Result<()>) -> Result<()> {
-    replayed!(scope, rewrite_once(scope, name, &change))
+pub(crate) async fn rewrite(
+    runner: &Runner,
+    scope: &Scope,
+    name: &QualifiedName,
+    change: impl Fn(&mut Table) -> Result<()>,
+) -> Result<()> {
+    replayed!(scope, rewrite_once(runner, scope, name, &change))
 }
 
 /// In which columns the two tables of an APPEND may differ.
@@ -29,13 +34,24 @@ pub(crate) struct Allowed {
 }
 
 /// ALTER TABLE APPEND: the rows of one table go into another, which keeps them from then on; answers how many.
-pub(crate) async fn append_from(scope: &Scope, target: &QualifiedName, source: &QualifiedName, allowed: Allowed) -> Result<u64> {
-    replayed!(scope, append_once(scope, (target, source), allowed))
+pub(crate) async fn append_from(
+    runner: &Runner,
+    scope: &Scope,
+    target: &QualifiedName,
+    source: &QualifiedName,
+    allowed: Allowed,
+) -> Result<u64> {
+    replayed!(scope, append_once(runner, scope, (target, source), allowed))
 }
 
-async fn append_once(scope: &Scope, (target, source): (&QualifiedName, &QualifiedName), allowed: Allowed) -> Result<u64> {
+async fn append_once(
+    runner: &Runner,
+    scope: &Scope,
+    (target, source): (&QualifiedName, &QualifiedName),
+    allowed: Allowed,
+) -> Result<u64> {
     let load = scope.start_load();
-    let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
+    let attempt = runner.attempt(scope, load.id(), false)?;
     let into = find(&attempt.snapshot, target)?;
     let from = find(&attempt.snapshot, source)?;
     if into.table.id == from.table.id {
@@ -47,7 +63,7 @@ async fn append_once(scope: &Scope, (target, source): (&QualifiedName, &Qualifie
     let values = moved_columns(&attempt, &into.table, &from.table, allowed)?;
     let plan = LogicalPlanBuilder::from(plan).project(values)?.build()?;
     let physical = plan_sink(&attempt, attempt.snapshot.provider(&into)?, plan).await?;
-    let written = run_sink(&scope.shared, &attempt, physical).await?;
+    let written = run_sink(&attempt, physical).await?;
     check_rows("appending to", &into.table, from.segments.values(), &written)?;
     let mut kinds: Vec<Kind> = add_segments(&into, &attempt.snapshot.state, &written).into_iter().collect();
     if !from.segments.is_empty() {
@@ -89,9 +105,14 @@ fn moved_columns(attempt: &Attempt, into: &Table, from: &Table, allowed: Allowed
     into.columns.iter().map(value).collect()
 }
 
-async fn rewrite_once(scope: &Scope, name: &QualifiedName, change: &impl Fn(&mut Table) -> Result<()>) -> Result<()> {
+async fn rewrite_once(
+    runner: &Runner,
+    scope: &Scope,
+    name: &QualifiedName,
+    change: &impl Fn(&mut Table) -> Result<()>,
+) -> Result<()> {
     let load = scope.start_load();
-    let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
+    let attempt = runner.attempt(scope, load.id(), false)?;
     let current = find(&attempt.snapshot, name)?;
     scope.note_changing(current.table.id);
     let mut table = Table::clone(&current.table);
@@ -108,9 +129,9 @@ async fn rewrite_once(scope: &Scope, name: &QualifiedName, change: &impl Fn(&mut
     let source = provider_as_source(Arc::new(attempt.snapshot.provider(&current)?));
     let source = LogicalPlanBuilder::scan(table.name.clone(), source, None)?.build()?;
     let physical = plan_sink(&attempt, attempt.snapshot.provider(&target)?.sorted(), source).await?;
-    let written = run_sink(&scope.shared, &attempt, physical).await?;
+    let written = run_sink(&attempt, physical).await?;
     check_rows("rewriting", &table, current.segments.values(), &written)?;
-    let definition = crate::session::changed_definition(&current, &table, &attempt.snapshot.state);
+    let definition = changed_definition(&current, &table, &attempt.snapshot.state);
     let mut kinds = vec![remove_as_read(&current), definition];
     kinds.extend(add_segments(&target, &attempt.snapshot.state, &written));
     scope.change(kinds, &attempt.snapshot.state, Some(load)).await?;

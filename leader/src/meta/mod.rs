@@ -7,6 +7,7 @@
 //!
 //! The types of `raft`, `sled` and their codecs stay inside this module.
 
+mod definition;
 mod driver;
 #[cfg(test)]
 mod golden;
@@ -21,6 +22,7 @@ mod sled_store;
 pub mod state;
 mod window;
 
+pub(crate) use definition::changed_definition;
 pub use driver::{Applied, Meta, MetaOptions};
 pub(crate) use driver::{identified, in_time};
 pub(crate) use state::not_a_view;

@@ -4,8 +4,8 @@
 //! The engine would make a DECIMAL with 15 digits behind the point of a DECIMAL and a DOUBLE PRECISION, in which small numbers are zero and
 //! large ones do not fit. What has one type already is none of its business, so everything gets one here.
 
+use crate::plan::semantics::is_comparison;
 use crate::plan::semantics::type_of;
-use crate::plan::tight::is_comparison;
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchema, NullEquality, ScalarValue};

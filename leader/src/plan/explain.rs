@@ -1,6 +1,5 @@
 //! EXPLAIN: the plan in Redshift's words, with what each join moved; EXPLAIN ANALYZE: rows, time and bytes per stage, task and slice.
 
-use crate::run::{Attempt, Runner};
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::filter::FilterExec;
@@ -14,10 +13,9 @@ use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 use datafusion_distributed::{
-    BroadcastExec, DistributedExec, DistributedLeafExec, DistributedMetricsFormat, NetworkBoundaryExt, NetworkBroadcastExec,
-    NetworkCoalesceExec, NetworkShuffleExec, display_plan_ascii, rewrite_distributed_plan_with_metrics,
+    BroadcastExec, DistributedExec, DistributedLeafExec, NetworkBoundaryExt, NetworkBroadcastExec, NetworkCoalesceExec,
+    NetworkShuffleExec, display_plan_ascii,
 };
-use futures::TryStreamExt;
 use slipher_common::Result;
 use slipher_common::plan::{OnlyTask0Exec, SliceScanExec};
 use std::sync::Arc;
@@ -62,8 +60,7 @@ impl Movement {
 
 /// The lines of EXPLAIN. `verbose` adds the engine's own plan, stage by stage.
 pub(crate) fn explain(plan: &Plan, verbose: bool) -> Result<Vec<String>> {
-    let mut lines = Vec::new();
-    render(plan, 0, &mut lines);
+    let mut lines = outline(plan);
     if verbose {
         lines.push(String::new());
         let stages = match plan.downcast_ref::<DistributedExec>() {
@@ -72,39 +69,6 @@ pub(crate) fn explain(plan: &Plan, verbose: bool) -> Result<Vec<String>> {
         };
         lines.extend(stages.lines().map(str::to_owned));
     }
-    Ok(lines)
-}
-
-/// Runs the plan and shows what each stage and task did.
-pub(crate) async fn analyze(runner: &Runner, attempt: &Attempt, plan: Plan) -> Result<Vec<String>> {
-    let started = std::time::Instant::now();
-    let rows = runner.start(attempt, Arc::clone(&plan))?;
-    let mut count = 0u64;
-    let outcome: datafusion::error::Result<()> = rows
-        .try_for_each(|batch| {
-            count += batch.num_rows() as u64;
-            futures::future::ready(Ok(()))
-        })
-        .await;
-    if let Err(error) = outcome {
-        return Err(runner.explain_failure(attempt, error.into()).await);
-    }
-    let elapsed = started.elapsed();
-    let mut lines = Vec::new();
-    render(&plan, 0, &mut lines);
-    lines.push(String::new());
-    let shown = match plan.downcast_ref::<DistributedExec>() {
-        Some(distributed) => {
-            distributed.wait_for_metrics().await;
-            let measured = rewrite_distributed_plan_with_metrics(Arc::clone(&plan), DistributedMetricsFormat::PerTask).await?;
-            display_plan_ascii(measured.as_ref(), true)
-        }
-        None => {
-            datafusion::physical_plan::display::DisplayableExecutionPlan::with_metrics(plan.as_ref()).indent(true).to_string()
-        }
-    };
-    lines.extend(shown.lines().map(str::to_owned));
-    lines.push(format!("Rows: {count}  Execution time: {:.3} ms", elapsed.as_secs_f64() * 1000.0));
     Ok(lines)
 }
 
@@ -175,6 +139,13 @@ fn exchange_below(plan: &Plan) -> Exchange {
         [child] if !plan.is::<AggregateExec>() => exchange_below(child),
         _ => Exchange::None,
     }
+}
+
+/// The plan in Redshift's words.
+pub(crate) fn outline(plan: &Plan) -> Vec<String> {
+    let mut lines = Vec::new();
+    render(plan, 0, &mut lines);
+    lines
 }
 
 /// One line per node that a Redshift user knows; nodes that only move batches have none.

@@ -7,6 +7,7 @@
 
 use super::common_types::{unified, unified_branches, unified_join, unified_rows};
 use super::parameters::bare;
+use super::semantics::typed_literal;
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, DFSchemaRef, ExprSchema, ScalarValue};
@@ -17,13 +18,8 @@ use datafusion::logical_expr::logical_plan::{Join, Union, Values};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Subquery, WindowFunctionDefinition};
 use slipher_common::functions::{BITWISE_NOT, CHECKED_NEGATE, arithmetic_operation};
-use slipher_common::sql_type::DECIMAL_PRECISION_MAX_DIGITS;
-use slipher_common::{Error, ErrorKind};
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// Digits of the greatest whole number that the planner reads as one of 64 bits without a sign.
-const UNSIGNED_DIGITS: u8 = 20;
 
 /// Functions whose result has the type of their arguments; others take whole numbers of 64 bits.
 const AS_ARGUMENTS: &[&str] = &["coalesce", "nullif", "greatest", "least", "nvl2", "abs", "to_hex", CHECKED_NEGATE, BITWISE_NOT];
@@ -31,20 +27,6 @@ const AS_ARGUMENTS: &[&str] = &["coalesce", "nullif", "greatest", "least", "nvl2
 /// The plan with its literals typed.
 pub(crate) fn with_typed_literals(plan: LogicalPlan) -> Result<LogicalPlan> {
     typed(plan, &mut Vec::new())
-}
-
-/// The literal with the type it has by itself, if that is another one.
-pub(crate) fn typed_literal(value: &ScalarValue) -> Result<Option<ScalarValue>> {
-    Ok(match value {
-        ScalarValue::Int64(Some(value)) => i32::try_from(*value).ok().map(|value| ScalarValue::Int32(Some(value))),
-        ScalarValue::UInt64(Some(value)) => Some(ScalarValue::Decimal128(Some(i128::from(*value)), UNSIGNED_DIGITS, 0)),
-        ScalarValue::Decimal256(Some(_), ..) => {
-            let message = format!("a number of more than {DECIMAL_PRECISION_MAX_DIGITS} digits");
-            let error = Error::new(ErrorKind::NumericOutOfRange, message);
-            return Err(error.with_hint("write it with an exponent: then it is a DOUBLE PRECISION").into());
-        }
-        _ => None,
-    })
 }
 
 /// `outer`: the columns that the expressions around a subquery see, innermost last.

@@ -1,5 +1,6 @@
 //! Tables as the engine sees them: a scan of slices with explicit segments, and a sink.
 
+use crate::cluster::ClusterView;
 use crate::plan::context::QueryContext;
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
@@ -18,7 +19,6 @@ use slipher_common::catalog::{Distribution, Table};
 use slipher_common::histogram::ColumnHistogram;
 use slipher_common::ids::{NodeId, SegmentId, SliceId, TransactionId};
 use slipher_common::manifest::{Segment, TrailingBlanks};
-use slipher_common::placement::Placement;
 use slipher_common::plan::{
     AssignExec, IdentityFill, ROW_ID_COLUMN, ScanSource, SegmentRef, SinkSlice, SinkTarget, SliceScanExec, SliceSinkExec,
 };
@@ -29,19 +29,6 @@ use std::sync::{Arc, OnceLock};
 
 /// How rows are sorted within a segment.
 const SEGMENT_ORDER: SortOptions = SortOptions { descending: false, nulls_first: false };
-
-/// What a query knows of where things are.
-#[derive(Clone, Debug)]
-pub(crate) struct ClusterView {
-    /// The placement.
-    pub(crate) placement: Arc<Placement>,
-    /// Internal addresses of all registered nodes (`http://host:port`).
-    pub(crate) addresses: Arc<BTreeMap<NodeId, String>>,
-    /// Where clients fetch results (`grpc://host:port`), for the nodes that say.
-    pub(crate) flight_addresses: Arc<BTreeMap<NodeId, String>>,
-    /// The nodes that answer.
-    pub(crate) alive: Arc<Vec<NodeId>>,
-}
 
 /// One table at one version.
 #[derive(Clone, Debug)]

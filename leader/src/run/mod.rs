@@ -1,35 +1,34 @@
 //! Running statements: from a logical plan to a stream of rows, with cancellation, retry after a node's death, and errors that say
 //! what happened.
 
+mod analyze;
 mod planning;
 mod stream;
 
-pub(crate) use planning::Planners;
+pub(crate) use analyze::analyze;
 use stream::unless_node_dies;
 pub(crate) use stream::{canceled, guarded};
 
 use crate::bind::{Aliases, Bound};
-use crate::catalog::{CATALOG, FUNCTIONS_SCHEMA, RelationCatalogs, Snapshot, TPCH_FUNCTION, TpchFunction};
+use crate::catalog::{EngineSessions, Snapshot};
 use crate::cluster::{Cluster, task_addresses};
 use crate::meta::{State, TableState};
 use crate::plan::context::QueryContext;
 use crate::plan::parameters;
 use crate::plan::parts::{check_size, cut_deep_expressions};
-use crate::plan::planner::{local_state, logical_plan, query_state};
+use crate::plan::planner::logical_plan;
 use crate::plan::semantics::check_unions;
-use crate::plan::subqueries::{SubqueriesToJoins, without_quantifiers};
-use crate::plan::tight::TightComparisons;
+use crate::plan::subqueries::without_quantifiers;
+use crate::plan::threads::Planners;
 use crate::plan::write_rows::WriteRowsExec;
-use crate::session::Sessions;
+use crate::telemetry::STATEMENT_QUERY;
 use crate::transaction::{Reading, Scope};
 use datafusion::common::ParamValues;
 use datafusion::execution::SessionState;
-use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::sql::sqlparser::ast;
-use parking_lot::Mutex;
 use slipher_common::ids::TransactionId;
 use slipher_common::placement::Layout;
 use slipher_common::plan::SliceSinkExec;
@@ -39,30 +38,13 @@ use std::sync::atomic::Ordering;
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-/// What a row of a join's side weighs where its size is known better than its rows.
-const BROADCAST_ROW_BYTES: usize = 8;
-
-/// Which query a statement runs at the moment.
-pub(crate) type CurrentQuery = Arc<Mutex<Option<String>>>;
-
-tokio::task_local! {
-    /// Where the statement that the task runs notes its query.
-    pub(crate) static STATEMENT_QUERY: CurrentQuery;
-}
-
 /// What statements run with.
 #[derive(Clone, Debug)]
 pub(crate) struct Runner {
     /// The cluster.
     pub(crate) cluster: Arc<Cluster>,
-    /// Lanes of every task.
-    pub(crate) lanes: usize,
-    /// A join's side of at most so many estimated rows is copied to every node.
-    pub(crate) broadcast_rows_max: usize,
-    /// The leader's own memory for queries.
-    pub(crate) runtime: Arc<RuntimeEnv>,
-    /// The sessions there are.
-    pub(crate) sessions: Arc<Sessions>,
+    /// Makes the engine's sessions.
+    pub(crate) engine: Arc<EngineSessions>,
     /// The threads that plan.
     pub(crate) planners: Planners,
 }
@@ -76,6 +58,8 @@ pub(crate) struct Attempt {
     pub(crate) snapshot: Arc<Snapshot>,
     /// The engine's session.
     pub(crate) session: Arc<SessionState>,
+    /// What runs it.
+    pub(crate) runner: Runner,
     _reading: Reading,
 }
 
@@ -107,52 +91,25 @@ impl Runner {
             aliases: Aliases::default(),
             disabled_rules: scope.disabled_rules.clone(),
             merge_joins: scope.merge_joins.load(Ordering::SeqCst),
-            runner: self.clone(),
+            engine: Arc::clone(&self.engine),
         });
-        let session = Arc::new(self.session(&snapshot, collect_metrics)?);
-        Ok(Attempt { query_id, snapshot, session, _reading: reading })
+        let session = Arc::new(self.engine.session(&snapshot, collect_metrics)?);
+        Ok(Attempt { query_id, snapshot, session, runner: self.clone(), _reading: reading })
     }
 
     /// The same attempt, which sees `part` of a table wherever that is read with row ids.
     pub(crate) fn with_part(&self, attempt: &Attempt, part: TableState) -> Result<Attempt> {
         let snapshot = Arc::new(Snapshot { part: Some(part), ..Snapshot::clone(&attempt.snapshot) });
-        let session = Arc::new(self.session(&snapshot, false)?);
+        let session = Arc::new(self.engine.session(&snapshot, false)?);
         Ok(Attempt { snapshot, session, ..attempt.clone() })
     }
 
     fn layout(&self, state: &State, query_id: &str, background: bool) -> Result<Arc<QueryContext>> {
         let view = self.cluster.view(state);
-        let layout = Layout::new(&view.placement, &view.alive, self.lanes)?;
+        let layout = Layout::new(&view.placement, &view.alive, self.engine.lanes)?;
         let addresses = task_addresses(&layout.nodes, &view.addresses)?;
         let context = QueryContext::new(query_id.to_owned(), Arc::new(layout), addresses)?;
         Ok(Arc::new(QueryContext { background, ..context }))
-    }
-
-    /// The engine's session over a snapshot.
-    pub(crate) fn session(&self, snapshot: &Arc<Snapshot>, collect_metrics: bool) -> Result<SessionState> {
-        let disabled = &snapshot.disabled_rules;
-        let runtime = Arc::clone(&self.runtime);
-        let mut session = match &snapshot.query {
-            Ok(query) => query_state(Arc::clone(query), self.cluster.channels().clone(), runtime, collect_metrics, disabled)?,
-            Err(_) => local_state(self.lanes, runtime).build(),
-        };
-        session.register_catalog_list(Arc::new(RelationCatalogs(Arc::clone(snapshot))));
-        let options = session.config_mut().options_mut();
-        options.catalog.default_catalog = CATALOG.to_owned();
-        options.optimizer.prefer_hash_join = !snapshot.merge_joins;
-        options.optimizer.hash_join_single_partition_threshold_rows = self.broadcast_rows_max;
-        options.optimizer.hash_join_single_partition_threshold = self.broadcast_rows_max.saturating_mul(BROADCAST_ROW_BYTES);
-        options.catalog.default_schema = FUNCTIONS_SCHEMA.to_owned();
-        slipher_common::functions::register(&mut session)?;
-        crate::plan::semantics::register(&mut session)?;
-        session.add_analyzer_rule(Arc::new(TightComparisons));
-        // Last: it joins by outer values byte for byte, and those joins are no comparisons of the user's.
-        session.add_analyzer_rule(Arc::new(SubqueriesToJoins));
-        crate::catalog::register_backend_functions(&mut session, snapshot, &self.sessions)?;
-        crate::catalog::register_clock_functions(&mut session, snapshot.clock)?;
-        session.mark_start_execution();
-        session.register_udtf(TPCH_FUNCTION, Arc::new(TpchFunction(snapshot.query.clone())));
-        Ok(session)
     }
 
     /// Runs a physical plan. The stream's errors name a node that died instead of its symptom.
@@ -220,7 +177,7 @@ impl Attempt {
         let plan = Handle::current().block_on(planner.create_physical_plan(&plan, self.session.as_ref()))?;
         match plan.downcast_ref::<SliceSinkExec>() {
             Some(sink) => {
-                let channels = self.snapshot.runner.cluster.channels().clone();
+                let channels = self.runner.cluster.channels().clone();
                 Ok(Arc::new(WriteRowsExec::new(Arc::clone(sink.input()), Arc::clone(sink.target()), channels)))
             }
             None => Err(Error::internal(format!("planning a load: \"{}\" is on top instead of the sink", plan.name()))),

@@ -1,9 +1,10 @@
 //! UPDATE and DELETE: a query of the rows they are about.
 
 use super::Parsed;
-use super::lex::{Cursor, DIALECT};
+use super::embedded::{position_of, with_sqlparser};
+use super::lex::Cursor;
+use super::made::parse_made;
 use super::names::{Name, QualifiedName};
-use super::parse::{position_of, with_sqlparser};
 use super::rewrite;
 use datafusion::sql::sqlparser::ast::{
     Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement,
@@ -208,12 +209,6 @@ pub(super) fn matched(
 /// A query of the target alone; its name is filled in when it is known.
 fn skeleton(target: &Target) -> Result<Box<Query>> {
     parse_made(&format!("SELECT 1 FROM \"{ROW_ID_SCHEMA}\".\"0\"{}", target.alias_clause()))
-}
-
-/// Reads a query that was put together here.
-pub(in crate::sql) fn parse_made(text: &str) -> Result<Box<Query>> {
-    let parsed = Parser::new(&DIALECT).try_with_sql(text).and_then(|mut parser| parser.parse_query());
-    parsed.map_err(|error| Error::internal(format!("making the query of a change: {error}")))
 }
 
 /// The values given, under names that no column has.

@@ -1,6 +1,6 @@
 //! The options of COPY.
 
-use super::copy::{Access, CopyFormat};
+use super::copy_spec::{Access, CopyFormat};
 use super::lex::Cursor;
 use slipher_common::error::did_you_mean;
 use slipher_common::{Error, ErrorKind, Result};

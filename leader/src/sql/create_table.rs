@@ -1,10 +1,10 @@
 //! CREATE TABLE and CREATE TABLE AS, with every attribute Redshift has.
 
 use super::Parsed;
+use super::embedded::query_to_end;
 use super::lex::Cursor;
 use super::names::{Name, QualifiedName};
 use super::output::plain_name;
-use super::parse::query_to_end;
 use super::table_attributes::{TableAttributes, find};
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 use datafusion::sql::sqlparser::tokenizer::Token;
@@ -191,7 +191,7 @@ fn parse_with_columns(cursor: &mut Cursor<'_>, mut spec: CreateTableSpec) -> Res
         }
     }
     if !cursor.eat_token(&Token::RParen) {
-        let error = super::parse::explain_syntax(cursor.lexed, cursor.next);
+        let error = super::embedded::explain_syntax(cursor.lexed, cursor.next);
         return Err(error.with_detail("expected \",\", \")\" or an attribute of the column"));
     }
     spec.attributes.parse(cursor)?;

@@ -1,8 +1,8 @@
 //! INSERT.
 
+use super::embedded::{position_of, query_to_end, with_sqlparser_until};
 use super::lex::Cursor;
 use super::names::{Name, QualifiedName};
-use super::parse::{position_of, query_to_end, with_sqlparser_until};
 use super::rewrite;
 use datafusion::sql::sqlparser::ast::{self, Expr, Parens, SetExpr, Statement, Values};
 use datafusion::sql::sqlparser::tokenizer::Token;
@@ -119,7 +119,7 @@ fn values(cursor: &mut Cursor<'_>, columns: usize) -> Result<InsertSource> {
             cursor.next = start;
             return query_to_end(cursor).map(InsertSource::Query);
         }
-        return Err(super::parse::explain_syntax(cursor.lexed, cursor.next));
+        return Err(super::embedded::explain_syntax(cursor.lexed, cursor.next));
     }
     if any_default {
         return Ok(InsertSource::ValuesWithDefaults(rows));

@@ -2,11 +2,12 @@
 
 use super::Parsed;
 use super::change_rows::{
-    Assignments, Change, ChangeSpec, Target, assignments, given_values, matched, parse_made, quoted, select_of, target,
+    Assignments, Change, ChangeSpec, Target, assignments, given_values, matched, quoted, select_of, target,
 };
+use super::embedded::{position_of, with_sqlparser};
 use super::lex::Cursor;
+use super::made::parse_made;
 use super::names::Name;
-use super::parse::{position_of, with_sqlparser};
 use super::rewrite;
 use datafusion::sql::sqlparser::ast::{Expr, SetExpr, Statement, TableWithJoins};
 use datafusion::sql::sqlparser::tokenizer::Token;

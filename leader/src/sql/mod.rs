@@ -5,20 +5,26 @@
 //! statement's own text; whoever answers a client adds the statement's offset.
 
 pub(crate) mod alter_table;
+mod chains;
 mod change_rows;
-pub(crate) mod copy;
+mod copy;
 mod copy_options;
+mod copy_spec;
 pub(crate) mod create_table;
 mod databases;
 mod dialect;
+pub(crate) mod embedded;
+pub(crate) mod fold;
 mod insert;
 pub(crate) mod lex;
+mod made;
 mod merge;
 pub(crate) mod names;
 pub(crate) mod output;
 pub(crate) mod parse;
 pub(crate) mod position;
 pub(crate) mod rewrite;
+mod statement;
 mod statements;
 mod table_attributes;
 mod types;
@@ -26,11 +32,13 @@ mod views;
 
 pub(crate) use alter_table::TableChange;
 pub(crate) use change_rows::{Change, ChangeSpec, ROW_ID_SCHEMA, TARGET};
-pub(crate) use copy::CopySpec;
+pub(crate) use copy_spec::{CopyFormat, CopySpec};
 pub(crate) use create_table::{CreateTableAsSpec, CreateTableSpec};
 pub(crate) use insert::{InsertSource, InsertSpec};
 pub(crate) use merge::{MergeInsert, MergeSpec};
 pub(crate) use names::{Name, QualifiedName, SchemaName};
+pub(crate) use statement::Deallocates;
+pub use statement::Statement;
 pub(crate) use statements::TransactionModes;
 pub(crate) use views::CreateViewSpec;
 
@@ -314,54 +322,6 @@ impl fmt::Debug for Password {
         f.write_str(match self {
             Self::Plain(_) => "Plain(..)",
             Self::Disabled => "Disabled",
-        })
-    }
-}
-
-impl Parsed {
-    /// The tables that the statement writes to, where they are named.
-    pub(crate) fn targets(&self) -> Vec<&QualifiedName> {
-        match self {
-            Self::Insert(spec) => vec![&spec.table],
-            Self::Change(spec) => vec![&spec.table],
-            Self::Merge(spec) => vec![&spec.matched.table],
-            Self::Copy(spec) => vec![&spec.table],
-            Self::Truncate { table } | Self::Vacuum { table: Some(table), .. } => vec![table],
-            Self::AlterTable { table, change: TableChange::Swap(other) | TableChange::Append { source: other, .. } } => {
-                vec![table, other]
-            }
-            Self::AlterTable { table, .. } => vec![table],
-            Self::DropTable { tables, .. } => tables.iter().collect(),
-            Self::CreateTable(spec) if spec.or_replace => vec![&spec.name],
-            Self::CreateTableAs { spec, .. } if spec.or_replace => vec![&spec.name],
-            _ => Vec::new(),
-        }
-    }
-
-    /// What the statement changes data or definitions with; None for one that only reads or is about the session.
-    pub(crate) fn change(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::Insert(_) => "INSERT",
-            Self::Change(spec) => spec.verb(),
-            Self::Merge(_) => "MERGE",
-            Self::Copy(_) => "COPY",
-            Self::Truncate { .. } => "TRUNCATE TABLE",
-            Self::CreateTable(_) => "CREATE TABLE",
-            Self::CreateTableAs { .. } => "CREATE TABLE AS",
-            Self::DropTable { .. } => "DROP TABLE",
-            Self::CreateView(_) => "CREATE VIEW",
-            Self::DropView { .. } => "DROP VIEW",
-            Self::AlterTable { .. } => "ALTER TABLE",
-            Self::CreateSchema { .. } => "CREATE SCHEMA",
-            Self::DropSchema { .. } => "DROP SCHEMA",
-            Self::CreateUser(_) => "CREATE USER",
-            Self::AlterUser(_) => "ALTER USER",
-            Self::CreateDatabase { .. } => "CREATE DATABASE",
-            Self::AlterDatabase { .. } => "ALTER DATABASE",
-            Self::DropDatabase { .. } => "DROP DATABASE",
-            Self::DropUser { .. } => "DROP USER",
-            Self::Explain { analyze: true, inner, .. } => return inner.change(),
-            _ => return None,
         })
     }
 }

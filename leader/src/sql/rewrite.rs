@@ -4,7 +4,6 @@
 //! Clauses that the planner would pass over in silence are refused here.
 
 use super::output;
-use crate::catalog::SERIES_FUNCTION;
 use datafusion::sql::sqlparser::ast::{
     ExcludeSelectItem, Expr, GroupByExpr, Ident, LimitClause, Parens, Query, Select, SelectItem, SetExpr, SetOperator,
     SetQuantifier, Statement, TableAlias, TableAliasColumnDef, TableFactor, Top, TopQuantity, Value, Values, VisitMut,
@@ -25,7 +24,11 @@ mod tests;
 mod types;
 mod windows;
 
+pub(crate) use functions::STATEMENT_TIME;
 use windows::Windows;
+
+/// The engine's table function that counts.
+const SERIES_FUNCTION: &str = "generate_series";
 
 /// Turns a span of the syntax tree into a position, in characters from 1.
 pub(super) type PositionOf<'a> = &'a dyn Fn(Span) -> usize;
@@ -277,7 +280,7 @@ fn has_subquery(values: &Values) -> bool {
 fn rows_as_branches(rows: Vec<Parens<Vec<Expr>>>) -> Result<SetExpr> {
     let mut all: Option<SetExpr> = None;
     for row in rows {
-        let mut query = super::change_rows::parse_made("SELECT 1")?;
+        let mut query = super::made::parse_made("SELECT 1")?;
         let SetExpr::Select(select) = query.body.as_mut() else { return Err(Error::internal("a row of VALUES is no SELECT")) };
         let named = |(index, expr)| SelectItem::ExprWithAlias { expr, alias: Ident::new(format!("column{}", index + 1)) };
         select.projection = row.content.into_iter().enumerate().map(named).collect();

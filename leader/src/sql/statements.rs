@@ -1,8 +1,8 @@
 //! The small statements: schemas, settings, transactions, users, and what is refused with advice.
 
+use super::embedded::explain_syntax;
 use super::lex::Cursor;
 use super::names::{Name, QualifiedName, SchemaName};
-use super::parse::explain_syntax;
 use super::{Parsed, Password, UserSpec, VacuumKind};
 use datafusion::sql::sqlparser::tokenizer::Token;
 use slipher_common::error::did_you_mean;
@@ -188,7 +188,7 @@ fn declare(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     }
     cursor.eat(&["WITHOUT", "HOLD"]);
     cursor.expect(&["FOR"])?;
-    Ok(Parsed::Declare { name, query: super::parse::query_to_end(cursor)? })
+    Ok(Parsed::Declare { name, query: super::embedded::query_to_end(cursor)? })
 }
 
 /// `FETCH [NEXT | ALL | FORWARD [count | ALL] | count] [FROM | IN] name`.

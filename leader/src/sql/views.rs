@@ -1,9 +1,9 @@
 //! CREATE VIEW, DROP VIEW.
 
 use super::Parsed;
+use super::embedded::{explain_syntax, position_of, with_sqlparser_until};
 use super::lex::Cursor;
 use super::names::{Name, QualifiedName};
-use super::parse::{explain_syntax, position_of, with_sqlparser_until};
 use super::rewrite;
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::Token;

@@ -11,7 +11,6 @@ mod tests;
 pub(crate) use locks::{LockMode, LockOwner, TableLocks};
 
 use crate::cluster::{Cluster, OpenBlock, Pin, RunningInBlock, RunningLoad, record};
-use crate::engine::Shared;
 use crate::meta::{Applied, State, TableState, identified, in_time};
 use crate::plan::disabled_rules::DisabledRules;
 use chrono::{DateTime, Utc};
@@ -181,8 +180,8 @@ impl Clock {
 /// What one statement works with.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope {
-    /// What sessions share.
-    pub(crate) shared: Arc<Shared>,
+    /// Where it runs.
+    pub(crate) cluster: Arc<Cluster>,
     /// Where names are looked up.
     pub(crate) database: DatabaseId,
     /// The schemas of unqualified names.
@@ -259,8 +258,8 @@ impl Scope {
     /// What the statement reads; of a block, with its own changes.
     pub(crate) fn state(&self) -> Arc<State> {
         match &self.transaction {
-            Some(transaction) => transaction.state(&self.shared.cluster),
-            None => self.shared.cluster.meta().state().in_database(self.database),
+            Some(transaction) => transaction.state(&self.cluster),
+            None => self.cluster.meta().state().in_database(self.database),
         }
     }
 
@@ -270,10 +269,10 @@ impl Scope {
             Some(transaction) => {
                 let running = transaction.open.as_ref().map(|open| Arc::new(open.run()));
                 let kept = Kept::ByBlock(Arc::clone(transaction), running);
-                Reading { state: transaction.state(&self.shared.cluster), _kept: kept }
+                Reading { state: transaction.state(&self.cluster), _kept: kept }
             }
             None => {
-                let (state, pin) = self.shared.cluster.pin_latest();
+                let (state, pin) = self.cluster.pin_latest();
                 Reading { state: state.in_database(self.database), _kept: Kept::ByPin(Arc::new(pin)) }
             }
         }
@@ -301,7 +300,7 @@ impl Scope {
     pub(crate) fn start_load(&self) -> Load {
         match &self.transaction {
             Some(transaction) => Load::Block(Arc::clone(transaction)),
-            None => Load::Statement(self.shared.cluster.start_load()),
+            None => Load::Statement(self.cluster.start_load()),
         }
     }
 
@@ -316,7 +315,7 @@ impl Scope {
                     change.transaction_id = load.id().to_vec();
                 }
                 let needed = (load, self.locks.clone());
-                let applied = propose(&self.shared.cluster, change, &self.committing, needed).await?;
+                let applied = propose(&self.cluster, change, &self.committing, needed).await?;
                 Ok(applied.notices)
             }
         }

@@ -11,9 +11,9 @@ mod windows;
 
 pub(crate) use coerced::CastsAreOurs;
 pub(crate) use intervals::with_windows_by_length;
+pub(crate) use numbers::typed_literal;
 pub(crate) use unions::check_unions;
 
-use crate::plan::tight::is_comparison;
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
@@ -95,6 +95,23 @@ fn read_as(text: Expr, target: &DataType) -> Option<Result<Transformed<Expr>>> {
 pub(crate) fn call(name: &str, arguments: Vec<Expr>) -> Result<Transformed<Expr>> {
     let function = FUNCTIONS.get(name).ok_or_else(|| Error::internal(format!("there is no function \"{name}\"")))?;
     Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(function), arguments))))
+}
+
+/// Whether an operator compares values.
+pub(crate) fn is_comparison(op: Operator) -> bool {
+    use Operator::*;
+    match op {
+        Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom => true,
+        Plus | Minus | Multiply | Divide | Modulo | And | Or | BitwiseAnd | BitwiseOr | BitwiseXor | BitwiseShiftRight
+        | BitwiseShiftLeft | StringConcat | IntegerDivide => false,
+        // Patterns see the whole value.
+        RegexMatch | RegexIMatch | RegexNotMatch | RegexNotIMatch | LikeMatch | ILikeMatch | NotLikeMatch | NotILikeMatch => {
+            false
+        }
+        // Of arrays and documents, which no column holds.
+        AtArrow | ArrowAt | Arrow | LongArrow | HashArrow | HashLongArrow | AtAt | HashMinus | AtQuestion | Question
+        | QuestionAnd | QuestionPipe | Colon => false,
+    }
 }
 
 pub(crate) fn type_of(expr: &Expr, schema: &DFSchema) -> Option<DataType> {

@@ -1,10 +1,9 @@
 //! Arithmetic has Redshift's types of results; overflow and division by zero are errors.
 
 use super::{call, type_of};
-use crate::plan::literals::typed_literal;
 use arrow::datatypes::DataType;
-use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{BinaryExpr, Cast, Placeholder, ScalarFunction};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
@@ -13,7 +12,11 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 use slipher_common::functions::arithmetic_function;
 use slipher_common::numeric::{Operation, computation, number};
 use slipher_common::sql_type::DECIMAL_PRECISION_MAX_DIGITS;
+use slipher_common::{Error, ErrorKind};
 use std::sync::Arc;
+
+/// Digits of the greatest whole number that the planner reads as one of 64 bits without a sign.
+const UNSIGNED_DIGITS: u8 = 20;
 
 /// Plans arithmetic while the SQL planner builds its tree: whatever is typed above has the right types to begin with.
 #[derive(Debug)]
@@ -38,6 +41,20 @@ impl ExprPlanner for ArithmeticPlanner {
             None => Ok(PlannerResult::Original(RawBinaryExpr { op, left, right })),
         }
     }
+}
+
+/// The literal with the type it has by itself, if that is another one.
+pub(crate) fn typed_literal(value: &ScalarValue) -> Result<Option<ScalarValue>> {
+    Ok(match value {
+        ScalarValue::Int64(Some(value)) => i32::try_from(*value).ok().map(|value| ScalarValue::Int32(Some(value))),
+        ScalarValue::UInt64(Some(value)) => Some(ScalarValue::Decimal128(Some(i128::from(*value)), UNSIGNED_DIGITS, 0)),
+        ScalarValue::Decimal256(Some(_), ..) => {
+            let message = format!("a number of more than {DECIMAL_PRECISION_MAX_DIGITS} digits");
+            let error = Error::new(ErrorKind::NumericOutOfRange, message);
+            return Err(error.with_hint("write it with an exponent: then it is a DOUBLE PRECISION").into());
+        }
+        _ => None,
+    })
 }
 
 fn literal(expression: Expr) -> Result<Expr> {

@@ -4,6 +4,7 @@ use super::outer::{as_inner, columns_of, reads, with_columns};
 use super::pull::{Pulled, Puller};
 use super::push::{Pusher, same_values};
 use super::scalar::{checked, is_null, one_row, values_of_nothing};
+use super::values::values_as_union;
 use super::{has_subqueries, holds_subquery};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, NullEquality};
@@ -13,8 +14,8 @@ use datafusion::logical_expr::expr::Exists;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Aggregate, Distinct, EmptyRelation, Expr, ExprSchemable, FetchType, Filter, Join, JoinConstraint, JoinType, LogicalPlan,
-    LogicalPlanBuilder, Projection, SkipType, Union, Values, lit, when,
+    Aggregate, Distinct, Expr, FetchType, Filter, Join, JoinConstraint, JoinType, LogicalPlan, LogicalPlanBuilder, Projection,
+    SkipType, lit, when,
 };
 use slipher_common::Error;
 use std::sync::Arc;
@@ -469,24 +470,6 @@ fn existence(condition: Expr) -> std::result::Result<Exists, Box<Expr>> {
             Err(other) => Err(Box::new(Expr::Not(other))),
         },
         other => Err(Box::new(other)),
-    }
-}
-
-/// VALUES as a union of rows, whose expressions may hold what constants may not.
-pub(super) fn values_as_union(values: &Values) -> Result<LogicalPlan> {
-    let mut rows = Vec::with_capacity(values.values.len());
-    for row in &values.values {
-        let input =
-            LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: true, schema: Arc::clone(DFSchema::empty_ref()) });
-        let mut exprs = Vec::with_capacity(row.len());
-        for (expr, field) in row.iter().zip(values.schema.fields()) {
-            exprs.push(expr.clone().cast_to(field.data_type(), input.schema())?.alias(field.name()));
-        }
-        rows.push(Arc::new(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(input))?)));
-    }
-    match rows.len() {
-        1 => Ok(rows.pop().map(Arc::unwrap_or_clone).unwrap_or_default()),
-        _ => Ok(LogicalPlan::Union(Union::try_new(rows)?)),
     }
 }
 

@@ -15,6 +15,7 @@ mod push;
 mod push_nodes;
 mod quantified;
 mod scalar;
+mod values;
 
 pub(crate) use quantified::without_quantifiers;
 

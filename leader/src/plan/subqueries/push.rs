@@ -57,7 +57,7 @@ impl Pusher<'_> {
             LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.push(&sort.input),
             LogicalPlan::Limit(limit) => self.limit(limit),
             LogicalPlan::Union(union) => self.union(union),
-            LogicalPlan::Values(values) => self.push(&super::lift::values_as_union(values)?),
+            LogicalPlan::Values(values) => self.push(&super::values::values_as_union(values)?),
             other => Err(refused(other)),
         }
     }

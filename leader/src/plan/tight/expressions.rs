@@ -1,6 +1,7 @@
 //! Expressions whose comparisons do not see trailing blanks.
 
 use super::Tightening;
+use crate::plan::semantics::is_comparison;
 use crate::plan::tight::scope::{Scope, ends_in_blank};
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
@@ -10,8 +11,7 @@ use datafusion::logical_expr::expr::{
     AggregateFunction, Cast, InList, InSubquery, ScalarFunction, SetComparison, WindowFunction,
 };
 use datafusion::logical_expr::{
-    Between, BinaryExpr, Case, Expr, ExprSchemable, LogicalPlan, Operator, Projection, SortExpr, Subquery,
-    WindowFunctionDefinition,
+    Between, BinaryExpr, Case, Expr, ExprSchemable, LogicalPlan, Projection, SortExpr, Subquery, WindowFunctionDefinition,
 };
 use slipher_common::functions::{BLANK_KEY, BLANK_VALUE, TIGHT};
 use std::sync::Arc;
@@ -87,22 +87,6 @@ pub(super) fn tight_columns(scope: &Scope<'_>) -> Result<Transformed<Vec<Expr>>>
         columns.push(call(TIGHT, vec![column])?.alias_qualified(qualifier.cloned(), field.name()));
     }
     Ok(Transformed::new_transformed(columns, changed))
-}
-
-pub(crate) fn is_comparison(op: Operator) -> bool {
-    use Operator::*;
-    match op {
-        Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom => true,
-        Plus | Minus | Multiply | Divide | Modulo | And | Or | BitwiseAnd | BitwiseOr | BitwiseXor | BitwiseShiftRight
-        | BitwiseShiftLeft | StringConcat | IntegerDivide => false,
-        // Patterns see the whole value.
-        RegexMatch | RegexIMatch | RegexNotMatch | RegexNotIMatch | LikeMatch | ILikeMatch | NotLikeMatch | NotILikeMatch => {
-            false
-        }
-        // Of arrays and documents, which no column holds.
-        AtArrow | ArrowAt | Arrow | LongArrow | HashArrow | HashLongArrow | AtAt | HashMinus | AtQuestion | Question
-        | QuestionAnd | QuestionPipe | Colon => false,
-    }
 }
 
 impl Tightening {

@@ -12,7 +12,6 @@
 //! together wherever `k` is a DISTKEY: a scan of such a column says that its rows lie by `tight(k)`.
 
 mod expressions;
-pub(crate) use expressions::is_comparison;
 mod groups;
 mod scope;
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! One column of CREATE TABLE and its attributes, in any order.
 
+use super::super::embedded::{position_of, with_sqlparser_until};
 use super::super::lex::Cursor;
 use super::super::names::Name;
-use super::super::parse::{position_of, with_sqlparser_until};
 use super::super::table_attributes::SortKey;
 use super::super::{rewrite, types};
 use super::{ColumnSpec, ConstraintSpec, ConstraintSpecKind, CreateTableSpec, Element};
@@ -86,7 +86,7 @@ impl CreateTableSpec {
                 }
                 nullable = Some(null);
             } else if !self.parse_key(cursor, &column.name, position)? && !column.parse_attribute(cursor, position)? {
-                return Err(super::super::parse::explain_syntax(cursor.lexed, cursor.next)
+                return Err(super::super::embedded::explain_syntax(cursor.lexed, cursor.next)
                     .with_detail("expected \",\", \")\" or an attribute of the column"));
             }
         }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::sql::embedded::parse_expression;
 use crate::sql::{Password, TransactionModes, UserSpec, VacuumKind};
 
 fn only(sql: &str) -> Parsed {

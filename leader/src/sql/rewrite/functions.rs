@@ -2,7 +2,6 @@
 
 use super::PositionOf;
 use super::build::{arguments_of, call, case, cast, nested, number, string};
-use crate::catalog::STATEMENT_TIME;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
     FunctionArguments, Ident, Interval, ObjectName, TimezoneInfo, UnaryOperator, Value,
@@ -13,6 +12,9 @@ use slipher_common::functions::{
 };
 use slipher_common::list_agg::{LIST_AGG, SortLetter};
 use slipher_common::{Error, ErrorKind, Result};
+
+/// The function that says when the running statement began, as a timestamp without time zone.
+pub(crate) const STATEMENT_TIME: &str = "slipher_statement_time";
 
 /// Functions that only have another name in the engine.
 const RENAMED: &[(&str, &str)] = &[

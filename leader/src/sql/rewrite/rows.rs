@@ -5,7 +5,7 @@
 
 use super::balance::join;
 use super::build::{call, nested};
-use crate::sql::change_rows::parse_made;
+use crate::sql::made::parse_made;
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Query, SelectItem, SetExpr, TableFactor, UnaryOperator, Value};
 use slipher_common::{Error, ErrorKind, Result};
 

@@ -2,7 +2,7 @@
 
 use super::FlightOptions;
 use super::registry::Registry;
-use crate::session::{Engine, Session};
+use crate::frontend::{Engine, Session};
 use arrow_flight::BasicAuth;
 use base64::Engine as _;
 use base64::alphabet;

@@ -6,7 +6,7 @@ use super::ipc::ipc_schema;
 use super::query::Cancelled;
 use super::service::{Call, Service, decode_command, flight_info};
 use super::{ingest, session_options};
-use crate::session::CatalogListing;
+use crate::frontend::CatalogListing;
 use arrow::record_batch::RecordBatch;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;

@@ -4,7 +4,7 @@ use super::client::Client;
 use super::input::{Upload, UploadStream, session_type};
 use super::prepared::single_statement;
 use super::query::detached;
-use crate::session::Outcome;
+use crate::frontend::Outcome;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use arrow_flight::sql::{CommandStatementIngest, TableExistsOption, TableNotExistOption};

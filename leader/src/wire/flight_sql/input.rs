@@ -1,7 +1,7 @@
 //! What clients upload: record batches, and parameter values made of them.
 
 use super::query::{ParameterRows, in_text};
-use crate::session::{Description, Session, Statement};
+use crate::frontend::{Description, Session, Statement};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use arrow_flight::FlightData;

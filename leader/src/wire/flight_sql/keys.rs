@@ -1,6 +1,6 @@
 //! Answers to the calls about primary and foreign keys. Slipher keeps such constraints and, as Redshift, does not enforce them.
 
-use crate::session::{CatalogListing, TableListing};
+use crate::frontend::{CatalogListing, TableListing};
 use arrow::array::{ArrayRef, Int32Array, StringArray, UInt8Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;

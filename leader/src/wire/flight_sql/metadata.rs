@@ -2,7 +2,7 @@
 
 use super::keys::{self, TableFilter};
 use super::{FlightOptions, info};
-use crate::session::{CatalogListing, TableKind};
+use crate::frontend::{CatalogListing, TableKind};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use arrow_flight::error::FlightError;

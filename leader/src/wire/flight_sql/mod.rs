@@ -19,7 +19,7 @@ mod session_options;
 #[cfg(test)]
 pub(super) mod tests;
 
-use crate::session::Engine;
+use crate::frontend::Engine;
 use arrow_flight::flight_service_server::FlightServiceServer;
 use slipher_common::tls::{Incoming, Refusal, ServerTls};
 use slipher_common::{Error, ErrorKind, Result};

@@ -5,7 +5,7 @@ use super::input::{self, Bound, Upload};
 use super::ipc::ipc_schema;
 use super::query::{ParameterRows, in_text};
 use super::registry::Registry;
-use crate::session::{Description, Statement};
+use crate::frontend::{Description, Statement};
 use arrow::datatypes::Schema;
 use arrow_flight::sql::ActionCreatePreparedStatementResult;
 use parking_lot::Mutex;

@@ -2,7 +2,7 @@
 
 use super::client::{Active, Client};
 use super::registry::Registry;
-use crate::session::{CALL, DirectRun, Outcome, ResultNode, Statement};
+use crate::frontend::{CALL, DirectRun, Outcome, ResultNode, Statement};
 use arrow::record_batch::RecordBatch;
 use arrow_flight::error::FlightError;
 use datafusion::common::ScalarValue;

@@ -8,7 +8,7 @@ use super::ipc::ipc_schema;
 use super::metadata::Metadata;
 use super::prepared::{PreparedStatements, describe, single_statement};
 use super::query::{Cancelled, ParameterRows, Queries, Rows, Work, detached, in_text, run};
-use crate::session::{Description, Engine, Outcome, Statement};
+use crate::frontend::{Description, Engine, Outcome, Statement};
 use arrow::datatypes::Schema;
 use arrow_flight::sql::{Any, Command, ProstMessageExt as _, TicketStatementQuery};
 use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, Ticket};

@@ -8,7 +8,7 @@ mod statements;
 #[cfg(test)]
 mod tests;
 
-use crate::session::Engine;
+use crate::frontend::Engine;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};

@@ -2,7 +2,7 @@
 
 use super::rows::{columns, error as error_json, rows};
 use super::{Endpoint, Problem};
-use crate::session::{Engine, Outcome, Session, Statement};
+use crate::frontend::{Engine, Outcome, Session, Statement};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};

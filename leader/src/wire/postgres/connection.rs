@@ -1,13 +1,14 @@
 //! An authenticated connection: the message loop and simple queries.
 
-use super::error::{Failure, send_error, send_notice, shift_position};
-use super::extended::Extended;
+use super::error::{Failure, shift_position};
 use super::message::{self, ClientMessage};
+use super::prepared::Extended;
+use super::reply::{send_done, send_error, send_rows_tag};
 use super::rows::{RowCursor, RowShape};
 use super::socket::{MESSAGE_MAX_BYTES, Socket};
 use super::startup::CancelKey;
-use crate::session::{Outcome, Session, Statement};
-use pgwire::messages::response::{CommandComplete, EmptyQueryResponse, ReadyForQuery, TransactionStatus};
+use crate::frontend::{Outcome, Session, Statement};
+use pgwire::messages::response::{EmptyQueryResponse, ReadyForQuery, TransactionStatus};
 use pgwire::messages::startup::{BackendKeyData, ParameterStatus, SecretKey};
 use slipher_common::{Error, ErrorKind, Result};
 use std::sync::Arc;
@@ -204,7 +205,7 @@ impl Connection {
                 send_rows_tag(&mut self.socket, tag, count)?;
             }
             Outcome::Done { tag, notices, .. } => {
-                self.extended.deallocate(&statement.parsed)?;
+                self.extended.deallocate(statement)?;
                 send_done(&mut self.socket, tag, &notices)?;
             }
         }
@@ -220,19 +221,4 @@ impl Failure {
             other => other,
         }
     }
-}
-
-/// Ends a statement that yields rows. Only some tags carry a count.
-pub(super) fn send_rows_tag(socket: &mut Socket, tag: &str, count: u64) -> Result<()> {
-    let tag = match tag {
-        "SELECT" | "FETCH" => format!("{tag} {count}"),
-        other => other.to_owned(),
-    };
-    socket.send(&CommandComplete::new(tag))
-}
-
-/// Ends a statement that yields none.
-pub(super) fn send_done(socket: &mut Socket, tag: String, notices: &[String]) -> Result<()> {
-    notices.iter().try_for_each(|notice| send_notice(socket, notice))?;
-    socket.send(&CommandComplete::new(tag))
 }

@@ -1,8 +1,6 @@
 //! How a connection's work fails, and what the client is told.
 
-use super::socket::Socket;
-use pgwire::messages::response::{ErrorResponse, NoticeResponse};
-use slipher_common::{Error, ErrorKind, Result};
+use slipher_common::{Error, ErrorKind};
 
 /// Why a message was not dealt with.
 #[derive(Debug)]
@@ -41,24 +39,6 @@ pub(super) fn shutting_down() -> Error {
 pub(super) fn shift_position(mut error: Error, offset: usize) -> Error {
     error.position = error.position.map(|position| position.saturating_add(offset));
     error
-}
-
-/// Tells the client of an error; `severity` is ERROR or FATAL.
-pub(super) fn send_error(socket: &mut Socket, severity: &str, error: &Error) -> Result<()> {
-    let mut fields = head(severity, error.sqlstate(), &error.message);
-    fields.extend(error.detail.as_deref().map(|detail| (b'D', clean(detail))));
-    fields.extend(error.hint.as_deref().map(|hint| (b'H', clean(hint))));
-    fields.extend(error.position.map(|position| (b'P', position.to_string())));
-    socket.send(&ErrorResponse::new(fields))
-}
-
-/// Sends a message beside the result.
-pub(super) fn send_notice(socket: &mut Socket, message: &str) -> Result<()> {
-    socket.send(&NoticeResponse::new(head("NOTICE", "00000", message)))
-}
-
-fn head(severity: &str, sqlstate: &str, message: &str) -> Vec<(u8, String)> {
-    vec![(b'S', severity.to_owned()), (b'V', severity.to_owned()), (b'C', sqlstate.to_owned()), (b'M', clean(message))]
 }
 
 /// Strings end at the first NUL on this protocol.

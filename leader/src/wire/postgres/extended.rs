@@ -1,13 +1,14 @@
 //! The extended protocol: prepared statements and portals.
 
-use super::connection::{Connection, send_done, send_rows_tag};
+use super::connection::Connection;
 use super::error::Failure;
 use super::message::{Bind, Target};
 use super::oid;
 use super::parameters::{self, ParameterType};
+use super::prepared::{PORTALS_MAX, PREPARED_STATEMENTS_MAX, Portal, PortalState, Prepared};
+use super::reply::{send_done, send_rows_tag};
 use super::rows::{RowCursor, RowShape};
-use crate::session::{Description, Outcome, Statement};
-use crate::sql::Parsed;
+use crate::frontend::{Description, Outcome, Statement};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use pgwire::messages::data::{NoData, ParameterDescription};
@@ -15,107 +16,7 @@ use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete
 use pgwire::messages::response::EmptyQueryResponse;
 use slipher_common::sql_type::VARCHAR_LENGTH_MAX_BYTES;
 use slipher_common::{Error, ErrorKind, Result, SqlType};
-use std::collections::HashMap;
 use std::sync::Arc;
-
-/// Prepared statements of one connection.
-pub const PREPARED_STATEMENTS_MAX: usize = 10_000;
-/// Open portals of one connection.
-pub const PORTALS_MAX: usize = 1_000;
-
-const IN_TRANSACTION: u8 = b'T';
-
-/// Prepared statements and portals of a connection, by name; the empty name is the unnamed one.
-#[derive(Default)]
-pub(super) struct Extended {
-    statements: HashMap<String, Arc<Prepared>>,
-    portals: HashMap<String, Portal>,
-    /// Counts Syncs: what was described since the last one is still true.
-    cycle: u64,
-}
-
-struct Prepared {
-    /// `None`: an empty string was prepared.
-    statement: Option<Statement>,
-    /// OIDs as the client declared them.
-    declared: Vec<Option<SqlType>>,
-    parameters: Vec<ParameterType>,
-    /// How many parameters the statement has; the client may declare more.
-    used: usize,
-    rows: Option<SchemaRef>,
-    described_in: u64,
-}
-
-struct Portal {
-    prepared: Arc<Prepared>,
-    formats: Vec<i16>,
-    state: PortalState,
-}
-
-enum PortalState {
-    Bound(Vec<ScalarValue>),
-    Rows {
-        cursor: Box<RowCursor>,
-        tag: &'static str,
-    },
-    /// All sent; the tag of a portal that had rows.
-    Ended(Option<&'static str>),
-}
-
-impl Extended {
-    /// A simple query replaces the unnamed statement and portal.
-    pub fn forget_unnamed(&mut self) {
-        self.statements.remove("");
-        self.portals.remove("");
-    }
-
-    /// Portals live as long as their transaction.
-    pub fn end_transaction_unless_open(&mut self, status: u8) {
-        if status != IN_TRANSACTION {
-            self.portals.clear();
-        }
-    }
-
-    /// A statement may have ended the transaction it ran in.
-    pub fn statement_ended(&mut self, status_before: u8, status: u8) {
-        if status_before == IN_TRANSACTION {
-            self.end_transaction_unless_open(status);
-        }
-    }
-
-    /// Sync: outside of a transaction it ends the implicit one.
-    pub fn end_cycle(&mut self, status: u8) {
-        self.cycle += 1;
-        self.end_transaction_unless_open(status);
-    }
-
-    /// DEALLOCATE and DISCARD ALL: this connection keeps the prepared statements, not the session.
-    pub fn deallocate(&mut self, parsed: &Parsed) -> Result<()> {
-        match parsed {
-            Parsed::Deallocate { name: Some(name) } => {
-                let closed = self.prepared(&name.value)?;
-                self.statements.remove(&name.value);
-                self.portals.retain(|_, portal| !Arc::ptr_eq(&portal.prepared, &closed));
-            }
-            Parsed::Deallocate { name: None } | Parsed::Discard { all: true, .. } => {
-                self.statements.clear();
-                self.portals.clear();
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn prepared(&self, name: &str) -> Result<Arc<Prepared>> {
-        self.statements.get(name).cloned().ok_or_else(|| {
-            let message = match name {
-                "" => "unnamed prepared statement does not exist".to_owned(),
-                name => format!("prepared statement \"{name}\" does not exist"),
-            };
-            Error::new(ErrorKind::InvalidStatementName, message)
-        })
-    }
-}
 
 fn no_portal(name: &str) -> Error {
     Error::new(ErrorKind::InvalidCursorName, format!("portal \"{name}\" does not exist"))
@@ -274,7 +175,7 @@ impl Connection {
             let values = std::mem::take(values);
             match self.socket.during(self.session.execute(statement, values)).await?? {
                 Outcome::Done { tag, notices, .. } => {
-                    self.extended.deallocate(&statement.parsed)?;
+                    self.extended.deallocate(statement)?;
                     portal.state = PortalState::Ended(None);
                     return Ok(send_done(&mut self.socket, tag, &notices)?);
                 }

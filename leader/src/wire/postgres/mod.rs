@@ -11,20 +11,23 @@ mod extended;
 mod message;
 mod oid;
 mod parameters;
+mod prepared;
+mod reply;
 mod rows;
 mod socket;
 mod startup;
 #[cfg(test)]
 mod tests;
 
-pub use extended::{PORTALS_MAX, PREPARED_STATEMENTS_MAX};
+pub use prepared::{PORTALS_MAX, PREPARED_STATEMENTS_MAX};
 pub use rows::RESULT_COLUMNS_MAX;
 pub use socket::{MESSAGE_MAX_BYTES, OUTPUT_BUFFER_BYTES, READ_AHEAD_MAX_BYTES, WRITE_STALL_MAX_SECONDS};
 
-use crate::session::{Engine, Session};
+use crate::frontend::{Engine, Session};
 use connection::Connection;
-use error::{Failure, send_error};
+use error::Failure;
 use parking_lot::Mutex;
+use reply::send_error;
 use slipher_common::catalog::ADMIN_USER;
 use slipher_common::tls::ServerTls;
 use slipher_common::{Error, ErrorKind, Result};

@@ -5,7 +5,7 @@ use super::error::{Failure, clean};
 use super::oid;
 use super::parameters::{BINARY_FORMAT, check_formats, format_of};
 use super::socket::Socket;
-use crate::session::Session;
+use crate::frontend::Session;
 use crate::wire::values::{Column, ValueType};
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;

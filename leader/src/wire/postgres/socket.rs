@@ -58,7 +58,7 @@ impl Socket {
 
     /// Why the connection ends.
     fn ended(&self) -> Failure {
-        let error = if self.shutdown.is_cancelled() { shutting_down() } else { crate::session::terminated() };
+        let error = if self.shutdown.is_cancelled() { shutting_down() } else { crate::frontend::terminated() };
         Failure::Fatal(error)
     }
 

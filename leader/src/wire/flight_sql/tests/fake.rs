@@ -1,8 +1,7 @@
 //! An engine for tests: DataFusion in this process behind the session traits.
 
-use crate::session::{
-    CALL, CatalogListing, Description, Engine, Outcome, ScramVerifier, Session, Statement, TableKind, TableListing,
-};
+use crate::frontend::{CALL, CatalogListing, Description, Engine, Outcome, Session, Statement, TableKind, TableListing};
+use crate::users::ScramVerifier;
 use arrow::array::Int64Array;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;

@@ -1,6 +1,7 @@
 //! An engine for the tests: DataFusion for SELECT, and a few canned statements for what DataFusion does not do.
 
-use crate::session::{Description, Engine, Outcome, ScramVerifier, Session, Statement};
+use crate::frontend::{Description, Engine, Outcome, Session, Statement};
+use crate::users::ScramVerifier;
 use arrow::array::{ArrayRef, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -179,8 +180,8 @@ impl FakeSession {
 
 #[async_trait]
 impl Session for FakeSession {
-    async fn catalog(&self) -> Result<crate::session::CatalogListing> {
-        Ok(crate::session::CatalogListing::default())
+    async fn catalog(&self) -> Result<crate::frontend::CatalogListing> {
+        Ok(crate::frontend::CatalogListing::default())
     }
 
     fn parse(&self, sql: &str) -> Result<Vec<Statement>> {

@@ -1,13 +1,16 @@
 //! The leader as one thing: metadata, cluster, endpoints, sessions.
 
-use crate::catalog::is_temp_schema;
+use crate::catalog::{EngineSessions, Signals, is_temp_schema};
 use crate::cluster::{Cluster, LeaderService, record};
+use crate::context::Shared;
+use crate::frontend::{Engine, Session};
 use crate::meta::{Meta, MetaOptions};
-use crate::run::{Planners, Runner};
-use crate::session::{Engine, LeaderSession, ScramVerifier, Session};
+use crate::plan::threads::Planners;
+use crate::run::Runner;
+use crate::session::{LeaderSession, Sessions};
 use crate::telemetry::Telemetry;
-use crate::transaction::TableLocks;
-use crate::users::{generate_password, is_password, new_verifier, parse_verifier};
+use crate::upkeep::{compact_forever, sort_forever};
+use crate::users::{ScramVerifier, generate_password, is_password, new_verifier, parse_verifier};
 use crate::wire::flight_sql::{self, FlightOptions};
 use crate::wire::http;
 use crate::wire::postgres::{self, PostgresOptions};
@@ -25,7 +28,6 @@ use slipher_proto::meta::{self as proto, operation::Kind};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -77,6 +79,7 @@ pub struct LeaderConfig {
 #[derive(Debug)]
 pub struct Leader {
     shared: Arc<Shared>,
+    sessions: Arc<Sessions>,
     addresses: LeaderAddresses,
     tasks: JoinSet<Result<()>>,
 }
@@ -92,33 +95,6 @@ pub struct LeaderAddresses {
     pub http: SocketAddr,
     /// Internal gRPC.
     pub internal: SocketAddr,
-}
-
-/// What sessions share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    /// The cluster.
-    pub(crate) cluster: Arc<Cluster>,
-    /// Runs statements.
-    pub(crate) runner: Runner,
-    /// Where COPY may read.
-    pub(crate) load_dir: Option<PathBuf>,
-    /// Results of at least so many estimated rows stay on the compute nodes for Flight clients.
-    pub(crate) direct_rows_min: usize,
-    /// What is counted.
-    pub(crate) telemetry: Arc<Telemetry>,
-    /// LOCK.
-    pub(crate) locks: Arc<TableLocks>,
-    next_object_id: AtomicU64,
-}
-
-impl Shared {
-    /// An id that no object has or had: segments are written under a table's before the table is committed.
-    pub(crate) fn allocate_object_id(&self) -> u64 {
-        let known = self.cluster.meta().state().next_object_id();
-        self.next_object_id.fetch_max(known, Ordering::SeqCst);
-        self.next_object_id.fetch_add(1, Ordering::SeqCst)
-    }
 }
 
 impl Leader {
@@ -140,32 +116,35 @@ impl Leader {
         let cluster = Arc::new(Cluster::new(meta));
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(config.memory_bytes))).build_arc()?;
         let lanes = config.lanes.max(slipher_common::placement::LANES_MIN);
-        let runner = Runner {
-            cluster: Arc::clone(&cluster),
+        let sessions = Arc::<Sessions>::default();
+        let signals: Arc<dyn Signals> = Arc::<Sessions>::clone(&sessions);
+        let planners = Planners::default();
+        let telemetry = Arc::new(Telemetry::new(Arc::clone(&cluster), Arc::clone(&runtime), planners.clone()));
+        let engine = EngineSessions {
+            channels: cluster.channels().clone(),
             lanes,
             broadcast_rows_max: config.broadcast_rows_max,
             runtime,
-            sessions: Arc::default(),
-            planners: Planners::default(),
+            signals: Arc::clone(&signals),
         };
+        let runner = Runner { cluster: Arc::clone(&cluster), engine: Arc::new(engine), planners };
         let load_dir = config.load_dir.clone();
-        let telemetry = Arc::new(Telemetry::new(Arc::clone(&cluster), Arc::clone(&runner.runtime), runner.planners.clone()));
         let shared = Arc::new(Shared {
             cluster: Arc::clone(&cluster),
             runner,
             load_dir,
             direct_rows_min: config.direct_rows_min,
             telemetry,
+            signals,
             locks: Arc::default(),
-            next_object_id: AtomicU64::new(0),
         });
-        let engine: Arc<dyn Engine> = Arc::new(LeaderEngine { shared: Arc::clone(&shared) });
+        let engine: Arc<dyn Engine> = Arc::new(LeaderEngine { shared: Arc::clone(&shared), sessions: Arc::clone(&sessions) });
         let mut tasks = JoinSet::new();
         tasks.spawn(serve_internal(internal, Arc::clone(&cluster), shutdown.clone()));
         tasks.spawn(rebalance(Arc::clone(&cluster), shutdown.clone()));
         if let Some(interval) = config.compact_interval {
-            tasks.spawn(crate::compaction::compact_forever(Arc::clone(&shared), interval, shutdown.clone()));
-            tasks.spawn(crate::compaction::sort_forever(Arc::clone(&shared), interval, shutdown.clone()));
+            tasks.spawn(compact_forever(shared.upkeep_tools(), interval, shutdown.clone()));
+            tasks.spawn(sort_forever(shared.upkeep_tools(), interval, shutdown.clone()));
         }
         tasks.spawn(watch(cluster, config.sweep_interval, shutdown.clone()));
         let options = PostgresOptions { tls: tls.clone(), ..PostgresOptions::default() };
@@ -173,14 +152,16 @@ impl Leader {
         let options = FlightOptions { tls: tls.clone(), ..FlightOptions::default() };
         tasks.spawn(flight_sql::serve(flight, Arc::clone(&engine), options, shutdown.clone()));
         tasks.spawn(http::serve(http, engine, tls, shutdown));
-        Ok(Self { shared, addresses, tasks })
+        Ok(Self { shared, sessions, addresses, tasks })
     }
 
     /// A session of `admin`'s inside this process, without a password.
     pub fn admin_session(&self, application_name: &str) -> Result<Arc<dyn Session>> {
         let state = self.shared.cluster.meta().state();
         let dev = state.require_database(DatabaseId::default());
-        dev.map(|dev| LeaderSession::open(Arc::clone(&self.shared), dev, ADMIN_USER, application_name) as Arc<dyn Session>)
+        let open =
+            |dev| LeaderSession::open(Arc::clone(&self.shared), Arc::clone(&self.sessions), dev, ADMIN_USER, application_name);
+        dev.map(|dev| open(dev) as Arc<dyn Session>)
     }
 
     /// Where it listens.
@@ -314,6 +295,7 @@ fn keep_password(data_dir: &Path, password: &str) -> Result<()> {
 #[derive(Debug)]
 struct LeaderEngine {
     shared: Arc<Shared>,
+    sessions: Arc<Sessions>,
 }
 
 #[async_trait]
@@ -333,7 +315,7 @@ impl Engine for LeaderEngine {
     fn check_ready(&self) -> Result<()> {
         let cluster = &self.shared.cluster;
         let view = cluster.view(&cluster.meta().state());
-        Layout::new(&view.placement, &view.alive, self.shared.runner.lanes).map(|_| ())
+        Layout::new(&view.placement, &view.alive, self.shared.runner.engine.lanes).map(|_| ())
     }
 
     fn metrics(&self) -> Result<String> {
@@ -343,6 +325,6 @@ impl Engine for LeaderEngine {
     fn open_session(&self, user: &str, database: &str, application_name: &str) -> Result<Arc<dyn Session>> {
         let state = self.shared.cluster.meta().state();
         let database = state.find_database(database)?;
-        Ok(LeaderSession::open(Arc::clone(&self.shared), database, user, application_name))
+        Ok(LeaderSession::open(Arc::clone(&self.shared), Arc::clone(&self.sessions), database, user, application_name))
     }
 }

@@ -1,8 +1,9 @@
 //! Queries whose rows clients fetch from the compute nodes: the leader only watches them.
 
-use super::commands::{READ_ATTEMPTS_MAX, attempt, bound};
-use super::leader_session::LeaderSession;
-use super::{DirectRun, ResultNode};
+use super::parameters::bound;
+use super::query::READ_ATTEMPTS_MAX;
+use crate::context::Context;
+use crate::frontend::{DirectRun, ResultNode};
 use crate::plan::context::DirectResults;
 use crate::run::{Attempt, guarded};
 use crate::sql::Parsed;
@@ -24,21 +25,21 @@ use tokio_util::sync::CancellationToken;
 const READY_MAX_SECONDS: u64 = 60;
 
 /// Starts `parsed` with its rows on the compute nodes, if it is a query that allows it.
-pub(super) async fn start(
-    session: &LeaderSession,
+pub(crate) async fn start(
+    context: &Context,
     parsed: &Parsed,
     parameters: Vec<ScalarValue>,
     target: ResultTarget,
     token: &CancellationToken,
 ) -> Result<Option<DirectRun>> {
     let Parsed::Query(query) = parsed else { return Ok(None) };
-    let rows_min = session.shared.direct_rows_min;
+    let rows_min = context.shared.direct_rows_min;
     let parameters = bound(parameters);
     let extension = Arc::new(DirectResults { target: Arc::new(target), rows_min });
     let mut attempts = 0;
     loop {
         attempts += 1;
-        let mut attempt = attempt(session, false)?;
+        let mut attempt = context.attempt(false)?;
         Arc::make_mut(&mut attempt.session).config_mut().set_extension(Arc::clone(&extension));
         let logical = attempt.plan_query(query, parameters.clone()).await?;
         if comes_through_the_leader(&logical) {
@@ -46,12 +47,12 @@ pub(super) async fn start(
         }
         let physical = attempt.plan_physical(&logical).await?;
         let Some(parts) = parts(&attempt, &physical, &extension.target.secret) else { return Ok(None) };
-        let rows = session.shared.runner.start(&attempt, physical)?;
-        let mut progress = guarded(rows, Arc::clone(&session.shared.cluster), attempt.query_id.clone(), token.clone());
+        let rows = context.shared.runner.start(&attempt, physical)?;
+        let mut progress = guarded(rows, Arc::clone(&context.shared.cluster), attempt.query_id.clone(), token.clone());
         match ready(&mut progress, parts.len()).await {
             Ok(()) => return Ok(Some(DirectRun { parts, progress: keeping(progress, attempt) })),
             Err(error) => {
-                let error = session.shared.runner.explain_failure(&attempt, error).await;
+                let error = context.shared.runner.explain_failure(&attempt, error).await;
                 if error.kind != ErrorKind::NodeUnavailable || attempts >= READ_ATTEMPTS_MAX {
                     return Err(error);
                 }

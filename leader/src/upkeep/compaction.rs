@@ -1,12 +1,12 @@
 //! Storage that looks after itself: tables whose scans suffer from many tiny segments, deleted rows or segments that overlap in the sort
 //! key are rewritten in the background. Merging is urgent and short, sorting is neither: each has a task of its own.
 
+use super::choice::{Choice, wanted_segments};
+use super::vacuum::{Tools, Vacuumed, vacuum_round};
 use crate::cluster::WAIT_FOR_SHORT_MAX_SECONDS;
-use crate::engine::Shared;
-use crate::load::{Choice, Vacuumed, vacuum_round, wanted_segments};
 use crate::meta::TableState;
 use crate::plan::disabled_rules::DisabledRules;
-use crate::transaction::{Clock, LockMode, Scope};
+use crate::transaction::{Clock, LockMode, Scope, TableLocks};
 use slipher_common::catalog::ADMIN_USER;
 use slipher_common::ids::{DatabaseId, SegmentId, TableId, Version};
 use slipher_common::manifest::Segment;
@@ -35,8 +35,8 @@ const RETRY_MAX_SECONDS: u64 = 300;
 const FUTILE_ROUNDS_MAX_COUNT: u32 = 3;
 
 /// Merges what is tiny and frees what was deleted, until `shutdown`. Looks every `interval`.
-pub(crate) async fn compact_forever(shared: Arc<Shared>, interval: Duration, shutdown: CancellationToken) -> Result<()> {
-    let mut upkeep = Upkeep::new(shared, to_compact);
+pub(crate) async fn compact_forever(tools: Tools, interval: Duration, shutdown: CancellationToken) -> Result<()> {
+    let mut upkeep = Upkeep::new(tools, to_compact);
     while goes_on(tokio::time::sleep(interval), &shutdown).await {
         // Each table in turn: a large one does not keep the others waiting.
         let work = async { while upkeep.look(usize::MAX).await > 0 {} };
@@ -46,8 +46,8 @@ pub(crate) async fn compact_forever(shared: Arc<Shared>, interval: Duration, shu
 }
 
 /// Brings rows into the order of the sort key, until `shutdown`. It rests as long as it works: at most half of what queries leave is taken.
-pub(crate) async fn sort_forever(shared: Arc<Shared>, interval: Duration, shutdown: CancellationToken) -> Result<()> {
-    let mut upkeep = Upkeep::new(shared, to_sort);
+pub(crate) async fn sort_forever(tools: Tools, interval: Duration, shutdown: CancellationToken) -> Result<()> {
+    let mut upkeep = Upkeep::new(tools, to_sort);
     let mut pause = interval;
     while goes_on(tokio::time::sleep(pause), &shutdown).await {
         let began = Instant::now();
@@ -118,6 +118,7 @@ struct Seen {
 
 /// One kind of upkeep of all tables.
 struct Upkeep {
+    tools: Tools,
     scope: Scope,
     /// What to choose from a table.
     choice: fn(Since) -> Option<Choice>,
@@ -127,9 +128,9 @@ struct Upkeep {
 }
 
 impl Upkeep {
-    fn new(shared: Arc<Shared>, choice: fn(Since) -> Option<Choice>) -> Self {
+    fn new(tools: Tools, choice: fn(Since) -> Option<Choice>) -> Self {
         let scope = Scope {
-            shared,
+            cluster: Arc::clone(&tools.runner.cluster),
             // Tables of all databases: it knows them by their ids.
             database: DatabaseId::default(),
             search_path: Arc::default(),
@@ -145,13 +146,13 @@ impl Upkeep {
             background: true,
             disabled_rules: DisabledRules::default(),
         };
-        Self { scope, choice, seen: BTreeMap::new(), last: TableId(0) }
+        Self { tools, scope, choice, seen: BTreeMap::new(), last: TableId(0) }
     }
 
     /// Goes through all tables, from the one on whose turn it is, and rewrites one slice per lane of those that want it, of so many tables at
     /// most. Answers of how many it did.
     async fn look(&mut self, tables_max: usize) -> usize {
-        let state = self.scope.shared.cluster.meta().state();
+        let state = self.scope.cluster.meta().state();
         self.seen.retain(|table, _| state.table_by_id(*table).is_some());
         let mut tables: Vec<&Arc<TableState>> = state.tables().values().collect();
         tables.sort_by_key(|table| (table.table.id <= self.last, table.table.id));
@@ -210,7 +211,7 @@ impl Upkeep {
         let seen = self.seen.get_mut(&table)?;
         seen.gives_way = seen.gives_way.filter(|(_, last)| last.elapsed() < seconds(BLOCKED_FORGOTTEN_SECONDS));
         let waited = seen.gives_way.map_or(Duration::ZERO, |(since, _)| since.elapsed());
-        if self.scope.shared.cluster.has_blocks_in_the_way(table, waited) {
+        if self.scope.cluster.has_blocks_in_the_way(table, waited) {
             seen.give_way();
             return None;
         }
@@ -219,18 +220,17 @@ impl Upkeep {
 
     /// One round for one table; whether it did something.
     async fn rewrite(&mut self, table: &TableState, choice: Choice, waited: Duration) -> bool {
-        let shared = Arc::clone(&self.scope.shared);
         let (id, name) = (table.table.id, table.table.to_string());
         // A block that locked a table must not lose against us.
-        let owner = Arc::new(shared.locks.owner());
+        let owner = Arc::new(self.tools.locks.owner());
         if !owner.try_acquire(&[(id, LockMode::Shared)]) {
             return false;
         }
         let scope = Scope { locks: Some(owner), ..self.scope.clone() };
         let outcome = tokio::select! {
-            outcome = vacuum_round(&scope, id, choice, waited) => outcome,
+            outcome = vacuum_round(&self.tools, &scope, id, choice, waited) => outcome,
             // Whoever wants the table for himself does not wait for this.
-            () = wanted_by_others(&shared, id) => return false,
+            () = wanted_by_others(&self.tools.locks, id) => return false,
         };
         let Some(seen) = self.seen.get_mut(&id) else { return false };
         match outcome {
@@ -278,8 +278,8 @@ impl Seen {
     }
 }
 
-async fn wanted_by_others(shared: &Shared, table: TableId) {
-    while !shared.locks.is_wanted(table) {
+async fn wanted_by_others(locks: &TableLocks, table: TableId) {
+    while !locks.is_wanted(table) {
         tokio::time::sleep(Duration::from_millis(WANTED_LOOK_MS)).await;
     }
 }

@@ -1,7 +1,8 @@
 //! A statement while it runs: how it is cancelled, timed, and when it cannot be cancelled any more.
 
-use super::CALL;
-use crate::run::{CurrentQuery, canceled};
+use crate::frontend::CALL;
+use crate::run::canceled;
+use crate::telemetry::CurrentQuery;
 use slipher_common::{Error, ErrorKind, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,21 +14,21 @@ const COMMITTING_LOOK_MS: u64 = 10;
 
 /// The statement that runs, or ran last.
 #[derive(Clone, Debug)]
-pub(super) struct Running {
+pub(crate) struct Running {
     /// Ends it.
-    pub(super) token: CancellationToken,
-    pub(super) started: Instant,
+    pub(crate) token: CancellationToken,
+    pub(crate) started: Instant,
     /// The query it runs at the moment.
-    pub(super) query: CurrentQuery,
+    pub(crate) query: CurrentQuery,
     /// What it did is on its way to being committed.
-    pub(super) committing: Arc<AtomicBool>,
+    pub(crate) committing: Arc<AtomicBool>,
     /// It took longer than it may.
     timed_out: Arc<AtomicBool>,
 }
 
 impl Running {
     /// A statement of the task's call that begins, and may take so long; its time counts until the guard is dropped.
-    pub(super) fn start(limit_ms: Option<u64>) -> (Self, Option<DropGuard>) {
+    pub(crate) fn start(limit_ms: Option<u64>) -> (Self, Option<DropGuard>) {
         let running = Self {
             token: CALL.try_with(CancellationToken::child_token).unwrap_or_default(),
             started: Instant::now(),
@@ -53,7 +54,7 @@ impl Running {
     }
 
     /// Does the statement's work until it is cancelled. What is being committed cannot be taken back: then its outcome is the answer.
-    pub(super) async fn work<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(crate) async fn work<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::pin!(work);
         tokio::select! {
             biased;
@@ -71,7 +72,7 @@ impl Running {
     }
 
     /// Who ended a statement: the user, or its time limit.
-    pub(super) fn why(&self, error: Error) -> Error {
+    pub(crate) fn why(&self, error: Error) -> Error {
         if error.kind == ErrorKind::QueryCanceled && self.timed_out.load(Ordering::SeqCst) {
             return Error { message: "canceling statement due to statement timeout".to_owned(), ..error };
         }

@@ -1,27 +1,78 @@
 //! ALTER TABLE: the definition that a table gets. Segments stay as they are; a scan finds renamed columns under their stored names and
 //! fills in what segments from before a column do not have.
 
-use super::views;
-use crate::catalog::is_temp_schema;
-use crate::meta::{Relation, State, TableState};
+use super::names::{check_move, known_schema, known_user};
+use super::{Effect, Executes, view};
+use crate::context::{Block, Context, Requires};
+use crate::frontend::Outcome;
+use crate::load;
+use crate::meta::{Relation, State, TableState, changed_definition};
 use crate::run::Attempt;
 use crate::sql::create_table::{COLUMNS_MAX, CreateTableSpec};
 use crate::sql::{Name, QualifiedName, TableChange};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
-use datafusion::common::{DFSchema, ScalarValue};
+use async_trait::async_trait;
+use datafusion::common::{DFSchema, ParamValues, ScalarValue};
 use datafusion::logical_expr::ColumnarValue;
 use slipher_common::catalog::{Column, ConstraintKind, Distribution, Table, ViewReference};
 use slipher_common::error::did_you_mean;
 use slipher_common::ids::{ColumnId, TableId};
 use slipher_common::{Error, ErrorKind, Result, SqlType};
 use slipher_proto::meta::{self as proto, operation::Kind};
+use tokio_util::sync::CancellationToken;
+
+/// ALTER TABLE, ALTER VIEW.
+pub(super) struct AlterTable<'a> {
+    pub(super) table: &'a QualifiedName,
+    pub(super) change: &'a TableChange,
+}
+
+#[async_trait]
+impl Executes for AlterTable<'_> {
+    fn effect(&self) -> Effect {
+        Effect::Define("ALTER TABLE")
+    }
+
+    fn requires(&self) -> Requires<'_> {
+        let names = match self.change {
+            TableChange::Swap(other) | TableChange::Append { source: other, .. } => vec![self.table, other],
+            _ => vec![self.table],
+        };
+        Requires::Tables { names, adds_rows: false }
+    }
+
+    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
+        let (table, runner) = (self.table, &context.shared.runner);
+        if let TableChange::Append { source, ignore_extra, fill_target } = self.change {
+            if !matches!(*context.block.lock(), Block::None) {
+                let message = "ALTER TABLE ... APPEND cannot run inside a transaction block";
+                return Err(Error::new(ErrorKind::ActiveTransaction, message).with_hint("INSERT INTO ... SELECT can"));
+            }
+            let allowed = load::Allowed { ignore_extra: *ignore_extra, fill_target: *fill_target };
+            let rows = load::append_from(runner, &context.scope()?, table, source, allowed).await?;
+            let notice = format!("{rows} rows moved from \"{}\" to \"{}\"", source.name, table.name);
+            return Ok(Outcome::done("ALTER TABLE", vec![notice]));
+        }
+        let attempt = context.attempt(false)?;
+        if let Some(change) = rewriting(&attempt, table, self.change)? {
+            drop(attempt);
+            load::rewrite(runner, &context.scope()?, table, change).await?;
+            return Ok(Outcome::done("ALTER TABLE", Vec::new()));
+        }
+        let (changes, notices) = operations(&attempt, table, self.change)?;
+        if changes.is_empty() {
+            return Ok(Outcome::done("ALTER TABLE", notices));
+        }
+        context.define("ALTER TABLE", &attempt, changes).await
+    }
+}
 
 /// A change of a table's definition. It may be made several times: once per attempt to commit.
 type Redefine<'a> = Box<dyn Fn(&mut Table) -> Result<()> + Send + Sync + 'a>;
 
 /// How a change is made that needs the table's rows written anew; None for one that does not.
-pub(super) fn rewriting<'a>(attempt: &Attempt, name: &QualifiedName, change: &'a TableChange) -> Result<Option<Redefine<'a>>> {
+fn rewriting<'a>(attempt: &Attempt, name: &QualifiedName, change: &'a TableChange) -> Result<Option<Redefine<'a>>> {
     match change {
         TableChange::Layout(attributes)
             if attributes.dist_style.is_some() || attributes.dist_key.is_some() || attributes.sort_key.is_some() =>
@@ -61,10 +112,10 @@ fn retype(table: &mut Table, name: &str, sql_type: SqlType) -> Result<()> {
 }
 
 /// The operations of one ALTER TABLE, and messages.
-pub(super) fn operations(attempt: &Attempt, name: &QualifiedName, change: &TableChange) -> Result<(Vec<Kind>, Vec<String>)> {
+fn operations(attempt: &Attempt, name: &QualifiedName, change: &TableChange) -> Result<(Vec<Kind>, Vec<String>)> {
     let snapshot = &attempt.snapshot;
     if let Ok(Relation::View(view)) = snapshot.named(name) {
-        return Ok((vec![views::changed(view, change, snapshot).map_err(|error| error.at(name.name.position))?], Vec::new()));
+        return Ok((vec![view::changed(view, change, snapshot).map_err(|error| error.at(name.name.position))?], Vec::new()));
     }
     let found = snapshot.table(name)?;
     let mut table = Table::clone(&found.table);
@@ -135,7 +186,7 @@ pub(super) fn operations(attempt: &Attempt, name: &QualifiedName, change: &Table
     if table.schema != found.table.schema {
         check_move(&found.table.schema, &table.schema).map_err(|error| error.at(name.name.position))?;
     }
-    first.push(changed(found, &table, &snapshot.state));
+    first.push(changed_definition(found, &table, &snapshot.state));
     Ok((first, Vec::new()))
 }
 
@@ -190,46 +241,13 @@ fn drop_constraint(table: &mut Table, name: &Name) -> Result<()> {
     Ok(())
 }
 
-/// Temporary tables stay where they are.
-pub(super) fn check_move(from: &str, to: &str) -> Result<()> {
-    match from != to && (is_temp_schema(from) || is_temp_schema(to)) {
-        true => {
-            Err(Error::not_supported("moving a table into or out of a temporary schema", "copy its rows with CREATE TABLE AS"))
-        }
-        false => Ok(()),
-    }
-}
-
-/// The name of a schema that is there.
-pub(super) fn known_schema(state: &State, schema: &Name) -> Result<String> {
-    let found = state.find_schema(&schema.value).map_err(|error| error.at(schema.position))?;
-    Ok(found.name.clone())
-}
-
-/// The name of a user who is there.
-pub(super) fn known_user(state: &State, user: &Name) -> Result<String> {
-    if state.users().contains_key(&user.value) {
-        return Ok(user.value.clone());
-    }
-    let known = state.users().keys().map(String::as_str);
-    Err(Error::new(ErrorKind::UndefinedObject, format!("user \"{user}\" does not exist"))
-        .with_hint(did_you_mean(&user.value, known))
-        .at(user.position))
-}
-
-/// The operation that gives `before` the definition `after`.
-pub(crate) fn changed(before: &TableState, after: &Table, read: &State) -> Kind {
-    let defined_version = read.committed_or_zero(before.defined_version);
-    Kind::ChangeTable(proto::ChangeTable { table: Some(after.to_proto()), defined_version })
-}
-
 /// Both tables under each other's names.
 fn swapped(one: &TableState, other: &TableState, read: &State) -> Vec<Kind> {
     let named = |table: &Table, like: &Table| Table { schema: like.schema.clone(), name: like.name.clone(), ..table.clone() };
     let aside = Table { name: format!("swapped {}", one.table.id), ..Table::clone(&one.table) };
     let to_other = named(&one.table, &other.table);
     let again = Kind::ChangeTable(proto::ChangeTable { table: Some(to_other.to_proto()), defined_version: 0 });
-    vec![changed(one, &aside, read), changed(other, &named(&other.table, &one.table), read), again]
+    vec![changed_definition(one, &aside, read), changed_definition(other, &named(&other.table, &one.table), read), again]
 }
 
 fn duplicate_column(table: &Table, name: &str) -> Error {

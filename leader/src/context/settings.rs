@@ -29,11 +29,11 @@ const SETTINGS: &[(&str, &str)] = &[
 ];
 
 /// Whether names in double quotes keep their case.
-pub(super) const CASE_SENSITIVE_IDENTIFIERS: &str = "enable_case_sensitive_identifier";
+pub(crate) const CASE_SENSITIVE_IDENTIFIERS: &str = "enable_case_sensitive_identifier";
 /// What blocks are that do not say what they are.
-pub(super) const ISOLATION: &str = "default_transaction_isolation";
+pub(crate) const ISOLATION: &str = "default_transaction_isolation";
 /// Whether blocks, and statements on their own, may change nothing.
-pub(super) const READ_ONLY: &str = "default_transaction_read_only";
+pub(crate) const READ_ONLY: &str = "default_transaction_read_only";
 
 /// A setting's name as it is kept.
 fn canonical(name: &str) -> String {
@@ -46,25 +46,25 @@ fn canonical(name: &str) -> String {
 
 /// The settings of one session.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     changed: BTreeMap<String, String>,
 }
 
 impl Settings {
     /// The value, `None` for an unknown name.
-    pub(super) fn get(&self, name: &str) -> Option<String> {
+    pub(crate) fn get(&self, name: &str) -> Option<String> {
         let name = canonical(name);
         let default = SETTINGS.iter().find(|(known, _)| *known == name)?.1;
         Some(self.changed.get(&name).cloned().unwrap_or_else(|| default.to_owned()))
     }
 
     /// The value that the session gave a setting; None: it has its default.
-    pub(super) fn changed(&self, name: &str) -> Option<&str> {
+    pub(crate) fn changed(&self, name: &str) -> Option<&str> {
         self.changed.get(&canonical(name)).map(String::as_str)
     }
 
     /// Changes a setting.
-    pub(super) fn set(&mut self, name: &str, value: &str) -> Result<()> {
+    pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<()> {
         let name = canonical(name);
         if !SETTINGS.iter().any(|(known, _)| *known == name) {
             return Err(unknown(&name));
@@ -75,7 +75,7 @@ impl Settings {
     }
 
     /// Back to the default; of all settings without a name.
-    pub(super) fn reset(&mut self, name: Option<&str>) -> Result<()> {
+    pub(crate) fn reset(&mut self, name: Option<&str>) -> Result<()> {
         match name.map(canonical) {
             None => self.changed.clear(),
             Some(name) if SETTINGS.iter().any(|(known, _)| *known == name) => {
@@ -87,12 +87,12 @@ impl Settings {
     }
 
     /// Every name and value.
-    pub(super) fn all(&self) -> Vec<(String, String)> {
+    pub(crate) fn all(&self) -> Vec<(String, String)> {
         SETTINGS.iter().map(|(name, _)| ((*name).to_owned(), self.get(name).unwrap_or_default())).collect()
     }
 
     /// The schemas of unqualified names.
-    pub(super) fn search_path(&self, user: &str) -> Vec<String> {
+    pub(crate) fn search_path(&self, user: &str) -> Vec<String> {
         let text = self.get("search_path").unwrap_or_default();
         text.split(',')
             .map(|part| part.trim().trim_matches(['"', '\'']))
@@ -102,23 +102,23 @@ impl Settings {
     }
 
     /// Whether a setting of on and off is on.
-    pub(super) fn is_on(&self, name: &str) -> bool {
+    pub(crate) fn is_on(&self, name: &str) -> bool {
         self.get(name).is_some_and(|value| matches!(value.to_lowercase().as_str(), "on" | "true" | "1" | "yes"))
     }
 
     /// Optimizer rules that are left out.
-    pub(super) fn disabled_rules(&self) -> DisabledRules {
+    pub(crate) fn disabled_rules(&self) -> DisabledRules {
         // It was checked when it was set.
         self.changed(disabled_rules::SETTING).and_then(|names| DisabledRules::parse(names).ok()).unwrap_or_default()
     }
 
     /// How long a statement may run, in milliseconds; `None`: for ever.
-    pub(super) fn statement_timeout_ms(&self) -> Option<u64> {
+    pub(crate) fn statement_timeout_ms(&self) -> Option<u64> {
         self.limit_ms("statement_timeout")
     }
 
     /// How long a session may wait for its client, in milliseconds; `None`: for ever.
-    pub(super) fn idle_timeout_ms(&self, in_transaction: bool) -> Option<u64> {
+    pub(crate) fn idle_timeout_ms(&self, in_transaction: bool) -> Option<u64> {
         match in_transaction {
             true => self.limit_ms("idle_in_transaction_session_timeout"),
             false => self.limit_ms("idle_session_timeout"),

@@ -1,14 +1,18 @@
 //! CREATE VIEW and what else there is to do with views.
 
-use super::alter_table::{check_move, known_schema, known_user};
-use super::leader_session::LeaderSession;
+use super::names::{check_move, known_schema, known_user, to_drop};
+use super::{Effect, Executes};
 use crate::bind::BoundRelation;
 use crate::catalog::{Snapshot, TPCH_FUNCTION, is_temp_schema};
-use crate::load::column_types;
+use crate::context::Context;
+use crate::frontend::{Description, Outcome, text_schema};
 use crate::meta::{Relation, ViewState, not_a_view};
+use crate::plan::output_types::column_types;
 use crate::run::Attempt;
 use crate::sql::{CreateViewSpec, QualifiedName, TableChange};
 use arrow::datatypes::{Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::common::ParamValues;
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan};
@@ -19,18 +23,79 @@ use slipher_common::{Error, ErrorKind, Result, SqlType};
 use slipher_proto::meta::{self as proto, operation::Kind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 /// What SHOW VIEW calls its column.
-pub(super) const SHOW_VIEW_COLUMN: &str = "Show View DDL statement";
+const SHOW_VIEW_COLUMN: &str = "Show View DDL statement";
+
+/// CREATE VIEW.
+pub(super) struct CreateView<'a>(pub(super) &'a CreateViewSpec);
+
+#[async_trait]
+impl Executes for CreateView<'_> {
+    fn effect(&self) -> Effect {
+        Effect::Define("CREATE VIEW")
+    }
+
+    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
+        let attempt = context.attempt(false)?;
+        let kinds = vec![create(context, &attempt, self.0).await?];
+        context.define("CREATE VIEW", &attempt, kinds).await
+    }
+}
+
+/// DROP VIEW.
+pub(super) struct DropView<'a> {
+    pub(super) views: &'a [QualifiedName],
+    pub(super) if_exists: bool,
+    pub(super) cascade: bool,
+}
+
+#[async_trait]
+impl Executes for DropView<'_> {
+    fn effect(&self) -> Effect {
+        Effect::Define("DROP VIEW")
+    }
+
+    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
+        let attempt = context.attempt(false)?;
+        let (found, notices) = to_drop(&attempt.snapshot, self.views, self.if_exists, "view")?;
+        if found.is_empty() {
+            return Ok(Outcome::done("DROP VIEW", notices));
+        }
+        let view_ids = found.iter().map(|id| id.0).collect();
+        let kinds = vec![Kind::DropViews(proto::DropViews { view_ids, cascade: self.cascade })];
+        context.define("DROP VIEW", &attempt, kinds).await
+    }
+}
+
+/// SHOW VIEW.
+pub(super) struct ShowView<'a>(pub(super) &'a QualifiedName);
+
+#[async_trait]
+impl Executes for ShowView<'_> {
+    fn effect(&self) -> Effect {
+        Effect::Session
+    }
+
+    async fn describe(&self, _: &Context, _: &[Option<SqlType>]) -> Result<Description> {
+        Ok(Description::of_rows(Some(text_schema(&[SHOW_VIEW_COLUMN]))))
+    }
+
+    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
+        let text = show(&context.attempt(false)?.snapshot, self.0)?;
+        Ok(Outcome::of_text(&[SHOW_VIEW_COLUMN], vec![vec![text]], "SHOW"))
+    }
+}
 
 /// The operation of CREATE VIEW.
-pub(super) async fn create(session: &LeaderSession, attempt: &Attempt, spec: &CreateViewSpec) -> Result<Kind> {
+async fn create(context: &Context, attempt: &Attempt, spec: &CreateViewSpec) -> Result<Kind> {
     let snapshot = &attempt.snapshot;
     let schema = snapshot.creation_schema(&spec.name)?;
     let (columns, references) = match spec.late_binding {
         true => {
             let references = attempt.session.resolve_table_references(&EngineStatement::Statement(spec.query.clone()))?;
-            check_qualified(&references, &session.database_name)?;
+            check_qualified(&references, &context.database_name)?;
             let named = spec.columns.iter().map(|name| ViewColumn { name: name.value.clone(), sql_type: None });
             (named.collect(), Vec::new())
         }
@@ -44,11 +109,11 @@ pub(super) async fn create(session: &LeaderSession, attempt: &Attempt, spec: &Cr
     };
     let defined_versions = references.iter().map(version).collect();
     let view = View {
-        id: TableId(session.shared.allocate_object_id()),
-        database: session.database,
+        id: TableId(context.shared.cluster.allocate_object_id()),
+        database: context.database,
         schema,
         name: spec.name.name.value.clone(),
-        owner: session.user.clone(),
+        owner: context.user.clone(),
         query: spec.text.clone(),
         columns,
         late_binding: spec.late_binding,
@@ -164,34 +229,6 @@ fn uses(plan: &LogicalPlan) -> Result<BTreeMap<String, BTreeSet<String>>> {
     Ok(uses)
 }
 
-/// The tables or views that DROP names, and messages about those that are not there.
-pub(super) fn to_drop(
-    snapshot: &Snapshot,
-    names: &[QualifiedName],
-    if_exists: bool,
-    what: &str,
-) -> Result<(Vec<TableId>, Vec<String>)> {
-    let (mut found, mut notices) = (Vec::new(), Vec::new());
-    for name in names {
-        match (snapshot.named(name), what) {
-            (Ok(Relation::Table(table)), "table") => found.push(table.table.id),
-            (Ok(Relation::View(view)), "view") => found.push(view.view.id),
-            (Ok(Relation::Table(_)), _) => return Err(not_a_view(&name.name.value).at(name.name.position)),
-            (Ok(Relation::View(_)), _) => {
-                return Err(Error::new(ErrorKind::WrongObjectType, format!("\"{}\" is not a table", name.name))
-                    .with_hint("it is a view: use DROP VIEW")
-                    .at(name.name.position));
-            }
-            (Err(error), _) if if_exists && matches!(error.kind, ErrorKind::UndefinedTable | ErrorKind::UndefinedSchema) => {
-                notices.push(format!("{what} \"{}\" does not exist, skipping", name.name));
-            }
-            (Err(error), _) => return Err(error),
-        }
-    }
-    found.dedup();
-    Ok((found, notices))
-}
-
 /// The operation of an ALTER TABLE or ALTER VIEW of a view.
 pub(super) fn changed(before: &ViewState, change: &TableChange, snapshot: &Snapshot) -> Result<Kind> {
     let mut view = View::clone(&before.view);
@@ -210,12 +247,12 @@ pub(super) fn changed(before: &ViewState, change: &TableChange, snapshot: &Snaps
 }
 
 /// The columns of a view, for listings; none when its query cannot be read now, as may be with a late-binding one.
-pub(super) async fn columns(session: &LeaderSession, view: &View) -> SchemaRef {
+pub(crate) async fn columns(context: &Context, view: &View) -> SchemaRef {
     let known = view.columns.iter().map(|column| Some(column.sql_type?.to_field(&column.name, true)));
     match known.collect::<Option<Vec<_>>>() {
         Some(fields) if !fields.is_empty() => Arc::new(Schema::new(fields)),
         _ => {
-            let attempt = super::commands::look_ahead(session);
+            let attempt = context.look_ahead();
             let planned = async { crate::catalog::plan_view(&attempt?.snapshot, &Arc::new(view.clone())).await };
             let columns = planned.await.and_then(|plan| column_types(&plan));
             let field = |(name, sql_type): (String, SqlType)| sql_type.to_field(&name, true);
@@ -225,7 +262,7 @@ pub(super) async fn columns(session: &LeaderSession, view: &View) -> SchemaRef {
 }
 
 /// The statement that makes a view as it is.
-pub(super) fn show(snapshot: &Arc<Snapshot>, name: &QualifiedName) -> Result<String> {
+fn show(snapshot: &Arc<Snapshot>, name: &QualifiedName) -> Result<String> {
     let Relation::View(state) = snapshot.named(name)? else { return Err(not_a_view(&name.name.value).at(name.name.position)) };
     let view = &state.view;
     let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));

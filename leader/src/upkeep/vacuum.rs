@@ -4,9 +4,11 @@
 //! segments they began with. Rows that somebody deletes meanwhile make it lose, and it runs again.
 
 use super::choice::{Choice, choose, is_better};
-use super::{LOAD_ATTEMPTS_MAX, check_rows, plan_sink, run_sink};
+use crate::load::{check_rows, plan_sink, replayed, run_sink};
 use crate::meta::TableState;
-use crate::transaction::Scope;
+use crate::run::Runner;
+use crate::telemetry::Telemetry;
+use crate::transaction::{Scope, TableLocks};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use slipher_common::ids::{SegmentId, SliceId, TableId};
@@ -21,6 +23,17 @@ use std::time::Duration;
 const UNSORTED_SLICE_MAX_BYTES: u64 = 40 << 20;
 /// So may one with more rows than these: they may be compressed well.
 const UNSORTED_SLICE_MAX_ROWS: u64 = 1 << 20;
+
+/// What segments are written anew with, whoever asks for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Tools {
+    /// Runs the plans.
+    pub(crate) runner: Runner,
+    /// Who writes to tables, and who waits to.
+    pub(crate) locks: Arc<TableLocks>,
+    /// Counts what was rewritten.
+    pub(crate) telemetry: Arc<Telemetry>,
+}
 
 /// What a VACUUM of one table did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +57,10 @@ const GIVE_WAY_LOOK_MS: u64 = 20;
 
 /// Rewrites the chosen segments of a table; None when there is nothing to do. Each lane writes one slice at a time, and each round of
 /// slices is a record of its own: what is on its way is bounded, and so is what a conflict costs.
-pub(crate) async fn vacuum(scope: &Scope, table: TableId, choice: Choice) -> Result<Option<Vacuumed>> {
+pub(crate) async fn vacuum(tools: &Tools, scope: &Scope, table: TableId, choice: Choice) -> Result<Option<Vacuumed>> {
     let (mut done, mut total) = (BTreeSet::new(), None::<Vacuumed>);
     loop {
-        let round = replayed!(scope, vacuum_once(scope, table, choice, Duration::ZERO, &done));
+        let round = replayed!(scope, vacuum_once(tools, scope, table, choice, Duration::ZERO, &done));
         let Some((slices, vacuumed)) = round? else { return Ok(total) };
         done.extend(slices);
         total = Some(total.map_or(vacuumed, |total| total + vacuumed));
@@ -68,24 +81,30 @@ impl std::ops::Add for Vacuumed {
 }
 
 /// The same for one slice of each lane, and not again if it loses. None, too, when it gave way to others; `waited`: as it has for so long.
-pub(crate) async fn vacuum_round(scope: &Scope, table: TableId, choice: Choice, waited: Duration) -> Result<Option<Vacuumed>> {
-    Ok(vacuum_once(scope, table, choice, waited, &BTreeSet::new()).await?.map(|(_, vacuumed)| vacuumed))
+pub(crate) async fn vacuum_round(
+    tools: &Tools,
+    scope: &Scope,
+    table: TableId,
+    choice: Choice,
+    waited: Duration,
+) -> Result<Option<Vacuumed>> {
+    Ok(vacuum_once(tools, scope, table, choice, waited, &BTreeSet::new()).await?.map(|(_, vacuumed)| vacuumed))
 }
 
 /// Waits for whoever might lose against what is committed next: blocks, which cannot run again, and, for what took long, all writers. False
 /// when a block would lose still: this can be done again.
-async fn give_way(scope: &Scope, table: TableId, choice: Choice, waited: Duration) -> bool {
+async fn give_way(tools: &Tools, scope: &Scope, table: TableId, choice: Choice, waited: Duration) -> bool {
     let seconds = match choice {
         Choice::Asked { .. } => return true,
         Choice::Compaction { .. } => MERGED_GIVES_WAY_MAX_SECONDS,
         Choice::Sorting => SORTED_GIVES_WAY_MAX_SECONDS,
     };
-    let blocks = || scope.shared.cluster.has_blocks_in_the_way(table, waited);
-    let writers = || choice == Choice::Sorting && scope.shared.locks.has_several_writers(table);
+    let blocks = || scope.cluster.has_blocks_in_the_way(table, waited);
+    let writers = || choice == Choice::Sorting && tools.locks.has_several_writers(table);
     let end = tokio::time::Instant::now() + Duration::from_secs(seconds);
     while blocks() || writers() {
         if tokio::time::Instant::now() >= end {
-            return !scope.shared.cluster.has_blocks_changing(table, waited);
+            return !scope.cluster.has_blocks_changing(table, waited);
         }
         tokio::time::sleep(Duration::from_millis(GIVE_WAY_LOOK_MS)).await;
     }
@@ -94,6 +113,7 @@ async fn give_way(scope: &Scope, table: TableId, choice: Choice, waited: Duratio
 
 /// One round: of each lane the first slice that is not done and has something to do.
 async fn vacuum_once(
+    tools: &Tools,
     scope: &Scope,
     table: TableId,
     choice: Choice,
@@ -101,7 +121,7 @@ async fn vacuum_once(
     done: &BTreeSet<SliceId>,
 ) -> Result<Option<(BTreeSet<SliceId>, Vacuumed)>> {
     let load = scope.start_load();
-    let attempt = scope.shared.runner.attempt(scope, load.id(), false)?;
+    let attempt = tools.runner.attempt(scope, load.id(), false)?;
     let Some(current) = attempt.snapshot.state.table_by_id(table).map(Arc::clone) else {
         return Err(Error::new(ErrorKind::UndefinedTable, format!("table with id {table} was dropped")));
     };
@@ -132,9 +152,9 @@ async fn vacuum_once(
         target = target.sorted();
     }
     let physical = plan_sink(&attempt, target, source).await?;
-    let new = run_sink(&scope.shared, &attempt, physical).await?;
+    let new = run_sink(&attempt, physical).await?;
     check_rows("vacuuming", &current.table, old.values(), &new)?;
-    if !give_way(scope, table, choice, waited).await {
+    if !give_way(tools, scope, table, choice, waited).await {
         return Ok(None);
     }
     let replace = proto::ReplaceSegments {
@@ -147,7 +167,7 @@ async fn vacuum_once(
     };
     let kinds = vec![Kind::ReplaceSegments(replace)];
     scope.change(kinds, &attempt.snapshot.state, Some(load)).await?;
-    scope.shared.telemetry.rewrote(choice.name(), old.len());
+    tools.telemetry.rewrote(choice.name(), old.len());
     let vacuumed = Vacuumed {
         segments: (old.len(), new.len()),
         bytes: (old.values().map(|segment| segment.bytes).sum(), new.iter().map(|segment| segment.bytes).sum()),

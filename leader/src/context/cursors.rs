@@ -1,7 +1,6 @@
 //! DECLARE, FETCH, CLOSE: a query whose rows are asked for in portions, within one transaction block.
 
-use super::Outcome;
-use super::leader_session::LeaderSession;
+use crate::frontend::Outcome;
 use crate::run::canceled;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -20,7 +19,7 @@ const CURSORS_MAX_COUNT: usize = 64;
 
 /// The cursors of a session's block.
 #[derive(Default)]
-pub(super) struct Cursors(parking_lot::Mutex<HashMap<String, Cursor>>);
+pub(crate) struct Cursors(parking_lot::Mutex<HashMap<String, Cursor>>);
 
 /// An open cursor.
 #[derive(Clone)]
@@ -64,12 +63,12 @@ impl Rows {
 
 impl Cursors {
     /// Closes all: the block ended.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.0.lock().clear();
     }
 
     /// The columns of a cursor.
-    pub(super) fn schema(&self, name: &str) -> Result<SchemaRef> {
+    pub(crate) fn schema(&self, name: &str) -> Result<SchemaRef> {
         self.find(name).map(|cursor| cursor.schema)
     }
 
@@ -82,7 +81,7 @@ impl Cursors {
     }
 
     /// Checks that a cursor of this name may be opened.
-    pub(super) fn check_new(&self, name: &str) -> Result<()> {
+    pub(crate) fn check_new(&self, name: &str) -> Result<()> {
         let all = self.0.lock();
         if all.contains_key(name) {
             return Err(Error::new(ErrorKind::DuplicateCursor, format!("cursor \"{name}\" already exists")));
@@ -95,7 +94,7 @@ impl Cursors {
     }
 
     /// Opens a cursor over the rows of a query.
-    pub(super) fn open(&self, name: &str, outcome: Outcome) -> Result<()> {
+    pub(crate) fn open(&self, name: &str, outcome: Outcome) -> Result<()> {
         let Outcome::Rows { schema, stream, .. } = outcome else {
             return Err(Error::internal("a cursor of a statement without rows"));
         };
@@ -105,7 +104,7 @@ impl Cursors {
     }
 
     /// CLOSE of one, or of all.
-    pub(super) fn close(&self, name: Option<&str>) -> Result<()> {
+    pub(crate) fn close(&self, name: Option<&str>) -> Result<()> {
         match name {
             None => self.clear(),
             Some(name) => {
@@ -117,7 +116,7 @@ impl Cursors {
     }
 
     /// The next rows of a cursor; all that are left without a count.
-    pub(super) fn fetch(&self, name: &str, count: Option<u64>, token: &CancellationToken) -> Result<Outcome> {
+    pub(crate) fn fetch(&self, name: &str, count: Option<u64>, token: &CancellationToken) -> Result<Outcome> {
         let Cursor { schema, rows } = self.find(name)?;
         let left = count.unwrap_or(u64::MAX);
         let token = token.clone();
@@ -140,14 +139,5 @@ impl Cursors {
         });
         let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), stream));
         Ok(Outcome::Rows { schema, stream, tag: "FETCH" })
-    }
-}
-
-/// 25P01 outside of a block: the cursor would be gone before anybody could fetch.
-pub(super) fn check_in_block(session: &LeaderSession) -> Result<()> {
-    match session.is_in_block() {
-        true => Ok(()),
-        false => Err(Error::new(ErrorKind::NoActiveTransaction, "DECLARE CURSOR can only be used in transaction blocks")
-            .with_hint("send BEGIN before it")),
     }
 }

@@ -1,0 +1,42 @@
+//! DISCARD: what the session made for itself goes.
+
+use super::{Effect, Executes};
+use crate::context::{Block, Context};
+use crate::frontend::Outcome;
+use async_trait::async_trait;
+use datafusion::common::ParamValues;
+use slipher_common::{Error, ErrorKind, Result};
+use tokio_util::sync::CancellationToken;
+
+/// DISCARD ALL and its kinds.
+pub(super) struct Discard {
+    /// Everything that the session set, prepared or made.
+    pub(super) all: bool,
+    /// Temporary tables.
+    pub(super) temporary: bool,
+}
+
+#[async_trait]
+impl Executes for Discard {
+    fn effect(&self) -> Effect {
+        Effect::Session
+    }
+
+    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
+        if self.all && !matches!(*context.block.lock(), Block::None) {
+            return Err(Error::new(ErrorKind::ActiveTransaction, "DISCARD ALL cannot run inside a transaction block"));
+        }
+        if self.temporary {
+            let scope = context.scope()?;
+            let state = scope.state();
+            if let Some(drop) = context.drop_temporary(&state) {
+                scope.change(vec![drop], &state, None).await?;
+            }
+        }
+        if self.all {
+            context.settings.lock().reset(None)?;
+            context.cursors.clear();
+        }
+        Ok(Outcome::done(if self.all { "DISCARD ALL" } else { "DISCARD" }, Vec::new()))
+    }
+}

@@ -1,0 +1,89 @@
+//! INSERT.
+
+use super::parameters::{given, parameter_types};
+use super::{Effect, Executes};
+use crate::context::{Context, Requires};
+use crate::frontend::{Description, Outcome};
+use crate::load;
+use crate::run::Attempt;
+use crate::sql::{InsertSource, InsertSpec};
+use async_trait::async_trait;
+use datafusion::common::ParamValues;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::sql::sqlparser::ast;
+use slipher_common::{Result, SqlType};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// INSERT.
+pub(super) struct Insert<'a>(pub(super) &'a InsertSpec);
+
+#[async_trait]
+impl Executes for Insert<'_> {
+    fn effect(&self) -> Effect {
+        Effect::Load("INSERT")
+    }
+
+    fn requires(&self) -> Requires<'_> {
+        Requires::Tables { names: vec![&self.0.table], adds_rows: true }
+    }
+
+    async fn describe(&self, context: &Context, declared: &[Option<SqlType>]) -> Result<Description> {
+        Ok(Description { parameters: insert_parameters(context, self.0, declared).await?, rows: None })
+    }
+
+    async fn plans(&self, attempt: &Attempt, parameters: Option<ParamValues>) -> Result<Vec<Arc<dyn ExecutionPlan>>> {
+        Ok(vec![load::plan_insert(attempt, self.0, parameters).await?])
+    }
+
+    async fn run(&self, context: &Context, parameters: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
+        let rows = load::insert(&context.shared.runner, &context.scope()?, self.0, parameters).await?;
+        Ok(Outcome::Done { tag: format!("INSERT 0 {rows}"), rows: Some(rows), notices: Vec::new() })
+    }
+}
+
+/// `VALUES ($1, ...)` takes the types of the columns it fills.
+async fn insert_parameters(context: &Context, spec: &InsertSpec, declared: &[Option<SqlType>]) -> Result<Vec<SqlType>> {
+    let attempt = context.look_ahead()?;
+    let table = Arc::clone(&attempt.snapshot.table(&spec.table)?.table);
+    let InsertSource::Query(query) = &spec.source else {
+        return Ok(given(declared));
+    };
+    let plan = attempt.plan_typed(query, declared, None).await?;
+    let mut known: HashMap<usize, SqlType> = HashMap::new();
+    if let ast::Statement::Query(query) = query.as_ref()
+        && let ast::SetExpr::Values(values) = query.body.as_ref()
+    {
+        for row in &values.rows {
+            for (index, value) in row.iter().enumerate() {
+                let column = match spec.columns.get(index) {
+                    Some(name) => table.column(&name.value),
+                    None => table.columns.get(index),
+                };
+                if let (Some(number), Some(column)) = (placeholder(value), column) {
+                    known.insert(number, column.sql_type);
+                }
+            }
+        }
+    }
+    let mut types = parameter_types(&plan, declared)?;
+    for (number, sql_type) in known {
+        if let Some(slot) = number.checked_sub(1).and_then(|index| types.get_mut(index))
+            && declared.get(number - 1).is_none_or(Option::is_none)
+        {
+            *slot = sql_type;
+        }
+    }
+    Ok(types)
+}
+
+fn placeholder(value: &ast::Expr) -> Option<usize> {
+    match value {
+        ast::Expr::Value(value) => match &value.value {
+            ast::Value::Placeholder(name) => name.strip_prefix('$')?.parse().ok(),
+            _ => None,
+        },
+        _ => None,
+    }
+}

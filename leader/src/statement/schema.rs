@@ -1,0 +1,81 @@
+//! CREATE SCHEMA and DROP SCHEMA.
+
+use super::{Effect, Executes};
+use crate::catalog::{RESERVED_SCHEMA_PREFIX, is_temp_schema};
+use crate::context::{Context, Requires};
+use crate::frontend::Outcome;
+use crate::sql::{Name, SchemaName};
+use async_trait::async_trait;
+use datafusion::common::ParamValues;
+use slipher_common::{Error, ErrorKind, Result};
+use slipher_proto::meta::{self as proto, operation::Kind};
+use tokio_util::sync::CancellationToken;
+
+/// CREATE SCHEMA.
+pub(super) struct CreateSchema<'a> {
+    pub(super) name: &'a SchemaName,
+    pub(super) if_not_exists: bool,
+    pub(super) owner: Option<&'a Name>,
+}
+
+#[async_trait]
+impl Executes for CreateSchema<'_> {
+    fn effect(&self) -> Effect {
+        Effect::Define("CREATE SCHEMA")
+    }
+
+    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
+        let attempt = context.attempt(false)?;
+        let SchemaName { database, name } = self.name;
+        attempt.snapshot.check_database(database.as_ref())?;
+        if name.value.starts_with(RESERVED_SCHEMA_PREFIX) {
+            return Err(Error::new(ErrorKind::ReservedName, format!("unacceptable schema name \"{name}\""))
+                .with_detail(format!("the prefix \"{RESERVED_SCHEMA_PREFIX}\" is reserved for system schemas"))
+                .at(name.position));
+        }
+        let schema = proto::CreateSchema {
+            schema_id: context.shared.cluster.allocate_object_id(),
+            name: name.value.clone(),
+            owner: self.owner.map_or_else(|| context.user.clone(), |owner| owner.value.clone()),
+            if_not_exists: self.if_not_exists,
+            allocated_id: true,
+            database_id: context.database.0,
+        };
+        context.define("CREATE SCHEMA", &attempt, vec![Kind::CreateSchema(schema)]).await
+    }
+}
+
+/// DROP SCHEMA.
+pub(super) struct DropSchema<'a> {
+    pub(super) names: &'a [SchemaName],
+    pub(super) if_exists: bool,
+    pub(super) cascade: bool,
+}
+
+#[async_trait]
+impl Executes for DropSchema<'_> {
+    fn effect(&self) -> Effect {
+        Effect::Define("DROP SCHEMA")
+    }
+
+    fn requires(&self) -> Requires<'_> {
+        Requires::Schemas(self.names)
+    }
+
+    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
+        let attempt = context.attempt(false)?;
+        self.names.iter().try_for_each(|name| attempt.snapshot.check_database(name.database.as_ref()))?;
+        let names = || self.names.iter().map(|name| &name.name);
+        if let Some(name) = names().find(|name| is_temp_schema(&name.value)) {
+            let message = format!("cannot drop schema \"{name}\" because it holds the temporary tables of a session");
+            return Err(Error::new(ErrorKind::InsufficientPrivilege, message)
+                .with_hint("DISCARD TEMP drops your own")
+                .at(name.position));
+        }
+        let (cascade, if_exists, database_id) = (self.cascade, self.if_exists, context.database.0);
+        let drop =
+            |name: &Name| Kind::DropSchema(proto::DropSchema { name: name.value.clone(), cascade, if_exists, database_id });
+        let kinds = names().map(drop).collect();
+        context.define("DROP SCHEMA", &attempt, kinds).await
+    }
+}
