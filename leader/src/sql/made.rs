@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use slipher_common::{Error, Result};
 
 /// Reads a query that was put together here.
-pub(super) fn parse_made(text: &str) -> Result<Box<Query>> {
+pub(crate) fn parse_made(text: &str) -> Result<Box<Query>> {
     let parsed = Parser::new(&DIALECT).try_with_sql(text).and_then(|mut parser| parser.parse_query());
     parsed.map_err(|error| Error::internal(format!("making the query of a change: {error}")))
 }

@@ -35,6 +35,7 @@ pub(crate) use change_rows::{Change, ChangeSpec, ROW_ID_SCHEMA, TARGET};
 pub(crate) use copy_spec::{CopyFormat, CopySpec};
 pub(crate) use create_table::{CreateTableAsSpec, CreateTableSpec};
 pub(crate) use insert::{InsertSource, InsertSpec};
+pub(crate) use made::parse_made;
 pub(crate) use merge::{MergeInsert, MergeSpec};
 pub(crate) use names::{Name, QualifiedName, SchemaName};
 pub(crate) use statement::Deallocates;
