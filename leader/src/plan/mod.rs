@@ -14,6 +14,7 @@ pub(crate) mod literals;
 pub(crate) mod output_types;
 pub(crate) mod parameters;
 pub(crate) mod parts;
+mod plain_filters;
 pub(crate) mod planner;
 pub(crate) mod scan_filters;
 pub(crate) mod semantics;
