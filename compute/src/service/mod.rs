@@ -135,7 +135,8 @@ impl ComputeNode for ComputeNodeService {
             }
         }
         let store = Arc::clone(self.node.store());
-        let (usage, disk) = blocking(move || Ok((store.usage()?, store.disk_space()?))).await?;
+        let usage = store.usage();
+        let disk = blocking(move || store.disk_space()).await?;
         Ok(Response::new(proto::PingResponse {
             node_id: self.node.store().node_id().to_vec(),
             cluster_id: self.node.store().cluster_id().map(ClusterId::to_vec).unwrap_or_default(),

@@ -127,9 +127,9 @@ impl IncomingSegment {
         self.file.flush().await.map_err(doing)?;
         fail_point::reach("segment.sync").map_err(doing)?;
         self.file.get_ref().sync_all().await.map_err(doing)?;
-        let (from, to) = (self.temporary.0.clone(), path.clone());
+        let (store, from, to) = (Arc::clone(&self.store), self.temporary.0.clone(), path.clone());
         fail_point::reach("segment.rename").map_err(doing)?;
-        let moved = tokio::task::spawn_blocking(move || move_durably(&from, &to)).await;
+        let moved = tokio::task::spawn_blocking(move || move_durably(&store, &from, &to)).await;
         moved.map_err(|e| Error::internal(format!("writing segment {}: {e}", self.segment)))?.map_err(doing)?;
         fail_point::synced_file(&self.store.root, &path).map_err(doing)?;
         fail_point::reach("segment.publish").map_err(doing)?;
@@ -146,14 +146,14 @@ impl Drop for IncomingSegment {
     }
 }
 
-fn move_durably(from: &Path, to: &Path) -> std::io::Result<()> {
+fn move_durably(store: &Store, from: &Path, to: &Path) -> std::io::Result<()> {
     let Some(table_dir) = to.parent() else { return Err(std::io::ErrorKind::InvalidInput.into()) };
     let Some(segments_dir) = table_dir.parent() else { return Err(std::io::ErrorKind::InvalidInput.into()) };
     if !table_dir.is_dir() {
         std::fs::create_dir_all(table_dir)?;
         sync_dir(segments_dir)?;
     }
-    std::fs::rename(from, to)?;
+    store.totals.bring(from, to)?;
     sync_dir(table_dir)
 }
 

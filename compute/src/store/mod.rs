@@ -12,6 +12,7 @@ mod incoming;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod totals;
 mod verify;
 
 pub use incoming::IncomingSegment;
@@ -26,6 +27,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use totals::Totals;
 use uuid::Uuid;
 
 /// File name ending of segments.
@@ -43,6 +45,7 @@ pub struct Store {
     verified: Mutex<HashMap<SegmentId, FileStamp>>,
     /// One lock per segment that is being compared or fetched, so that concurrent scans do it once.
     checking: Mutex<HashMap<SegmentId, Arc<tokio::sync::Mutex<()>>>>,
+    totals: Totals,
     _lock: File,
 }
 
@@ -85,15 +88,18 @@ impl Store {
             }
         };
         let cluster = read_id(&root.join("cluster.id"))?.map(ClusterId);
-        Ok(Self {
+        let mut store = Self {
             root,
             node,
             cluster: Mutex::new(cluster),
             unfinished: Mutex::default(),
             verified: Mutex::default(),
             checking: Mutex::default(),
+            totals: Totals::default(),
             _lock: lock,
-        })
+        };
+        store.totals = Totals::new(store.walked_usage()?);
+        Ok(store)
     }
 
     /// The node this directory belongs to.
@@ -143,17 +149,6 @@ impl Store {
         transaction: Option<TransactionId>,
     ) -> Result<IncomingSegment> {
         IncomingSegment::create(Arc::clone(self), table, segment, transaction).await
-    }
-
-    /// Counts the finished files.
-    pub fn usage(&self) -> Result<Usage> {
-        let mut usage = Usage::default();
-        self.for_each_file(|_, _, metadata| {
-            usage.segments += 1;
-            usage.bytes += metadata.len();
-            Ok(())
-        })?;
-        Ok(usage)
     }
 
     /// The file system's size and what is free of it.

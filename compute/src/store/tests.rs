@@ -101,8 +101,46 @@ async fn a_sweep_keeps_live_young_and_running_files() {
     // Lists from before it was written say nothing of it, however late they come.
     let before = SystemTime::now() - Duration::from_secs(60);
     assert_eq!(store.sweep(&live_ids, &none, before, old).unwrap().files, 0);
-    assert_eq!(store.usage().unwrap(), Usage { segments: 2, bytes: live.bytes + orphan.bytes });
+    assert_eq!(store.usage(), Usage { segments: 2, bytes: live.bytes + orphan.bytes });
     let swept = store.sweep(&live_ids, &none, now, old).unwrap();
     assert_eq!(swept, Swept { files: 1, bytes: orphan.bytes });
     assert!(store.contains(live.table, live.id) && !store.contains(orphan.table, orphan.id));
+}
+
+#[tokio::test]
+async fn the_counters_are_what_a_walk_would_count() {
+    let (node, copy) = (TestNode::new(), TestNode::new());
+    let (address, table) = (copy.serve().await, one_column());
+    let same = |node: &TestNode, segments| {
+        let store = node.runtime.store();
+        assert_eq!(store.usage(), store.walked_usage().unwrap());
+        assert_eq!(store.usage().segments, segments);
+    };
+    same(&node, 0);
+    let mut kept = written(&node, vec![address.clone()]).await;
+    for _ in 0..3 {
+        kept = written(&node, vec![address.clone()]).await;
+    }
+    same(&node, 4);
+    same(&copy, 4);
+    // A file that is replaced by its copy, and one that is missing and fetched, count once.
+    let path = node.runtime.store().segment_path(kept.table, kept.id);
+    let mut lane = scan_of(&table, std::slice::from_ref(&kept));
+    lane.segments[0].other_copies = vec![address];
+    for damage in [true, false] {
+        match damage {
+            true => std::fs::write(&path, b"short").unwrap(),
+            false => std::fs::remove_file(&path).unwrap(),
+        }
+        node.scan(lane.clone()).await.unwrap();
+    }
+    let (live, none, later) = (HashSet::from([kept.id]), HashSet::new(), SystemTime::now() + Duration::from_secs(1));
+    for node in [&node, &copy] {
+        // It also finds what went without the process: the file that was removed above.
+        assert_eq!(node.runtime.store().sweep(&live, &none, later, Duration::ZERO).unwrap().files, 3);
+        same(node, 1);
+    }
+    written(&node, vec![]).await;
+    let node = node.reopen();
+    same(&node, 2);
 }
