@@ -21,7 +21,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(cli)) {
+    let ended = runtime.block_on(run(cli));
+    // Work that cannot be interrupted keeps nobody waiting.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(THREADS_END_MAX_MS));
+    match ended {
         Ok(code) => code,
         Err(error) => {
             eprintln!("slipher: {error}");
@@ -35,6 +38,8 @@ fn main() -> ExitCode {
     }
 }
 
+/// How long threads may go on with what they do when everything else has ended.
+const THREADS_END_MAX_MS: u64 = 500;
 /// Deep plans are walked recursively.
 const STACK_BYTES: usize = 16 << 20;
 
@@ -48,6 +53,8 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Leader(_) => ("leader", "info"),
         Command::Compute(_) => ("compute", "info"),
     };
+    // What servers write, rows and secrets, is for their own user: also what libraries write.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     logging::start(level);
     let _traces = logging::Traces::start(cli.otlp_endpoint.as_deref().or(file.otlp_endpoint.as_deref()), role)?;
     stop_on_signal(shutdown.clone())?;

@@ -1,7 +1,7 @@
-//! Removes files that no manifest names.
+//! Moves files aside that no manifest names.
 
 use super::{Store, Usage};
-use slipher_common::ids::{SegmentId, TransactionId};
+use slipher_common::ids::{SegmentId, TableId, TransactionId};
 use slipher_common::{Error, Result};
 use std::collections::HashSet;
 use std::fs::Metadata;
@@ -17,7 +17,7 @@ pub struct Swept {
 }
 
 impl Store {
-    /// Removes the segment files that are not `live`, that no `running` transaction wrote, that are at least `minimum_age` old and were
+    /// Moves the segment files to the trash that are not `live`, that no `running` transaction wrote, that are at least `minimum_age` old and were
     /// written before `written_before`: both lists are at least as new as that. The age protects the files of transactions that this process
     /// does not remember.
     pub fn sweep(
@@ -50,7 +50,11 @@ impl Store {
             if modified >= written_before || now.duration_since(modified).unwrap_or_default() < minimum_age {
                 return keep(metadata);
             }
-            let taken = self.totals.take(path, || std::fs::remove_file(path));
+            let table = path.parent().and_then(|dir| dir.file_name()?.to_str()?.parse().ok()).map(TableId);
+            let taken = self.totals.take(path, || match table {
+                Some(table) => self.throw_away(table, segment, path, now),
+                None => std::fs::remove_file(path),
+            });
             if let Some(bytes) = taken.map_err(|e| Error::io(format!("removing \"{}\"", path.display()), &e))? {
                 swept.files += 1;
                 swept.bytes += bytes;

@@ -125,7 +125,7 @@ impl Runner {
         let layout = Layout::new(&view.placement, &view.alive, self.lanes)?;
         let addresses = task_addresses(&layout.nodes, &view.addresses)?;
         let context = QueryContext::new(query_id.to_owned(), Arc::new(layout), addresses)?;
-        Ok(Arc::new(QueryContext { background, ..context }))
+        Ok(Arc::new(QueryContext { background, fence: self.cluster.fence(), ..context }))
     }
 
     /// The engine's session over a snapshot.

@@ -36,8 +36,17 @@ pub(super) fn bound(parameters: Vec<ScalarValue>) -> Option<ParamValues> {
     (!parameters.is_empty()).then(|| ParamValues::from(parameters))
 }
 
-/// Runs `parsed`.
+/// Runs `parsed`; while no compute node has joined yet, waits for the first ones where it needs them.
 pub(super) async fn run(
+    session: &LeaderSession,
+    parsed: &Parsed,
+    parameters: Vec<ScalarValue>,
+    token: &CancellationToken,
+) -> Result<Outcome> {
+    session.shared.cluster.with_first_nodes(|| run_now(session, parsed, parameters.clone(), token)).await
+}
+
+async fn run_now(
     session: &LeaderSession,
     parsed: &Parsed,
     parameters: Vec<ScalarValue>,

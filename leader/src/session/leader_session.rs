@@ -423,7 +423,8 @@ impl Session for LeaderSession {
         // A portal that waits for its client to ask for more rows keeps being the statement that a cancel means.
         let before = self.running.lock().clone();
         let (running, _timer) = self.start_statement();
-        let described = running.work(self.description(statement, declared)).await;
+        let description = self.shared.cluster.with_first_nodes(|| self.description(statement, declared));
+        let described = running.work(description).await;
         let mut current = self.running.lock();
         if current.as_ref().is_some_and(|current| Arc::ptr_eq(&current.query, &running.query)) {
             *current = before;
@@ -470,7 +471,8 @@ impl Session for LeaderSession {
         let counted = self.shared.telemetry.statement(kind(&statement.parsed));
         let (running, timer) = self.start_statement();
         let query = Arc::clone(&running.query);
-        let work = counted.around(query, direct::start(self, &statement.parsed, parameters, target, &running.token));
+        let start = || direct::start(self, &statement.parsed, parameters.clone(), target.clone(), &running.token);
+        let work = counted.around(query, self.shared.cluster.with_first_nodes(start));
         match running.work(work).await {
             Ok(Some(DirectRun { parts, progress })) => {
                 let progress = counted.end_with_progress(progress);
