@@ -1,6 +1,6 @@
 //! Nodes and who commands them: silence that is not death, leaders that are behind, beginnings and ends.
 
-use crate::crash::{COUNT, all_counted, files_below, prepare, segment_files};
+use crate::crash::{COUNT, all_counted, eventually, files_below, prepare, segment_files};
 use crate::harness::{Cluster, Process, rows};
 use std::collections::BTreeSet;
 use std::net::TcpStream;
@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 /// How long a leader may take to end that has met a node which obeyed a newer one.
 const STOPS_MAX: Duration = Duration::from_secs(15);
-/// SIGTERM ends a process in a few seconds, whoever is connected.
-const END_MAX: Duration = Duration::from_secs(8);
+/// SIGTERM ends a process in a few seconds, whoever is connected and whatever runs.
+const END_MAX: Duration = Duration::from_secs(12);
+/// Clients that keep all threads busy.
+const BUSY_CLIENTS: usize = 16;
 /// Less than a node may be silent, more than several pings take.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -116,10 +118,21 @@ async fn a_node_that_is_silent_for_a_while_is_not_dead() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn processes_end_though_connections_are_open() {
+async fn processes_end_though_connections_are_open_and_queries_run() {
     let mut cluster = Cluster::start(1);
     let client = cluster.connect().await;
-    assert_eq!(rows(&client, "SELECT 1").await.expect("an answer"), [["1"]]);
+    prepare(&client).await;
+    for _ in 0..BUSY_CLIENTS {
+        let client = cluster.connect().await;
+        let endless = "SELECT count(*) FROM src a, src b WHERE a.n + b.n < 0";
+        tokio::spawn(async move { drop(rows(&client, endless).await) });
+    }
+    let busy = || {
+        let metrics = cluster.metrics();
+        let running = metrics.lines().find_map(|line| line.strip_prefix("slipher_statements_running ")?.parse().ok());
+        running == Some(BUSY_CLIENTS)
+    };
+    eventually("all of them run", busy).await;
     let ports = [cluster.internal_port(), cluster.flight_port, cluster.http_port, cluster.pg_port, cluster.node_port(0)];
     let strangers: Vec<TcpStream> =
         ports.iter().map(|port| TcpStream::connect(("127.0.0.1", *port)).expect("a connection")).collect();
