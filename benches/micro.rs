@@ -176,6 +176,7 @@ fn planning(criterion: &mut Criterion) {
         direct_rows_min: usize::MAX,
         sweep_interval: std::time::Duration::from_secs(60),
         compact_interval: None,
+        node_silence_max: std::time::Duration::from_secs(10),
         tls: None,
     };
     let (leader, _node) = runtime.block_on(async {

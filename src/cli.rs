@@ -177,6 +177,10 @@ pub struct LeaderOptions {
     /// [default: 1].
     #[arg(long, env = "SLIPHER_COMPACT_SECONDS", value_name = "SECONDS")]
     pub compact_seconds: Option<u64>,
+    /// A compute node of which nothing is heard for so long counts as dead, in seconds; one that has ended is noticed at once
+    /// [default: 10].
+    #[arg(long, env = "SLIPHER_NODE_SILENCE_SECONDS", value_name = "SECONDS")]
+    pub node_silence_seconds: Option<u64>,
     /// Encryption.
     #[command(flatten)]
     pub tls: TlsArgs,
@@ -203,7 +207,8 @@ impl LeaderOptions {
             broadcast_rows_max,
             direct_rows_min,
             sweep_seconds,
-            compact_seconds
+            compact_seconds,
+            node_silence_seconds
         );
         self.tls = self.tls.merged(file);
         self

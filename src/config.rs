@@ -26,6 +26,7 @@ pub struct FileConfig {
     pub direct_rows_min: Option<usize>,
     pub sweep_seconds: Option<u64>,
     pub compact_seconds: Option<u64>,
+    pub node_silence_seconds: Option<u64>,
     pub leader: Option<String>,
     pub listen: Option<String>,
     pub advertise: Option<String>,

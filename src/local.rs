@@ -4,8 +4,10 @@ use crate::cli::{ComputeOptions, LeaderOptions, LocalOptions, TlsArgs};
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_compute::{ComputeConfig, ComputeNode, NodeOptions};
 use slipher_leader::{Leader, LeaderConfig, generated_password};
+use std::fs::{DirBuilder, Permissions};
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +16,8 @@ const PG_PORT_DEFAULT: u16 = 5439;
 const FLIGHT_PORT_DEFAULT: u16 = 5440;
 const INTERNAL_PORT_DEFAULT: u16 = 5441;
 const HTTP_PORT_DEFAULT: u16 = 5480;
+/// Data is for the user whose process this is.
+const DATA_DIR_MODE: u32 = 0o700;
 const SLICES_DEFAULT: u32 = 8;
 const SLICES_MAX: u32 = 4096;
 const REPLICATION_FACTOR_DEFAULT: u32 = 2;
@@ -24,6 +28,9 @@ const BROADCAST_ROWS_MAX_DEFAULT: usize = 128 << 10;
 const DIRECT_ROWS_MIN_DEFAULT: usize = 100_000;
 const SWEEP_SECONDS_DEFAULT: u64 = 60;
 const COMPACT_SECONDS_DEFAULT: u64 = 1;
+const NODE_SILENCE_SECONDS_DEFAULT: u64 = 10;
+/// Less is about what one ping may take.
+const NODE_SILENCE_SECONDS_MIN: u64 = 3;
 
 /// A leader with its compute nodes in this process.
 pub struct LocalCluster {
@@ -34,7 +41,7 @@ pub struct LocalCluster {
 }
 
 impl LocalCluster {
-    /// Starts everything; answers when the nodes have joined.
+    /// Starts everything; answers when the nodes have joined and the cluster is ready.
     pub async fn start(options: &LocalOptions, shutdown: CancellationToken) -> Result<Self> {
         let node_count = options.compute_nodes.unwrap_or(COMPUTE_NODES_DEFAULT);
         if node_count == 0 {
@@ -58,6 +65,13 @@ impl LocalCluster {
                 options: node_options(options.query_memory_mib),
             };
             nodes.push(ComputeNode::start(config, shutdown.clone()).await?);
+        }
+        // Slices may be on nodes that this process was not told to start.
+        if !leader.cluster().is_ready_in_time().await {
+            tracing::warn!(
+                nodes = node_count,
+                "not ready: slices are on compute nodes that are not here; start as many as before"
+            );
         }
         let password = shown_password(&options.leader, &data_dir);
         Ok(Self { leader, nodes, password, tls: options.leader.tls.clone() })
@@ -117,9 +131,16 @@ fn node_options(query_memory_mib: Option<usize>) -> NodeOptions {
     NodeOptions { query_memory_bytes: query_memory_mib.unwrap_or(MEMORY_MIB_DEFAULT) << 20, ..NodeOptions::default() }
 }
 
+/// Makes a data directory that nobody else may look into; one that others may look into is closed to them.
 fn make_dir(path: PathBuf) -> Result<PathBuf> {
-    std::fs::create_dir_all(&path)
-        .map_err(|error| Error::io(format_args!("making the directory \"{}\"", path.display()), &error))?;
+    let doing = |error: std::io::Error| Error::io(format_args!("making the directory \"{}\"", path.display()), &error);
+    DirBuilder::new().recursive(true).mode(DATA_DIR_MODE).create(&path).map_err(doing)?;
+    let mode = std::fs::metadata(&path).map_err(doing)?.permissions().mode();
+    if mode & 0o077 != 0
+        && let Err(error) = std::fs::set_permissions(&path, Permissions::from_mode(DATA_DIR_MODE))
+    {
+        tracing::warn!(directory = %path.display(), %error, "other users of this machine may look into the data directory");
+    }
     Ok(path)
 }
 
@@ -149,6 +170,11 @@ fn leader_config(options: &LeaderOptions, data_dir: PathBuf, nodes_in_process: u
     if sweep_seconds == 0 {
         return Err(Error::new(ErrorKind::Config, "--sweep-seconds is 0: files of running loads would be swept"));
     }
+    let node_silence_seconds = options.node_silence_seconds.unwrap_or(NODE_SILENCE_SECONDS_DEFAULT);
+    if node_silence_seconds < NODE_SILENCE_SECONDS_MIN {
+        let message = format!("--node-silence-seconds is {node_silence_seconds}: it must be at least {NODE_SILENCE_SECONDS_MIN}");
+        return Err(Error::new(ErrorKind::Config, message).with_hint("a node that has ended is noticed at once, whatever it is"));
+    }
     let compact_seconds = options.compact_seconds.unwrap_or(COMPACT_SECONDS_DEFAULT);
     Ok(LeaderConfig {
         data_dir,
@@ -166,6 +192,7 @@ fn leader_config(options: &LeaderOptions, data_dir: PathBuf, nodes_in_process: u
         direct_rows_min: options.direct_rows_min.unwrap_or(DIRECT_ROWS_MIN_DEFAULT),
         sweep_interval: Duration::from_secs(sweep_seconds),
         compact_interval: Some(Duration::from_secs(compact_seconds)).filter(|interval| !interval.is_zero()),
+        node_silence_max: Duration::from_secs(node_silence_seconds),
         tls: options.tls.options()?,
     })
 }

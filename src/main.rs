@@ -9,6 +9,7 @@ mod logging;
 use clap::Parser;
 use cli::{Cli, Command};
 use slipher_common::Result;
+use slipher_common::threads::Threads;
 use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +22,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(cli)) {
+    let ended = runtime.block_on(run(cli));
+    // Work that cannot be interrupted keeps nobody waiting.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(THREADS_END_MAX_MS));
+    match ended {
         Ok(code) => code,
         Err(error) => {
             eprintln!("slipher: {error}");
@@ -35,6 +39,8 @@ fn main() -> ExitCode {
     }
 }
 
+/// How long threads may go on with what they do when everything else has ended.
+const THREADS_END_MAX_MS: u64 = 500;
 /// Deep plans are walked recursively.
 const STACK_BYTES: usize = 16 << 20;
 
@@ -48,9 +54,11 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Leader(_) => ("leader", "info"),
         Command::Compute(_) => ("compute", "info"),
     };
+    // What servers write, rows and secrets, is for their own user: also what libraries write.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     logging::start(level);
     let _traces = logging::Traces::start(cli.otlp_endpoint.as_deref().or(file.otlp_endpoint.as_deref()), role)?;
-    stop_on_signal(shutdown.clone())?;
+    let _watching = stop_on_signal(shutdown.clone())?;
     match cli.command {
         Command::Sql(_) => {}
         Command::Demo(options) => demo::run(options.merged(&file), shutdown).await?,
@@ -61,18 +69,29 @@ async fn run(cli: Cli) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// SIGTERM and Ctrl-C end the program in order.
-fn stop_on_signal(shutdown: CancellationToken) -> Result<()> {
+/// How long the program may take to end in order. What is committed is durable, so that nothing is lost when it ends without.
+const END_MAX_SECONDS: u64 = 7;
+
+/// SIGTERM and Ctrl-C end the program: in order if that can be done in time. They are watched for by threads that queries cannot keep busy,
+/// as long as the answer lives.
+fn stop_on_signal(shutdown: CancellationToken) -> Result<Threads> {
     use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate =
-        signal(SignalKind::terminate()).map_err(|error| slipher_common::Error::io("watching for SIGTERM", &error))?;
-    tokio::spawn(async move {
+    let control = Threads::control()?;
+    let terminate = {
+        let _there = control.handle().enter();
+        signal(SignalKind::terminate())
+    };
+    let mut terminate = terminate.map_err(|error| slipher_common::Error::io("watching for SIGTERM", &error))?;
+    control.handle().spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = tokio::signal::ctrl_c() => {}
         }
         tracing::info!("stopping");
         shutdown.cancel();
+        tokio::time::sleep(std::time::Duration::from_secs(END_MAX_SECONDS)).await;
+        tracing::warn!("what runs does not end in time: stopping without");
+        std::process::exit(0);
     });
-    Ok(())
+    Ok(control)
 }

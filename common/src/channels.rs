@@ -2,14 +2,20 @@
 
 use crate::error::{Error, ErrorKind};
 use async_trait::async_trait;
+use bytes::Bytes;
 use datafusion::error::{DataFusionError, Result};
 use datafusion_distributed::grpc::{BoxCloneSyncChannel, create_worker_client};
 use datafusion_distributed::{ChannelResolver, WorkerChannel};
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
+use tonic::body::Body;
+use tonic::codegen::{Service, http};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use url::Url;
@@ -18,8 +24,8 @@ use url::Url;
 pub const CONNECT_TIMEOUT_MS: u64 = 2_000;
 /// A silent connection is probed so often.
 pub const KEEP_ALIVE_INTERVAL_MS: u64 = 2_000;
-/// A probe that is not answered in this time ends the connection.
-pub const KEEP_ALIVE_TIMEOUT_MS: u64 = 4_000;
+/// A probe that is not answered in this time ends the connection. As long as a node may be silent: a busy one answers late.
+pub const KEEP_ALIVE_TIMEOUT_MS: u64 = 10_000;
 
 /// Bytes of one message of something long that is sent in parts (gRPC's default limit is 4 MiB).
 pub const MESSAGE_CHUNK_BYTES: usize = 1 << 20;
@@ -45,7 +51,7 @@ pub fn endpoint(address: &str) -> crate::Result<Endpoint> {
 /// The connections of one process to compute nodes, by address.
 #[derive(Clone, Debug)]
 pub struct NodeChannels {
-    channels: Arc<Mutex<HashMap<String, Channel>>>,
+    channels: Arc<Mutex<HashMap<String, NodeChannel>>>,
     /// Where they are served, whoever uses them first.
     runtime: Option<Handle>,
 }
@@ -58,15 +64,86 @@ impl Default for NodeChannels {
 
 impl NodeChannels {
     /// The connection to `address`; made lazily.
-    pub fn channel(&self, address: &str) -> crate::Result<Channel> {
+    pub fn channel(&self, address: &str) -> crate::Result<NodeChannel> {
         let mut channels = self.channels.lock();
         if let Some(channel) = channels.get(address) {
             return Ok(channel.clone());
         }
         let _served_there = self.runtime.as_ref().map(Handle::enter);
-        let channel = endpoint(address)?.connect_lazy();
+        let channel = NodeChannel { channel: endpoint(address)?.connect_lazy(), heard: Heard::default() };
         channels.insert(address.to_owned(), channel.clone());
         Ok(channel)
+    }
+
+    /// When something came over the connection to `address` last: an answer, or a part of one.
+    pub fn last_heard(&self, address: &str) -> Option<Instant> {
+        self.channels.lock().get(address).and_then(|channel| *channel.heard.0.lock())
+    }
+}
+
+/// When something was heard from a node last.
+#[derive(Clone, Debug, Default)]
+struct Heard(Arc<Mutex<Option<Instant>>>);
+
+impl Heard {
+    fn note(&self) {
+        *self.0.lock() = Some(Instant::now());
+    }
+}
+
+/// A connection to a node that notes when something comes over it.
+#[derive(Clone, Debug)]
+pub struct NodeChannel {
+    channel: Channel,
+    heard: Heard,
+}
+
+impl Service<http::Request<Body>> for NodeChannel {
+    type Response = http::Response<Body>;
+    type Error = tonic::transport::Error;
+    type Future = BoxFuture<'static, std::result::Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<std::result::Result<(), Self::Error>> {
+        self.channel.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let (answer, heard) = (self.channel.call(request), self.heard.clone());
+        Box::pin(async move {
+            let answer = answer.await?;
+            heard.note();
+            Ok(answer.map(|body| Body::new(NotedBody { body, heard })))
+        })
+    }
+}
+
+/// The body of an answer, which notes when its parts come.
+struct NotedBody {
+    body: Body,
+    heard: Heard,
+}
+
+impl tonic::codegen::Body for NotedBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<http_body::Frame<Bytes>, Status>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(_))) = &frame {
+            self.heard.note();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -12,19 +12,17 @@ use arrow_flight::{
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use prost::Message;
+use slipher_common::drain::drained;
 use slipher_common::flight::{DirectTicket, owner_of, to_status};
 use slipher_common::tls::{Incoming, Refusal, ServerTls};
 use slipher_common::{Error, ErrorKind, Result};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Streams that run at once over one connection.
 const CALLS_PER_CONNECTION_MAX_COUNT: u32 = 200;
-/// How long streams may take to end after a shutdown was asked for.
-const SHUTDOWN_GRACE_SECONDS: u64 = 5;
 
 /// Serves results until `shutdown`.
 pub(crate) async fn serve(
@@ -38,14 +36,8 @@ pub(crate) async fn serve(
         .max_concurrent_streams(CALLS_PER_CONNECTION_MAX_COUNT)
         .add_service(service(results))
         .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
-    let forced_end = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(Duration::from_secs(SHUTDOWN_GRACE_SECONDS)).await;
-    };
-    tokio::select! {
-        ended = server => ended.map_err(|error| Error::new(ErrorKind::Io, format!("serving results: {error}"))),
-        () = forced_end => Ok(()),
-    }
+    let ended = drained(server, shutdown.cancelled_owned()).await;
+    ended.map_err(|error| Error::new(ErrorKind::Io, format!("serving results: {error}")))
 }
 
 /// The service that answers tickets. The leader calls it for clients that cannot reach this node.

@@ -3,6 +3,7 @@
 
 pub mod activity;
 mod background;
+mod connections;
 mod flight;
 pub mod load;
 pub mod memory;

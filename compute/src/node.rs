@@ -1,14 +1,19 @@
-//! A compute node as a server: the worker service that executes fragments and the node's own service, on one port.
+//! A compute node as a server: the worker service that executes fragments, the node's own service and its control, on one port.
 
+use crate::connections::{ControlConnections, OtherConnections, sorted};
 use crate::runtime::{NodeOptions, NodeRuntime};
-use crate::service::stoppable_joins;
+use crate::service::{control_service, stoppable_joins};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion_distributed::{DistributedExt, Worker, WorkerQueryContext};
+use futures::StreamExt;
 use slipher_common::channels::{CONNECTION_WINDOW_BYTES, NodeChannels, STREAM_WINDOW_BYTES, endpoint};
+use slipher_common::drain::drained;
+use slipher_common::fence::Fence;
 use slipher_common::flight::{PLAIN_SCHEME, TLS_SCHEME};
 use slipher_common::ids::ClusterId;
 use slipher_common::plan::SlipherCodec;
+use slipher_common::threads::Threads;
 use slipher_common::tls::{ServerTls, TlsOptions};
 use slipher_common::{Error, ErrorKind, Result, VERSION};
 use slipher_proto::leader::RegisterRequest;
@@ -16,17 +21,19 @@ use slipher_proto::leader::leader_client::LeaderClient;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::net::TcpListener;
+use std::time::{Duration, SystemTime};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
-use tonic::transport::server::TcpIncoming;
 
 /// How often a node that cannot reach the leader tries again.
 const REGISTER_RETRY_MS: u64 = 500;
 /// The memory of a query is enough to merge the spilled rows of so many sorts.
 const SORTS_OF_A_QUERY_MAX: usize = 16;
+/// How often somebody looks whether swept files should be removed.
+const TRASH_INTERVAL_MS: u64 = 10_000;
 /// How long a registration may take.
 const REGISTER_TIMEOUT_MS: u64 = 10_000;
 
@@ -59,6 +66,8 @@ pub struct ComputeNode {
     runtime: Arc<NodeRuntime>,
     address: String,
     servers: JoinSet<Result<()>>,
+    /// What answers pings.
+    _control: Threads,
 }
 
 impl ComputeNode {
@@ -72,11 +81,13 @@ impl ComputeNode {
         let flight_address = config.flight_advertise.clone().unwrap_or_else(|| flight_local.to_string());
         let flight_address = format!("{}{flight_address}", if tls.is_some() { TLS_SCHEME } else { PLAIN_SCHEME });
         let mut servers = JoinSet::new();
-        servers.spawn(serve(Arc::clone(&runtime), listener, shutdown.clone()));
+        let control = Threads::control()?;
+        serve_all(&mut servers, &runtime, listener, &control, &shutdown)?;
         servers.spawn(crate::flight::serve(Arc::clone(runtime.results()), flight, tls, shutdown.clone()));
+        servers.spawn(empty_trash_forever(Arc::clone(&runtime), shutdown.clone()));
         register(&config, &runtime, (&address, &flight_address), &shutdown).await?;
         tracing::info!(name = config.name, address, node = %runtime.store().node_id(), "compute node joined");
-        Ok(Self { runtime, address, servers })
+        Ok(Self { runtime, address, servers, _control: control })
     }
 
     /// The address other nodes reach it at.
@@ -96,7 +107,8 @@ impl ComputeNode {
             let ended = ended.unwrap_or_else(|error| Err(Error::internal(format!("compute node ended unexpectedly: {error}"))));
             result = result.and(ended);
         }
-        result
+        // The leader's last word may have come a moment ago.
+        result.and(self.runtime.store().remember().await)
     }
 }
 
@@ -109,7 +121,41 @@ async fn listen(address: SocketAddr, name: &str, flag: &str) -> Result<(TcpListe
     Ok((listener, local))
 }
 
-async fn serve(runtime: Arc<NodeRuntime>, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
+/// Serves what comes to `listener`: connections are accepted and control is answered on the threads of `control`, all else on the caller's.
+fn serve_all(
+    servers: &mut JoinSet<Result<()>>,
+    runtime: &Arc<NodeRuntime>,
+    listener: TcpListener,
+    control: &Threads,
+    shutdown: &CancellationToken,
+) -> Result<()> {
+    let listener = listener.into_std().map_err(|error| Error::io("listening for connections", &error))?;
+    let (accepting, for_control, others) = sorted(listener);
+    servers.spawn_on(accept(accepting, shutdown.clone()), control.handle());
+    servers.spawn_on(serve_control(Arc::clone(runtime), for_control, shutdown.clone()), control.handle());
+    servers.spawn(serve(Arc::clone(runtime), others, shutdown.clone()));
+    Ok(())
+}
+
+/// Serves control on the threads that accept connections.
+async fn serve_control(runtime: Arc<NodeRuntime>, connections: ControlConnections, shutdown: CancellationToken) -> Result<()> {
+    let incoming = ReceiverStream::new(connections).map(Ok::<_, std::io::Error>);
+    let server = tonic::transport::Server::builder()
+        .add_service(control_service(runtime))
+        .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
+    let ended = drained(server, shutdown.cancelled_owned()).await;
+    ended.map_err(|error| Error::new(ErrorKind::Io, format!("serving the compute node's control: {error}")))
+}
+
+/// Accepts connections until `shutdown`.
+async fn accept(accepting: impl Future<Output = Result<()>>, shutdown: CancellationToken) -> Result<()> {
+    tokio::select! {
+        failed = accepting => failed,
+        () = shutdown.cancelled() => Ok(()),
+    }
+}
+
+async fn serve(runtime: Arc<NodeRuntime>, connections: OtherConnections, shutdown: CancellationToken) -> Result<()> {
     let channels = NodeChannels::default();
     let node = Arc::clone(&runtime);
     let worker = Worker::from_session_builder(move |context: WorkerQueryContext| {
@@ -117,17 +163,32 @@ async fn serve(runtime: Arc<NodeRuntime>, listener: TcpListener, shutdown: Cance
         async move { session }
     })
     .with_version(VERSION);
-    // Without it small messages wait 40 ms for an acknowledgement; the builder's own setting is for listeners of its own.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    tonic::transport::Server::builder()
+    let incoming = ReceiverStream::new(connections).map(TcpStream::from_std);
+    let server = tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .add_service(worker.into_worker_server())
         .add_service(runtime.service().into_server())
         .add_service(crate::flight::service(Arc::clone(runtime.results())))
-        .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
-        .await
-        .map_err(|error| Error::new(ErrorKind::Io, format!("serving the compute node: {error}")))
+        .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
+    let ended = drained(server, shutdown.cancelled_owned()).await;
+    ended.map_err(|error| Error::new(ErrorKind::Io, format!("serving the compute node: {error}")))
+}
+
+/// Removes swept files when they are old, or when the disk fills, until `shutdown`.
+async fn empty_trash_forever(runtime: Arc<NodeRuntime>, shutdown: CancellationToken) -> Result<()> {
+    let mut tick = tokio::time::interval(Duration::from_millis(TRASH_INTERVAL_MS));
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            _ = tick.tick() => {}
+        }
+        let store = Arc::clone(runtime.store());
+        let emptied = tokio::task::spawn_blocking(move || store.empty_trash(SystemTime::now(), || store.disk_space())).await;
+        if let Err(error) = emptied.unwrap_or_else(|error| Err(Error::internal(format!("emptying the trash: {error}")))) {
+            tracing::error!(%error, "swept files are not removed; it will be tried again");
+        }
+    }
 }
 
 /// The session that one task's fragment is decoded and run in.
@@ -175,13 +236,18 @@ async fn register(
         name: config.name.clone(),
         version: VERSION.to_owned(),
         flight_address: flight_address.to_owned(),
+        fence: store.fence().map(|fence| fence.to_proto()),
     };
     let mut client = LeaderClient::new(endpoint(&config.leader)?.connect_lazy());
     loop {
         let mut call = tonic::Request::new(request.clone());
         call.set_timeout(Duration::from_millis(REGISTER_TIMEOUT_MS));
         match client.register(call).await {
-            Ok(response) => return store.join_cluster(ClusterId::from_bytes(&response.into_inner().cluster_id)?),
+            Ok(response) => {
+                let response = response.into_inner();
+                store.join_cluster(ClusterId::from_bytes(&response.cluster_id)?)?;
+                return store.obey(Fence::required(response.fence.as_ref())?).await;
+            }
             Err(status)
                 if matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown) =>
             {
@@ -196,5 +262,56 @@ async fn register(
             () = tokio::time::sleep(Duration::from_millis(REGISTER_RETRY_MS)) => {}
             () = shutdown.cancelled() => return Err(Error::new(ErrorKind::AdminShutdown, "stopped before the leader answered")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestNode;
+    use slipher_common::control::ControlChannels;
+    use slipher_proto::compute::PingRequest;
+    use slipher_proto::compute::compute_node_client::ComputeNodeClient;
+    use slipher_proto::compute::node_control_client::NodeControlClient;
+    use std::time::Instant;
+
+    /// Longer than any answer takes that nobody is in the way of.
+    const ANSWER_MAX_MS: u64 = 2_000;
+
+    fn ping() -> tonic::Request<PingRequest> {
+        let mut call = tonic::Request::new(PingRequest::default());
+        call.set_timeout(Duration::from_millis(ANSWER_MAX_MS));
+        call
+    }
+
+    #[test]
+    fn a_node_whose_threads_for_queries_are_all_busy_answers_pings() {
+        let queries = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (control, elsewhere) = (Threads::control().unwrap(), Threads::control().unwrap());
+        let node = TestNode::new();
+        let mut servers = JoinSet::new();
+        let address = queries.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = format!("http://{}", listener.local_addr().unwrap());
+            serve_all(&mut servers, &node.runtime, listener, &control, &CancellationToken::new()).unwrap();
+            address
+        });
+        let (go_on, busy) = std::sync::mpsc::channel::<()>();
+        queries.spawn(async move { busy.recv() });
+        elsewhere.handle().block_on(async {
+            let mut client = NodeControlClient::new(ControlChannels::new(elsewhere.handle().clone()).channel(&address).unwrap());
+            let started = Instant::now();
+            for _ in 0..20 {
+                let answer = client.ping(ping()).await.unwrap().into_inner();
+                assert_eq!(answer.node_id, node.runtime.store().node_id().to_vec());
+            }
+            assert!(started.elapsed() < Duration::from_millis(ANSWER_MAX_MS));
+            let mut others = ComputeNodeClient::new(endpoint(&address).unwrap().connect_lazy());
+            others.ping(ping()).await.expect_err("what is not control waits for the threads of queries");
+        });
+        drop(go_on);
+        elsewhere.handle().block_on(async {
+            ComputeNodeClient::new(endpoint(&address).unwrap().connect_lazy()).ping(ping()).await.unwrap();
+        });
     }
 }

@@ -1,7 +1,7 @@
 //! What a compute node does for plan nodes: the one object that a worker puts into its sessions.
 
 use crate::activity::Activity;
-use crate::background::BackgroundRuntime;
+use crate::background::background_threads;
 use crate::memory::{MemoryLimits, QueryMemory};
 use crate::recent::RecentRows;
 use crate::replicate::Peers;
@@ -19,10 +19,12 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
 use slipher_common::Result;
+use slipher_common::fence::FENCE_HEADER;
 use slipher_common::manifest::Segment;
 use slipher_common::plan::{
     BACKGROUND_HEADER, ComputeRuntime, LaneFiles, LaneResult, LaneScan, LaneSink, QUERY_ID_HEADER, RuntimeHandle,
 };
+use slipher_common::threads::Threads;
 use slipher_common::trace::Span;
 use std::fmt;
 use std::path::Path;
@@ -73,7 +75,7 @@ pub struct NodeRuntime {
     sinks_started: AtomicUsize,
     rows_received: Arc<AtomicU64>,
     results: Arc<Results>,
-    background: BackgroundRuntime,
+    background: Threads,
 }
 
 impl fmt::Debug for NodeRuntime {
@@ -103,7 +105,7 @@ impl NodeRuntime {
             sinks_started: AtomicUsize::new(0),
             rows_received: Arc::default(),
             results: Arc::default(),
-            background: BackgroundRuntime::start()?,
+            background: background_threads()?,
         })
     }
 
@@ -167,6 +169,9 @@ impl NodeRuntime {
     /// Begins a task of the query that `headers` name, if they name one: its memory, and its place among the running queries.
     pub(crate) fn start_task(&self, headers: &HeaderMap) -> Result<Option<(Arc<RuntimeEnv>, QueryHandle)>> {
         let Some(query_id) = headers.get(QUERY_ID_HEADER).and_then(|value| value.to_str().ok()) else { return Ok(None) };
+        if let Some(fence) = headers.get(FENCE_HEADER) {
+            self.store.heed(fence.to_str().unwrap_or_default().parse()?)?;
+        }
         let memory = self.memory.for_query(query_id)?;
         let span = Span::remote("task", headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))));
         span.set("slipher.query_id", query_id.to_owned());

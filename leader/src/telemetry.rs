@@ -250,13 +250,12 @@ impl Collector for ClusterCollector {
         gauge("stored_rows", "Rows of all tables, each copy of a DISTSTYLE ALL table once", rows as i64)?;
         gauge("compute_nodes", "Compute nodes that registered", state.nodes().len() as i64)?;
         gauge("compute_nodes_alive", "Compute nodes that answer", self.cluster.alive().len() as i64)?;
-        let commits = ConstCounter::new(state.version().0);
-        commits.encode(encoder.encode_descriptor(
-            "commits",
-            "Records of the Raft log that were applied",
-            None,
-            commits.metric_type(),
-        )?)?;
+        let mut counter = |name: &str, help: &str, value: u64| -> std::fmt::Result {
+            let metric = ConstCounter::new(value);
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+        };
+        counter("commits", "Records of the Raft log that were applied", state.version().0)?;
+        counter("sweeps_failed", "Sweeps of a compute node's files that failed", self.cluster.failed_sweeps())?;
         self.encode_nodes(&mut encoder)
     }
 }
@@ -294,7 +293,7 @@ impl ClusterCollector {
             self.encode_series(encoder, series, |value| ConstGauge::new(value as i64))?;
         }
         let activity = |node: &NodeId| self.cluster.activity(*node);
-        let counters: [PerNode<'_>; 7] = [
+        let counters: [PerNode<'_>; 8] = [
             ("node_tasks", "Tasks of queries that ended on the compute node", &|node| activity(node).map(|all| all.tasks)),
             ("node_scanned_rows", "Rows that scans of tables yielded", &|node| activity(node).map(|all| all.scanned_rows)),
             ("node_scanned_bytes", "Bytes that scans read from segment files", &|node| {
@@ -306,6 +305,9 @@ impl ClusterCollector {
             }),
             ("node_spilled_rows", "Rows that operators spilled", &|node| activity(node).map(|all| all.spilled_rows)),
             ("node_spilled_bytes", "Bytes that operators spilled", &|node| activity(node).map(|all| all.spilled_bytes)),
+            ("node_trash_rescued", "Segments that were swept though they were needed, and brought back: should be 0", &|node| {
+                activity(node).map(|all| all.trash_rescued)
+            }),
         ];
         for series in counters {
             self.encode_series(encoder, series, ConstCounter::new)?;

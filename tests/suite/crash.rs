@@ -348,7 +348,7 @@ async fn without_replicas_a_dead_node_is_an_error_that_names_it() {
 // Bad files
 
 /// All files below a directory; what goes away meanwhile is left out.
-fn files_below(dir: &Path) -> Vec<PathBuf> {
+pub fn files_below(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut left = vec![dir.to_owned()];
     while let Some(dir) = left.pop() {

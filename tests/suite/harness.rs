@@ -197,7 +197,8 @@ impl Cluster {
         cluster
     }
 
-    fn start_node(&self, index: usize) -> Process {
+    /// Starts a compute node that is not running.
+    pub fn start_node(&self, index: usize) -> Process {
         self.try_start_node(index, &[]).unwrap_or_else(|why| panic!("{why}"))
     }
 
@@ -226,9 +227,15 @@ impl Cluster {
 
     /// What `/metrics` says.
     pub fn metrics(&self) -> String {
+        self.get("/metrics")
+    }
+
+    /// What the leader answers to a GET, headers and all.
+    pub fn get(&self, path: &str) -> String {
         use std::io::{Read, Write};
         let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.http_port)).expect("connecting");
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("asking");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("asking");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("reading");
         answer
@@ -249,6 +256,18 @@ impl Cluster {
         let ports = [self.pg_port, self.flight_port, self.internal_port, self.http_port];
         self.leader = start_leader(self.dir.path(), &ports, &self.leader_options, environment)?;
         Ok(())
+    }
+
+    /// A leader on the cluster's directory and ports, after its leader has ended.
+    pub fn start_leader_again(&self) -> Process {
+        let ports = [self.pg_port, self.flight_port, self.internal_port, self.http_port];
+        start_leader(self.dir.path(), &ports, &self.leader_options, &[]).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// What the leader says when it is started and must end by itself.
+    pub fn leader_refuses(&self) -> String {
+        let ports = [self.pg_port, self.flight_port, self.internal_port, self.http_port];
+        refused(&leader_arguments(self.dir.path(), &ports, &self.leader_options))
     }
 
     /// The same for a compute node.
@@ -272,6 +291,16 @@ impl Cluster {
         self.internal_port
     }
 
+    /// The port of compute node `index`.
+    pub fn node_port(&self, index: usize) -> u16 {
+        self.node_ports[index]
+    }
+
+    /// Where all of them keep their data.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Where COPY may read.
     pub fn load_dir(&self) -> PathBuf {
         self.dir.path().join("load")
@@ -284,6 +313,10 @@ impl Cluster {
 }
 
 fn start_leader(dir: &Path, ports: &[u16], options: &[String], environment: &[(&str, &str)]) -> Result<Process, String> {
+    Process::try_start(&leader_arguments(dir, ports, options), "Compute nodes join with", environment)
+}
+
+fn leader_arguments(dir: &Path, ports: &[u16], options: &[String]) -> Vec<String> {
     let mut arguments = vec![
         "leader".to_owned(),
         "--data-dir".to_owned(),
@@ -297,7 +330,7 @@ fn start_leader(dir: &Path, ports: &[u16], options: &[String], environment: &[(&
         arguments.extend([(*flag).to_owned(), port.to_string()]);
     }
     arguments.extend(options.iter().cloned());
-    Process::try_start(&arguments, "Compute nodes join with", environment)
+    arguments
 }
 
 /// A PostgreSQL connection as `admin` to a port of this machine.

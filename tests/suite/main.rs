@@ -13,6 +13,7 @@ mod harness;
 mod histories;
 mod joins;
 mod ledger;
+mod nodes;
 mod oracle;
 mod oracles;
 mod resize;

@@ -243,6 +243,8 @@ const BROKEN_CONNECTION: [&str; 6] = [
 
 /// For errors that the engine gives as text only.
 pub(super) fn from_message(message: &str) -> Error {
+    // Libraries add the places in their code.
+    let message = message.split("\nBacktrace:").next().unwrap_or_default();
     let lower = message.to_lowercase();
     if let Some(known) = from_known_message(message, &lower) {
         return known;

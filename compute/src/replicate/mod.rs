@@ -25,8 +25,8 @@ use tonic::transport::{Channel, Endpoint};
 const CONNECT_TIMEOUT_S: u64 = 3;
 /// How often an open connection is probed, so that a silent node is noticed.
 const KEEP_ALIVE_INTERVAL_S: u64 = 3;
-/// How long the answer to a probe may take.
-const KEEP_ALIVE_TIMEOUT_S: u64 = 4;
+/// How long the answer to a probe may take: a busy node answers late.
+const KEEP_ALIVE_TIMEOUT_S: u64 = 10;
 /// How long a transfer may take beside its bytes.
 const TRANSFER_TIMEOUT_BASE_S: u64 = 30;
 /// The slowest transfer that is waited for.
@@ -103,6 +103,7 @@ impl Peers {
             bytes: file.bytes,
             checksum: file.checksum,
             transaction_id: transaction.to_vec(),
+            fence: store.fence().map(|fence| fence.to_proto()),
         };
         let path = store.segment_path(file.table, file.segment);
         let source = tokio::fs::File::open(&path).await.map_err(|e| Error::io(format!("{doing}: \"{}\"", path.display()), &e))?;

@@ -24,10 +24,16 @@ pub(crate) async fn ensure_readable(
     if let Some(stamp) = store.verified(table, segment.id) {
         return Ok(stamp);
     }
-    let fault = match verify(store, table, segment).await? {
+    let mut fault = match verify(store, table, segment).await? {
         Ok(stamp) => return Ok(stamp),
         Err(fault) => fault,
     };
+    if matches!(fault, FileFault::Missing) && rescue(store, table, segment).await? {
+        fault = match verify(store, table, segment).await? {
+            Ok(stamp) => return Ok(stamp),
+            Err(fault) => fault,
+        };
+    }
     let mut tried = Vec::new();
     for address in &segment.other_copies {
         tracing::warn!(table = table_name, segment = %segment.id, slice = %segment.slice, node = %store.node_id(), %fault,
@@ -42,6 +48,14 @@ pub(crate) async fn ensure_readable(
         }
     }
     Err(unreadable(store, table_name, segment, &fault, &tried))
+}
+
+/// Looks for the file among those that were swept.
+async fn rescue(store: &Arc<Store>, table: TableId, segment: &SegmentRef) -> Result<bool> {
+    let (store, id) = (Arc::clone(store), segment.id);
+    tokio::task::spawn_blocking(move || store.rescue(table, id))
+        .await
+        .map_err(|e| Error::internal(format!("looking for swept segment {id}: {e}")))?
 }
 
 async fn verify(store: &Arc<Store>, table: TableId, segment: &SegmentRef) -> Result<Result<FileStamp, FileFault>> {

@@ -23,7 +23,7 @@ use uuid::Uuid;
 use vortex::VortexSessionDefault;
 use vortex::array::stream::ArrayStreamAdapter;
 use vortex::arrow::ArrowSessionExt;
-use vortex::error::vortex_err;
+use vortex::error::{VortexError, vortex_err};
 use vortex::file::WriteOptionsSessionExt;
 use vortex::io::session::RuntimeSessionExt;
 use vortex::session::VortexSession;
@@ -105,7 +105,7 @@ async fn write_file(
     shapes: &[ColumnShape],
     file: &mut crate::store::IncomingSegment,
 ) -> Result<u64> {
-    let doing = |e: vortex::error::VortexError| Error::internal(format!("writing a segment of table \"{table}\": {e}"));
+    let doing = |e: VortexError| library_error(&format!("writing a segment of table \"{table}\""), &e);
     let schema = storage::storage_schema(&table.arrow_schema());
     let dtype = session.arrow().from_arrow_schema(&schema).map_err(doing)?;
     let import = session.clone();
@@ -119,8 +119,23 @@ async fn write_file(
     let writing = AssertUnwindSafe(options.write(&mut *file, stream)).catch_unwind().await;
     match writing {
         Ok(Ok(summary)) => Ok(summary.row_count()),
-        Ok(Err(e)) => Err(file.take_failure().or_else(|| Error::from_wire_text(&e.to_string())).unwrap_or_else(|| doing(e))),
+        Ok(Err(e)) => Err(file.take_failure().unwrap_or_else(|| doing(e))),
         // Vortex panics on values that it does not foresee; that ends this load only.
         Err(_) => Err(Error::internal(format!("writing a segment of table \"{table}\": the encoder panicked"))),
     }
+}
+
+/// What the library's error means: what the system said where that is in it, an error of ours that went through it, or its own words, without the
+/// places in its code that it adds.
+fn library_error(doing: &str, error: &VortexError) -> Error {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
+            return Error::io(doing, io);
+        }
+        cause = inner.source();
+    }
+    let text = error.to_string();
+    let words = text.split("\nBacktrace:").next().unwrap_or_default();
+    Error::from_wire_text(words).unwrap_or_else(|| Error::internal(format!("{doing}: {words}")))
 }

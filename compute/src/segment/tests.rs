@@ -1,13 +1,15 @@
+use super::library_error;
 use crate::testing::*;
 use arrow::array::*;
-use slipher_common::SqlType;
 use slipher_common::catalog::Distribution;
 use slipher_common::histogram::{ColumnHistogram, Point};
 use slipher_common::ids::ColumnId;
 use slipher_common::manifest::Segment;
 use slipher_common::statistics::{DistinctSketch, decode_bound};
+use slipher_common::{Error, ErrorKind, SqlType};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use vortex::error::{VortexError, vortex_err};
 
 /// More than one chunk of the writer and many zones of the file.
 const ROWS: usize = 70_000;
@@ -211,4 +213,15 @@ async fn histograms_know_frequent_values_and_uneven_ones() {
     assert!((half - 0.5).abs() < 0.05, "{half}");
     let debit = histogram(3).equal(&Point::Text("debit".into())).unwrap();
     assert!((debit - 0.5).abs() < 0.04, "{debit}");
+}
+
+#[test]
+fn a_full_disk_is_told_as_one_and_without_places_in_code() {
+    let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+    let error = library_error("writing", &VortexError::from(full()).with_context("encoding a column"));
+    assert_eq!((error.kind, error.sqlstate()), (ErrorKind::DiskFull, "53100"), "{error}");
+    let error = library_error("writing", &vortex_err!("no such encoding"));
+    assert!(error.message.ends_with("no such encoding"), "{error}");
+    let own = Error::new(ErrorKind::NotNullViolation, "a NULL");
+    assert_eq!(library_error("writing", &vortex_err!("{}", own.to_wire_text())).kind, ErrorKind::NotNullViolation);
 }

@@ -1,33 +1,36 @@
-//! The compute node's own gRPC service: liveness, segment transfer, rows without a plan, sweeping, cancelling and progress.
+//! The compute node's own gRPC service: control, segment transfer, rows without a plan, sweeping, cancelling and progress.
 
+mod control;
 mod queries;
 mod rows;
 mod stopping;
+mod sweep;
 mod task;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub(crate) use control::control_service;
 pub use queries::{QueryHandle, QueryRegistry, RunningQuery};
 pub(crate) use queries::{cancelled, until_cancelled};
 pub(crate) use stopping::stoppable_joins;
 
 use crate::NodeRuntime;
 use crate::replicate::ensure_readable;
-use crate::store::{DiskSpace, IncomingSegment, other_cluster};
+use crate::store::IncomingSegment;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use prost::Message as _;
 use slipher_common::channels::MESSAGE_CHUNK_BYTES;
-use slipher_common::ids::{ClusterId, SegmentId, SliceId, TableId, TransactionId};
+use slipher_common::fence::Fence;
+use slipher_common::ids::{SegmentId, SliceId, TableId, TransactionId};
 use slipher_common::plan::SegmentRef;
-use slipher_common::{Error, ErrorKind, Result, VERSION};
+use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::compute as proto;
 use slipher_proto::compute::compute_node_server::{ComputeNode, ComputeNodeServer};
 use slipher_proto::compute::put_segment_request::Part;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio_util::io::ReaderStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
@@ -46,25 +49,6 @@ impl ComputeNodeService {
         ComputeNodeServer::new(self)
     }
 
-    fn activity(&self, disk: DiskSpace) -> proto::NodeActivity {
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let activity = self.node.activity();
-        let (memory_reserved_bytes, spill_used_bytes) = self.node.memory().in_use();
-        proto::NodeActivity {
-            scanned_rows: count(&activity.scanned_rows),
-            scanned_bytes: count(&activity.scanned_bytes),
-            shuffled_rows: count(&activity.shuffled_rows),
-            shuffled_bytes: count(&activity.shuffled_bytes),
-            spilled_rows: count(&activity.spilled_rows),
-            spilled_bytes: count(&activity.spilled_bytes),
-            tasks: count(&activity.tasks),
-            memory_reserved_bytes,
-            spill_used_bytes,
-            disk_free_bytes: disk.free_bytes,
-            disk_bytes: disk.bytes,
-        }
-    }
-
     async fn receive(&self, mut parts: Streaming<proto::PutSegmentRequest>) -> Result<()> {
         let doing = "storing a segment";
         let Some(Part::Header(header)) = next_part(&mut parts, doing, |message| message.part).await? else {
@@ -72,6 +56,9 @@ impl ComputeNodeService {
         };
         let (table, segment) = (TableId(header.table_id), SegmentId::from_bytes(&header.segment_id)?);
         let transaction = TransactionId::from_bytes(&header.transaction_id)?;
+        if let Some(fence) = &header.fence {
+            self.node.store().obey(Fence::from_proto(fence)?).await?;
+        }
         let mut incoming = self.node.store().create(table, segment, Some(transaction)).await?;
         while let Some(part) = next_part(&mut parts, doing, |message| message.part).await? {
             let Part::Chunk(chunk) = part else {
@@ -94,12 +81,17 @@ async fn append(incoming: &mut IncomingSegment, segment: SegmentId, chunk: &[u8]
 
 /// The part in the next message of a sender, who may not be silent for long; None after the last.
 async fn next_part<T, P>(messages: &mut Streaming<T>, doing: &str, part: fn(T) -> Option<P>) -> Result<Option<P>> {
+    let message = next_message(messages, doing).await?;
+    let empty = || Error::new(ErrorKind::ProtocolViolation, format!("{doing}: an empty message"));
+    message.map(|message| part(message).ok_or_else(empty)).transpose()
+}
+
+/// The next message of a sender, who may not be silent for long; None after the last.
+async fn next_message<T>(messages: &mut Streaming<T>, doing: &str) -> Result<Option<T>> {
     let message = tokio::time::timeout(Duration::from_secs(CHUNK_TIMEOUT_S), messages.message())
         .await
         .map_err(|_| Error::new(ErrorKind::NodeUnavailable, format!("{doing}: the sender was silent for {CHUNK_TIMEOUT_S} s")))?;
-    let message = message.map_err(|status| Error::new(ErrorKind::NodeUnavailable, format!("{doing}: {status}")))?;
-    let empty = || Error::new(ErrorKind::ProtocolViolation, format!("{doing}: an empty message"));
-    message.map(|message| part(message).ok_or_else(empty)).transpose()
+    message.map_err(|status| Error::new(ErrorKind::NodeUnavailable, format!("{doing}: {status}")))
 }
 
 /// An error as a status whose message carries all of it.
@@ -127,24 +119,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 #[tonic::async_trait]
 impl ComputeNode for ComputeNodeService {
     async fn ping(&self, request: Request<proto::PingRequest>) -> Result<Response<proto::PingResponse>, Status> {
-        let asked = request.into_inner().cluster_id;
-        if !asked.is_empty() {
-            let asked = ClusterId::from_bytes(&asked).map_err(to_status)?;
-            if let Some(own) = self.node.store().cluster_id().filter(|own| *own != asked) {
-                return Err(to_status(other_cluster(Path::new("of this node"), own, asked)));
-            }
-        }
-        let store = Arc::clone(self.node.store());
-        let (usage, disk) = blocking(move || Ok((store.usage()?, store.disk_space()?))).await?;
-        Ok(Response::new(proto::PingResponse {
-            node_id: self.node.store().node_id().to_vec(),
-            cluster_id: self.node.store().cluster_id().map(ClusterId::to_vec).unwrap_or_default(),
-            version: VERSION.to_owned(),
-            segments: usage.segments,
-            bytes: usage.bytes,
-            activity: Some(self.activity(disk)),
-            now_ms: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64,
-        }))
+        self.answer_ping(request.into_inner()).await.map(Response::new)
     }
 
     async fn fetch_segment(
@@ -152,6 +127,7 @@ impl ComputeNode for ComputeNodeService {
         request: Request<proto::FetchSegmentRequest>,
     ) -> Result<Response<proto::FetchSegmentResponse>, Status> {
         let request = request.into_inner();
+        self.node.store().obey(Fence::required(request.fence.as_ref()).map_err(to_status)?).await.map_err(to_status)?;
         let segment = SegmentRef {
             id: SegmentId::from_bytes(&request.segment_id).map_err(to_status)?,
             slice: SliceId(request.slice),
@@ -195,7 +171,12 @@ impl ComputeNode for ComputeNodeService {
         let request = request.into_inner();
         let segment = SegmentId::from_bytes(&request.segment_id).map_err(to_status)?;
         let doing = format!("reading segment {segment} of table {} on node {}", request.table_id, self.node.store().node_id());
-        let path = self.node.store().segment_path(TableId(request.table_id), segment);
+        let table = TableId(request.table_id);
+        let path = self.node.store().segment_path(table, segment);
+        if !self.node.store().contains(table, segment) {
+            let store = Arc::clone(self.node.store());
+            blocking(move || store.rescue(table, segment)).await?;
+        }
         let file = tokio::fs::File::open(&path).await.map_err(|e| to_status(Error::io(&doing, &e)))?;
         // The receiver compares size and checksum.
         let chunks = ReaderStream::with_capacity(file, MESSAGE_CHUNK_BYTES)
@@ -204,29 +185,15 @@ impl ComputeNode for ComputeNodeService {
         Ok(Response::new(chunks.boxed()))
     }
 
-    async fn sweep(&self, request: Request<proto::SweepRequest>) -> Result<Response<proto::SweepResponse>, Status> {
-        let request = request.into_inner();
-        let live =
-            request.live_segment_ids.iter().map(|id| SegmentId::from_bytes(id)).collect::<Result<_>>().map_err(to_status)?;
-        let running = request
-            .running_transaction_ids
-            .iter()
-            .map(|id| TransactionId::from_bytes(id))
-            .collect::<Result<_>>()
-            .map_err(to_status)?;
-        let minimum_age = Duration::from_millis(request.minimum_age_ms);
-        let written_before = UNIX_EPOCH + Duration::from_millis(request.written_before_ms);
-        let store = Arc::clone(self.node.store());
-        let swept = blocking(move || store.sweep(&live, &running, written_before, minimum_age)).await?;
-        Ok(Response::new(proto::SweepResponse { files_removed: swept.files, bytes_removed: swept.bytes }))
+    async fn sweep(&self, request: Request<Streaming<proto::SweepRequest>>) -> Result<Response<proto::SweepResponse>, Status> {
+        self.sweep_in_parts(request.into_inner()).await.map(Response::new)
     }
 
     async fn cancel_query(
         &self,
         request: Request<proto::CancelQueryRequest>,
     ) -> Result<Response<proto::CancelQueryResponse>, Status> {
-        let found = self.node.queries().cancel(&request.into_inner().query_id);
-        Ok(Response::new(proto::CancelQueryResponse { found }))
+        Ok(Response::new(self.end_query(request.get_ref())))
     }
 
     async fn query_progress(

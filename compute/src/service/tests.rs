@@ -5,12 +5,14 @@ use arrow::compute::concat_batches;
 use arrow::ipc::writer::StreamWriter;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::TryStreamExt;
-use slipher_common::SqlType;
 use slipher_common::catalog::Distribution;
-use slipher_common::ids::ColumnId;
+use slipher_common::fence::Fence;
+use slipher_common::ids::{ClusterId, ColumnId};
 use slipher_common::manifest::Segment;
 use slipher_common::plan::{ComputeRuntime, LaneSink, QUERY_ID_HEADER, SinkSlice, encode_lane};
+use slipher_common::sweep::Needed;
 use slipher_common::trace::Span;
+use slipher_common::{SqlType, VERSION};
 use slipher_proto::compute::compute_node_client::ComputeNodeClient;
 use slipher_proto::compute::write_rows_request::Part as RowsPart;
 use tonic::transport::Channel;
@@ -23,11 +25,14 @@ async fn ping_tells_who_the_node_is_and_refuses_another_cluster() {
     let mine = ClusterId(Uuid::from_u128(1));
     node.runtime.store().join_cluster(mine).unwrap();
     let mut client = node.runtime.peers().client(&address).unwrap();
-    let answer = client.ping(proto::PingRequest { cluster_id: mine.to_vec() }).await.unwrap().into_inner();
+    let answer = client.ping(proto::PingRequest { cluster_id: mine.to_vec(), fence: None }).await.unwrap().into_inner();
     assert_eq!(answer.node_id, node.runtime.store().node_id().to_vec());
     assert_eq!((answer.cluster_id, answer.version.as_str()), (mine.to_vec(), VERSION));
     let other = ClusterId(Uuid::from_u128(2)).to_vec();
-    assert_eq!(client.ping(proto::PingRequest { cluster_id: other }).await.unwrap_err().code(), Code::FailedPrecondition);
+    assert_eq!(
+        client.ping(proto::PingRequest { cluster_id: other, fence: None }).await.unwrap_err().code(),
+        Code::FailedPrecondition
+    );
 }
 
 #[tokio::test]
@@ -109,4 +114,44 @@ async fn rows_without_a_plan_come_in_messages_and_part_of_them_is_refused() {
     assert!(write_rows(&mut client, lane(&[0, 1]), &stored[..stored.len() / 2]).await.is_err());
     assert_eq!(write_rows(&mut client, None, &stored).await.unwrap_err().kind, ErrorKind::ProtocolViolation);
     assert!(node.runtime.queries().running().is_empty());
+}
+
+#[tokio::test]
+async fn a_sweep_of_a_million_live_segments_finds_the_one_that_is_not() {
+    let node = TestNode::new();
+    let address = node.serve().await;
+    let table = table(&[(SqlType::BigInt, true)], Distribution::Even, &[]);
+    let rows = batch(&table, vec![Arc::new(Int64Array::from_iter_values(0..1000))]);
+    let kept = node.write(&table, vec![rows.clone()], vec![]).await.unwrap().remove(0);
+    let orphan = node.write(&table, vec![rows], vec![]).await.unwrap().remove(0);
+    let others = (1..1_000_000).map(|id| SegmentId(Uuid::from_u128(id)));
+    let needed = Needed { live: others.chain([kept.id]).collect(), running: Arc::new([]) };
+    let leads = |leader, since_version| Fence {
+        cluster: ClusterId(Uuid::from_u128(1)),
+        term: 1,
+        version: since_version,
+        leader: Uuid::from_u128(leader),
+        since_version,
+    };
+    let by = |fence: Option<Fence>| proto::SweepRequest {
+        written_before_ms: u64::MAX / 4,
+        fence: fence.map(|fence| fence.to_proto()),
+        ..Default::default()
+    };
+    let first = by(Some(leads(1, 10)));
+    let mut client = node.runtime.peers().client(&address).unwrap();
+    // Nobody gives the order, or somebody who is behind.
+    node.runtime.store().obey(leads(1, 10)).await.unwrap();
+    for (fence, code) in [(None, Code::InvalidArgument), (Some(leads(2, 9)), Code::DataLoss)] {
+        let refused = client.sweep(futures::stream::iter(needed.messages(by(fence)))).await.unwrap_err();
+        assert_eq!(refused.code(), code, "{refused:?}");
+    }
+    // A part is missing: nothing is removed.
+    let parts = needed.messages(first.clone()).take(3).collect::<Vec<_>>();
+    let refused = client.sweep(futures::stream::iter(parts)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+    assert_eq!(node.runtime.store().usage().segments, 2);
+    let swept = client.sweep(futures::stream::iter(needed.messages(first))).await.unwrap().into_inner();
+    assert_eq!((swept.files_removed, swept.bytes_removed), (1, orphan.bytes));
+    assert!(node.runtime.store().contains(kept.table, kept.id));
 }

@@ -1,6 +1,6 @@
 //! A segment file while it is written: hashed on the way, durable and visible only when it is complete.
 
-use super::{Store, sync_dir};
+use super::{FILE_MODE, Store, make_dir, sync_dir};
 use slipher_common::fail_point;
 use slipher_common::ids::{SegmentId, TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result};
@@ -62,7 +62,7 @@ impl IncomingSegment {
     ) -> Result<Self> {
         let path = store.root.join("tmp").join(format!("{segment}.{}", Uuid::new_v4().simple()));
         let created = match fail_point::reach("segment.create") {
-            Ok(()) => File::create_new(&path).await,
+            Ok(()) => File::options().write(true).create_new(true).mode(FILE_MODE).open(&path).await,
             Err(error) => Err(error),
         };
         let file = created.map_err(|e| Error::io(format!("creating \"{}\"", path.display()), &e))?;
@@ -98,13 +98,18 @@ impl IncomingSegment {
             Ok(()) => self.file.write_all(bytes).await,
             Err(error) => Err(error),
         };
-        if let Err(e) = written {
-            self.failure = Some(Error::io(format!("writing segment {} of table {}", self.segment, self.table), &e));
-            return Err(e);
-        }
+        self.noted(written)?;
         self.hash.update(bytes);
         self.bytes += bytes.len() as u64;
         Ok(())
+    }
+
+    /// Keeps why a write failed: a library's error would not say it so that anybody could act on it.
+    fn noted(&mut self, written: std::io::Result<()>) -> std::io::Result<()> {
+        if let Err(e) = &written {
+            self.failure = Some(Error::io(format!("writing segment {} of table {}", self.segment, self.table), e));
+        }
+        written
     }
 
     /// Makes the file durable under its segment's name. With `expected` (bytes, checksum) a file that differs is refused.
@@ -127,9 +132,9 @@ impl IncomingSegment {
         self.file.flush().await.map_err(doing)?;
         fail_point::reach("segment.sync").map_err(doing)?;
         self.file.get_ref().sync_all().await.map_err(doing)?;
-        let (from, to) = (self.temporary.0.clone(), path.clone());
+        let (store, from, to) = (Arc::clone(&self.store), self.temporary.0.clone(), path.clone());
         fail_point::reach("segment.rename").map_err(doing)?;
-        let moved = tokio::task::spawn_blocking(move || move_durably(&from, &to)).await;
+        let moved = tokio::task::spawn_blocking(move || move_durably(&store, &from, &to)).await;
         moved.map_err(|e| Error::internal(format!("writing segment {}: {e}", self.segment)))?.map_err(doing)?;
         fail_point::synced_file(&self.store.root, &path).map_err(doing)?;
         fail_point::reach("segment.publish").map_err(doing)?;
@@ -146,14 +151,14 @@ impl Drop for IncomingSegment {
     }
 }
 
-fn move_durably(from: &Path, to: &Path) -> std::io::Result<()> {
+fn move_durably(store: &Store, from: &Path, to: &Path) -> std::io::Result<()> {
     let Some(table_dir) = to.parent() else { return Err(std::io::ErrorKind::InvalidInput.into()) };
     let Some(segments_dir) = table_dir.parent() else { return Err(std::io::ErrorKind::InvalidInput.into()) };
     if !table_dir.is_dir() {
-        std::fs::create_dir_all(table_dir)?;
+        make_dir(table_dir)?;
         sync_dir(segments_dir)?;
     }
-    std::fs::rename(from, to)?;
+    store.totals.bring(from, to)?;
     sync_dir(table_dir)
 }
 
@@ -164,10 +169,11 @@ impl VortexWrite for IncomingSegment {
     }
 
     async fn flush(&mut self) -> std::io::Result<()> {
-        AsyncWriteExt::flush(&mut self.file).await
+        let flushed = AsyncWriteExt::flush(&mut self.file).await;
+        self.noted(flushed)
     }
 
     async fn shutdown(&mut self) -> std::io::Result<()> {
-        AsyncWriteExt::flush(&mut self.file).await
+        VortexWrite::flush(self).await
     }
 }

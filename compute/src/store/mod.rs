@@ -3,33 +3,48 @@
 //! ```text
 //! lock                              held while a process uses the directory
 //! node.id  cluster.id               32 hexadecimal digits
+//! fence                             who commanded the node last
 //! segments/<table>/<segment>.vortex finished files, never changed
+//! trash/<hour>/<table>.<segment>    swept files, kept for a day
 //! tmp/                              files that are being written; emptied at start
 //! tmp/spill/                        what queries spill
 //! ```
 
+mod fences;
 mod incoming;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod totals;
+mod trash;
 mod verify;
 
 pub use incoming::IncomingSegment;
 pub use sweep::Swept;
+pub use trash::TRASH_KEPT_HOURS;
 pub use verify::{FileFault, FileStamp};
 
+use fences::Fences;
 use parking_lot::Mutex;
 use slipher_common::ids::{ClusterId, NodeId, SegmentId, TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result};
 use std::collections::HashMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use totals::Totals;
 use uuid::Uuid;
 
 /// File name ending of segments.
 pub const SEGMENT_EXTENSION: &str = "vortex";
+
+/// Directories are for the user whose process this is.
+const DIRECTORY_MODE: u32 = 0o700;
+/// So are files.
+const FILE_MODE: u32 = 0o600;
 
 /// The data directory of one compute node, locked by this process.
 #[derive(Debug)]
@@ -43,6 +58,11 @@ pub struct Store {
     verified: Mutex<HashMap<SegmentId, FileStamp>>,
     /// One lock per segment that is being compared or fetched, so that concurrent scans do it once.
     checking: Mutex<HashMap<SegmentId, Arc<tokio::sync::Mutex<()>>>>,
+    totals: Totals,
+    fences: Fences,
+    trash_rescued: AtomicU64,
+    /// Held by whoever asks the file system for its free space.
+    pub(crate) asking_for_space: Arc<tokio::sync::Mutex<()>>,
     _lock: File,
 }
 
@@ -85,15 +105,22 @@ impl Store {
             }
         };
         let cluster = read_id(&root.join("cluster.id"))?.map(ClusterId);
-        Ok(Self {
+        let fences = Fences::read(&root)?;
+        let mut store = Self {
             root,
             node,
             cluster: Mutex::new(cluster),
             unfinished: Mutex::default(),
             verified: Mutex::default(),
             checking: Mutex::default(),
+            totals: Totals::default(),
+            fences,
+            trash_rescued: AtomicU64::new(0),
+            asking_for_space: Arc::default(),
             _lock: lock,
-        })
+        };
+        store.totals = Totals::new(store.walked_usage()?);
+        Ok(store)
     }
 
     /// The node this directory belongs to.
@@ -143,17 +170,6 @@ impl Store {
         transaction: Option<TransactionId>,
     ) -> Result<IncomingSegment> {
         IncomingSegment::create(Arc::clone(self), table, segment, transaction).await
-    }
-
-    /// Counts the finished files.
-    pub fn usage(&self) -> Result<Usage> {
-        let mut usage = Usage::default();
-        self.for_each_file(|_, _, metadata| {
-            usage.segments += 1;
-            usage.bytes += metadata.len();
-            Ok(())
-        })?;
-        Ok(usage)
     }
 
     /// The file system's size and what is free of it.
@@ -213,13 +229,18 @@ fn list(dir: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn create_dir(dir: &Path) -> Result<()> {
-    fs::create_dir_all(dir).map_err(|e| Error::io(format!("creating directory \"{}\"", dir.display()), &e))
+    make_dir(dir).map_err(|e| Error::io(format!("creating directory \"{}\"", dir.display()), &e))
+}
+
+/// Makes a directory, and those above it, that nobody else may look into.
+fn make_dir(dir: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(dir)
 }
 
 fn lock(root: &Path) -> Result<File> {
     let path = root.join("lock");
     let doing = |e: &std::io::Error| Error::io(format!("locking \"{}\"", path.display()), e);
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(|e| doing(&e))?;
+    let file = File::options().create(true).truncate(false).write(true).mode(FILE_MODE).open(&path).map_err(|e| doing(&e))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
@@ -241,13 +262,17 @@ fn read_id(path: &Path) -> Result<Option<Uuid>> {
     }
 }
 
-/// Writes an id so that after a crash the file is whole or not there.
 fn write_id(root: &Path, name: &str, id: Uuid) -> Result<()> {
+    write_text(root, name, &id.simple().to_string())
+}
+
+/// Writes a line so that after a crash the file is whole, or what it was before.
+fn write_text(root: &Path, name: &str, line: &str) -> Result<()> {
     let path = root.join(name);
     let temporary = root.join("tmp").join(name);
     let write = || -> std::io::Result<()> {
-        let mut file = File::create(&temporary)?;
-        writeln!(file, "{}", id.simple())?;
+        let mut file = File::options().write(true).create(true).truncate(true).mode(FILE_MODE).open(&temporary)?;
+        writeln!(file, "{line}")?;
         file.sync_all()?;
         fs::rename(&temporary, &path)?;
         sync_dir(root)

@@ -3,6 +3,7 @@ use crate::testing::*;
 use arrow::array::Int64Array;
 use slipher_common::SqlType;
 use slipher_common::catalog::{Distribution, Table};
+use slipher_common::fence::Fence;
 use slipher_common::manifest::Segment;
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
@@ -101,8 +102,108 @@ async fn a_sweep_keeps_live_young_and_running_files() {
     // Lists from before it was written say nothing of it, however late they come.
     let before = SystemTime::now() - Duration::from_secs(60);
     assert_eq!(store.sweep(&live_ids, &none, before, old).unwrap().files, 0);
-    assert_eq!(store.usage().unwrap(), Usage { segments: 2, bytes: live.bytes + orphan.bytes });
+    assert_eq!(store.usage(), Usage { segments: 2, bytes: live.bytes + orphan.bytes });
     let swept = store.sweep(&live_ids, &none, now, old).unwrap();
     assert_eq!(swept, Swept { files: 1, bytes: orphan.bytes });
     assert!(store.contains(live.table, live.id) && !store.contains(orphan.table, orphan.id));
+}
+
+#[tokio::test]
+async fn the_counters_are_what_a_walk_would_count() {
+    let (node, copy) = (TestNode::new(), TestNode::new());
+    let (address, table) = (copy.serve().await, one_column());
+    let same = |node: &TestNode, segments| {
+        let store = node.runtime.store();
+        assert_eq!(store.usage(), store.walked_usage().unwrap());
+        assert_eq!(store.usage().segments, segments);
+    };
+    same(&node, 0);
+    let mut kept = written(&node, vec![address.clone()]).await;
+    for _ in 0..3 {
+        kept = written(&node, vec![address.clone()]).await;
+    }
+    same(&node, 4);
+    same(&copy, 4);
+    // A file that is replaced by its copy, and one that is missing and fetched, count once.
+    let path = node.runtime.store().segment_path(kept.table, kept.id);
+    let mut lane = scan_of(&table, std::slice::from_ref(&kept));
+    lane.segments[0].other_copies = vec![address];
+    for damage in [true, false] {
+        match damage {
+            true => std::fs::write(&path, b"short").unwrap(),
+            false => std::fs::remove_file(&path).unwrap(),
+        }
+        node.scan(lane.clone()).await.unwrap();
+    }
+    let (live, none, later) = (HashSet::from([kept.id]), HashSet::new(), SystemTime::now() + Duration::from_secs(1));
+    for node in [&node, &copy] {
+        // It also finds what went without the process: the file that was removed above.
+        assert_eq!(node.runtime.store().sweep(&live, &none, later, Duration::ZERO).unwrap().files, 3);
+        same(node, 1);
+    }
+    written(&node, vec![]).await;
+    let node = node.reopen();
+    same(&node, 2);
+}
+
+#[tokio::test]
+async fn swept_files_are_kept_for_a_day_and_come_back_when_they_are_needed() {
+    let (node, nothing) = (TestNode::new(), HashSet::new());
+    let segments = [written(&node, vec![]).await, written(&node, vec![]).await];
+    let store = node.runtime.store();
+    let now = SystemTime::now();
+    let later = now + Duration::from_secs(1);
+    assert_eq!(store.sweep(&HashSet::new(), &nothing, later, Duration::ZERO).unwrap().files, 2);
+    assert_eq!((store.usage().segments, store.walked_usage().unwrap()), (0, Usage::default()));
+    // The sweep was wrong: the rows are there, without any copy.
+    let lane = scan_of(&one_column(), &segments[..1]);
+    assert_eq!(node.scan(lane).await.unwrap().num_rows(), 20_000);
+    assert_eq!((store.trash_rescued(), store.usage().segments), (1, 1));
+    let roomy = || Ok(DiskSpace { bytes: 1_000_000, free_bytes: 60_000 });
+    let after = |hours: u64| now + Duration::from_secs(hours * 3600);
+    for (hours, space, removed) in [(23, 60_000, 0), (24, 60_000, 0), (23, 40_000, 1)] {
+        let space = || Ok(DiskSpace { bytes: 1_000_000, free_bytes: space });
+        assert_eq!(store.empty_trash(after(hours), space).unwrap().files, removed, "{hours}");
+    }
+    assert!(!store.rescue(segments[1].table, segments[1].id).unwrap());
+    store.sweep(&HashSet::new(), &nothing, later, Duration::ZERO).unwrap();
+    assert_eq!(store.empty_trash(after(26), roomy).unwrap().files, 1);
+    assert!(!store.rescue(segments[0].table, segments[0].id).unwrap());
+    assert_eq!(node.scan(scan_of(&one_column(), &segments[..1])).await.unwrap_err().kind, ErrorKind::UndefinedFile);
+}
+
+#[tokio::test]
+async fn who_led_is_remembered_over_a_restart_and_who_is_behind_is_refused() {
+    let node = TestNode::new();
+    let fence = |leader: u128, term, since_version, version| Fence {
+        cluster: ClusterId(Uuid::from_u128(1)),
+        term,
+        version,
+        leader: Uuid::from_u128(leader),
+        since_version,
+    };
+    let store = node.runtime.store();
+    let users = Arc::strong_count(store);
+    store.obey(fence(1, 3, 10, 10)).await.unwrap();
+    store.obey(fence(1, 3, 10, 25)).await.unwrap();
+    store.obey(fence(1, 3, 10, 20)).await.unwrap();
+    assert_eq!(store.fence(), Some(fence(1, 3, 10, 25)));
+    let error = store.obey(fence(2, 4, 24, 24)).await.unwrap_err();
+    assert_eq!((error.kind, store.fence()), (ErrorKind::DataCorrupted, Some(fence(1, 3, 10, 25))));
+    store.obey(fence(2, 4, 25, 25)).await.unwrap();
+    // A version that comes right after another one is written a little later, without anybody coming again.
+    store.obey(fence(2, 4, 25, 31)).await.unwrap();
+    let path = node.directory.path().join("fence");
+    while Arc::strong_count(store) > users || !std::fs::read_to_string(&path).unwrap().contains(" 31 ") {
+        tokio::task::yield_now().await;
+    }
+    let node = node.reopen();
+    assert_eq!(node.runtime.store().fence(), Some(fence(2, 4, 25, 31)));
+    assert_eq!(node.runtime.store().obey(fence(1, 3, 10, 99)).await.unwrap_err().kind, ErrorKind::DataCorrupted);
+    // One that is damaged is not taken for another.
+    let path = node.directory.path().join("fence");
+    let text = std::fs::read_to_string(&path).unwrap();
+    drop(node.runtime);
+    std::fs::write(&path, text.replacen(" 4 ", " 5 ", 1)).unwrap();
+    assert_eq!(Store::open(node.directory.path()).unwrap_err().kind, ErrorKind::DataCorrupted);
 }

@@ -1,10 +1,13 @@
 //! Membership: compute nodes register, are watched, and get slices.
 
+mod fencing;
 mod liveness;
 mod open_blocks;
 mod pins;
+mod readiness;
 mod rebalance;
 mod service;
+mod sweep;
 mod view;
 
 pub(crate) use open_blocks::{OpenBlock, RunningInBlock, WAIT_FOR_SHORT_MAX_SECONDS};
@@ -13,41 +16,52 @@ pub use service::LeaderService;
 pub(crate) use view::ClusterView;
 
 use crate::meta::{Meta, State};
+use fencing::Leading;
+use liveness::Liveness;
 use open_blocks::OpenBlocks;
 use parking_lot::RwLock;
 use pins::Pins;
-use slipher_common::channels::NodeChannels;
+use readiness::Readiness;
+use slipher_common::channels::{NodeChannel, NodeChannels};
+use slipher_common::control::ControlChannels;
 use slipher_common::ids::{NodeId, TransactionId};
 use slipher_common::placement::Placement;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::compute::compute_node_client::ComputeNodeClient;
-use slipher_proto::compute::{CancelQueryRequest, NodeActivity, QueryProgressRequest, QueryProgressResponse, SweepRequest};
+use slipher_proto::compute::node_control_client::NodeControlClient;
+use slipher_proto::compute::{CancelQueryRequest, NodeActivity, QueryProgressRequest, QueryProgressResponse};
 use slipher_proto::meta::{self as proto, operation::Kind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tonic::transport::Channel;
+use tokio::runtime::Handle;
 use uuid::Uuid;
 
 /// How long a node may take to note that a query is cancelled.
 const CANCEL_TIMEOUT_MS: u64 = 1_000;
 /// How long a node may take to say how far a query is.
 const PROGRESS_TIMEOUT_MS: u64 = 1_000;
-/// How long a node may take to remove files nobody needs.
-const SWEEP_TIMEOUT_MS: u64 = 30_000;
 
 /// The cluster as the leader sees it.
 #[derive(Debug)]
 pub struct Cluster {
     meta: Meta,
     channels: NodeChannels,
-    alive: RwLock<BTreeSet<NodeId>>,
+    /// Connections to them for pings and cancellations.
+    control: ControlChannels,
+    liveness: Liveness,
+    leading: Leading,
+    readiness: Readiness,
+    /// A node of which nothing is heard for so long is dead.
+    node_silence_max: Duration,
     /// What each node said last.
     activities: RwLock<BTreeMap<NodeId, NodeActivity>>,
     /// What the clock of each node said when it answered last, in milliseconds since 1970.
     clocks_ms: RwLock<BTreeMap<NodeId, u64>>,
     running_loads: RwLock<BTreeSet<TransactionId>>,
+    /// Sweeps of one node that failed.
+    failed_sweeps: AtomicU64,
     pins: Pins,
     open_blocks: OpenBlocks,
     next_object_id: AtomicU64,
@@ -74,15 +88,21 @@ impl Drop for RunningLoad {
 }
 
 impl Cluster {
-    /// A cluster whose metadata is `meta`; no node counts as alive until it answered.
-    pub fn new(meta: Meta) -> Self {
+    /// A cluster whose metadata is `meta`; no node counts as alive until it answered. Pings are sent on the threads of `control`; a node of
+    /// which nothing is heard for `node_silence_max` is dead.
+    pub fn new(meta: Meta, control: Handle, node_silence_max: Duration) -> Self {
         Self {
+            leading: Leading::new(&meta),
+            readiness: Readiness::default(),
             meta,
             channels: NodeChannels::default(),
-            alive: RwLock::default(),
+            control: ControlChannels::new(control),
+            liveness: Liveness::default(),
+            node_silence_max,
             activities: RwLock::default(),
             clocks_ms: RwLock::default(),
             running_loads: RwLock::default(),
+            failed_sweeps: AtomicU64::new(0),
             pins: Pins::default(),
             open_blocks: OpenBlocks::default(),
             next_object_id: AtomicU64::new(0),
@@ -109,7 +129,7 @@ impl Cluster {
     /// Where everything is, by `state`.
     pub(crate) fn view(&self, state: &State) -> ClusterView {
         let addresses = state.nodes().iter().map(|(id, node)| (*id, node.address.clone())).collect();
-        let alive = self.alive.read().iter().copied().filter(|node| state.nodes().contains_key(node)).collect();
+        let alive = self.alive().into_iter().filter(|node| state.nodes().contains_key(node)).collect();
         let flight = state.nodes().iter().filter(|(_, node)| !node.flight_address.is_empty());
         let flight_addresses = flight.map(|(id, node)| (*id, node.flight_address.clone())).collect();
         ClusterView {
@@ -118,16 +138,6 @@ impl Cluster {
             flight_addresses: Arc::new(flight_addresses),
             alive: Arc::new(alive),
         }
-    }
-
-    /// Whether `node` answered lately.
-    pub fn is_alive(&self, node: NodeId) -> bool {
-        self.alive.read().contains(&node)
-    }
-
-    /// The nodes that answered lately.
-    pub fn alive(&self) -> Vec<NodeId> {
-        self.alive.read().iter().copied().collect()
     }
 
     /// What a node did and held when it answered last.
@@ -162,7 +172,7 @@ impl Cluster {
         RunningLoad { cluster: Arc::clone(self), id }
     }
 
-    fn node_client(&self, address: &str) -> Result<ComputeNodeClient<Channel>> {
+    fn node_client(&self, address: &str) -> Result<ComputeNodeClient<NodeChannel>> {
         Ok(ComputeNodeClient::new(self.channels.channel(address)?))
     }
 
@@ -172,43 +182,12 @@ impl Cluster {
         let calls = state.nodes().values().map(|node| async move {
             let mut call = tonic::Request::new(CancelQueryRequest { query_id: query_id.to_owned() });
             call.set_timeout(Duration::from_millis(CANCEL_TIMEOUT_MS));
-            if let Ok(mut client) = self.node_client(&node.address) {
+            if let Ok(channel) = self.control.channel(&node.address) {
                 // A node that is down has nothing to end.
-                drop(client.cancel_query(call).await);
+                drop(NodeControlClient::new(channel).cancel_query(call).await);
             }
         });
         futures::future::join_all(calls).await;
-    }
-
-    /// Removes files on all live nodes that no manifest names and no running load wrote.
-    pub async fn sweep(&self, minimum_age_ms: u64) -> u64 {
-        // Clocks before all: however late a node gets the lists, files that are younger than they are not meant.
-        let clocks_ms = self.clocks_ms.read().clone();
-        // Loads before state: a load that commits in between is in the state, one that starts in between is too young.
-        let running: Vec<Vec<u8>> = self.running_loads.read().iter().map(|id| id.to_vec()).collect();
-        // Files of a load that has ended may belong to a record that is durable and not applied yet.
-        if self.meta.is_stopped() {
-            return 0;
-        }
-        let (state, live) = self.live_segments();
-        let alive = state.nodes().iter().filter(|(node, _)| self.is_alive(**node));
-        let calls = alive.filter_map(|(id, node)| Some((node, *clocks_ms.get(id)?))).map(|(node, clock_ms)| {
-            let request = SweepRequest {
-                live_segment_ids: live.clone(),
-                running_transaction_ids: running.clone(),
-                minimum_age_ms,
-                written_before_ms: clock_ms.saturating_sub(minimum_age_ms),
-            };
-            async move {
-                let mut call = tonic::Request::new(request);
-                call.set_timeout(Duration::from_millis(SWEEP_TIMEOUT_MS));
-                match self.node_client(&node.address) {
-                    Ok(mut client) => client.sweep(call).await.map_or(0, |swept| swept.into_inner().files_removed),
-                    Err(_) => 0,
-                }
-            }
-        });
-        futures::future::join_all(calls).await.into_iter().sum()
     }
 
     /// Registers a node or its new address; an empty cluster deals its slices anew over all nodes.
@@ -225,8 +204,10 @@ impl Cluster {
             };
             self.propose(vec![Kind::RegisterNode(operation)]).await?;
         }
-        self.alive.write().insert(node);
-        self.deal_if_empty().await
+        self.note_heard(node);
+        self.deal_if_empty().await?;
+        self.note_if_ready();
+        Ok(())
     }
 
     /// While no table has a row, every change of membership deals the slices anew; later that is a resize's work.

@@ -43,7 +43,7 @@ impl Cluster {
     }
 
     /// The latest state, and the segments that it or a pinned one has.
-    pub(super) fn live_segments(&self) -> (Arc<State>, Vec<Vec<u8>>) {
+    pub(super) fn live_segments(&self) -> (Arc<State>, Arc<[SegmentId]>) {
         let (state, pinned) = {
             let pins = self.pins.0.lock();
             (self.meta.state(), pins.states.values().map(Arc::clone).collect::<Vec<_>>())
@@ -52,7 +52,7 @@ impl Cluster {
         for old in pinned.iter().filter(|old| old.version() != state.version()) {
             live.extend(segments(old));
         }
-        (state, live.iter().map(|id| id.to_vec()).collect())
+        (state, live.into_iter().collect())
     }
 }
 

@@ -69,7 +69,7 @@ impl Cluster {
         let Ok(cluster) = state.require_cluster() else { return Ok(false) };
         let nodes: Vec<NodeId> = state.nodes().keys().copied().collect();
         // While a node is away its slices are served by replicas; moving them would pull the rest of the cluster along.
-        if nodes.iter().any(|node| !self.is_alive(*node)) {
+        if self.overtaken().is_some() || nodes.iter().any(|node| !self.is_alive(*node)) {
             return Ok(false);
         }
         let next = next_move(state.placement(), &nodes, cluster.replication_factor as usize).or_else(|| repair(&state));
@@ -124,6 +124,7 @@ impl Cluster {
             bytes: segment.bytes,
             checksum: segment.checksum,
             addresses: segment.nodes.iter().filter_map(address).collect(),
+            fence: self.fence().map(|fence| fence.to_proto()),
         });
         call.set_timeout(Duration::from_millis(COPY_TIMEOUT_MS));
         self.node_client(&target)?.fetch_segment(call).await.map(|_| ()).map_err(|status| call_error(&doing, &status))

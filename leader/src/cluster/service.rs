@@ -40,10 +40,17 @@ impl Leader for LeaderService {
                 request.name, request.version
             )));
         }
+        self.cluster.judge_by(node, request.fence.as_ref());
+        if let Some(error) = self.cluster.overtaken() {
+            return Err(Status::unavailable(error.message));
+        }
         self.cluster
             .register(node, &request.address, &request.flight_address, &request.name)
             .await
             .map_err(|error| Status::unavailable(format!("registering compute node \"{}\": {error}", request.name)))?;
-        Ok(Response::new(RegisterResponse { cluster_id: cluster.id.to_vec() }))
+        Ok(Response::new(RegisterResponse {
+            cluster_id: cluster.id.to_vec(),
+            fence: self.cluster.fence().map(|fence| fence.to_proto()),
+        }))
     }
 }

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -80,6 +80,8 @@ pub struct Meta {
 struct Published {
     state: RwLock<Arc<State>>,
     versions: watch::Sender<Version>,
+    /// The term in which it leads its group.
+    term: AtomicU64,
     /// Why the task ended.
     stopped: Mutex<Option<Error>>,
     /// It ended without answering somebody.
@@ -108,6 +110,7 @@ impl Meta {
         let published = Arc::new(Published {
             state: RwLock::default(),
             versions: watch::channel(Version(0)).0,
+            term: AtomicU64::new(0),
             stopped: Mutex::new(None),
             left_unanswered: AtomicBool::new(false),
         });
@@ -134,6 +137,11 @@ impl Meta {
     /// The state after the last applied record.
     pub fn state(&self) -> Arc<State> {
         Arc::clone(&self.published.state.read())
+    }
+
+    /// The term in which this leader leads.
+    pub fn term(&self) -> u64 {
+        self.published.term.load(Ordering::SeqCst)
     }
 
     /// Tells each new version.
@@ -321,6 +329,7 @@ impl Owner {
     fn publish(&self, replica: &Replica<SledStore>) {
         let state = Arc::clone(replica.state());
         let version = state.version();
+        self.published.term.store(replica.term(), Ordering::SeqCst);
         *self.published.state.write() = state;
         self.published.versions.send_if_modified(|known| std::mem::replace(known, version) != version);
     }

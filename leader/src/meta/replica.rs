@@ -128,7 +128,6 @@ impl<S: LogStore> Replica<S> {
     }
 
     /// The term it is in.
-    #[cfg(test)]
     pub(super) fn term(&self) -> u64 {
         self.node.raft.term
     }

@@ -3,6 +3,7 @@
 use datafusion_distributed::{RouteTasksEvent, RouteTasksEventResponse};
 use slipher_common::Result;
 use slipher_common::distribution::TokenTable;
+use slipher_common::fence::Fence;
 use slipher_common::placement::Layout;
 use slipher_common::plan::ResultTarget;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ pub(crate) struct QueryContext {
     pub(crate) tokens: TokenTable,
     /// It must not slow other queries down.
     pub(crate) background: bool,
+    /// Who has its nodes work.
+    pub(crate) fence: Option<Fence>,
 }
 
 /// A client that would fetch rows from the compute nodes. A session extension of planning.
@@ -36,7 +39,7 @@ impl QueryContext {
     /// Finds the tokens of `layout`.
     pub(crate) fn new(query_id: String, layout: Arc<Layout>, addresses: Vec<Url>) -> Result<Self> {
         let tokens = TokenTable::new(&layout.slot_of_slices(), layout.tasks() * layout.lanes)?;
-        Ok(Self { query_id, layout, addresses, tokens, background: false })
+        Ok(Self { query_id, layout, addresses, tokens, background: false, fence: None })
     }
 
     /// Task i of a stage of T tasks goes to the node that serves it; a stage of one task goes to the first node.

@@ -32,6 +32,7 @@ use datafusion_distributed::{
     SessionStateBuilderExt, WorkerResolver,
 };
 use slipher_common::channels::NodeChannels;
+use slipher_common::fence::FENCE_HEADER;
 use slipher_common::plan::{BACKGROUND_HEADER, QUERY_ID_HEADER, SliceScanExec, SlipherCodec, check_crossing};
 use std::sync::Arc;
 use tonic::codegen::http::{HeaderMap, HeaderName, HeaderValue};
@@ -165,6 +166,11 @@ pub(crate) fn query_headers(query: &QueryContext) -> Result<HeaderMap> {
     let mut headers = HeaderMap::from_iter([(HeaderName::from_static(QUERY_ID_HEADER), value)]);
     if query.background {
         headers.insert(HeaderName::from_static(BACKGROUND_HEADER), HeaderValue::from_static("1"));
+    }
+    if let Some(fence) = &query.fence {
+        let value = HeaderValue::from_str(&fence.to_string());
+        let value = value.map_err(|error| slipher_common::Error::internal(format!("the header of a query: {error}")))?;
+        headers.insert(HeaderName::from_static(FENCE_HEADER), value);
     }
     for (name, value) in slipher_common::trace::headers() {
         if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value)) {

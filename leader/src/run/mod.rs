@@ -109,7 +109,7 @@ impl Runner {
         let layout = Layout::new(&view.placement, &view.alive, self.engine.lanes)?;
         let addresses = task_addresses(&layout.nodes, &view.addresses)?;
         let context = QueryContext::new(query_id.to_owned(), Arc::new(layout), addresses)?;
-        Ok(Arc::new(QueryContext { background, ..context }))
+        Ok(Arc::new(QueryContext { background, fence: self.cluster.fence(), ..context }))
     }
 
     /// Runs a physical plan. The stream's errors name a node that died instead of its symptom.

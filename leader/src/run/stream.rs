@@ -13,8 +13,6 @@ use tokio_util::sync::CancellationToken;
 
 /// How often a query that waits for rows looks whether its nodes answer.
 const NODE_CHECK_INTERVAL_MS: u64 = 500;
-/// So many looks in a row must find a node dead: one that was only slow gets its chance.
-const NODE_CHECKS_MISSED_MAX: u32 = 10;
 
 /// Tells all nodes when a query ends before its rows do.
 struct CancelOnDrop {
@@ -68,30 +66,27 @@ pub(crate) fn guarded(
     Box::pin(RecordBatchStreamAdapter::new(schema, stream))
 }
 
-/// `rows`, or an error when one of `nodes` has not answered for a while: a connection to a host that is gone can take longer to fail
-/// than anybody waits.
+/// `rows`, or an error when one of `nodes` is dead: a connection to a host that is gone can take longer to fail than anybody waits.
 pub(super) fn unless_node_dies(
     rows: SendableRecordBatchStream,
     cluster: Arc<Cluster>,
     nodes: Vec<NodeId>,
 ) -> SendableRecordBatchStream {
     let schema = rows.schema();
-    let stream = futures::stream::unfold(Some((rows, 0)), move |state| {
+    let stream = futures::stream::unfold(Some(rows), move |rows| {
         let (cluster, nodes) = (Arc::clone(&cluster), nodes.clone());
         async move {
-            let (mut rows, mut misses) = state?;
+            let mut rows = rows?;
             loop {
                 tokio::select! {
                     biased;
                     next = rows.next() => return match next? {
-                        Ok(batch) => Some((Ok(batch), Some((rows, 0)))),
+                        Ok(batch) => Some((Ok(batch), Some(rows))),
                         Err(error) => Some((Err(error), None)),
                     },
                     () = tokio::time::sleep(Duration::from_millis(NODE_CHECK_INTERVAL_MS)) => {}
                 }
-                let dead = nodes.iter().find(|node| !cluster.is_alive(**node));
-                misses = if dead.is_some() { misses + 1 } else { 0 };
-                if let Some(node) = dead.filter(|_| misses >= NODE_CHECKS_MISSED_MAX) {
+                if let Some(node) = nodes.iter().find(|node| !cluster.is_alive(**node)) {
                     let message = format!("running the query: compute node {node} does not answer");
                     return Some((Err(Error::new(ErrorKind::NodeUnavailable, message).into()), None));
                 }

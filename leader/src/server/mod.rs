@@ -20,8 +20,10 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use slipher_common::catalog::ADMIN_USER;
 use slipher_common::channels::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 use slipher_common::distribution::HASH_VERSION;
+use slipher_common::drain::drained;
 use slipher_common::ids::DatabaseId;
 use slipher_common::placement::Layout;
+use slipher_common::threads::Threads;
 use slipher_common::tls::{ServerTls, TlsOptions};
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta::{self as proto, operation::Kind};
@@ -71,6 +73,8 @@ pub struct LeaderConfig {
     pub sweep_interval: Duration,
     /// How often somebody looks whether a table's segments should be merged; None: never.
     pub compact_interval: Option<Duration>,
+    /// A compute node of which nothing is heard for so long is dead.
+    pub node_silence_max: Duration,
     /// Encryption for clients of every protocol.
     pub tls: Option<TlsOptions>,
 }
@@ -82,6 +86,8 @@ pub struct Leader {
     sessions: Arc<Sessions>,
     addresses: LeaderAddresses,
     tasks: JoinSet<Result<()>>,
+    /// What pings nodes and lets them join.
+    _control: Threads,
 }
 
 /// Where a leader listens.
@@ -112,8 +118,14 @@ impl Leader {
             internal: local_address(&internal)?,
         };
         let meta = Meta::open(&config.data_dir.join("meta"), MetaOptions::default()).await?;
-        initialise(&meta, &config).await?;
-        let cluster = Arc::new(Cluster::new(meta));
+        let control = Threads::control()?;
+        let cluster = Arc::new(Cluster::new(meta, control.handle().clone(), config.node_silence_max));
+        // Before anything is written: a copy of a former state must not grow.
+        if let Err(error) = cluster.meet_nodes().await {
+            cluster.meta().shutdown().await;
+            return Err(error);
+        }
+        initialise(cluster.meta(), &config).await?;
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(config.memory_bytes))).build_arc()?;
         let lanes = config.lanes.max(slipher_common::placement::LANES_MIN);
         let sessions = Arc::<Sessions>::default();
@@ -140,19 +152,21 @@ impl Leader {
         });
         let engine: Arc<dyn Engine> = Arc::new(LeaderEngine { shared: Arc::clone(&shared), sessions: Arc::clone(&sessions) });
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve_internal(internal, Arc::clone(&cluster), shutdown.clone()));
+        let internal = internal.into_std().map_err(|error| Error::io("listening for compute nodes", &error))?;
+        tasks.spawn_on(serve_internal(internal, Arc::clone(&cluster), shutdown.clone()), control.handle());
+        tasks.spawn_on(watch(Arc::clone(&cluster), shutdown.clone()), control.handle());
         tasks.spawn(rebalance(Arc::clone(&cluster), shutdown.clone()));
         if let Some(interval) = config.compact_interval {
             tasks.spawn(compact_forever(shared.upkeep_tools(), interval, shutdown.clone()));
             tasks.spawn(sort_forever(shared.upkeep_tools(), interval, shutdown.clone()));
         }
-        tasks.spawn(watch(cluster, config.sweep_interval, shutdown.clone()));
+        tasks.spawn(sweep(cluster, config.sweep_interval, shutdown.clone()));
         let options = PostgresOptions { tls: tls.clone(), ..PostgresOptions::default() };
         tasks.spawn(postgres::serve(pg, Arc::clone(&engine), options, shutdown.clone()));
         let options = FlightOptions { tls: tls.clone(), ..FlightOptions::default() };
         tasks.spawn(flight_sql::serve(flight, Arc::clone(&engine), options, shutdown.clone()));
         tasks.spawn(http::serve(http, engine, tls, shutdown));
-        Ok(Self { shared, sessions, addresses, tasks })
+        Ok(Self { shared, sessions, addresses, tasks, _control: control })
     }
 
     /// A session of `admin`'s inside this process, without a password.
@@ -197,8 +211,17 @@ fn local_address(listener: &TcpListener) -> Result<SocketAddr> {
     listener.local_addr().map_err(|error| Error::io("asking for a listening address", &error))
 }
 
-async fn watch(cluster: Arc<Cluster>, sweep_interval: Duration, shutdown: CancellationToken) -> Result<()> {
-    cluster.watch(sweep_interval, shutdown).await;
+/// Without a leader that may lead, nothing is served.
+async fn watch(cluster: Arc<Cluster>, shutdown: CancellationToken) -> Result<()> {
+    let watched = cluster.watch(shutdown.clone()).await;
+    if watched.is_err() {
+        shutdown.cancel();
+    }
+    watched
+}
+
+async fn sweep(cluster: Arc<Cluster>, interval: Duration, shutdown: CancellationToken) -> Result<()> {
+    cluster.sweep_forever(interval, shutdown).await;
     Ok(())
 }
 
@@ -207,16 +230,18 @@ async fn rebalance(cluster: Arc<Cluster>, shutdown: CancellationToken) -> Result
     Ok(())
 }
 
-async fn serve_internal(listener: TcpListener, cluster: Arc<Cluster>, shutdown: CancellationToken) -> Result<()> {
+async fn serve_internal(listener: std::net::TcpListener, cluster: Arc<Cluster>, shutdown: CancellationToken) -> Result<()> {
+    // Here, so that its events come to the threads that serve it.
+    let listener = TcpListener::from_std(listener).map_err(|error| Error::io("listening for compute nodes", &error))?;
     // Without it small messages wait 40 ms for an acknowledgement; the builder's own setting is for listeners of its own.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    tonic::transport::Server::builder()
+    let server = tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .add_service(LeaderService::into_server(cluster))
-        .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
-        .await
-        .map_err(|error| Error::new(ErrorKind::Io, format!("serving compute nodes: {error}")))
+        .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
+    let ended = drained(server, shutdown.cancelled_owned()).await;
+    ended.map_err(|error| Error::new(ErrorKind::Io, format!("serving compute nodes: {error}")))
 }
 
 /// Makes the cluster in an empty data directory, and sets the password of `admin` where one was given or none is there.

@@ -192,7 +192,8 @@ impl Session for LeaderSession {
         let before = self.context.running.lock().clone();
         let (running, _timer) = self.start_statement();
         let kind = statement::of(&statement.parsed);
-        let described = running.work(kind.describe(&self.context, declared)).await;
+        let description = self.context.shared.cluster.with_first_nodes(|| kind.describe(&self.context, declared));
+        let described = running.work(description).await;
         let mut current = self.context.running.lock();
         if current.as_ref().is_some_and(|current| Arc::ptr_eq(&current.query, &running.query)) {
             *current = before;
@@ -241,8 +242,9 @@ impl Session for LeaderSession {
         let counted = self.context.shared.telemetry.statement(effect.counted_as());
         let (running, timer) = self.start_statement();
         let query = Arc::clone(&running.query);
-        let work =
-            counted.around(query, statement::start_direct(&self.context, &statement.parsed, parameters, target, &running.token));
+        let start =
+            || statement::start_direct(&self.context, &statement.parsed, parameters.clone(), target.clone(), &running.token);
+        let work = counted.around(query, self.context.shared.cluster.with_first_nodes(start));
         match running.work(work).await {
             Ok(Some(DirectRun { parts, progress })) => {
                 let progress = counted.end_with_progress(progress);

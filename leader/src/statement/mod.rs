@@ -167,13 +167,16 @@ pub(crate) fn of(parsed: &Parsed) -> Box<dyn Executes + '_> {
     }
 }
 
-/// Runs a statement when what it requires is so.
+/// Runs a statement when what it requires is so; while no compute node has joined yet, it waits for the first ones where it needs them.
 pub(crate) async fn run(
     context: &Context,
     statement: &dyn Executes,
     parameters: Vec<ScalarValue>,
     token: &CancellationToken,
 ) -> Result<Outcome> {
-    let _locked = context.fulfil(statement.requires()).await?;
-    statement.run(context, parameters::bound(parameters), token).await
+    let start = || async {
+        let _locked = context.fulfil(statement.requires()).await?;
+        statement.run(context, parameters::bound(parameters.clone()), token).await
+    };
+    context.shared.cluster.with_first_nodes(start).await
 }

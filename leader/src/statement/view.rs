@@ -254,9 +254,12 @@ pub(crate) async fn columns(context: &Context, view: &View) -> SchemaRef {
         _ => {
             let attempt = context.look_ahead();
             let planned = async { crate::catalog::plan_view(&attempt?.snapshot, &Arc::new(view.clone())).await };
-            let columns = planned.await.and_then(|plan| column_types(&plan));
+            let columns = planned.await.and_then(|plan| column_types(&plan)).unwrap_or_else(|error| {
+                tracing::info!(view = view.name, %error, "a view is listed without columns: its query cannot be planned now");
+                Vec::new()
+            });
             let field = |(name, sql_type): (String, SqlType)| sql_type.to_field(&name, true);
-            Arc::new(Schema::new(columns.unwrap_or_default().into_iter().map(field).collect::<Vec<_>>()))
+            Arc::new(Schema::new(columns.into_iter().map(field).collect::<Vec<_>>()))
         }
     }
 }

@@ -79,9 +79,9 @@ pub(super) fn choose(table: &TableState, choice: Choice) -> Result<BTreeSet<Segm
     Ok(chosen)
 }
 
-/// Of how many segments of a table the background would make others; none where bounds cannot be read.
-pub(crate) fn wanted_segments(table: &TableState, choice: Choice) -> usize {
-    choose(table, choice).map_or(0, |chosen| chosen.len())
+/// Of how many segments of a table the background would make others.
+pub(crate) fn wanted_segments(table: &TableState, choice: Choice) -> Result<usize> {
+    Ok(choose(table, choice)?.len())
 }
 
 fn with_deleted_rows(segments: &[&Segment]) -> BTreeSet<SegmentId> {

@@ -196,8 +196,11 @@ impl Upkeep {
         }
         let since = Since { changed: now - seen.changed, in_order: now - seen.in_order };
         let choice = (self.choice)(since)?;
-        if wanted_segments(table, choice) > 0 {
-            return Some(choice);
+        match wanted_segments(table, choice) {
+            Ok(0) => {}
+            Ok(_) => return Some(choice),
+            // It is looked at again when it has changed.
+            Err(error) => tracing::error!(table = %table.table, %error, "the segments of a table cannot be compared"),
         }
         seen.in_order = now;
         seen.gives_way = None;

@@ -21,6 +21,7 @@ pub(super) mod tests;
 
 use crate::frontend::Engine;
 use arrow_flight::flight_service_server::FlightServiceServer;
+use slipher_common::drain::drained;
 use slipher_common::tls::{Incoming, Refusal, ServerTls};
 use slipher_common::{Error, ErrorKind, Result};
 use std::sync::Arc;
@@ -38,8 +39,6 @@ const SWEEP_PERIOD_SECONDS: u64 = 15;
 const KEEPALIVE_PERIOD_SECONDS: u64 = 60;
 /// See [`KEEPALIVE_PERIOD_SECONDS`].
 const KEEPALIVE_TIMEOUT_SECONDS: u64 = 20;
-/// How long calls may take to end after a shutdown was asked for.
-const SHUTDOWN_GRACE_SECONDS: u64 = 10;
 /// How long a session may be idle unless an option says otherwise.
 const SESSION_IDLE_MAX_SECONDS: u64 = 3600;
 
@@ -76,13 +75,9 @@ pub async fn serve(
         .http2_keepalive_timeout(Some(Duration::from_secs(KEEPALIVE_TIMEOUT_SECONDS)))
         .add_service(flight)
         .serve_with_incoming_shutdown(connections, shutdown.clone().cancelled_owned());
-    let forced_end = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(Duration::from_secs(SHUTDOWN_GRACE_SECONDS)).await;
-    };
+    let server = drained(server, shutdown.cancelled_owned());
     tokio::select! {
         ended = server => ended.map_err(|error| Error::new(ErrorKind::Io, format!("serving Flight SQL: {error}"))),
-        () = forced_end => Ok(()),
         () = sweep_forever(&service) => Ok(()),
     }
 }

@@ -14,19 +14,17 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use slipher_common::drain::drained;
 use slipher_common::tls::{Incoming, Refusal, ServerTls, Stream};
 use slipher_common::{Error, ErrorKind, Result};
 use statements::Statements;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// Longest request body: one statement with its parameters.
 const BODY_MAX_BYTES: usize = 16 << 20;
-/// How long requests may take to end after a shutdown was asked for.
-const SHUTDOWN_GRACE_SECONDS: u64 = 5;
 
 /// What requests share.
 #[derive(Clone, Debug)]
@@ -46,13 +44,9 @@ pub async fn serve(
     let statements = Arc::new(Statements::new(shutdown.clone()));
     let router = router(engine, Arc::clone(&statements));
     let server = axum::serve(connections, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
-    let forced_end = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(Duration::from_secs(SHUTDOWN_GRACE_SECONDS)).await;
-    };
+    let server = drained(server.into_future(), shutdown.cancelled_owned());
     tokio::select! {
         ended = server => ended.map_err(|error| Error::io("serving HTTP", &error)),
-        () = forced_end => Ok(()),
         () = statements.sweep_forever() => Ok(()),
     }
 }

@@ -1,0 +1,93 @@
+//! Files that nobody needs: every node is told which segments are live, and removes the others.
+
+use super::Cluster;
+use slipher_common::channels::call_error;
+use slipher_common::sweep::Needed;
+use slipher_common::{Error, Result};
+use slipher_proto::compute::SweepRequest;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How long a node may take to remove files nobody needs: it looks at all it has.
+const SWEEP_TIMEOUT_MS: u64 = 300_000;
+
+impl Cluster {
+    /// Sweeps the nodes' files at `interval` until `shutdown`. Files younger than that are left alone: the load that wrote them may be
+    /// about to be proposed.
+    pub async fn sweep_forever(self: Arc<Self>, interval: Duration, shutdown: CancellationToken) {
+        let mut tick = tokio::time::interval(interval);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = tick.tick() => {}
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                removed = self.sweep(interval.as_millis() as u64) => if removed > 0 {
+                    tracing::info!(files = removed, "swept files that no table needs");
+                }
+            }
+        }
+    }
+
+    /// Removes files on all live nodes that no manifest names and no running load wrote; answers how many. A node where that failed is
+    /// logged and counted, and is swept the next time.
+    pub async fn sweep(self: &Arc<Self>, minimum_age_ms: u64) -> u64 {
+        // Clocks before all: however late a node gets the lists, files that are younger than they are not meant.
+        let clocks_ms = self.clocks_ms.read().clone();
+        // Loads before state: a load that commits in between is in the state, one that starts in between is too young.
+        let running = self.running_loads.read().iter().copied().collect();
+        // Files of a load that has ended may belong to a record that is durable and not applied yet.
+        if self.meta.is_stopped() || self.overtaken().is_some() {
+            return 0;
+        }
+        let cluster = Arc::clone(self);
+        // Millions of ids take a while: not on a thread that serves statements.
+        let (state, live) = match tokio::task::spawn_blocking(move || cluster.live_segments()).await {
+            Ok(live) => live,
+            Err(error) => {
+                self.note_failed_sweep(&Error::internal(format!("listing the live segments: {error}")));
+                return 0;
+            }
+        };
+        let needed = Needed { live, running };
+        let fence = self.fence().map(|fence| fence.to_proto());
+        let alive = state.nodes().iter().filter(|(node, _)| self.is_alive(**node));
+        let calls = alive.filter_map(|(id, node)| Some((node, *clocks_ms.get(id)?))).map(|(node, clock_ms)| {
+            let written_before_ms = clock_ms.saturating_sub(minimum_age_ms);
+            let first = SweepRequest { minimum_age_ms, written_before_ms, fence: fence.clone(), ..SweepRequest::default() };
+            let messages = futures::stream::iter(needed.messages(first));
+            async move {
+                self.sweep_node(&node.address, messages).await.unwrap_or_else(|error| {
+                    self.note_failed_sweep(&error);
+                    0
+                })
+            }
+        });
+        futures::future::join_all(calls).await.into_iter().sum()
+    }
+
+    async fn sweep_node(
+        &self,
+        address: &str,
+        messages: impl futures::Stream<Item = SweepRequest> + Send + 'static,
+    ) -> Result<u64> {
+        let mut call = tonic::Request::new(messages);
+        call.set_timeout(Duration::from_millis(SWEEP_TIMEOUT_MS));
+        let swept = self.node_client(address)?.sweep(call).await;
+        let swept = swept.map_err(|status| call_error(&format!("sweeping the files of compute node \"{address}\""), &status))?;
+        Ok(swept.into_inner().files_removed)
+    }
+
+    fn note_failed_sweep(&self, error: &Error) {
+        self.failed_sweeps.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(%error, "files that no table needs were not swept; it will be tried again");
+    }
+
+    /// How many sweeps of a node failed since this process began.
+    pub(crate) fn failed_sweeps(&self) -> u64 {
+        self.failed_sweeps.load(Ordering::Relaxed)
+    }
+}
