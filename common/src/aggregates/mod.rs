@@ -5,6 +5,7 @@
 
 mod distinct;
 mod exact;
+mod extreme;
 mod groups;
 mod sliding;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use crate::sql_type::DECIMAL_PRECISION_MAX_DIGITS;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::error::Result;
 use datafusion::functions_aggregate::average::avg_udaf;
+use datafusion::functions_aggregate::min_max::{max_udaf, min_udaf};
 use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
@@ -33,7 +35,9 @@ pub fn all() -> Vec<Arc<AggregateUDF>> {
     static FUNCTIONS: LazyLock<Vec<Arc<AggregateUDF>>> = LazyLock::new(|| {
         [Kind::Sum, Kind::Average, Kind::SumOfIntegers]
             .into_iter()
-            .map(|kind| Arc::new(AggregateUDF::from(Total { kind, signature: Signature::user_defined(Volatility::Immutable) })))
+            .map(|kind| AggregateUDF::from(Total { kind, signature: Signature::user_defined(Volatility::Immutable) }))
+            .chain([min_udaf(), max_udaf()].map(|engine| AggregateUDF::from(extreme::Extreme::new(engine))))
+            .map(Arc::new)
             .collect()
     });
     FUNCTIONS.clone()

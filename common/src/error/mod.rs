@@ -146,6 +146,7 @@ pub fn did_you_mean<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a s
 
 #[cfg(test)]
 mod tests {
+    use super::messages::from_message;
     use super::*;
 
     #[test]

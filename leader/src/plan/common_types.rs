@@ -188,26 +188,30 @@ pub(super) fn unified_branches(inputs: Vec<Arc<LogicalPlan>>) -> Result<Vec<Arc<
     if inputs.iter().any(|input| input.schema().fields().len() != columns) {
         return Ok(inputs);
     }
-    let mut wanted: Vec<Vec<Option<DataType>>> = vec![vec![None; columns]; inputs.len()];
+    let mut wanted: Vec<Vec<Option<DataType>>> = vec![Vec::with_capacity(columns); inputs.len()];
     for column in 0..columns {
-        let own = |input: &Arc<LogicalPlan>| input.schema().field(column).data_type().clone();
-        let types: Vec<DataType> = inputs.iter().map(own).collect();
-        let common = met(types.iter(), common_type);
-        let (texts, others): (Vec<&DataType>, Vec<&DataType>) =
-            types.iter().filter(|data_type| **data_type != DataType::Null).partition(|data_type| is_text(data_type));
-        let read_as = common.clone().or_else(|| others.first().map(|other| (*other).clone()));
-        for (index, input) in inputs.iter().enumerate() {
-            wanted[index][column] = match &types[index] {
-                number if number.is_numeric() => common.clone(),
-                text if is_text(text) && !others.is_empty() => match is_literal(input, column) {
-                    true => read_as.clone(),
-                    false => return Err(unlike(texts[0], others[0]).into()),
-                },
-                _ => None,
-            };
-        }
+        let types = column_types(&inputs, column)?;
+        wanted.iter_mut().zip(types).for_each(|(wanted, data_type)| wanted.push(data_type));
     }
     inputs.into_iter().zip(wanted).map(|(input, wanted)| with_types(input, &wanted)).collect()
+}
+
+/// The type that a column of each branch gets, if it is not to keep its own.
+fn column_types(inputs: &[Arc<LogicalPlan>], column: usize) -> Result<Vec<Option<DataType>>> {
+    let types: Vec<DataType> = inputs.iter().map(|input| input.schema().field(column).data_type().clone()).collect();
+    let common = met(types.iter(), common_type);
+    let known = types.iter().filter(|data_type| **data_type != DataType::Null);
+    let (texts, others): (Vec<&DataType>, Vec<&DataType>) = known.partition(|data_type| is_text(data_type));
+    let read_as = common.clone().or_else(|| others.first().map(|other| (*other).clone()));
+    let of = |(input, own): (&Arc<LogicalPlan>, &DataType)| match own {
+        number if number.is_numeric() => Ok(common.clone()),
+        text if is_text(text) && !others.is_empty() => match is_literal(input, column) {
+            true => Ok(read_as.clone()),
+            false => Err(unlike(texts[0], others[0]).into()),
+        },
+        _ => Ok(None),
+    };
+    inputs.iter().zip(&types).map(of).collect()
 }
 
 fn is_text(data_type: &DataType) -> bool {

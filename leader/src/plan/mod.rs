@@ -13,6 +13,7 @@ mod join_order;
 pub(crate) mod literals;
 pub(crate) mod parameters;
 pub(crate) mod parts;
+mod plain_filters;
 pub(crate) mod planner;
 pub(crate) mod scan_filters;
 pub(crate) mod semantics;

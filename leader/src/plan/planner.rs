@@ -9,6 +9,7 @@ use crate::plan::filters_above::optimizer_rules;
 use crate::plan::grouping_sets::with_plain_keys;
 use crate::plan::join_order::{JoinOrder, OneMatch};
 use crate::plan::literals::with_typed_literals;
+use crate::plan::plain_filters::with_plain_filters;
 use crate::plan::scan_filters::{JOIN_SELECTION, with_filters_in_scans};
 use crate::plan::semantics::{CastsAreOurs, type_planner, with_windows_by_length};
 use crate::plan::yielding::JoinsYield;
@@ -88,6 +89,7 @@ pub(crate) fn local_state(lanes: usize, runtime: Arc<RuntimeEnv>) -> SessionStat
         .with_analyzer_rule(Arc::new(CastsAreOurs))
         .with_type_planner(type_planner())
         .with_optimizer_rules(optimizer_rules())
+        .with_physical_optimizer_rules(with_plain_filters(PhysicalOptimizer::default().rules))
 }
 
 /// The logical plan of a statement: keys of grouping sets first, as they are known by their names as they are written; then windows over
@@ -107,7 +109,7 @@ pub(crate) fn query_state(
 ) -> Result<SessionState> {
     let tasks = query.layout.tasks();
     let config = engine_config(query.layout.lanes).with_extension(Arc::clone(&query));
-    let mut rules = with_filters_in_scans(PhysicalOptimizer::default().rules);
+    let mut rules = with_plain_filters(with_filters_in_scans(PhysicalOptimizer::default().rules));
     let after_selection = rules.iter().position(|rule| rule.name() == JOIN_SELECTION).map_or(rules.len(), |index| index + 1);
     rules.insert(after_selection, Arc::new(JoinAllTablesLocally));
     rules.push(Arc::new(JoinsYield));
