@@ -49,6 +49,12 @@ const KNOWN_MESSAGES: &[(&str, ErrorKind, &str, &str)] = &[
         "aggregates are not allowed in WHERE",
         "filter groups with HAVING",
     ),
+    (
+        "distinct on expressions must match",
+        ErrorKind::InvalidColumnReference,
+        "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
+        "",
+    ),
     ("aggregate function calls cannot be nested", ErrorKind::Grouping, "aggregate function calls cannot be nested", ""),
     (
         "queries have different number of columns",

@@ -1,7 +1,7 @@
 //! Columns in expressions: what they are qualified with becomes the alias of the factor that is meant.
 
 use super::Binder;
-use super::scope::Unqualified;
+use super::scope::{Columns, Unqualified, read_again};
 use crate::sql::names::folded;
 use crate::sql::rewrite::query_of;
 use datafusion::sql::sqlparser::ast::{
@@ -10,40 +10,64 @@ use datafusion::sql::sqlparser::ast::{
 use slipher_common::{Error, Result};
 use std::ops::ControlFlow;
 
+/// Where an expression stands: names that no column of FROM has may be those of the select list there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Clause {
+    /// They are columns everywhere else.
+    Plain,
+    /// GROUP BY: the select list comes before the queries around.
+    GroupBy,
+    /// HAVING and QUALIFY: what no query around knows is of the select list.
+    Having,
+    /// An expression in ORDER BY; the same.
+    OrderBy,
+}
+
 /// Walks a piece of a statement. What it has bound it does not look at again.
 pub(super) struct Expressions<'b, 'a> {
     binder: &'b mut Binder<'a>,
-    /// It is ORDER BY: names of the select list come before columns.
-    in_order: bool,
+    clause: Clause,
     /// Subqueries around the place; they are bound as a whole, and stand aside while the walk passes their place.
     aside: Vec<Query>,
 }
 
 impl<'b, 'a> Expressions<'b, 'a> {
-    pub(super) fn new(binder: &'b mut Binder<'a>) -> Self {
-        Self { binder, in_order: false, aside: Vec::new() }
+    pub(super) fn new(binder: &'b mut Binder<'a>, clause: Clause) -> Self {
+        Self { binder, clause, aside: Vec::new() }
     }
 
-    pub(super) fn in_order(binder: &'b mut Binder<'a>) -> Self {
-        Self { in_order: true, ..Self::new(binder) }
-    }
-
-    fn expression(&self, expression: &mut Expr) -> Result<()> {
+    fn expression(&mut self, expression: &mut Expr) -> Result<()> {
         match expression {
             Expr::CompoundIdentifier(parts) => self.binder.qualified(parts),
-            Expr::Identifier(name) if self.in_order && self.binder.is_output(name) => Ok(()),
             Expr::Identifier(name) => {
-                if let Unqualified::Means(meaning) = self.binder.unqualified(name)? {
-                    *expression = *meaning;
+                if let Some(meaning) = self.named(name)? {
+                    *expression = meaning;
                 }
                 Ok(())
             }
             Expr::Function(function) => match &mut function.args {
                 FunctionArguments::List(list) => list.args.iter_mut().try_for_each(|argument| self.wildcard(argument)),
                 _ => Ok(()),
-            },
+            }
+            .and_then(|()| {
+                if let Some(column) = self.binder.outer_aggregate(expression)? {
+                    *expression = column;
+                }
+                Ok(())
+            }),
             _ => Ok(()),
         }
+    }
+
+    /// What a name without a qualifier means; None where only the engine may know it.
+    fn named(&self, name: &Ident) -> Result<Option<Expr>> {
+        let output = || self.binder.output_named(name, self.clause);
+        Ok(match self.binder.unqualified(name)? {
+            Unqualified::Here(meaning) => Some(*meaning),
+            Unqualified::Outside(meaning) if self.clause == Clause::GroupBy => output()?.or(Some(*meaning)),
+            Unqualified::Outside(meaning) => Some(*meaning),
+            Unqualified::Unknown => output()?,
+        })
     }
 
     /// `count(t.*)`.
@@ -66,7 +90,11 @@ impl Binder<'_> {
             return Ok(());
         }
         let factor = self.factor(qualifier)?;
-        *parts = vec![Ident::with_quote('"', factor.alias.clone()), column.clone()];
+        let column = match factor.column(&folded(column))? {
+            Some(name) => Ident::with_quote('"', name.clone()),
+            None => column.clone(),
+        };
+        *parts = vec![Ident::with_quote('"', factor.alias.clone()), column];
         Ok(())
     }
 
@@ -74,7 +102,11 @@ impl Binder<'_> {
     fn subquery(&mut self, written: Query) -> Result<Query> {
         let known = self.frames.last().and_then(|frame| frame.subqueries.iter().find(|(other, _)| *other == written));
         if let Some((_, bound)) = known {
-            return Ok(bound.clone());
+            // It is one expression, and is computed wherever it stands.
+            return match self.volatile_read(bound) {
+                Some(query) => Err(read_again(&query.name)),
+                None => Ok(bound.clone()),
+            };
         }
         let mut bound = written.clone();
         self.query(&mut bound)?;
@@ -84,16 +116,13 @@ impl Binder<'_> {
         Ok(bound)
     }
 
-    /// `[[database.]schema.]factor.*`; answers the names of its columns.
-    pub(super) fn qualified_wildcard(&self, name: &mut ObjectName) -> Result<Option<Vec<String>>> {
+    /// `[[database.]schema.]factor.*`; answers its columns where the engine need not know them.
+    pub(super) fn qualified_wildcard(&self, name: &mut ObjectName) -> Result<Columns> {
         let parts: Vec<Ident> = name.0.iter().filter_map(|part| part.as_ident()).cloned().collect();
         let factor = self.factor(&parts)?;
         *name = ObjectName::from(vec![Ident::with_quote('"', factor.alias.clone())]);
-        Ok(factor.columns.clone())
-    }
-
-    fn is_output(&self, name: &Ident) -> bool {
-        self.frames.last().is_some_and(|frame| frame.outputs.contains(&folded(name)))
+        // The target of a change has more of them than the user sees.
+        Ok(if factor.is_target { None } else { factor.meanings() })
     }
 }
 

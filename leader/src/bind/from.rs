@@ -1,16 +1,19 @@
 //! FROM: its factors get aliases of their own, and what joins merge becomes part of the scope.
 
-use super::scope::{Columns, Factor, Scope, column};
+use super::expressions::{Clause, Expressions};
+use super::outputs::{engine_names, free, select_items, tell_apart};
+use super::scope::{Columns, Factor, Names, Scope};
 use super::{Binder, BoundRelation, RELATION_SCHEMA};
 use crate::sql::names::folded;
 use crate::sql::rewrite::build::call;
-use crate::sql::{QualifiedName, ROW_ID_SCHEMA};
+use crate::sql::{QualifiedName, ROW_ID_SCHEMA, parse_made};
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, TableAlias, TableFactor, TableWithJoins, Value,
-    VisitMut,
+    BinaryOperator, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Query, SetExpr, TableAlias, TableAliasColumnDef,
+    TableFactor, TableWithJoins, Value, VisitMut,
 };
 use slipher_common::ids::TableId;
 use slipher_common::{Error, ErrorKind, Result};
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 /// Which side's rows a join keeps without a partner.
@@ -24,6 +27,7 @@ enum Keeps {
 impl Binder<'_> {
     /// Binds a FROM clause; the innermost frame's scope grows with it.
     pub(super) fn from(&mut self, from: &mut [TableWithJoins]) -> Result<()> {
+        self.enter("FROM");
         let mut scope = Scope { columns: Some(Vec::new()), ..Scope::default() };
         for table in from {
             let columns = self.joined(table, &mut scope)?;
@@ -90,9 +94,16 @@ impl Binder<'_> {
             TableFactor::NestedJoin { table_with_joins, alias: None } => return self.joined(table_with_joins, scope),
             TableFactor::NestedJoin { table_with_joins, alias: Some(alias) } => {
                 let mut inside = Scope::default();
-                let columns = self.joined(table_with_joins, &mut inside)?;
-                let columns = columns.map(|columns| columns.into_iter().map(|(name, _)| name).collect());
-                self.aliased(alias, columns)
+                match self.joined(table_with_joins, &mut inside)? {
+                    Some(columns) => {
+                        let mut alias = alias.clone();
+                        let (subquery, names) = yielding(columns, table_with_joins.as_ref().clone())?;
+                        let factor = self.aliased(&mut alias, Some(names))?;
+                        *table = TableFactor::Derived { lateral: false, subquery, alias: Some(alias), sample: None };
+                        factor
+                    }
+                    None => self.aliased(alias, None)?,
+                }
             }
             TableFactor::Derived { lateral, subquery, alias, .. } => {
                 if *lateral {
@@ -102,7 +113,7 @@ impl Binder<'_> {
                 }
                 let columns = self.query(subquery)?;
                 match alias {
-                    Some(alias) => self.aliased(alias, columns),
+                    Some(alias) => self.aliased(alias, columns)?,
                     None => self.unnamed(alias, columns),
                 }
             }
@@ -113,8 +124,7 @@ impl Binder<'_> {
         };
         check_free(&factor, scope)?;
         self.columns.extend(factor.columns.iter().flatten().cloned());
-        let columns = factor.columns.as_ref();
-        let columns = columns.map(|names| names.iter().map(|name| (name.clone(), column(&factor.alias, name))).collect());
+        let columns = factor.meanings();
         scope.factors.push(factor);
         Ok(columns)
     }
@@ -123,10 +133,11 @@ impl Binder<'_> {
     fn named(&mut self, name: &mut ObjectName, alias: &mut Option<TableAlias>) -> Result<Factor> {
         let written = QualifiedName::from_object_name(name, |_| 1)?;
         let last = written.name.value.clone();
-        let (plain, is_target, columns) = match (&written.schema, self.with_query(&last)) {
+        let with_query = if written.schema.is_none() { self.with_query(&last)? } else { None };
+        let (plain, is_target, columns) = match (&written.schema, with_query) {
             (None, Some(query)) => {
                 *name = ObjectName::from(vec![Ident::with_quote('"', query.bound.clone())]);
-                (None, false, query.columns.clone())
+                (None, false, query.columns)
             }
             (Some(schema), _) if schema.value == ROW_ID_SCHEMA => {
                 let id = last.parse().map(TableId).map_err(|_| Error::internal("the target of a change has no id"))?;
@@ -145,7 +156,7 @@ impl Binder<'_> {
         let shown = plain.as_ref().map_or(last, |known| if is_target { known.name.clone() } else { written.name.value.clone() });
         let factor = match alias {
             Some(alias) => {
-                let factor = self.aliased(alias, columns);
+                let factor = self.aliased(alias, columns)?;
                 Factor { hides: Some(shown), is_target, ..factor }
             }
             None => {
@@ -165,20 +176,16 @@ impl Binder<'_> {
     }
 
     /// A factor with an alias of the user's, which may name its first columns anew.
-    fn aliased(&self, alias: &mut TableAlias, columns: Option<Vec<String>>) -> Factor {
+    fn aliased(&self, alias: &mut TableAlias, columns: Names) -> Result<Factor> {
         let visible = folded(&alias.name);
+        let columns = given_names(alias, columns)?;
         let unique = self.aliases.unique(&visible);
         alias.name = Ident::with_quote('"', unique.clone());
-        let given: Vec<String> = alias.columns.iter().map(|column| folded(&column.name)).collect();
-        let columns = columns.map(|columns| {
-            let rest = columns.into_iter().skip(given.len());
-            given.iter().cloned().chain(rest).collect()
-        });
-        Factor { alias: unique, visible, plain: None, hides: None, is_target: false, columns }
+        Ok(Factor { alias: unique, visible, plain: None, hides: None, is_target: false, columns })
     }
 
     /// A derived table without an alias: nothing can name it, but what is in it has to be told from others.
-    fn unnamed(&self, alias: &mut Option<TableAlias>, columns: Option<Vec<String>>) -> Factor {
+    fn unnamed(&self, alias: &mut Option<TableAlias>, columns: Names) -> Factor {
         let unique = self.aliases.unique("unnamed_subquery");
         *alias = Some(alias_of(&unique));
         Factor { alias: unique, visible: String::new(), plain: None, hides: None, is_target: false, columns }
@@ -186,7 +193,7 @@ impl Binder<'_> {
 
     /// A function in FROM: its own name is its alias where none is given.
     fn table_function(&mut self, table: &mut TableFactor) -> Result<Factor> {
-        let mut visitor = super::expressions::Expressions::new(self);
+        let mut visitor = Expressions::new(self, Clause::Plain);
         if let ControlFlow::Break(error) = visit_arguments(table, &mut visitor) {
             return Err(*error);
         }
@@ -199,7 +206,7 @@ impl Binder<'_> {
             _ => return Err(Error::not_supported("this kind of table in FROM", "write a subquery")),
         };
         Ok(match alias {
-            Some(alias) => self.aliased(alias, None),
+            Some(alias) => self.aliased(alias, None)?,
             None => {
                 let visible = own.unwrap_or_default();
                 let unique = self.aliases.unique(&visible);
@@ -210,7 +217,7 @@ impl Binder<'_> {
     }
 }
 
-fn visit_arguments(table: &mut TableFactor, visitor: &mut super::expressions::Expressions<'_, '_>) -> ControlFlow<Box<Error>> {
+fn visit_arguments(table: &mut TableFactor, visitor: &mut Expressions<'_, '_>) -> ControlFlow<Box<Error>> {
     match table {
         TableFactor::Table { args: Some(arguments), .. } => arguments.args.visit(visitor),
         TableFactor::Function { args, .. } => args.visit(visitor),
@@ -218,6 +225,41 @@ fn visit_arguments(table: &mut TableFactor, visitor: &mut super::expressions::Ex
         TableFactor::TableFunction { expr, .. } => expr.visit(visitor),
         _ => ControlFlow::Continue(()),
     }
+}
+
+/// The columns under an alias, which may name the first of them anew. In the bound statement it names all of them, each differently, as the
+/// engine wants it.
+pub(super) fn given_names(alias: &mut TableAlias, columns: Names) -> Result<Names> {
+    let given: Vec<String> = alias.columns.iter().map(|column| folded(&column.name)).collect();
+    if given.is_empty() {
+        return Ok(columns);
+    }
+    let Some(columns) = columns else { return Ok(Some(given)) };
+    if given.len() > columns.len() {
+        let (name, known, wanted) = (folded(&alias.name), columns.len(), given.len());
+        let message = format!("table \"{name}\" has {known} columns available but {wanted} columns specified");
+        return Err(Error::new(ErrorKind::InvalidColumnReference, message));
+    }
+    let rest = columns.into_iter().skip(given.len());
+    let mut taken = HashSet::new();
+    let names = given.into_iter().chain(rest).enumerate();
+    let names: Vec<_> = names.map(|(index, name)| free(&mut taken, name, index)).collect();
+    alias.columns =
+        names.iter().map(|name| TableAliasColumnDef { name: Ident::with_quote('"', name), data_type: None }).collect();
+    Ok(Some(names))
+}
+
+/// A query that yields what a join does, each merged column once, and the names of its columns.
+fn yielding(columns: Vec<(String, Expr)>, join: TableWithJoins) -> Result<(Box<Query>, Vec<String>)> {
+    let mut query = parse_made("SELECT 1")?;
+    let SetExpr::Select(select) = query.body.as_mut() else {
+        return Err(Error::internal("the query of a join is no SELECT"));
+    };
+    select.projection = select_items(columns).collect();
+    select.from = vec![join];
+    tell_apart(&mut select.projection, HashSet::new());
+    let names = engine_names(&select.projection).ok_or_else(|| Error::internal("a column of a join has no name"))?;
+    Ok((query, names))
 }
 
 /// Two factors of one name can only be two relations that are told apart by their schemas.

@@ -7,9 +7,13 @@
 //!
 //! Aliases are the user's own where they are free, so that plans and errors stay readable.
 
+mod aggregates;
 mod check;
 mod expressions;
 mod from;
+mod functions;
+mod order;
+mod outputs;
 mod query;
 mod scope;
 mod star;

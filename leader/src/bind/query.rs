@@ -1,9 +1,10 @@
 //! Queries: WITH, set operations, selects, in the order in which their names come into sight.
 
 use super::Binder;
-use super::expressions::Expressions;
-use super::scope::{Frame, WithQuery};
-use super::star::output_name;
+use super::expressions::{Clause, Expressions};
+use super::functions::calls_volatile;
+use super::outputs::{Outputs, engine_names, first_names, tell_apart};
+use super::scope::{Frame, Names, WithQuery};
 use crate::sql::names::folded;
 use datafusion::sql::sqlparser::ast::{
     Cte, Distinct, GroupByExpr, Ident, ObjectName, Query, Select, SetExpr, Visit, VisitMut, Visitor, With,
@@ -14,32 +15,36 @@ use std::ops::ControlFlow;
 
 impl Binder<'_> {
     /// Binds a query; answers the names of its columns where they are known.
-    pub(super) fn query(&mut self, query: &mut Query) -> Result<Option<Vec<String>>> {
+    pub(super) fn query(&mut self, query: &mut Query) -> Result<Names> {
         self.frames.push(Frame::default());
         let columns = self.query_in_frame(query);
         self.frames.pop();
         columns
     }
 
-    fn query_in_frame(&mut self, query: &mut Query) -> Result<Option<Vec<String>>> {
+    fn query_in_frame(&mut self, query: &mut Query) -> Result<Names> {
         if let Some(with) = &mut query.with {
             self.with(with)?;
         }
-        let columns = self.set_expr(&mut query.body)?;
-        // Behind set operations only the names of the result can be seen.
-        let outputs = match query.body.as_ref() {
-            SetExpr::Select(select) => select.projection.iter().filter_map(output_name).collect(),
-            _ => HashSet::new(),
-        };
-        if let Some(frame) = self.frames.last_mut() {
-            frame.outputs = outputs;
-            if !matches!(query.body.as_ref(), SetExpr::Select(_)) {
-                frame.scope = None;
+        let columns = match query.body.as_mut() {
+            SetExpr::Select(select) => {
+                self.select(select)?;
+                let sorted_by = self.order_by(query.order_by.as_mut(), select.distinct.is_some())?;
+                self.apart(select, query.order_by.as_mut())?;
+                tell_apart(&mut select.projection, sorted_by);
+                engine_names(&select.projection)
             }
-        }
-        if let Some(order_by) = &mut query.order_by {
-            self.expressions_in_order(order_by)?;
-        }
+            body => {
+                let columns = self.set_expr(body)?;
+                // Behind set operations only the names of the result can be seen.
+                if let Some(frame) = self.frames.last_mut() {
+                    frame.outputs = Outputs::named(columns.as_deref());
+                    frame.scope = None;
+                }
+                self.order_by(query.order_by.as_mut(), false)?;
+                columns
+            }
+        };
         if let Some(limit) = &mut query.limit_clause {
             self.expressions(limit)?;
         }
@@ -55,12 +60,13 @@ impl Binder<'_> {
                 return Err(Error::new(ErrorKind::DuplicateAlias, message));
             }
             let bound = self.aliases.with_query(&name);
-            let given: Vec<String> = table.alias.columns.iter().map(|column| folded(&column.name)).collect();
             let query = match with.recursive && reads(&table.query, &name) {
-                true => self.recursive(table, WithQuery { name, bound, columns: None }, given)?,
+                true => self.recursive(table, WithQuery { name, bound, columns: None, volatile: false, reads: 0 })?,
                 false => {
                     let columns = self.query(&mut table.query)?;
-                    WithQuery { name, bound, columns: columns.map(|columns| renamed(given, columns)) }
+                    let columns = super::from::given_names(&mut table.alias, columns)?;
+                    let volatile = self.answers_anew(&table.query);
+                    WithQuery { name, bound, columns, volatile, reads: 0 }
                 }
             };
             table.alias.name = Ident::with_quote('"', query.bound.clone());
@@ -72,15 +78,12 @@ impl Binder<'_> {
     }
 
     /// A query that reads itself: its columns are those of its first branch.
-    fn recursive(&mut self, table: &mut Cte, mut query: WithQuery, given: Vec<String>) -> Result<WithQuery> {
+    fn recursive(&mut self, table: &mut Cte, mut query: WithQuery) -> Result<WithQuery> {
         let first = match table.query.body.as_ref() {
             SetExpr::SetOperation { left, .. } => first_names(left),
             _ => None,
         };
-        query.columns = match first {
-            Some(columns) => Some(renamed(given, columns)),
-            None => Some(given).filter(|given| !given.is_empty()),
-        };
+        query.columns = super::from::given_names(&mut table.alias, first)?;
         if let Some(frame) = self.frames.last_mut() {
             frame.with.push(query.clone());
         }
@@ -88,12 +91,36 @@ impl Binder<'_> {
         if let Some(frame) = self.frames.last_mut() {
             frame.with.pop();
         }
+        query.volatile = self.answers_anew(&table.query);
         Ok(query)
     }
 
-    fn set_expr(&mut self, body: &mut SetExpr) -> Result<Option<Vec<String>>> {
+    /// Whether a bound query calls a volatile function, or reads a WITH query that does.
+    fn answers_anew(&self, query: &Query) -> bool {
+        self.volatile_read(query).is_some() || calls_volatile(query)
+    }
+
+    /// From here on the innermost query's expressions are those of a clause that can hold no aggregates.
+    pub(super) fn enter(&mut self, clause: &'static str) {
+        if let Some(frame) = self.frames.last_mut() {
+            frame.without_aggregates = Some(clause);
+        }
+    }
+
+    fn leave(&mut self) {
+        if let Some(frame) = self.frames.last_mut() {
+            frame.without_aggregates = None;
+        }
+    }
+
+    fn set_expr(&mut self, body: &mut SetExpr) -> Result<Names> {
         match body {
-            SetExpr::Select(select) => self.select(select),
+            SetExpr::Select(select) => {
+                self.select(select)?;
+                self.apart(select, None)?;
+                tell_apart(&mut select.projection, HashSet::new());
+                Ok(engine_names(&select.projection))
+            }
             SetExpr::Query(query) => self.query(query),
             SetExpr::SetOperation { left, right, .. } => {
                 let columns = self.set_expr(left)?;
@@ -114,59 +141,52 @@ impl Binder<'_> {
         }
     }
 
-    fn select(&mut self, select: &mut Select) -> Result<Option<Vec<String>>> {
+    fn select(&mut self, select: &mut Select) -> Result<()> {
         if let Some(frame) = self.frames.last_mut() {
-            frame.outputs.clear();
+            frame.outputs = Outputs::default();
             frame.subqueries.clear();
             frame.scope = None;
         }
         self.from(&mut select.from)?;
-        let columns = self.select_list(&mut select.projection)?;
-        if let Some(Distinct::On(expressions)) = &mut select.distinct {
-            self.expressions(expressions)?;
+        self.leave();
+        self.select_list(&mut select.projection, !select.from.is_empty())?;
+        if let Some(frame) = self.frames.last_mut() {
+            frame.outputs = Outputs::of(&select.projection);
         }
-        for expression in [&mut select.selection, &mut select.having, &mut select.qualify].into_iter().flatten() {
+        if let Some(Distinct::On(expressions)) = &mut select.distinct {
+            self.distinct_on(expressions)?;
+        }
+        if let Some(expression) = &mut select.selection {
+            self.enter("WHERE");
             self.expressions(expression)?;
+            self.leave();
+        }
+        for expression in [&mut select.having, &mut select.qualify].into_iter().flatten() {
+            self.expressions_in(expression, Clause::Having)?;
         }
         if let GroupByExpr::Expressions(expressions, modifiers) = &mut select.group_by {
-            self.expressions(expressions)?;
+            self.check_positions(expressions.iter(), "GROUP BY")?;
+            self.enter("GROUP BY");
+            self.expressions_in(expressions, Clause::GroupBy)?;
             self.expressions(modifiers)?;
+            self.leave();
         }
         self.expressions(&mut select.named_window)?;
         self.expressions(&mut select.sort_by)?;
-        Ok(columns)
+        Ok(())
     }
 
     /// Binds the expressions of a piece of a statement in the innermost frame.
     pub(super) fn expressions<T: VisitMut>(&mut self, piece: &mut T) -> Result<()> {
-        match piece.visit(&mut Expressions::new(self)) {
+        self.expressions_in(piece, Clause::Plain)
+    }
+
+    /// The same for a clause in which names of the select list can be seen.
+    pub(super) fn expressions_in<T: VisitMut>(&mut self, piece: &mut T, clause: Clause) -> Result<()> {
+        match piece.visit(&mut Expressions::new(self, clause)) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(error) => Err(*error),
         }
-    }
-
-    /// The same for ORDER BY, where names of the select list come first.
-    fn expressions_in_order<T: VisitMut>(&mut self, piece: &mut T) -> Result<()> {
-        match piece.visit(&mut Expressions::in_order(self)) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(error) => Err(*error),
-        }
-    }
-}
-
-/// The names that are given, and those of the columns for which none is given.
-fn renamed(given: Vec<String>, columns: Vec<String>) -> Vec<String> {
-    let rest = columns.into_iter().skip(given.len());
-    given.iter().cloned().chain(rest).collect()
-}
-
-/// The names of a first branch's columns, where its select list says them.
-fn first_names(body: &SetExpr) -> Option<Vec<String>> {
-    match body {
-        SetExpr::Select(select) => select.projection.iter().map(output_name).collect(),
-        SetExpr::SetOperation { left, .. } => first_names(left),
-        SetExpr::Query(query) => first_names(&query.body),
-        _ => None,
     }
 }
 

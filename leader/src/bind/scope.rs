@@ -1,15 +1,23 @@
 //! What names mean at one place of a query, innermost first.
 
+use super::aggregates::FromInside;
+use super::outputs::Outputs;
 use super::{Binder, Known};
 use crate::sql::TARGET;
 use crate::sql::names::folded;
+use crate::sql::output::plain_name;
 use crate::sql::position::NO_FACTOR;
-use datafusion::sql::sqlparser::ast::{Expr, Ident, Query};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, visit_relations};
 use slipher_common::{Error, ErrorKind, Result, error::did_you_mean};
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 
 /// The columns of a relation or a join, each with its name and what it means; None where nobody knows them.
 pub(super) type Columns = Option<Vec<(String, Expr)>>;
+
+/// What the engine calls the columns of a relation, all of them differently; what SQL calls each is its [`plain_name`]. None where nobody
+/// knows them.
+pub(super) type Names = Option<Vec<String>>;
 
 /// A factor of FROM.
 #[derive(Clone, Debug)]
@@ -25,7 +33,7 @@ pub(super) struct Factor {
     /// It is the target of a change.
     pub(super) is_target: bool,
     /// Its columns.
-    pub(super) columns: Option<Vec<String>>,
+    pub(super) columns: Names,
 }
 
 /// A WITH query.
@@ -36,7 +44,11 @@ pub(super) struct WithQuery {
     /// What it is called in the bound statement.
     pub(super) bound: String,
     /// Its columns.
-    pub(super) columns: Option<Vec<String>>,
+    pub(super) columns: Names,
+    /// It answers something else each time that it is computed, so that it can be read once only.
+    pub(super) volatile: bool,
+    /// So many places read it.
+    pub(super) reads: usize,
 }
 
 /// What FROM brings into the scope of a select.
@@ -57,24 +69,60 @@ pub(super) struct Frame {
     pub(super) with: Vec<WithQuery>,
     /// What its select reads, as far as it can be seen from here.
     pub(super) scope: Option<Scope>,
-    /// Names of its select list, which come before columns in ORDER BY.
-    pub(super) outputs: HashSet<String>,
+    /// What its select list yields.
+    pub(super) outputs: Outputs,
+    /// The clause that is being bound, where it can hold no aggregates.
+    pub(super) without_aggregates: Option<&'static str>,
+    /// Its aggregates that stand in its subqueries.
+    pub(super) inside: Option<FromInside>,
     /// Subqueries in its expressions, as they were written and as they are bound: where one stands twice it stays one expression.
     pub(super) subqueries: Vec<(Query, Query)>,
 }
 
-/// What an unqualified name means.
+impl Frame {
+    /// Whether it has a factor of this alias.
+    pub(super) fn reads(&self, alias: &str) -> bool {
+        self.scope.as_ref().is_some_and(|scope| scope.factors.iter().any(|factor| factor.alias == alias))
+    }
+}
+
+/// What a name without a qualifier means as a column of FROM.
 pub(super) enum Unqualified {
-    /// What the engine finds.
-    AsWritten,
-    /// This.
-    Means(Box<Expr>),
+    /// This column of the innermost query.
+    Here(Box<Expr>),
+    /// This column of a query around it.
+    Outside(Box<Expr>),
+    /// No column that is known.
+    Unknown,
 }
 
 impl Binder<'_> {
-    /// The WITH query of this name.
-    pub(super) fn with_query(&self, name: &str) -> Option<&WithQuery> {
-        self.frames.iter().rev().find_map(|frame| frame.with.iter().rev().find(|query| query.name == name))
+    /// The WITH query of this name, for a place that reads it. The engine computes one wherever it is read: it must be the same each time.
+    pub(super) fn with_query(&mut self, name: &str) -> Result<Option<WithQuery>> {
+        let mut frames = self.frames.iter_mut().rev();
+        let Some(query) = frames.find_map(|frame| frame.with.iter_mut().rev().find(|query| query.name == name)) else {
+            return Ok(None);
+        };
+        query.reads += 1;
+        if query.volatile && query.reads > 1 {
+            return Err(read_again(name));
+        }
+        Ok(Some(query.clone()))
+    }
+
+    /// A volatile WITH query in sight that a bound query reads.
+    pub(super) fn volatile_read(&self, query: &Query) -> Option<&WithQuery> {
+        let mut found = None;
+        let _ = visit_relations(query, |name| {
+            if let [only] = name.0.as_slice()
+                && let Some(ident) = only.as_ident()
+            {
+                let mut seen = self.frames.iter().flat_map(|frame| &frame.with);
+                found = found.or_else(|| seen.find(|query| query.volatile && query.bound == ident.value));
+            }
+            ControlFlow::<()>::Continue(())
+        });
+        found
     }
 
     /// The factor that `[[database.]schema.]name` means where it qualifies a column.
@@ -106,29 +154,40 @@ impl Binder<'_> {
         error.with_hint(did_you_mean(last, seen().map(|factor| factor.visible.as_str())))
     }
 
-    /// What a name without a qualifier means.
+    /// What a name without a qualifier means as a column of FROM: the innermost query that has one of the name says it.
     pub(super) fn unqualified(&self, name: &Ident) -> Result<Unqualified> {
         let wanted = folded(name);
-        for scope in self.frames.iter().rev().filter_map(|frame| frame.scope.as_ref()) {
-            let Some(columns) = &scope.columns else { return Ok(Unqualified::AsWritten) };
+        for (depth, frame) in self.frames.iter().rev().enumerate() {
+            let Some(scope) = &frame.scope else { continue };
+            let Some(columns) = &scope.columns else { return Ok(Unqualified::Unknown) };
             let mut fitting = columns.iter().filter(|(column, _)| *column == wanted);
             match (fitting.next(), fitting.next()) {
-                (Some((_, meaning)), None) if scope.merged.contains(&wanted) => {
-                    return Ok(Unqualified::Means(Box::new(meaning.clone())));
-                }
-                (Some(_), Some(_)) if scope.merged.contains(&wanted) => {
-                    let message = format!("column reference \"{wanted}\" is ambiguous");
-                    return Err(Error::new(ErrorKind::AmbiguousColumn, message).with_hint("write the table's name before it"));
-                }
-                (Some(_), _) => return Ok(Unqualified::AsWritten),
+                (Some((_, meaning)), None) if depth == 0 => return Ok(Unqualified::Here(Box::new(meaning.clone()))),
+                (Some((_, meaning)), None) => return Ok(Unqualified::Outside(Box::new(meaning.clone()))),
+                (Some(_), Some(_)) => return Err(ambiguous_column(&wanted)),
                 (None, _) => {}
             }
         }
-        Ok(Unqualified::AsWritten)
+        Ok(Unqualified::Unknown)
     }
 }
 
 impl Factor {
+    /// What the engine calls the column of this name; None where none is known.
+    pub(super) fn column(&self, name: &str) -> Result<Option<&String>> {
+        let mut fitting = self.columns.iter().flatten().filter(|column| plain_name(column) == name);
+        match (fitting.next(), fitting.next()) {
+            (Some(_), Some(_)) => Err(ambiguous_column(name)),
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// Its columns, each with its name and what it means.
+    pub(super) fn meanings(&self) -> Columns {
+        let columns = self.columns.as_ref()?;
+        Some(columns.iter().map(|name| (plain_name(name).to_owned(), column(&self.alias, name))).collect())
+    }
+
     /// Whether columns can be qualified so. An alias hides the table's own name.
     fn is_called(&self, parts: &[String]) -> bool {
         match (parts, &self.plain) {
@@ -137,6 +196,18 @@ impl Factor {
             _ => false,
         }
     }
+}
+
+/// A WITH query that would be computed anew.
+pub(super) fn read_again(name: &str) -> Error {
+    let what = format!("reading WITH query \"{name}\", which calls a volatile function, more than once");
+    Error::not_supported(&what, "keep its rows in a temporary table: CREATE TEMP TABLE ... AS SELECT ...")
+}
+
+/// A column that could be several.
+pub(super) fn ambiguous_column(name: &str) -> Error {
+    let message = format!("column reference \"{name}\" is ambiguous");
+    Error::new(ErrorKind::AmbiguousColumn, message).with_hint("write the table's name before it, or give the columns aliases")
 }
 
 fn ambiguous(parts: &[String]) -> Error {

@@ -211,7 +211,7 @@ fn skeleton(target: &Target) -> Result<Box<Query>> {
 }
 
 /// Reads a query that was put together here.
-pub(in crate::sql) fn parse_made(text: &str) -> Result<Box<Query>> {
+pub(crate) fn parse_made(text: &str) -> Result<Box<Query>> {
     let parsed = Parser::new(&DIALECT).try_with_sql(text).and_then(|mut parser| parser.parse_query());
     parsed.map_err(|error| Error::internal(format!("making the query of a change: {error}")))
 }

@@ -16,6 +16,9 @@ const POWER_PRECEDENCE: u8 = 45;
 /// than `+`, tighter than comparisons.
 const OTHER_PRECEDENCE: u8 = 25;
 
+/// Begins the names of temporary tables, and is the operator of exclusive or: `lex` tells them apart, the tokenizer cannot.
+const TEMPORARY: char = '#';
+
 /// Redshift's dialect with GROUP BY ROLLUP, CUBE and GROUPING SETS, and PostgreSQL's precedence of operators.
 #[derive(Debug)]
 pub(crate) struct SlipherDialect;
@@ -91,11 +94,11 @@ impl Dialect for SlipherDialect {
     }
 
     fn is_identifier_start(&self, ch: char) -> bool {
-        REDSHIFT.is_identifier_start(ch)
+        ch != TEMPORARY && REDSHIFT.is_identifier_start(ch)
     }
 
     fn is_identifier_part(&self, ch: char) -> bool {
-        REDSHIFT.is_identifier_part(ch)
+        ch != TEMPORARY && REDSHIFT.is_identifier_part(ch)
     }
 
     as_redshift!(

@@ -1,7 +1,7 @@
 //! Tokens with positions, and a cursor over them for the statements we parse ourselves.
 
 use super::dialect::SlipherDialect;
-use super::names::{Name, QualifiedName, check_length, fold};
+use super::names::{Name, QualifiedName, check_length, fold, is_reserved};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace};
 use slipher_common::functions::DatePart;
 use slipher_common::{Error, ErrorKind, Result};
@@ -52,11 +52,12 @@ pub(crate) struct Lexed<'a> {
 impl<'a> Lexed<'a> {
     /// Splits `text` into tokens; 42601 for an unterminated string, identifier or comment.
     pub fn new(text: &'a str) -> Result<Self> {
-        let mut all = Tokenizer::new(&DIALECT, text).tokenize_with_location().map_err(|error| {
+        let all = Tokenizer::new(&DIALECT, text).tokenize_with_location().map_err(|error| {
             let (start, byte) = offset_of(text, error.location);
             let rest: String = text[byte..].chars().take(20).collect();
             Error::new(ErrorKind::Syntax, format!("{} at or near \"{rest}\"", lower_first(&error.message))).at(start + 1)
         })?;
+        let mut all = with_temporary_names(all);
         adapt_tokens(&mut all);
         let mut walk = Walk::new(text);
         let mut lexemes = Vec::with_capacity(all.len() / 2 + 1);
@@ -83,6 +84,66 @@ impl<'a> Lexed<'a> {
             matches!(token, Token::Whitespace(Whitespace::Space | Whitespace::Tab | Whitespace::Newline) | Token::EOF)
         };
         self.all.iter().find(|token| !blank(&token.token)).map(|token| token.span.start)
+    }
+}
+
+/// Words that no value ends with, beside the reserved ones: a name may stand behind them.
+const NO_VALUE_ENDS_WITH: &[&str] = &[
+    "by",
+    "copy",
+    "delete",
+    "exists",
+    "ilike",
+    "only",
+    "recluster",
+    "reindex",
+    "set",
+    "sort",
+    "truncate",
+    "update",
+    "vacuum",
+    "view",
+];
+/// Reserved words that values end with.
+const VALUE_ENDS_WITH: &[&str] = &["default", "end", "false", "null", "true", "user"];
+
+/// `#` is an operator behind a value, and the first character of a temporary table's name elsewhere: the tokenizer knows neither.
+fn with_temporary_names(all: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut joined: Vec<TokenWithSpan> = Vec::with_capacity(all.len());
+    let mut behind_value = false;
+    // What stands before a `#` that may begin a name.
+    let mut open = false;
+    for mut token in all {
+        if let Token::Word(word) = &token.token
+            && open
+            && word.quote_style.is_none()
+            && joined.last().is_some_and(|sharp| sharp.span.end == token.span.start)
+        {
+            token.token = Token::make_word(&format!("#{}", word.value), None);
+            if let Some(sharp) = joined.pop() {
+                token.span.start = sharp.span.start;
+            }
+        }
+        open = token.token == Token::Sharp && !behind_value;
+        if !matches!(token.token, Token::Whitespace(_)) {
+            behind_value = ends_value(&token.token);
+        }
+        joined.push(token);
+    }
+    joined
+}
+
+/// Whether a value can end with this token.
+fn ends_value(token: &Token) -> bool {
+    match token {
+        Token::Word(word) if word.quote_style.is_none() => {
+            let word = word.value.to_ascii_lowercase();
+            let word = word.as_str();
+            VALUE_ENDS_WITH.contains(&word) || !(is_reserved(word) || NO_VALUE_ENDS_WITH.contains(&word))
+        }
+        Token::Word(_) | Token::Number(..) | Token::RParen | Token::RBracket | Token::Placeholder(_) => true,
+        Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_) | Token::DollarQuotedString(_) => true,
+        _ => false,
     }
 }
 

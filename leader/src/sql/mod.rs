@@ -25,7 +25,7 @@ mod types;
 mod views;
 
 pub(crate) use alter_table::TableChange;
-pub(crate) use change_rows::{Change, ChangeSpec, ROW_ID_SCHEMA, TARGET};
+pub(crate) use change_rows::{Change, ChangeSpec, ROW_ID_SCHEMA, TARGET, parse_made};
 pub(crate) use copy::CopySpec;
 pub(crate) use create_table::{CreateTableAsSpec, CreateTableSpec};
 pub(crate) use insert::{InsertSource, InsertSpec};

@@ -5,10 +5,11 @@
 
 use super::names::folded;
 use datafusion::sql::sqlparser::ast::{
-    DataType, Expr, Ident, Query, Select, SelectItem, SetExpr, Statement, TableFactor, TableWithJoins, Value,
+    DataType, Expr, Ident, Query, Select, SelectItem, SetExpr, Statement, TableFactor, Value, VisitMut, VisitorMut,
 };
 use slipher_common::functions::{ROUND_TO_WHOLE, TO_TEXT, TRUNC};
 use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 
 /// The name of a column that has none.
 const UNNAMED: &str = "?column?";
@@ -16,33 +17,47 @@ const UNNAMED: &str = "?column?";
 /// SQL does not: what follows this invisible character makes them different.
 const NAME_END: char = '\u{2063}';
 
-/// Says the names of a query's columns as aliases, in WITH clauses and derived tables too. In the result itself every
-/// column gets a name of its own, which [`names`] makes the right one again.
+/// Says the names of a query's columns as aliases, in WITH clauses and derived tables too. Where a name stands more than once, every
+/// column gets a name of its own, of which [`plain_name`] is the one that SQL gives it.
 pub(super) fn name_columns(query: &mut Query) {
-    name_parts(query, true);
+    name_body(query);
+    let _ = query.visit(&mut Namer);
 }
 
-fn name_parts(query: &mut Query, is_result: bool) {
-    if let Some(with) = &mut query.with {
-        for table in &mut with.cte_tables {
-            name_parts(&mut table.query, false);
+/// Names what the queries in a statement read: only their own names can be seen from outside of them.
+struct Namer;
+
+impl VisitorMut for Namer {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        for table in query.with.iter_mut().flat_map(|with| &mut with.cte_tables) {
+            name_body(&mut table.query);
         }
+        ControlFlow::Continue(())
     }
+
+    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Derived { subquery, .. } = table {
+            name_body(subquery);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn name_body(query: &mut Query) {
     let mut pending = vec![query.body.as_mut()];
     while let Some(body) = pending.pop() {
         match body {
-            SetExpr::Select(select) => name_select(select, is_result),
-            SetExpr::Query(inner) => name_parts(inner, is_result),
+            SetExpr::Select(select) => name_select(select),
+            SetExpr::Query(inner) => pending.push(inner.body.as_mut()),
             SetExpr::SetOperation { left, right, .. } => pending.extend([left.as_mut(), right.as_mut()]),
             _ => {}
         }
     }
 }
 
-fn name_select(select: &mut Select, is_result: bool) {
-    for table in &mut select.from {
-        name_derived(table);
-    }
+fn name_select(select: &mut Select) {
     // Columns of a wildcard may have any name.
     let any_wildcard = select.projection.iter().any(is_wildcard);
     let mut uses: HashMap<String, usize> = HashMap::new();
@@ -54,14 +69,14 @@ fn name_select(select: &mut Select, is_result: bool) {
         let name = item_name(item);
         let free = !any_wildcard && uses.get(&name) == Some(&1) && name != UNNAMED;
         let first = seen.insert(item.to_string());
-        let alias = if free { name.clone() } else { format!("{name}{NAME_END}{index}") };
+        let alias = if free { name } else { numbered(&name, index) };
         match item {
-            SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_)) if first || !is_result => {}
-            SelectItem::UnnamedExpr(expression) if free || is_result => {
+            SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_)) if first => {}
+            SelectItem::UnnamedExpr(expression) => {
                 let expr = std::mem::replace(expression, Expr::value(Value::Null));
                 *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', alias) };
             }
-            SelectItem::ExprWithAlias { alias: own, .. } if !free && is_result && !any_wildcard => {
+            SelectItem::ExprWithAlias { alias: own, .. } if !free && !any_wildcard => {
                 *own = Ident::with_quote('"', alias);
             }
             _ => {}
@@ -73,15 +88,9 @@ fn is_wildcard(item: &SelectItem) -> bool {
     matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))
 }
 
-fn name_derived(table: &mut TableWithJoins) {
-    let joined = table.joins.iter_mut().map(|join| &mut join.relation);
-    for relation in std::iter::once(&mut table.relation).chain(joined) {
-        match relation {
-            TableFactor::Derived { subquery, .. } => name_parts(subquery, false),
-            TableFactor::NestedJoin { table_with_joins, .. } => name_derived(table_with_joins),
-            _ => {}
-        }
-    }
+/// A name that is told from others of the same [`plain_name`].
+pub(crate) fn numbered(name: &str, number: usize) -> String {
+    format!("{name}{NAME_END}{number}")
 }
 
 /// The names a client should see for the columns of a rewritten query's result: `None` keeps the engine's. `count` is

@@ -13,6 +13,8 @@ use slipher_common::functions::only_value_udf;
 use slipher_common::single_value::single_value_udaf;
 use std::sync::{Arc, LazyLock};
 
+/// The name of the value: none that a column has, which may be grouped by beside it.
+const VALUE: &str = "__value";
 /// The name of the number of rows.
 const ROWS: &str = "__rows";
 
@@ -25,9 +27,8 @@ pub(super) fn one_row(plan: LogicalPlan) -> Result<(LogicalPlan, bool)> {
         return Ok((plan, false));
     }
     let column = Expr::Column(plan.schema().qualified_field(0).into());
-    let name = plan.schema().field(0).name().clone();
     let call = AggregateFunction::new_udf(single_value_udaf(), vec![column], false, None, Vec::new(), None);
-    let calls = vec![Expr::AggregateFunction(call).alias(name), count(lit(1i64)).alias(ROWS)];
+    let calls = vec![Expr::AggregateFunction(call).alias(VALUE), count(lit(1i64)).alias(ROWS)];
     Ok((LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(plan), Vec::new(), calls)?), true))
 }
 
