@@ -24,7 +24,7 @@ use slipher_proto::compute::{CancelQueryRequest, NodeActivity, QueryProgressRequ
 use slipher_proto::meta::{self as proto, operation::Kind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tonic::transport::Channel;
 use uuid::Uuid;
 
@@ -45,7 +45,8 @@ pub struct Cluster {
     activities: RwLock<BTreeMap<NodeId, NodeActivity>>,
     /// What the clock of each node said when it answered last, in milliseconds since 1970.
     clocks_ms: RwLock<BTreeMap<NodeId, u64>>,
-    running_loads: RwLock<BTreeSet<TransactionId>>,
+    /// Loads that run, and since when.
+    running_loads: RwLock<BTreeMap<TransactionId, Instant>>,
     pins: Pins,
     open_blocks: OpenBlocks,
 }
@@ -147,7 +148,7 @@ impl Cluster {
     /// Starts a load: its files stay until the handle is dropped.
     pub fn start_load(self: &Arc<Self>) -> RunningLoad {
         let id = TransactionId(Uuid::new_v4());
-        self.running_loads.write().insert(id);
+        self.running_loads.write().insert(id, Instant::now());
         RunningLoad { cluster: Arc::clone(self), id }
     }
 
@@ -174,7 +175,13 @@ impl Cluster {
         // Clocks before all: however late a node gets the lists, files that are younger than they are not meant.
         let clocks_ms = self.clocks_ms.read().clone();
         // Loads before state: a load that commits in between is in the state, one that starts in between is too young.
-        let running: Vec<Vec<u8>> = self.running_loads.read().iter().map(|id| id.to_vec()).collect();
+        let (running, oldest): (Vec<Vec<u8>>, Option<Instant>) = {
+            let loads = self.running_loads.read();
+            (loads.keys().map(|id| id.to_vec()).collect(), loads.values().min().copied())
+        };
+        // A node that was started again does not remember whose files it has: those of a load that runs still are younger than the load.
+        let running_ms = oldest.map_or(0, |oldest| u64::try_from(oldest.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let minimum_age_ms = minimum_age_ms.saturating_add(running_ms);
         // Files of a load that has ended may belong to a record that is durable and not applied yet.
         if self.meta.is_stopped() {
             return 0;
