@@ -17,7 +17,7 @@ use crate::sql_type::DECIMAL_PRECISION_MAX_DIGITS;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::error::Result;
 use datafusion::functions_aggregate::average::avg_udaf;
-use datafusion::functions_aggregate::min_max::{max_udaf, min_udaf};
+use datafusion::functions_aggregate::min_max;
 use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
@@ -36,11 +36,21 @@ pub fn all() -> Vec<Arc<AggregateUDF>> {
         [Kind::Sum, Kind::Average, Kind::SumOfIntegers]
             .into_iter()
             .map(|kind| AggregateUDF::from(Total { kind, signature: Signature::user_defined(Volatility::Immutable) }))
-            .chain([min_udaf(), max_udaf()].map(|engine| AggregateUDF::from(extreme::Extreme::new(engine))))
             .map(Arc::new)
+            .chain([min_udaf(), max_udaf()])
             .collect()
     });
     FUNCTIONS.clone()
+}
+
+/// MIN.
+pub fn min_udaf() -> Arc<AggregateUDF> {
+    Arc::new(AggregateUDF::from(extreme::Extreme::new(min_max::min_udaf())))
+}
+
+/// MAX.
+pub fn max_udaf() -> Arc<AggregateUDF> {
+    Arc::new(AggregateUDF::from(extreme::Extreme::new(min_max::max_udaf())))
 }
 
 /// SUM of SMALLINT and INTEGER under a name of its own. The engine adds up sums of parts by the name "sum": that is right only

@@ -102,7 +102,8 @@ fn averages_of_groups_merge() {
 
 #[test]
 fn what_is_no_number_is_refused_by_name() {
-    for function in all() {
+    // MIN and MAX are of texts, too.
+    for function in all().into_iter().filter(|function| !["min", "max"].contains(&function.name())) {
         let error = Error::from(function.coerce_types(&[DataType::Utf8View]).unwrap_err());
         assert_eq!(error.sqlstate(), "42883");
         assert!(error.message.contains("(character varying") && !error.message.contains("slipher"), "{}", error.message);

@@ -6,6 +6,15 @@ use super::{Error, ErrorKind};
 /// What the engine says, in part and in lower case; what a client is told (nothing: the same); and what may help.
 const KNOWN_MESSAGES: &[(&str, ErrorKind, &str, &str)] = &[
     ("divide by zero", ErrorKind::DivisionByZero, "division by zero", ""),
+    ("join condition should not be empty", ErrorKind::Syntax, "a join has no condition", "write ON or USING, or CROSS JOIN"),
+    (
+        "to common types in case when expression",
+        ErrorKind::DatatypeMismatch,
+        "CASE compares values of types that have no common one",
+        "cast one side to the other's type",
+    ),
+    ("expected limit to be an integer or null", ErrorKind::DatatypeMismatch, "argument of LIMIT must be a whole number", ""),
+    ("expected offset to be an integer or null", ErrorKind::DatatypeMismatch, "argument of OFFSET must be a whole number", ""),
     (
         "window function calls cannot be nested",
         ErrorKind::Windowing,

@@ -203,6 +203,12 @@ fn keys_of(select: &Select, outputs: &[Option<Expr>]) -> Result<Vec<Expr>> {
     if !modifiers.is_empty() {
         return Err(refused());
     }
+    // HAVING without GROUP BY: one group of all rows.
+    if let [Expr::GroupingSets(sets)] = keys.as_slice()
+        && matches!(sets.as_slice(), [set] if set.is_empty())
+    {
+        return Ok(Vec::new());
+    }
     let key = |key: &Expr| match key {
         Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_) | Expr::Tuple(_) => Err(refused()),
         Expr::Value(value) => match &value.value {

@@ -34,7 +34,7 @@ use slipher_proto::meta::{self as proto, operation::Kind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
@@ -59,7 +59,8 @@ pub struct Cluster {
     activities: RwLock<BTreeMap<NodeId, NodeActivity>>,
     /// What the clock of each node said when it answered last, in milliseconds since 1970.
     clocks_ms: RwLock<BTreeMap<NodeId, u64>>,
-    running_loads: RwLock<BTreeSet<TransactionId>>,
+    /// Loads that run, and since when.
+    running_loads: RwLock<BTreeMap<TransactionId, Instant>>,
     /// Sweeps of one node that failed.
     failed_sweeps: AtomicU64,
     pins: Pins,
@@ -168,7 +169,7 @@ impl Cluster {
     /// Starts a load: its files stay until the handle is dropped.
     pub fn start_load(self: &Arc<Self>) -> RunningLoad {
         let id = TransactionId(Uuid::new_v4());
-        self.running_loads.write().insert(id);
+        self.running_loads.write().insert(id, Instant::now());
         RunningLoad { cluster: Arc::clone(self), id }
     }
 

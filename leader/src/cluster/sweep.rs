@@ -7,7 +7,7 @@ use slipher_common::{Error, Result};
 use slipher_proto::compute::SweepRequest;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// How long a node may take to remove files nobody needs: it looks at all it has.
@@ -38,7 +38,13 @@ impl Cluster {
         // Clocks before all: however late a node gets the lists, files that are younger than they are not meant.
         let clocks_ms = self.clocks_ms.read().clone();
         // Loads before state: a load that commits in between is in the state, one that starts in between is too young.
-        let running = self.running_loads.read().iter().copied().collect();
+        let (running, oldest): (_, Option<Instant>) = {
+            let loads = self.running_loads.read();
+            (loads.keys().copied().collect(), loads.values().min().copied())
+        };
+        // A node that was started again does not remember whose files it has: those of a load that runs still are younger than the load.
+        let running_ms = oldest.map_or(0, |oldest| u64::try_from(oldest.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let minimum_age_ms = minimum_age_ms.saturating_add(running_ms);
         // Files of a load that has ended may belong to a record that is durable and not applied yet.
         if self.meta.is_stopped() || self.overtaken().is_some() {
             return 0;

@@ -1,7 +1,7 @@
 //! Joins with DISTSTYLE ALL tables run where the other side is.
 
+use super::replaced::replaced;
 use datafusion::common::JoinType;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -24,16 +24,7 @@ pub(crate) struct JoinAllTablesLocally;
 
 impl PhysicalOptimizerRule for JoinAllTablesLocally {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
-            let Some(join) = node.downcast_ref::<HashJoinExec>() else {
-                return Ok(Transformed::no(node));
-            };
-            match local_form(join)? {
-                Some(local) => Ok(Transformed::yes(local)),
-                None => Ok(Transformed::no(node)),
-            }
-        })
-        .data()
+        replaced(plan, local_form)
     }
 
     fn name(&self) -> &str {

@@ -4,17 +4,16 @@
 //! The engine would make a DECIMAL with 15 digits behind the point of a DECIMAL and a DOUBLE PRECISION, in which small numbers are zero and
 //! large ones do not fit. What has one type already is none of its business, so everything gets one here.
 
-use crate::plan::semantics::is_comparison;
-use crate::plan::semantics::type_of;
+use crate::plan::semantics::{cannot_be_matched, is_comparison, is_text, type_of};
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchema, NullEquality, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Between, BinaryExpr, Cast, InList, InSubquery, ScalarFunction, SetComparison};
 use datafusion::logical_expr::{Case, Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery};
+use slipher_common::Error;
 use slipher_common::functions::WHOLE_DOUBLES_MAX;
 use slipher_common::numeric::{common_type, compared_as};
-use slipher_common::{Error, ErrorKind, SqlType};
 use std::sync::Arc;
 
 /// Functions whose arguments have one type.
@@ -207,27 +206,17 @@ fn column_types(inputs: &[Arc<LogicalPlan>], column: usize) -> Result<Vec<Option
         number if number.is_numeric() => Ok(common.clone()),
         text if is_text(text) && !others.is_empty() => match is_literal(input, column) {
             true => Ok(read_as.clone()),
-            false => Err(unlike(texts[0], others[0]).into()),
+            false => Err(cannot_be_matched(texts[0], others[0]).with_hint("cast one of them").into()),
         },
         _ => Ok(None),
     };
     inputs.iter().zip(&types).map(of).collect()
 }
 
-fn is_text(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
-}
-
 /// Whether a column is text in quotes, which has no type of its own.
 fn is_literal(input: &LogicalPlan, column: usize) -> bool {
     let LogicalPlan::Projection(projection) = input else { return false };
     projection.expr.get(column).is_some_and(|expr| matches!(expr.clone().unalias(), Expr::Literal(..)))
-}
-
-fn unlike(one: &DataType, other: &DataType) -> Error {
-    let name = |known| SqlType::from_arrow(known).map_or_else(|_| known.to_string(), |known| known.to_string());
-    let message = format!("UNION types {} and {} cannot be matched", name(one), name(other));
-    Error::new(ErrorKind::DatatypeMismatch, message).with_hint("cast one of them")
 }
 
 /// The plan with columns of other types where there are some.

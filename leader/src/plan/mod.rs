@@ -16,6 +16,7 @@ pub(crate) mod parameters;
 pub(crate) mod parts;
 mod plain_filters;
 pub(crate) mod planner;
+mod replaced;
 pub(crate) mod scan_filters;
 pub(crate) mod semantics;
 pub(crate) mod subqueries;

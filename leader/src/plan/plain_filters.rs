@@ -4,7 +4,7 @@
 //! condition counts the filter's input, the projection its output: where both sides of an outer join have columns of one name, the condition
 //! may end on the wrong side's (DataFusion 55.2). Without a projection of its own, a filter's input and output are the same.
 
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use super::replaced::replaced;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
@@ -38,14 +38,7 @@ pub(crate) fn with_plain_filters(
 
 impl PhysicalOptimizerRule for PlainFilters {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
-            let plain = match node.downcast_ref::<FilterExec>() {
-                Some(filter) => with_projection_above(filter)?,
-                None => None,
-            };
-            Ok(plain.map_or_else(|| Transformed::no(node), Transformed::yes))
-        })
-        .data()
+        replaced(plan, with_projection_above)
     }
 
     fn name(&self) -> &str {

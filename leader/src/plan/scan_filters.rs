@@ -1,6 +1,6 @@
 //! Filters run inside the scans they stand on.
 
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use super::replaced::replaced;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::physical_expr::{conjunction, split_conjunction};
@@ -36,14 +36,7 @@ pub fn with_filters_in_scans(
 
 impl PhysicalOptimizerRule for FilterInScans {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
-            let moved = match node.downcast_ref::<FilterExec>() {
-                Some(filter) => moved_into_scan(filter)?,
-                None => None,
-            };
-            Ok(moved.map_or_else(|| Transformed::no(node), Transformed::yes))
-        })
-        .data()
+        replaced(plan, moved_into_scan)
     }
 
     fn name(&self) -> &str {

@@ -9,12 +9,12 @@ use arrow::datatypes::DataType;
 use datafusion::common::Column;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
-use datafusion::functions_aggregate::expr_fn::{max, min};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
-    Aggregate, BinaryExpr, Expr, ExprSchemable, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator,
+    Aggregate, AggregateUDF, BinaryExpr, Expr, ExprSchemable, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator,
 };
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
+use slipher_common::aggregates::{max_udaf, min_udaf};
 use slipher_common::histogram::ColumnHistogram;
 use std::sync::Arc;
 
@@ -190,7 +190,8 @@ fn with_extremes(join: &Join, compared: &Compared) -> Result<Option<Join>> {
     let groups: Vec<Expr> = join.on.iter().map(|(_, key)| key.clone()).collect();
     let least = matches!(compared.op, Operator::Lt | Operator::LtEq | Operator::NotEq);
     let greatest = matches!(compared.op, Operator::Gt | Operator::GtEq | Operator::NotEq);
-    let calls = [least.then(|| min(column.clone()).alias(LEAST)), greatest.then(|| max(column.clone()).alias(GREATEST))];
+    let of = |function: Arc<AggregateUDF>, name: &str| function.call(vec![column.clone()]).alias(name);
+    let calls = [least.then(|| of(min_udaf(), LEAST)), greatest.then(|| of(max_udaf(), GREATEST))];
     let Some((right, columns)) = grouped(join, groups, calls.into_iter().flatten().collect())? else { return Ok(None) };
     let (keys, values) = columns.split_at(join.on.len());
     let compare = |value: &Column| {

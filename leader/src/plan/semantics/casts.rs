@@ -1,7 +1,7 @@
 //! Casts mean what they mean in loads: text is read in the same way, and a REAL holds what it is given.
 
 use super::coerced::in_micros;
-use super::{call, is_text, read_as, type_of};
+use super::{call, is_text, reader_of, type_of};
 use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
@@ -24,9 +24,9 @@ pub(super) fn cast_as_loads_do(cast: Cast, schema: &DFSchema) -> Result<Transfor
     let target = in_micros(cast.field.data_type());
     let source = type_of(&cast.expr, schema);
     if source.as_ref().is_some_and(is_text)
-        && let Some(read) = read_as(cast.expr.as_ref().clone(), &target)
+        && let Some(reader) = reader_of(&target)
     {
-        return read;
+        return reader.read(*cast.expr);
     }
     if let Some(name) = source.and_then(|source| to_float(&source, &target)) {
         return call(name, vec![*cast.expr]);

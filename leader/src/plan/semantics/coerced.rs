@@ -5,7 +5,7 @@
 
 use super::casts::to_float;
 use super::intervals::compare_by_value;
-use super::{call, is_text, read_as};
+use super::{call, is_text, reader_of};
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -84,10 +84,10 @@ fn rewrite_cast(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Ok(source) = cast.expr.get_type(schema) else { return Ok(Transformed::no(Expr::Cast(cast))) };
     let target = in_micros(cast.field.data_type());
     if is_text(&source)
-        // Nobody brings the arguments' types together any more.
-        && let Some(read) = read_as(as_type(cast.expr.as_ref().clone(), &source, DataType::Utf8View), &target)
+        && let Some(reader) = reader_of(&target)
     {
-        return read;
+        // Nobody brings the arguments' types together any more.
+        return reader.read(as_type(*cast.expr, &source, DataType::Utf8View));
     }
     if let Some(name) = to_float(&source, &target) {
         return call(name, vec![*cast.expr]);

@@ -12,7 +12,7 @@ mod windows;
 pub(crate) use coerced::CastsAreOurs;
 pub(crate) use intervals::with_windows_by_length;
 pub(crate) use numbers::typed_literal;
-pub(crate) use unions::check_unions;
+pub(crate) use unions::{cannot_be_matched, check_unions};
 
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
@@ -80,14 +80,27 @@ impl FunctionRewrite for Semantics {
     }
 }
 
-/// Text as a value of `target`, read as loads read it; `None` for types that are not read so.
-fn read_as(text: Expr, target: &DataType) -> Option<Result<Transformed<Expr>>> {
+/// What reads text as a value of a type, in the way that loads read it.
+struct Reader {
+    function: &'static str,
+    /// What the function gets besides the text: NULL of a type that has parameters.
+    like: Option<Expr>,
+}
+
+impl Reader {
+    fn read(self, text: Expr) -> Result<Transformed<Expr>> {
+        call(self.function, std::iter::once(text).chain(self.like).collect())
+    }
+}
+
+/// The reader of a type; `None` for types that are not read so.
+fn reader_of(target: &DataType) -> Option<Reader> {
     match target {
         DataType::Decimal128(precision, scale) => {
             let like = Expr::Literal(ScalarValue::Decimal128(None, *precision, *scale), None);
-            Some(call(PARSE_DECIMAL, vec![text, like]))
+            Some(Reader { function: PARSE_DECIMAL, like: Some(like) })
         }
-        _ => text_parser(target).map(|name| call(name, vec![text])),
+        _ => text_parser(target).map(|function| Reader { function, like: None }),
     }
 }
 
@@ -133,6 +146,6 @@ pub(crate) fn type_of(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
     Some(known)
 }
 
-fn is_text(data_type: &DataType) -> bool {
+pub(crate) fn is_text(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }

@@ -3,7 +3,7 @@
 //! Operators are planned while the SQL planner builds its tree, so that all that stands above them has the right type to begin with.
 
 use super::intervals::{both_by_value, by_value};
-use super::{call, is_text, type_of};
+use super::{call, is_text, reader_of, type_of};
 use arrow::datatypes::{DataType, FieldRef, IntervalUnit, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::common::{DFSchema, ScalarValue};
@@ -164,8 +164,8 @@ fn minus(expr: &RawBinaryExpr, left: Kind, right: Kind) -> Result<Option<Expr>> 
 }
 
 fn parsed(text: Expr, target: &DataType) -> Result<Expr> {
-    match text_parser(target) {
-        Some(name) => call(name, vec![text]).data(),
+    match reader_of(target) {
+        Some(reader) => reader.read(text).data(),
         None => Ok(text),
     }
 }

@@ -16,13 +16,17 @@ pub(crate) fn check_unions(plan: &LogicalPlan) -> Result<()> {
                 let (one, other) = (one.data_type(), other.data_type());
                 let numbers = |a: &DataType, b: &DataType| (a.is_numeric() || *a == DataType::Boolean) && b.is_temporal();
                 if numbers(one, other) || numbers(other, one) {
-                    let name = |known| SqlType::from_arrow(known).map_or_else(|_| known.to_string(), |known| known.to_string());
-                    let message = format!("UNION types {} and {} cannot be matched", name(one), name(other));
-                    return Err(Error::new(ErrorKind::DatatypeMismatch, message).into());
+                    return Err(cannot_be_matched(one, other).into());
                 }
             }
         }
         Ok(TreeNodeRecursion::Continue)
     })
     .map(|_| ())
+}
+
+/// 42804: a column of UNION cannot hold values of both types.
+pub(crate) fn cannot_be_matched(one: &DataType, other: &DataType) -> Error {
+    let name = |known: &DataType| SqlType::from_arrow(known).map_or_else(|_| known.to_string(), |known| known.to_string());
+    Error::new(ErrorKind::DatatypeMismatch, format!("UNION types {} and {} cannot be matched", name(one), name(other)))
 }
