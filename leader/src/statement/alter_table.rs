@@ -2,7 +2,7 @@
 //! fills in what segments from before a column do not have.
 
 use super::names::{check_move, known_schema, known_user};
-use super::{Effect, Executes, view};
+use super::{Effect, Executes, Running, view};
 use crate::context::{Block, Context, Requires};
 use crate::frontend::Outcome;
 use crate::load;
@@ -12,7 +12,6 @@ use crate::sql::create_table::{COLUMNS_MAX, CreateTableSpec};
 use crate::sql::{Name, QualifiedName, TableChange};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
-use async_trait::async_trait;
 use datafusion::common::{DFSchema, ParamValues, ScalarValue};
 use datafusion::logical_expr::ColumnarValue;
 use slipher_common::catalog::{Column, ConstraintKind, Distribution, Table, ViewReference};
@@ -28,7 +27,6 @@ pub(super) struct AlterTable<'a> {
     pub(super) change: &'a TableChange,
 }
 
-#[async_trait]
 impl Executes for AlterTable<'_> {
     fn effect(&self) -> Effect {
         Effect::Define("ALTER TABLE")
@@ -42,29 +40,31 @@ impl Executes for AlterTable<'_> {
         Requires::Tables { names, adds_rows: false }
     }
 
-    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
-        let (table, runner) = (self.table, &context.shared.runner);
-        if let TableChange::Append { source, ignore_extra, fill_target } = self.change {
-            if !matches!(*context.block.lock(), Block::None) {
-                let message = "ALTER TABLE ... APPEND cannot run inside a transaction block";
-                return Err(Error::new(ErrorKind::ActiveTransaction, message).with_hint("INSERT INTO ... SELECT can"));
+    fn run<'a>(&'a self, context: &'a Context, _: Option<ParamValues>, _: &'a CancellationToken) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            let (table, runner) = (self.table, &context.shared.runner);
+            if let TableChange::Append { source, ignore_extra, fill_target } = self.change {
+                if !matches!(*context.block.lock(), Block::None) {
+                    let message = "ALTER TABLE ... APPEND cannot run inside a transaction block";
+                    return Err(Error::new(ErrorKind::ActiveTransaction, message).with_hint("INSERT INTO ... SELECT can"));
+                }
+                let allowed = load::Allowed { ignore_extra: *ignore_extra, fill_target: *fill_target };
+                let rows = load::append_from(runner, &context.scope()?, table, source, allowed).await?;
+                let notice = format!("{rows} rows moved from \"{}\" to \"{}\"", source.name, table.name);
+                return Ok(Outcome::done("ALTER TABLE", vec![notice]));
             }
-            let allowed = load::Allowed { ignore_extra: *ignore_extra, fill_target: *fill_target };
-            let rows = load::append_from(runner, &context.scope()?, table, source, allowed).await?;
-            let notice = format!("{rows} rows moved from \"{}\" to \"{}\"", source.name, table.name);
-            return Ok(Outcome::done("ALTER TABLE", vec![notice]));
-        }
-        let attempt = context.attempt(false)?;
-        if let Some(change) = rewriting(&attempt, table, self.change)? {
-            drop(attempt);
-            load::rewrite(runner, &context.scope()?, table, change).await?;
-            return Ok(Outcome::done("ALTER TABLE", Vec::new()));
-        }
-        let (changes, notices) = operations(&attempt, table, self.change)?;
-        if changes.is_empty() {
-            return Ok(Outcome::done("ALTER TABLE", notices));
-        }
-        context.define("ALTER TABLE", &attempt, changes).await
+            let attempt = context.attempt(false)?;
+            if let Some(change) = rewriting(&attempt, table, self.change)? {
+                drop(attempt);
+                load::rewrite(runner, &context.scope()?, table, change).await?;
+                return Ok(Outcome::done("ALTER TABLE", Vec::new()));
+            }
+            let (changes, notices) = operations(&attempt, table, self.change)?;
+            if changes.is_empty() {
+                return Ok(Outcome::done("ALTER TABLE", notices));
+            }
+            context.define("ALTER TABLE", &attempt, changes).await
+        })
     }
 }
 

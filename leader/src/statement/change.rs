@@ -1,23 +1,21 @@
 //! UPDATE and DELETE.
 
 use super::parameters::parameter_types;
-use super::{Effect, Executes};
+use super::{Effect, Executes, Running};
 use crate::context::{Context, Requires};
 use crate::frontend::{Description, Outcome};
 use crate::load;
 use crate::run::Attempt;
 use crate::sql::ChangeSpec;
-use async_trait::async_trait;
 use datafusion::common::ParamValues;
 use datafusion::physical_plan::ExecutionPlan;
-use slipher_common::{Result, SqlType};
+use slipher_common::SqlType;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// UPDATE or DELETE.
 pub(super) struct Change<'a>(pub(super) &'a ChangeSpec);
 
-#[async_trait]
 impl Executes for Change<'_> {
     fn effect(&self) -> Effect {
         Effect::Load(self.0.verb())
@@ -27,20 +25,29 @@ impl Executes for Change<'_> {
         Requires::Tables { names: vec![&self.0.table], adds_rows: false }
     }
 
-    async fn describe(&self, context: &Context, declared: &[Option<SqlType>]) -> Result<Description> {
-        let attempt = context.look_ahead()?;
-        let id = attempt.snapshot.table(&self.0.table)?.table.id;
-        let plan = attempt.plan_typed(&self.0.query(id), declared, None).await?;
-        Ok(Description { parameters: parameter_types(&plan, declared)?, rows: None })
+    fn describe<'a>(&'a self, context: &'a Context, declared: &'a [Option<SqlType>]) -> Running<'a, Description> {
+        Box::pin(async move {
+            let attempt = context.look_ahead()?;
+            let id = attempt.snapshot.table(&self.0.table)?.table.id;
+            let plan = attempt.plan_typed(&self.0.query(id), declared, None).await?;
+            Ok(Description { parameters: parameter_types(&plan, declared)?, rows: None })
+        })
     }
 
-    async fn plans(&self, attempt: &Attempt, parameters: Option<ParamValues>) -> Result<Vec<Arc<dyn ExecutionPlan>>> {
-        Ok(vec![load::plan_change(attempt, self.0, parameters).await?])
+    fn plans<'a>(&'a self, attempt: &'a Attempt, parameters: Option<ParamValues>) -> Running<'a, Vec<Arc<dyn ExecutionPlan>>> {
+        Box::pin(async move { Ok(vec![load::plan_change(attempt, self.0, parameters).await?]) })
     }
 
-    async fn run(&self, context: &Context, parameters: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
-        let only_one_source = context.settings.lock().is_on("error_on_nondeterministic_update");
-        let rows = load::change(&context.shared.runner, &context.scope()?, self.0, parameters, only_one_source).await?;
-        Ok(Outcome::Done { tag: format!("{} {rows}", self.0.verb()), rows: Some(rows), notices: Vec::new() })
+    fn run<'a>(
+        &'a self,
+        context: &'a Context,
+        parameters: Option<ParamValues>,
+        _: &'a CancellationToken,
+    ) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            let only_one_source = context.settings.lock().is_on("error_on_nondeterministic_update");
+            let rows = load::change(&context.shared.runner, &context.scope()?, self.0, parameters, only_one_source).await?;
+            Ok(Outcome::Done { tag: format!("{} {rows}", self.0.verb()), rows: Some(rows), notices: Vec::new() })
+        })
     }
 }

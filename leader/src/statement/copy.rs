@@ -1,19 +1,16 @@
 //! COPY.
 
-use super::{Effect, Executes};
+use super::{Effect, Executes, Running};
 use crate::context::{Context, Requires};
 use crate::frontend::Outcome;
 use crate::load;
 use crate::sql::CopySpec;
-use async_trait::async_trait;
 use datafusion::common::ParamValues;
-use slipher_common::Result;
 use tokio_util::sync::CancellationToken;
 
 /// COPY.
 pub(super) struct Copy<'a>(pub(super) &'a CopySpec);
 
-#[async_trait]
 impl Executes for Copy<'_> {
     fn effect(&self) -> Effect {
         Effect::Load("COPY")
@@ -23,12 +20,14 @@ impl Executes for Copy<'_> {
         Requires::Tables { names: vec![&self.0.table], adds_rows: true }
     }
 
-    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
-        let (spec, shared) = (self.0, &context.shared);
-        let (rows, rejections) = load::copy(&shared.runner, &context.scope()?, spec, shared.load_dir.as_deref()).await?;
-        let mut notices = spec.notices.clone();
-        notices.extend(rejections);
-        notices.push(format!("Load into table '{}' completed, {rows} record(s) loaded successfully.", spec.table.name));
-        Ok(Outcome::Done { tag: format!("COPY {rows}"), rows: Some(rows), notices })
+    fn run<'a>(&'a self, context: &'a Context, _: Option<ParamValues>, _: &'a CancellationToken) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            let (spec, shared) = (self.0, &context.shared);
+            let (rows, rejections) = load::copy(&shared.runner, &context.scope()?, spec, shared.load_dir.as_deref()).await?;
+            let mut notices = spec.notices.clone();
+            notices.extend(rejections);
+            notices.push(format!("Load into table '{}' completed, {rows} record(s) loaded successfully.", spec.table.name));
+            Ok(Outcome::Done { tag: format!("COPY {rows}"), rows: Some(rows), notices })
+        })
     }
 }

@@ -2,11 +2,10 @@
 
 use super::parameters::parameter_types;
 use super::query::select;
-use super::{Effect, Executes};
+use super::{Effect, Executes, Running};
 use crate::context::Context;
 use crate::frontend::{Description, Outcome};
 use crate::sql::Name;
-use async_trait::async_trait;
 use datafusion::common::ParamValues;
 use datafusion::sql::sqlparser::ast;
 use slipher_common::{Error, ErrorKind, Result, SqlType};
@@ -18,24 +17,32 @@ pub(super) struct Declare<'a> {
     pub(super) query: &'a ast::Statement,
 }
 
-#[async_trait]
 impl Executes for Declare<'_> {
     fn effect(&self) -> Effect {
         Effect::Session
     }
 
-    async fn describe(&self, context: &Context, declared: &[Option<SqlType>]) -> Result<Description> {
-        let plan = context.look_ahead()?.plan_typed(self.query, declared, None).await?;
-        Ok(Description { parameters: parameter_types(&plan, declared)?, rows: None })
+    fn describe<'a>(&'a self, context: &'a Context, declared: &'a [Option<SqlType>]) -> Running<'a, Description> {
+        Box::pin(async move {
+            let plan = context.look_ahead()?.plan_typed(self.query, declared, None).await?;
+            Ok(Description { parameters: parameter_types(&plan, declared)?, rows: None })
+        })
     }
 
-    async fn run(&self, context: &Context, parameters: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
-        check_in_block(context)?;
-        context.cursors.check_new(&self.name.value)?;
-        // It outlives the statement, and the statement's time limit.
-        let rows = select(context, self.query, parameters, &CancellationToken::new()).await?;
-        context.cursors.open(&self.name.value, rows)?;
-        Ok(Outcome::done("DECLARE CURSOR", Vec::new()))
+    fn run<'a>(
+        &'a self,
+        context: &'a Context,
+        parameters: Option<ParamValues>,
+        _: &'a CancellationToken,
+    ) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            check_in_block(context)?;
+            context.cursors.check_new(&self.name.value)?;
+            // It outlives the statement, and the statement's time limit.
+            let rows = select(context, self.query, parameters, &CancellationToken::new()).await?;
+            context.cursors.open(&self.name.value, rows)?;
+            Ok(Outcome::done("DECLARE CURSOR", Vec::new()))
+        })
     }
 }
 
@@ -46,33 +53,35 @@ pub(super) struct Fetch<'a> {
     pub(super) count: Option<u64>,
 }
 
-#[async_trait]
 impl Executes for Fetch<'_> {
     fn effect(&self) -> Effect {
         Effect::Session
     }
 
-    async fn describe(&self, context: &Context, _: &[Option<SqlType>]) -> Result<Description> {
-        Ok(Description::of_rows(Some(context.cursors.schema(&self.name.value)?)))
+    fn describe<'a>(&'a self, context: &'a Context, _: &'a [Option<SqlType>]) -> Running<'a, Description> {
+        Box::pin(async move { Ok(Description::of_rows(Some(context.cursors.schema(&self.name.value)?))) })
     }
 
-    async fn run(&self, context: &Context, _: Option<ParamValues>, token: &CancellationToken) -> Result<Outcome> {
-        context.cursors.fetch(&self.name.value, self.count, token).map_err(|error| error.at(self.name.position))
+    fn run<'a>(&'a self, context: &'a Context, _: Option<ParamValues>, token: &'a CancellationToken) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            context.cursors.fetch(&self.name.value, self.count, token).map_err(|error| error.at(self.name.position))
+        })
     }
 }
 
 /// CLOSE of one cursor, or of all.
 pub(super) struct Close<'a>(pub(super) Option<&'a Name>);
 
-#[async_trait]
 impl Executes for Close<'_> {
     fn effect(&self) -> Effect {
         Effect::Session
     }
 
-    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
-        context.cursors.close(self.0.map(|name| name.value.as_str()))?;
-        Ok(Outcome::done("CLOSE CURSOR", Vec::new()))
+    fn run<'a>(&'a self, context: &'a Context, _: Option<ParamValues>, _: &'a CancellationToken) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            context.cursors.close(self.0.map(|name| name.value.as_str()))?;
+            Ok(Outcome::done("CLOSE CURSOR", Vec::new()))
+        })
     }
 }
 

@@ -1,11 +1,10 @@
 //! CREATE, ALTER and DROP DATABASE.
 
-use super::{Effect, Executes};
+use super::{Effect, Executes, Running};
 use crate::context::{Block, Context};
 use crate::frontend::Outcome;
 use crate::meta::{DatabaseState, State};
 use crate::sql::{DatabaseChange, Name};
-use async_trait::async_trait;
 use datafusion::common::ParamValues;
 use slipher_common::catalog::DATABASE;
 use slipher_common::ids::DatabaseId;
@@ -24,17 +23,18 @@ pub(super) struct CreateDatabase<'a> {
     pub(super) serializable: bool,
 }
 
-#[async_trait]
 impl Executes for CreateDatabase<'_> {
     fn effect(&self) -> Effect {
         Effect::Define("CREATE DATABASE")
     }
 
-    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
-        let attempt = context.attempt(false)?;
-        check_no_block(context, "CREATE DATABASE")?;
-        let kind = create(context, &attempt.snapshot.state, self.name, self.owner, self.serializable)?;
-        context.define("CREATE DATABASE", &attempt, vec![kind]).await
+    fn run<'a>(&'a self, context: &'a Context, _: Option<ParamValues>, _: &'a CancellationToken) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            let attempt = context.attempt(false)?;
+            check_no_block(context, "CREATE DATABASE")?;
+            let kind = create(context, &attempt.snapshot.state, self.name, self.owner, self.serializable)?;
+            context.define("CREATE DATABASE", &attempt, vec![kind]).await
+        })
     }
 }
 
@@ -44,19 +44,20 @@ pub(super) struct AlterDatabase<'a> {
     pub(super) change: &'a DatabaseChange,
 }
 
-#[async_trait]
 impl Executes for AlterDatabase<'_> {
     fn effect(&self) -> Effect {
         Effect::Define("ALTER DATABASE")
     }
 
-    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
-        let attempt = context.attempt(false)?;
-        check_no_block(context, "ALTER DATABASE")?;
-        match alter(context, &attempt.snapshot.state, self.name, self.change)? {
-            Some(kind) => context.define("ALTER DATABASE", &attempt, vec![kind]).await,
-            None => Ok(Outcome::done("ALTER DATABASE", Vec::new())),
-        }
+    fn run<'a>(&'a self, context: &'a Context, _: Option<ParamValues>, _: &'a CancellationToken) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            let attempt = context.attempt(false)?;
+            check_no_block(context, "ALTER DATABASE")?;
+            match alter(context, &attempt.snapshot.state, self.name, self.change)? {
+                Some(kind) => context.define("ALTER DATABASE", &attempt, vec![kind]).await,
+                None => Ok(Outcome::done("ALTER DATABASE", Vec::new())),
+            }
+        })
     }
 }
 
@@ -66,21 +67,22 @@ pub(super) struct DropDatabase<'a> {
     pub(super) if_exists: bool,
 }
 
-#[async_trait]
 impl Executes for DropDatabase<'_> {
     fn effect(&self) -> Effect {
         Effect::Define("DROP DATABASE")
     }
 
-    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
-        let attempt = context.attempt(false)?;
-        let (state, name) = (&attempt.snapshot.state, self.name);
-        check_no_block(context, "DROP DATABASE")?;
-        if self.if_exists && state.find_database(&name.value).is_err() {
-            return Ok(Outcome::done("DROP DATABASE", vec![format!("database \"{name}\" does not exist, skipping")]));
-        }
-        let kind = drop_database(context, state, name)?;
-        context.define("DROP DATABASE", &attempt, vec![kind]).await
+    fn run<'a>(&'a self, context: &'a Context, _: Option<ParamValues>, _: &'a CancellationToken) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            let attempt = context.attempt(false)?;
+            let (state, name) = (&attempt.snapshot.state, self.name);
+            check_no_block(context, "DROP DATABASE")?;
+            if self.if_exists && state.find_database(&name.value).is_err() {
+                return Ok(Outcome::done("DROP DATABASE", vec![format!("database \"{name}\" does not exist, skipping")]));
+            }
+            let kind = drop_database(context, state, name)?;
+            context.define("DROP DATABASE", &attempt, vec![kind]).await
+        })
     }
 }
 

@@ -1,14 +1,13 @@
 //! EXPLAIN and EXPLAIN ANALYZE.
 
 use super::parameters::given;
-use super::{Effect, Executes};
+use super::{Effect, Executes, Running};
 use crate::context::Context;
 use crate::frontend::{Description, Outcome, text_schema};
 use crate::plan::explain;
 use crate::run::analyze;
-use async_trait::async_trait;
 use datafusion::common::ParamValues;
-use slipher_common::{Error, Result, SqlType};
+use slipher_common::{Error, SqlType};
 use tokio_util::sync::CancellationToken;
 
 /// What the column of its lines is called.
@@ -21,7 +20,6 @@ pub(super) struct Explain<'a> {
     pub(super) inner: Box<dyn Executes + 'a>,
 }
 
-#[async_trait]
 impl Executes for Explain<'_> {
     fn effect(&self) -> Effect {
         match self.inner.effect().changes() {
@@ -30,23 +28,30 @@ impl Executes for Explain<'_> {
         }
     }
 
-    async fn describe(&self, _: &Context, declared: &[Option<SqlType>]) -> Result<Description> {
-        Ok(Description { parameters: given(declared), rows: Some(text_schema(&[COLUMN])) })
+    fn describe<'a>(&'a self, _: &'a Context, declared: &'a [Option<SqlType>]) -> Running<'a, Description> {
+        Box::pin(async move { Ok(Description { parameters: given(declared), rows: Some(text_schema(&[COLUMN])) }) })
     }
 
-    async fn run(&self, context: &Context, parameters: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
-        let attempt = context.attempt(self.analyze)?;
-        if self.analyze && self.inner.effect().changes().is_some() {
-            let instead = "EXPLAIN shows its plan; EXPLAIN ANALYZE the query of its rows";
-            return Err(Error::not_supported("EXPLAIN ANALYZE of a statement that changes something", instead));
-        }
-        let mut lines = Vec::new();
-        for physical in self.inner.plans(&attempt, parameters).await? {
-            lines.extend(match self.analyze {
-                true => analyze(&attempt, physical).await?,
-                false => explain::explain(&physical, self.verbose)?,
-            });
-        }
-        Ok(Outcome::of_text(&[COLUMN], vec![lines], "EXPLAIN"))
+    fn run<'a>(
+        &'a self,
+        context: &'a Context,
+        parameters: Option<ParamValues>,
+        _: &'a CancellationToken,
+    ) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            let attempt = context.attempt(self.analyze)?;
+            if self.analyze && self.inner.effect().changes().is_some() {
+                let instead = "EXPLAIN shows its plan; EXPLAIN ANALYZE the query of its rows";
+                return Err(Error::not_supported("EXPLAIN ANALYZE of a statement that changes something", instead));
+            }
+            let mut lines = Vec::new();
+            for physical in self.inner.plans(&attempt, parameters).await? {
+                lines.extend(match self.analyze {
+                    true => analyze(&attempt, physical).await?,
+                    false => explain::explain(&physical, self.verbose)?,
+                });
+            }
+            Ok(Outcome::of_text(&[COLUMN], vec![lines], "EXPLAIN"))
+        })
     }
 }

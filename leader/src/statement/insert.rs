@@ -1,13 +1,12 @@
 //! INSERT.
 
 use super::parameters::{given, parameter_types};
-use super::{Effect, Executes};
+use super::{Effect, Executes, Running};
 use crate::context::{Context, Requires};
 use crate::frontend::{Description, Outcome};
 use crate::load;
 use crate::run::Attempt;
 use crate::sql::{InsertSource, InsertSpec};
-use async_trait::async_trait;
 use datafusion::common::ParamValues;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::sqlparser::ast;
@@ -19,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 /// INSERT.
 pub(super) struct Insert<'a>(pub(super) &'a InsertSpec);
 
-#[async_trait]
 impl Executes for Insert<'_> {
     fn effect(&self) -> Effect {
         Effect::Load("INSERT")
@@ -29,17 +27,24 @@ impl Executes for Insert<'_> {
         Requires::Tables { names: vec![&self.0.table], adds_rows: true }
     }
 
-    async fn describe(&self, context: &Context, declared: &[Option<SqlType>]) -> Result<Description> {
-        Ok(Description { parameters: insert_parameters(context, self.0, declared).await?, rows: None })
+    fn describe<'a>(&'a self, context: &'a Context, declared: &'a [Option<SqlType>]) -> Running<'a, Description> {
+        Box::pin(async move { Ok(Description { parameters: insert_parameters(context, self.0, declared).await?, rows: None }) })
     }
 
-    async fn plans(&self, attempt: &Attempt, parameters: Option<ParamValues>) -> Result<Vec<Arc<dyn ExecutionPlan>>> {
-        Ok(vec![load::plan_insert(attempt, self.0, parameters).await?])
+    fn plans<'a>(&'a self, attempt: &'a Attempt, parameters: Option<ParamValues>) -> Running<'a, Vec<Arc<dyn ExecutionPlan>>> {
+        Box::pin(async move { Ok(vec![load::plan_insert(attempt, self.0, parameters).await?]) })
     }
 
-    async fn run(&self, context: &Context, parameters: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
-        let rows = load::insert(&context.shared.runner, &context.scope()?, self.0, parameters).await?;
-        Ok(Outcome::Done { tag: format!("INSERT 0 {rows}"), rows: Some(rows), notices: Vec::new() })
+    fn run<'a>(
+        &'a self,
+        context: &'a Context,
+        parameters: Option<ParamValues>,
+        _: &'a CancellationToken,
+    ) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            let rows = load::insert(&context.shared.runner, &context.scope()?, self.0, parameters).await?;
+            Ok(Outcome::Done { tag: format!("INSERT 0 {rows}"), rows: Some(rows), notices: Vec::new() })
+        })
     }
 }
 

@@ -37,9 +37,9 @@ use crate::context::{Context, Requires};
 use crate::frontend::{Description, Outcome};
 use crate::run::Attempt;
 use crate::sql::Parsed;
-use async_trait::async_trait;
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::physical_plan::ExecutionPlan;
+use futures::future::BoxFuture;
 use slipher_common::{Error, Result, SqlType};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -83,8 +83,11 @@ impl Effect {
     }
 }
 
+/// What a statement does in its time. The futures are boxed here, by functions that say nothing about lifetimes but one: of those that
+/// `async_trait` writes, the compiler proves for each anew that all of a statement's text and plan may go to another thread (minutes).
+pub(crate) type Running<'a, T> = BoxFuture<'a, Result<T>>;
+
 /// A statement of some kind.
-#[async_trait]
 pub(crate) trait Executes: Send + Sync {
     /// What it does.
     fn effect(&self) -> Effect;
@@ -95,17 +98,24 @@ pub(crate) trait Executes: Send + Sync {
     }
 
     /// What is known before it runs. `declared` are the types that the client gave for parameters.
-    async fn describe(&self, _context: &Context, _declared: &[Option<SqlType>]) -> Result<Description> {
-        Ok(Description::of_rows(None))
+    fn describe<'a>(&'a self, _context: &'a Context, _declared: &'a [Option<SqlType>]) -> Running<'a, Description> {
+        Box::pin(async move { Ok(Description::of_rows(None)) })
     }
 
     /// Its plans, for EXPLAIN.
-    async fn plans(&self, _attempt: &Attempt, _parameters: Option<ParamValues>) -> Result<Vec<Arc<dyn ExecutionPlan>>> {
-        Err(Error::not_supported("EXPLAIN of this statement", "explain a query, INSERT, UPDATE, DELETE or MERGE"))
+    fn plans<'a>(&'a self, _attempt: &'a Attempt, _parameters: Option<ParamValues>) -> Running<'a, Vec<Arc<dyn ExecutionPlan>>> {
+        Box::pin(async move {
+            Err(Error::not_supported("EXPLAIN of this statement", "explain a query, INSERT, UPDATE, DELETE or MERGE"))
+        })
     }
 
     /// Runs it.
-    async fn run(&self, context: &Context, parameters: Option<ParamValues>, token: &CancellationToken) -> Result<Outcome>;
+    fn run<'a>(
+        &'a self,
+        context: &'a Context,
+        parameters: Option<ParamValues>,
+        token: &'a CancellationToken,
+    ) -> Running<'a, Outcome>;
 }
 
 /// What a statement is. A new kind has its line here, or nothing compiles.

@@ -1,7 +1,7 @@
 //! SELECT.
 
 use super::parameters::parameter_types;
-use super::{Effect, Executes};
+use super::{Effect, Executes, Running};
 use crate::context::Context;
 use crate::frontend::{Description, Outcome};
 use crate::run::{Attempt, guarded};
@@ -9,7 +9,6 @@ use crate::sql::output::column_names;
 use crate::transaction::Scope;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
-use async_trait::async_trait;
 use datafusion::common::ParamValues;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::LogicalPlan;
@@ -30,31 +29,37 @@ pub(super) const READ_ATTEMPTS_MAX: usize = 3;
 /// A query.
 pub(super) struct Query<'a>(pub(super) &'a ast::Statement);
 
-#[async_trait]
 impl Executes for Query<'_> {
     fn effect(&self) -> Effect {
         Effect::Read
     }
 
-    async fn describe(&self, context: &Context, declared: &[Option<SqlType>]) -> Result<Description> {
-        let attempt = context.look_ahead()?;
-        let mut plan = attempt.plan_typed(self.0, declared, None).await?;
-        let parameters = parameter_types(&plan, declared)?;
-        if parameters.len() > declared.iter().flatten().count() {
-            // What was left open is known by now.
-            let types: Vec<Option<SqlType>> = parameters.iter().copied().map(Some).collect();
-            plan = attempt.plan_typed(self.0, &types, None).await?;
-        }
-        let schema = output_schema(self.0, &row_schema(&attempt, &plan).await);
-        Ok(Description { parameters, rows: Some(schema) })
+    fn describe<'a>(&'a self, context: &'a Context, declared: &'a [Option<SqlType>]) -> Running<'a, Description> {
+        Box::pin(async move {
+            let attempt = context.look_ahead()?;
+            let mut plan = attempt.plan_typed(self.0, declared, None).await?;
+            let parameters = parameter_types(&plan, declared)?;
+            if parameters.len() > declared.iter().flatten().count() {
+                // What was left open is known by now.
+                let types: Vec<Option<SqlType>> = parameters.iter().copied().map(Some).collect();
+                plan = attempt.plan_typed(self.0, &types, None).await?;
+            }
+            let schema = output_schema(self.0, &row_schema(&attempt, &plan).await);
+            Ok(Description { parameters, rows: Some(schema) })
+        })
     }
 
-    async fn plans(&self, attempt: &Attempt, parameters: Option<ParamValues>) -> Result<Vec<Arc<dyn ExecutionPlan>>> {
-        Ok(vec![attempt.plan_statement(self.0, parameters).await?])
+    fn plans<'a>(&'a self, attempt: &'a Attempt, parameters: Option<ParamValues>) -> Running<'a, Vec<Arc<dyn ExecutionPlan>>> {
+        Box::pin(async move { Ok(vec![attempt.plan_statement(self.0, parameters).await?]) })
     }
 
-    async fn run(&self, context: &Context, parameters: Option<ParamValues>, token: &CancellationToken) -> Result<Outcome> {
-        select(context, self.0, parameters, token).await
+    fn run<'a>(
+        &'a self,
+        context: &'a Context,
+        parameters: Option<ParamValues>,
+        token: &'a CancellationToken,
+    ) -> Running<'a, Outcome> {
+        Box::pin(async move { select(context, self.0, parameters, token).await })
     }
 }
 

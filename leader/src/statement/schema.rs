@@ -1,13 +1,12 @@
 //! CREATE SCHEMA and DROP SCHEMA.
 
-use super::{Effect, Executes};
+use super::{Effect, Executes, Running};
 use crate::catalog::{RESERVED_SCHEMA_PREFIX, is_temp_schema};
 use crate::context::{Context, Requires};
 use crate::frontend::Outcome;
 use crate::sql::{Name, SchemaName};
-use async_trait::async_trait;
 use datafusion::common::ParamValues;
-use slipher_common::{Error, ErrorKind, Result};
+use slipher_common::{Error, ErrorKind};
 use slipher_proto::meta::{self as proto, operation::Kind};
 use tokio_util::sync::CancellationToken;
 
@@ -18,30 +17,31 @@ pub(super) struct CreateSchema<'a> {
     pub(super) owner: Option<&'a Name>,
 }
 
-#[async_trait]
 impl Executes for CreateSchema<'_> {
     fn effect(&self) -> Effect {
         Effect::Define("CREATE SCHEMA")
     }
 
-    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
-        let attempt = context.attempt(false)?;
-        let SchemaName { database, name } = self.name;
-        attempt.snapshot.check_database(database.as_ref())?;
-        if name.value.starts_with(RESERVED_SCHEMA_PREFIX) {
-            return Err(Error::new(ErrorKind::ReservedName, format!("unacceptable schema name \"{name}\""))
-                .with_detail(format!("the prefix \"{RESERVED_SCHEMA_PREFIX}\" is reserved for system schemas"))
-                .at(name.position));
-        }
-        let schema = proto::CreateSchema {
-            schema_id: context.shared.cluster.allocate_object_id(),
-            name: name.value.clone(),
-            owner: self.owner.map_or_else(|| context.user.clone(), |owner| owner.value.clone()),
-            if_not_exists: self.if_not_exists,
-            allocated_id: true,
-            database_id: context.database.0,
-        };
-        context.define("CREATE SCHEMA", &attempt, vec![Kind::CreateSchema(schema)]).await
+    fn run<'a>(&'a self, context: &'a Context, _: Option<ParamValues>, _: &'a CancellationToken) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            let attempt = context.attempt(false)?;
+            let SchemaName { database, name } = self.name;
+            attempt.snapshot.check_database(database.as_ref())?;
+            if name.value.starts_with(RESERVED_SCHEMA_PREFIX) {
+                return Err(Error::new(ErrorKind::ReservedName, format!("unacceptable schema name \"{name}\""))
+                    .with_detail(format!("the prefix \"{RESERVED_SCHEMA_PREFIX}\" is reserved for system schemas"))
+                    .at(name.position));
+            }
+            let schema = proto::CreateSchema {
+                schema_id: context.shared.cluster.allocate_object_id(),
+                name: name.value.clone(),
+                owner: self.owner.map_or_else(|| context.user.clone(), |owner| owner.value.clone()),
+                if_not_exists: self.if_not_exists,
+                allocated_id: true,
+                database_id: context.database.0,
+            };
+            context.define("CREATE SCHEMA", &attempt, vec![Kind::CreateSchema(schema)]).await
+        })
     }
 }
 
@@ -52,7 +52,6 @@ pub(super) struct DropSchema<'a> {
     pub(super) cascade: bool,
 }
 
-#[async_trait]
 impl Executes for DropSchema<'_> {
     fn effect(&self) -> Effect {
         Effect::Define("DROP SCHEMA")
@@ -62,20 +61,22 @@ impl Executes for DropSchema<'_> {
         Requires::Schemas(self.names)
     }
 
-    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
-        let attempt = context.attempt(false)?;
-        self.names.iter().try_for_each(|name| attempt.snapshot.check_database(name.database.as_ref()))?;
-        let names = || self.names.iter().map(|name| &name.name);
-        if let Some(name) = names().find(|name| is_temp_schema(&name.value)) {
-            let message = format!("cannot drop schema \"{name}\" because it holds the temporary tables of a session");
-            return Err(Error::new(ErrorKind::InsufficientPrivilege, message)
-                .with_hint("DISCARD TEMP drops your own")
-                .at(name.position));
-        }
-        let (cascade, if_exists, database_id) = (self.cascade, self.if_exists, context.database.0);
-        let drop =
-            |name: &Name| Kind::DropSchema(proto::DropSchema { name: name.value.clone(), cascade, if_exists, database_id });
-        let kinds = names().map(drop).collect();
-        context.define("DROP SCHEMA", &attempt, kinds).await
+    fn run<'a>(&'a self, context: &'a Context, _: Option<ParamValues>, _: &'a CancellationToken) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            let attempt = context.attempt(false)?;
+            self.names.iter().try_for_each(|name| attempt.snapshot.check_database(name.database.as_ref()))?;
+            let names = || self.names.iter().map(|name| &name.name);
+            if let Some(name) = names().find(|name| is_temp_schema(&name.value)) {
+                let message = format!("cannot drop schema \"{name}\" because it holds the temporary tables of a session");
+                return Err(Error::new(ErrorKind::InsufficientPrivilege, message)
+                    .with_hint("DISCARD TEMP drops your own")
+                    .at(name.position));
+            }
+            let (cascade, if_exists, database_id) = (self.cascade, self.if_exists, context.database.0);
+            let drop =
+                |name: &Name| Kind::DropSchema(proto::DropSchema { name: name.value.clone(), cascade, if_exists, database_id });
+            let kinds = names().map(drop).collect();
+            context.define("DROP SCHEMA", &attempt, kinds).await
+        })
     }
 }

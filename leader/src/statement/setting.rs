@@ -1,9 +1,8 @@
 //! SET, RESET, SHOW.
 
-use super::{Effect, Executes};
+use super::{Effect, Executes, Running};
 use crate::context::{Block, Context};
 use crate::frontend::{Description, Outcome, text_schema};
-use async_trait::async_trait;
 use datafusion::common::ParamValues;
 use slipher_common::{Error, ErrorKind, Result, SqlType};
 use tokio_util::sync::CancellationToken;
@@ -19,20 +18,21 @@ pub(super) struct Set<'a> {
     pub(super) local: bool,
 }
 
-#[async_trait]
 impl Executes for Set<'_> {
     fn effect(&self) -> Effect {
         Effect::Session
     }
 
-    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
-        if self.local {
-            return set_local(context, self.name, self.value);
-        }
-        context.settings.lock().set(self.name, self.value)?;
-        // What the session sets outlives the block, whatever SET LOCAL said before.
-        context.local_settings.lock().retain(|(local, _)| local != self.name);
-        Ok(Outcome::done("SET", Vec::new()))
+    fn run<'a>(&'a self, context: &'a Context, _: Option<ParamValues>, _: &'a CancellationToken) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            if self.local {
+                return set_local(context, self.name, self.value);
+            }
+            context.settings.lock().set(self.name, self.value)?;
+            // What the session sets outlives the block, whatever SET LOCAL said before.
+            context.local_settings.lock().retain(|(local, _)| local != self.name);
+            Ok(Outcome::done("SET", Vec::new()))
+        })
     }
 }
 
@@ -54,45 +54,49 @@ fn set_local(context: &Context, name: &str, value: &str) -> Result<Outcome> {
 /// RESET of one setting, or of all.
 pub(super) struct Reset<'a>(pub(super) Option<&'a str>);
 
-#[async_trait]
 impl Executes for Reset<'_> {
     fn effect(&self) -> Effect {
         Effect::Session
     }
 
-    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
-        context.settings.lock().reset(self.0)?;
-        Ok(Outcome::done("RESET", Vec::new()))
+    fn run<'a>(&'a self, context: &'a Context, _: Option<ParamValues>, _: &'a CancellationToken) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            context.settings.lock().reset(self.0)?;
+            Ok(Outcome::done("RESET", Vec::new()))
+        })
     }
 }
 
 /// SHOW of one setting; of `all`, of every one.
 pub(super) struct Show<'a>(pub(super) &'a str);
 
-#[async_trait]
 impl Executes for Show<'_> {
     fn effect(&self) -> Effect {
         Effect::Session
     }
 
-    async fn describe(&self, _: &Context, _: &[Option<SqlType>]) -> Result<Description> {
-        let rows = if self.0 == "all" { text_schema(&ALL_COLUMNS) } else { text_schema(&[self.0]) };
-        Ok(Description::of_rows(Some(rows)))
+    fn describe<'a>(&'a self, _: &'a Context, _: &'a [Option<SqlType>]) -> Running<'a, Description> {
+        Box::pin(async move {
+            let rows = if self.0 == "all" { text_schema(&ALL_COLUMNS) } else { text_schema(&[self.0]) };
+            Ok(Description::of_rows(Some(rows)))
+        })
     }
 
-    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
-        let name = self.0;
-        if name == "all" {
-            let (names, values) = context.settings.lock().all().into_iter().unzip();
-            return Ok(Outcome::of_text(&ALL_COLUMNS, vec![names, values], "SHOW"));
-        }
-        let effective = match name {
-            "transaction_isolation" => Some(if context.is_serializable() { "serializable" } else { "snapshot" }.to_owned()),
-            _ => context.settings.lock().get(name),
-        };
-        match effective {
-            Some(value) => Ok(Outcome::of_text(&[name], vec![vec![value]], "SHOW")),
-            None => Err(Error::new(ErrorKind::UndefinedObject, format!("unrecognized configuration parameter \"{name}\""))),
-        }
+    fn run<'a>(&'a self, context: &'a Context, _: Option<ParamValues>, _: &'a CancellationToken) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            let name = self.0;
+            if name == "all" {
+                let (names, values) = context.settings.lock().all().into_iter().unzip();
+                return Ok(Outcome::of_text(&ALL_COLUMNS, vec![names, values], "SHOW"));
+            }
+            let effective = match name {
+                "transaction_isolation" => Some(if context.is_serializable() { "serializable" } else { "snapshot" }.to_owned()),
+                _ => context.settings.lock().get(name),
+            };
+            match effective {
+                Some(value) => Ok(Outcome::of_text(&[name], vec![vec![value]], "SHOW")),
+                None => Err(Error::new(ErrorKind::UndefinedObject, format!("unrecognized configuration parameter \"{name}\""))),
+            }
+        })
     }
 }

@@ -1,14 +1,12 @@
 //! CREATE TABLE and DROP TABLE.
 
 use super::names::to_drop;
-use super::{Effect, Executes};
+use super::{Effect, Executes, Running};
 use crate::context::{Context, Requires};
 use crate::frontend::Outcome;
 use crate::sql::CreateTableSpec;
 use crate::sql::QualifiedName;
-use async_trait::async_trait;
 use datafusion::common::ParamValues;
-use slipher_common::Result;
 use slipher_common::ids::TableId;
 use slipher_proto::meta::{self as proto, operation::Kind};
 use std::sync::atomic::Ordering;
@@ -17,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 /// CREATE TABLE with columns.
 pub(super) struct CreateTable<'a>(pub(super) &'a CreateTableSpec);
 
-#[async_trait]
 impl Executes for CreateTable<'_> {
     fn effect(&self) -> Effect {
         Effect::Define("CREATE TABLE")
@@ -30,27 +27,29 @@ impl Executes for CreateTable<'_> {
         }
     }
 
-    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
-        let attempt = context.attempt(false)?;
-        let (spec, snapshot, cluster) = (self.0, &attempt.snapshot, &context.shared.cluster);
-        context.has_temporary.fetch_or(spec.temporary, Ordering::SeqCst);
-        spec.referenced_databases().try_for_each(|name| snapshot.check_database(Some(name)))?;
-        let (schema, mut kinds) = snapshot.place_of(cluster, &spec.name, spec.temporary)?;
-        let mut table = spec.to_table(&schema, &context.user, |like| {
-            let found = snapshot.table(like)?;
-            Ok(found.table.as_ref().clone())
-        })?;
-        table.id = TableId(cluster.allocate_object_id());
-        table.database = context.database;
-        let create = proto::CreateTable {
-            table: Some(table.to_proto()),
-            if_not_exists: spec.if_not_exists,
-            allocated_id: true,
-            or_replace: spec.or_replace,
-            replaced_version: 0,
-        };
-        kinds.push(Kind::CreateTable(create));
-        context.define("CREATE TABLE", &attempt, kinds).await
+    fn run<'a>(&'a self, context: &'a Context, _: Option<ParamValues>, _: &'a CancellationToken) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            let attempt = context.attempt(false)?;
+            let (spec, snapshot, cluster) = (self.0, &attempt.snapshot, &context.shared.cluster);
+            context.has_temporary.fetch_or(spec.temporary, Ordering::SeqCst);
+            spec.referenced_databases().try_for_each(|name| snapshot.check_database(Some(name)))?;
+            let (schema, mut kinds) = snapshot.place_of(cluster, &spec.name, spec.temporary)?;
+            let mut table = spec.to_table(&schema, &context.user, |like| {
+                let found = snapshot.table(like)?;
+                Ok(found.table.as_ref().clone())
+            })?;
+            table.id = TableId(cluster.allocate_object_id());
+            table.database = context.database;
+            let create = proto::CreateTable {
+                table: Some(table.to_proto()),
+                if_not_exists: spec.if_not_exists,
+                allocated_id: true,
+                or_replace: spec.or_replace,
+                replaced_version: 0,
+            };
+            kinds.push(Kind::CreateTable(create));
+            context.define("CREATE TABLE", &attempt, kinds).await
+        })
     }
 }
 
@@ -61,7 +60,6 @@ pub(super) struct DropTable<'a> {
     pub(super) cascade: bool,
 }
 
-#[async_trait]
 impl Executes for DropTable<'_> {
     fn effect(&self) -> Effect {
         Effect::Define("DROP TABLE")
@@ -71,13 +69,15 @@ impl Executes for DropTable<'_> {
         Requires::Tables { names: self.tables.iter().collect(), adds_rows: false }
     }
 
-    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
-        let attempt = context.attempt(false)?;
-        let (found, notices) = to_drop(&attempt.snapshot, self.tables, self.if_exists, "table")?;
-        if found.is_empty() {
-            return Ok(Outcome::done("DROP TABLE", notices));
-        }
-        let drop = |id: &TableId| Kind::DropTable(proto::DropTable { table_id: id.0, cascade: self.cascade });
-        context.define("DROP TABLE", &attempt, found.iter().map(drop).collect()).await
+    fn run<'a>(&'a self, context: &'a Context, _: Option<ParamValues>, _: &'a CancellationToken) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            let attempt = context.attempt(false)?;
+            let (found, notices) = to_drop(&attempt.snapshot, self.tables, self.if_exists, "table")?;
+            if found.is_empty() {
+                return Ok(Outcome::done("DROP TABLE", notices));
+            }
+            let drop = |id: &TableId| Kind::DropTable(proto::DropTable { table_id: id.0, cascade: self.cascade });
+            context.define("DROP TABLE", &attempt, found.iter().map(drop).collect()).await
+        })
     }
 }

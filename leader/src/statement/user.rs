@@ -1,11 +1,10 @@
 //! CREATE USER, ALTER USER, DROP USER.
 
-use super::{Effect, Executes};
+use super::{Effect, Executes, Running};
 use crate::context::Context;
 use crate::frontend::Outcome;
 use crate::sql::{Name, Password, UserSpec};
 use crate::users::new_verifier;
-use async_trait::async_trait;
 use datafusion::common::ParamValues;
 use slipher_common::catalog::ADMIN_USER;
 use slipher_common::{Error, ErrorKind, Result};
@@ -15,33 +14,35 @@ use tokio_util::sync::CancellationToken;
 /// CREATE USER.
 pub(super) struct CreateUser<'a>(pub(super) &'a UserSpec);
 
-#[async_trait]
 impl Executes for CreateUser<'_> {
     fn effect(&self) -> Effect {
         Effect::Define("CREATE USER")
     }
 
-    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
-        let attempt = context.attempt(false)?;
-        let kinds = vec![put_user(context, self.0, true)?];
-        context.define("CREATE USER", &attempt, kinds).await
+    fn run<'a>(&'a self, context: &'a Context, _: Option<ParamValues>, _: &'a CancellationToken) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            let attempt = context.attempt(false)?;
+            let kinds = vec![put_user(context, self.0, true)?];
+            context.define("CREATE USER", &attempt, kinds).await
+        })
     }
 }
 
 /// ALTER USER.
 pub(super) struct AlterUser<'a>(pub(super) &'a UserSpec);
 
-#[async_trait]
 impl Executes for AlterUser<'_> {
     fn effect(&self) -> Effect {
         Effect::Define("ALTER USER")
     }
 
-    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
-        let attempt = context.attempt(false)?;
-        let drop = Kind::DropUser(proto::DropUser { name: self.0.name.value.clone() });
-        let kinds = vec![drop, put_user(context, self.0, false)?];
-        context.define("ALTER USER", &attempt, kinds).await
+    fn run<'a>(&'a self, context: &'a Context, _: Option<ParamValues>, _: &'a CancellationToken) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            let attempt = context.attempt(false)?;
+            let drop = Kind::DropUser(proto::DropUser { name: self.0.name.value.clone() });
+            let kinds = vec![drop, put_user(context, self.0, false)?];
+            context.define("ALTER USER", &attempt, kinds).await
+        })
     }
 }
 
@@ -51,23 +52,24 @@ pub(super) struct DropUser<'a> {
     pub(super) if_exists: bool,
 }
 
-#[async_trait]
 impl Executes for DropUser<'_> {
     fn effect(&self) -> Effect {
         Effect::Define("DROP USER")
     }
 
-    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
-        let attempt = context.attempt(false)?;
-        context.require_superuser("drop users")?;
-        let known = |name: &str| attempt.snapshot.state.users().contains_key(name);
-        let there = self.names.iter().filter(|name| !self.if_exists || known(&name.value));
-        let drops = there.map(|name| Kind::DropUser(proto::DropUser { name: name.value.clone() })).collect();
-        if self.names.iter().any(|name| name.value == ADMIN_USER) {
-            let message = format!("user \"{ADMIN_USER}\" cannot be dropped: the cluster needs it");
-            return Err(Error::new(ErrorKind::DependentObjects, message));
-        }
-        context.define("DROP USER", &attempt, drops).await
+    fn run<'a>(&'a self, context: &'a Context, _: Option<ParamValues>, _: &'a CancellationToken) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            let attempt = context.attempt(false)?;
+            context.require_superuser("drop users")?;
+            let known = |name: &str| attempt.snapshot.state.users().contains_key(name);
+            let there = self.names.iter().filter(|name| !self.if_exists || known(&name.value));
+            let drops = there.map(|name| Kind::DropUser(proto::DropUser { name: name.value.clone() })).collect();
+            if self.names.iter().any(|name| name.value == ADMIN_USER) {
+                let message = format!("user \"{ADMIN_USER}\" cannot be dropped: the cluster needs it");
+                return Err(Error::new(ErrorKind::DependentObjects, message));
+            }
+            context.define("DROP USER", &attempt, drops).await
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! CREATE VIEW and what else there is to do with views.
 
 use super::names::{check_move, known_schema, known_user, to_drop};
-use super::{Effect, Executes};
+use super::{Effect, Executes, Running};
 use crate::bind::BoundRelation;
 use crate::catalog::{Snapshot, TPCH_FUNCTION, is_temp_schema};
 use crate::context::Context;
@@ -11,7 +11,6 @@ use crate::plan::output_types::column_types;
 use crate::run::Attempt;
 use crate::sql::{CreateViewSpec, QualifiedName, TableChange};
 use arrow::datatypes::{Schema, SchemaRef};
-use async_trait::async_trait;
 use datafusion::common::ParamValues;
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -31,16 +30,17 @@ const SHOW_VIEW_COLUMN: &str = "Show View DDL statement";
 /// CREATE VIEW.
 pub(super) struct CreateView<'a>(pub(super) &'a CreateViewSpec);
 
-#[async_trait]
 impl Executes for CreateView<'_> {
     fn effect(&self) -> Effect {
         Effect::Define("CREATE VIEW")
     }
 
-    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
-        let attempt = context.attempt(false)?;
-        let kinds = vec![create(context, &attempt, self.0).await?];
-        context.define("CREATE VIEW", &attempt, kinds).await
+    fn run<'a>(&'a self, context: &'a Context, _: Option<ParamValues>, _: &'a CancellationToken) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            let attempt = context.attempt(false)?;
+            let kinds = vec![create(context, &attempt, self.0).await?];
+            context.define("CREATE VIEW", &attempt, kinds).await
+        })
     }
 }
 
@@ -51,40 +51,42 @@ pub(super) struct DropView<'a> {
     pub(super) cascade: bool,
 }
 
-#[async_trait]
 impl Executes for DropView<'_> {
     fn effect(&self) -> Effect {
         Effect::Define("DROP VIEW")
     }
 
-    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
-        let attempt = context.attempt(false)?;
-        let (found, notices) = to_drop(&attempt.snapshot, self.views, self.if_exists, "view")?;
-        if found.is_empty() {
-            return Ok(Outcome::done("DROP VIEW", notices));
-        }
-        let view_ids = found.iter().map(|id| id.0).collect();
-        let kinds = vec![Kind::DropViews(proto::DropViews { view_ids, cascade: self.cascade })];
-        context.define("DROP VIEW", &attempt, kinds).await
+    fn run<'a>(&'a self, context: &'a Context, _: Option<ParamValues>, _: &'a CancellationToken) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            let attempt = context.attempt(false)?;
+            let (found, notices) = to_drop(&attempt.snapshot, self.views, self.if_exists, "view")?;
+            if found.is_empty() {
+                return Ok(Outcome::done("DROP VIEW", notices));
+            }
+            let view_ids = found.iter().map(|id| id.0).collect();
+            let kinds = vec![Kind::DropViews(proto::DropViews { view_ids, cascade: self.cascade })];
+            context.define("DROP VIEW", &attempt, kinds).await
+        })
     }
 }
 
 /// SHOW VIEW.
 pub(super) struct ShowView<'a>(pub(super) &'a QualifiedName);
 
-#[async_trait]
 impl Executes for ShowView<'_> {
     fn effect(&self) -> Effect {
         Effect::Session
     }
 
-    async fn describe(&self, _: &Context, _: &[Option<SqlType>]) -> Result<Description> {
-        Ok(Description::of_rows(Some(text_schema(&[SHOW_VIEW_COLUMN]))))
+    fn describe<'a>(&'a self, _: &'a Context, _: &'a [Option<SqlType>]) -> Running<'a, Description> {
+        Box::pin(async move { Ok(Description::of_rows(Some(text_schema(&[SHOW_VIEW_COLUMN])))) })
     }
 
-    async fn run(&self, context: &Context, _: Option<ParamValues>, _: &CancellationToken) -> Result<Outcome> {
-        let text = show(&context.attempt(false)?.snapshot, self.0)?;
-        Ok(Outcome::of_text(&[SHOW_VIEW_COLUMN], vec![vec![text]], "SHOW"))
+    fn run<'a>(&'a self, context: &'a Context, _: Option<ParamValues>, _: &'a CancellationToken) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            let text = show(&context.attempt(false)?.snapshot, self.0)?;
+            Ok(Outcome::of_text(&[SHOW_VIEW_COLUMN], vec![vec![text]], "SHOW"))
+        })
     }
 }
 
