@@ -65,6 +65,15 @@ impl Span {
     }
 }
 
+/// `work` for another thread: the spans that it begins there are below the current one here.
+pub fn carried<T>(work: impl FnOnce() -> T + Send) -> impl FnOnce() -> T + Send {
+    let current = Context::current();
+    move || {
+        let _current = current.attach();
+        work()
+    }
+}
+
 /// The current span as headers of a call to another process; none where nobody sees it.
 pub fn headers() -> HashMap<String, String> {
     let mut carrier = HashMap::new();

@@ -8,6 +8,7 @@ mod flight;
 pub mod load;
 pub mod memory;
 mod node;
+pub mod queries;
 mod recent;
 pub mod replicate;
 mod results;

@@ -2,7 +2,7 @@
 
 use crate::connections::{ControlConnections, OtherConnections, sorted};
 use crate::runtime::{NodeOptions, NodeRuntime};
-use crate::service::{control_service, stoppable_joins};
+use crate::service::{ComputeNodeService, control_service, stoppable_joins};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion_distributed::{DistributedExt, Worker, WorkerQueryContext};
@@ -168,7 +168,7 @@ async fn serve(runtime: Arc<NodeRuntime>, connections: OtherConnections, shutdow
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .add_service(worker.into_worker_server())
-        .add_service(runtime.service().into_server())
+        .add_service(ComputeNodeService::of(&runtime).into_server())
         .add_service(crate::flight::service(Arc::clone(runtime.results())))
         .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
     let ended = drained(server, shutdown.cancelled_owned()).await;

@@ -1,6 +1,6 @@
 //! Rows that lie ready for the clients that have their tickets.
 
-use crate::service::{QueryHandle, cancelled};
+use crate::queries::{QueryHandle, cancelled};
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::future::BoxFuture;

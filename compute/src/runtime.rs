@@ -8,7 +8,7 @@ use crate::replicate::Peers;
 use crate::results::Results;
 use crate::scan::Scanner;
 use crate::segment::vortex_session;
-use crate::service::{ComputeNodeService, QueryHandle, QueryRegistry, cancelled, until_cancelled};
+use crate::queries::{QueryHandle, QueryRegistry, cancelled, until_cancelled};
 use crate::sink::Sink;
 use crate::store::Store;
 use datafusion::execution::TaskContext;
@@ -159,11 +159,6 @@ impl NodeRuntime {
     /// Rows that loads have brought to this node's sinks since it started.
     pub fn rows_received(&self) -> u64 {
         self.rows_received.load(Ordering::Relaxed)
-    }
-
-    /// The node's gRPC service.
-    pub fn service(self: &Arc<Self>) -> ComputeNodeService {
-        ComputeNodeService { node: Arc::clone(self) }
     }
 
     /// Begins a task of the query that `headers` name, if they name one: its memory, and its place among the running queries.

@@ -1,5 +1,6 @@
 //! What the tests of several modules need.
 
+use crate::service::ComputeNodeService;
 use crate::{NodeOptions, NodeRuntime};
 use arrow::array::*;
 use arrow::compute::concat_batches;
@@ -43,7 +44,7 @@ impl TestNode {
     pub(crate) async fn serve(&self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let server = tonic::transport::Server::builder().add_service(self.runtime.service().into_server());
+        let server = tonic::transport::Server::builder().add_service(ComputeNodeService::of(&self.runtime).into_server());
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         address
     }

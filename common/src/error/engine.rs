@@ -1,5 +1,6 @@
 //! The engine's errors, by their kinds.
 
+use super::memory::out_of_memory;
 use super::messages::{from_known_message, from_message};
 use super::{Error, ErrorKind, did_you_mean};
 use datafusion::common::SchemaError;
@@ -23,40 +24,6 @@ pub(super) fn from_engine(error: &DataFusionError) -> Error {
         DataFusionError::IoError(io_error) => Error::io("running the query", io_error),
         other => from_message(strip_prefix(&other.strip_backtrace())),
     }
-}
-
-/// What an error says when a hash join's memory is the one that is missing: another kind of join may do.
-pub const JOIN_OUT_OF_MEMORY: &str = "out of memory: the smaller side of a join does not fit into the memory of the query";
-
-/// Who holds memory that cannot be spilled, by the engine's names; what a client is told; and what may help.
-const MEMORY_HOLDERS: &[(&str, &str, &str)] = &[
-    ("HashJoinInput", JOIN_OUT_OF_MEMORY, "filter the joined tables more"),
-    ("NestedLoopJoin", "out of memory: the inner side of a join without an equality does not fit", "join on an equality"),
-    ("CrossJoin", "out of memory: the inner side of a cross join does not fit", "join on an equality"),
-    (
-        "AggregateStream",
-        "out of memory: the values of an aggregate do not fit",
-        "COUNT(DISTINCT x) counts the rows of SELECT DISTINCT x, which can be spilled",
-    ),
-    ("GroupedHash", "out of memory: groups, or distinct values of an aggregate, do not fit", "group by fewer columns"),
-    ("Sorter", "out of memory: a sort does not fit", "sort fewer or narrower rows"),
-    ("TopK", "out of memory: the rows of ORDER BY with LIMIT do not fit", "use a smaller LIMIT"),
-    ("Window", "out of memory: the rows of a window do not fit", "partition the window by more"),
-    ("Recursive", "out of memory: the rows of WITH RECURSIVE do not fit", "end the recursion earlier"),
-];
-
-/// 53200 in the user's terms.
-pub(super) fn out_of_memory(message: &str) -> Error {
-    let holds = |line: &&str| line.contains("can spill: false") && !line.contains("consumed 0.0 B");
-    let largest = message.lines().find(holds).unwrap_or(message);
-    let known = |text: &str| MEMORY_HOLDERS.iter().find(|(name, ..)| text.contains(name));
-    let (text, hint) = match known(largest).or_else(|| known(message)) {
-        Some((_, text, hint)) => ((*text).to_owned(), *hint),
-        None => ("out of memory: the query needs more than it may have".to_owned(), "let the query touch fewer rows"),
-    };
-    Error::new(ErrorKind::OutOfMemory, text)
-        .with_detail(message)
-        .with_hint(format!("{hint}, or start the compute nodes with a larger --query-memory-mib"))
 }
 
 fn strip_prefix(message: &str) -> &str {

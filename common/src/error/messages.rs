@@ -1,6 +1,6 @@
 //! What the engine says in words only, as errors of ours.
 
-use super::engine::out_of_memory;
+use super::memory::out_of_memory;
 use super::{Error, ErrorKind};
 
 /// What the engine says, in part and in lower case; what a client is told (nothing: the same); and what may help.

@@ -2,9 +2,10 @@
 
 mod engine;
 mod kind;
+mod memory;
 mod messages;
 
-pub use engine::JOIN_OUT_OF_MEMORY;
+pub use memory::JOIN_OUT_OF_MEMORY;
 pub use kind::ErrorKind;
 
 use datafusion::error::DataFusionError;

@@ -1,7 +1,6 @@
 //! The compute node's own gRPC service: control, segment transfer, rows without a plan, sweeping, cancelling and progress.
 
 mod control;
-mod queries;
 mod rows;
 mod stopping;
 mod sweep;
@@ -10,8 +9,6 @@ mod task;
 pub(crate) mod tests;
 
 pub(crate) use control::control_service;
-pub use queries::{QueryHandle, QueryRegistry, RunningQuery};
-pub(crate) use queries::{cancelled, until_cancelled};
 pub(crate) use stopping::stoppable_joins;
 
 use crate::NodeRuntime;
@@ -44,6 +41,11 @@ pub struct ComputeNodeService {
 }
 
 impl ComputeNodeService {
+    /// The service of `node`.
+    pub fn of(node: &Arc<NodeRuntime>) -> Self {
+        Self { node: Arc::clone(node) }
+    }
+
     /// As a service of a tonic server.
     pub fn into_server(self) -> ComputeNodeServer<Self> {
         ComputeNodeServer::new(self)

@@ -1,6 +1,6 @@
 //! Joins that can be stopped while they keep no row.
 
-use super::queries::{QueryHandle, cancelled};
+use crate::queries::{QueryHandle, cancelled};
 use super::task::marked;
 use arrow::datatypes::{FieldRef, Schema};
 use arrow::record_batch::RecordBatch;

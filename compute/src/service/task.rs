@@ -1,6 +1,6 @@
 //! The top of a task's plan: knows when the task has ended.
 
-use super::queries::RunningQuery;
+use crate::queries::RunningQuery;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};

@@ -1,4 +1,5 @@
 use super::*;
+use crate::queries::QueryHandle;
 use crate::testing::*;
 use arrow::array::{Int64Array, RecordBatch, StringViewArray};
 use arrow::compute::concat_batches;

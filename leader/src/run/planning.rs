@@ -7,7 +7,7 @@ use datafusion::common::ParamValues;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::sqlparser::ast;
-use slipher_common::trace::Span;
+use slipher_common::trace::{Span, carried};
 use slipher_common::{Result, SqlType};
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -41,14 +41,24 @@ impl Attempt {
         self.on_planner(move |attempt| attempt.plan_bound_here(bound, &[], None)).await
     }
 
-    /// Both plans of a query.
+    /// Both plans of a query; the physical one is what runs. Both are made in one go: a change of threads takes longer than planning a short
+    /// query does.
     pub(crate) async fn plan_statement(
         &self,
         statement: &ast::Statement,
         parameters: Option<ParamValues>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let logical = self.plan_query(statement, parameters).await?;
-        self.plan_physical(&logical).await
+        let statement = statement.clone();
+        let work = move |attempt: &Attempt| {
+            let planning = Span::start("plan");
+            let bound = Handle::current().block_on(attempt.bind(&statement))?;
+            let types = parameters.as_ref().map(parameters::types_of_values).unwrap_or_default();
+            let logical = attempt.plan_bound_here(bound, &types, parameters)?;
+            drop(planning);
+            let _optimizing = Span::start("optimize");
+            attempt.plan_physical_here(&logical)
+        };
+        self.on_planner(work).await
     }
 
     /// The logical plan as the engine's rules leave it: the types of its columns are settled.
@@ -74,6 +84,6 @@ impl Attempt {
 
     async fn on_planner<T: Send + 'static>(&self, work: impl FnOnce(&Attempt) -> Result<T> + Send + 'static) -> Result<T> {
         let attempt = self.clone();
-        self.runner.planners.run(move || work(&attempt)).await
+        self.runner.planners.run(carried(move || work(&attempt))).await
     }
 }

@@ -86,8 +86,7 @@ pub(super) async fn select(
         attempts += 1;
         let scope = Scope { merge_joins: Arc::clone(&merge_joins), ..context.scope()? };
         let attempt = runner.attempt(&scope, TransactionId(Uuid::nil()), false)?;
-        let logical = attempt.plan_query(query, parameters.clone()).await?;
-        let physical = attempt.plan_physical(&logical).await?;
+        let physical = attempt.plan_statement(query, parameters.clone()).await?;
         let rows = runner.start(&attempt, physical)?;
         let mut rows = guarded(rows, Arc::clone(&context.shared.cluster), attempt.query_id.clone(), token.clone());
         match rows.next().await {
