@@ -7,7 +7,9 @@ mod distinct;
 mod exact;
 mod extreme;
 mod groups;
+mod overflow;
 mod sliding;
+mod spread;
 #[cfg(test)]
 mod tests;
 
@@ -27,10 +29,11 @@ use datafusion::logical_expr::{
 use distinct::Distinct;
 use exact::Running;
 use groups::Groups;
+use overflow::{Bounded, BoundedGroups};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
-/// Every function of this module: SUM, AVG, and SUM of SMALLINT and INTEGER.
+/// Every function of this module: SUM, AVG, SUM of SMALLINT and INTEGER, MIN, MAX, VARIANCE and STDDEV.
 pub fn all() -> Vec<Arc<AggregateUDF>> {
     static FUNCTIONS: LazyLock<Vec<Arc<AggregateUDF>>> = LazyLock::new(|| {
         [Kind::Sum, Kind::Average, Kind::SumOfIntegers]
@@ -38,6 +41,7 @@ pub fn all() -> Vec<Arc<AggregateUDF>> {
             .map(|kind| AggregateUDF::from(Total { kind, signature: Signature::user_defined(Volatility::Immutable) }))
             .map(Arc::new)
             .chain([min_udaf(), max_udaf()])
+            .chain(spread::all())
             .collect()
     });
     FUNCTIONS.clone()
@@ -166,7 +170,9 @@ impl AggregateUDFImpl for Total {
     fn accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
         let of = input(&arguments);
         if !is_exact(&of) {
-            return self.kind.engine().accumulator(arguments);
+            let distinct = arguments.is_distinct;
+            let engine = self.kind.engine().accumulator(arguments)?;
+            return Ok(if distinct { engine } else { Box::new(Bounded::new(engine)) });
         }
         let result = arguments.return_field.data_type().clone();
         if arguments.is_distinct {
@@ -200,7 +206,7 @@ impl AggregateUDFImpl for Total {
     fn create_groups_accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
         let of = input(&arguments);
         if !is_exact(&of) {
-            return self.kind.engine().create_groups_accumulator(arguments);
+            return Ok(Box::new(BoundedGroups::new(self.kind.engine().create_groups_accumulator(arguments)?)));
         }
         Ok(Box::new(Groups::new(self.kind, &of, arguments.return_field.data_type().clone())))
     }
@@ -210,7 +216,10 @@ impl AggregateUDFImpl for Total {
             return self.accumulator(arguments);
         }
         if input(&arguments) == DataType::Float64 && !arguments.is_distinct {
-            return Ok(Box::new(sliding::Frame::new(self.kind)));
+            return Ok(match self.kind {
+                Kind::Average => Box::new(sliding::Frame::new(|sum: f64, count| Some(sum / count as f64))),
+                Kind::Sum | Kind::SumOfIntegers => Box::new(sliding::Frame::new(|sum: f64, _| Some(sum))),
+            });
         }
         self.kind.engine().create_sliding_accumulator(arguments)
     }

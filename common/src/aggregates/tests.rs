@@ -1,6 +1,7 @@
+use super::sliding::{Frame, Moments};
 use super::*;
 use crate::Error;
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Int32Array, Int64Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array};
 use arrow::datatypes::{Decimal128Type, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::EmitTo;
@@ -102,10 +103,80 @@ fn averages_of_groups_merge() {
 
 #[test]
 fn what_is_no_number_is_refused_by_name() {
-    // MIN and MAX are of texts, too.
-    for function in all().into_iter().filter(|function| !["min", "max"].contains(&function.name())) {
+    // MIN and MAX are of texts, too; of the others' arguments the engine's types are asked.
+    for function in all().into_iter().filter(|function| ["sum", "slipher_sum", "avg"].contains(&function.name())) {
         let error = Error::from(function.coerce_types(&[DataType::Utf8View]).unwrap_err());
         assert_eq!(error.sqlstate(), "42883");
         assert!(error.message.contains("(character varying") && !error.message.contains("slipher"), "{}", error.message);
+    }
+}
+
+/// What a frame of one or two values answers while values of very different sizes, Infinity and NaN move through it.
+#[test]
+fn what_has_left_a_frame_leaves_nothing_behind() {
+    let values = [0.1, 1e20, 0.3, f64::INFINITY, -2.5, 7.0, f64::NAN, 1e-3, 4.0, -4.0, 1e100, 2.0];
+    let array = |values: &[f64]| -> Vec<ArrayRef> { vec![Arc::new(Float64Array::from(values.to_vec()))] };
+    for length in 1..=4 {
+        let mut frame = Frame::new(|kept: Moments, _| Some(kept.squares / kept.count));
+        let mut sum = Frame::new(|sum: f64, _| Some(sum));
+        for (last, value) in values.iter().enumerate() {
+            for moving in [&mut frame as &mut dyn Accumulator, &mut sum] {
+                moving.update_batch(&array(&[*value])).unwrap();
+                if last >= length {
+                    moving.retract_batch(&array(&values[last - length..=last - length])).unwrap();
+                }
+            }
+            let inside = &values[(last + 1).saturating_sub(length)..=last];
+            let count = inside.len() as f64;
+            let mean = inside.iter().sum::<f64>() / count;
+            let variance = inside.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / count;
+            let close = |answer: ScalarValue, expected: f64| {
+                let ScalarValue::Float64(Some(answer)) = answer else { panic!("{answer:?}") };
+                let same = answer == expected || (answer.is_nan() && expected.is_nan());
+                assert!(same || (answer - expected).abs() <= 1e-9 * expected.abs(), "{inside:?}: {answer} is not {expected}");
+            };
+            close(sum.evaluate().unwrap(), inside.iter().sum());
+            close(frame.evaluate().unwrap(), variance);
+        }
+    }
+}
+
+#[test]
+fn finite_floats_that_come_to_more_than_a_float_holds_are_an_error() {
+    let floats = |values: &[f64]| -> [ArrayRef; 1] { [Arc::new(Float64Array::from(values.to_vec()))] };
+    let field: FieldRef = Arc::new(Field::new("x", DataType::Float64, true));
+    let schema = arrow::datatypes::Schema::new(vec![Arc::clone(&field)]);
+    let expr: Arc<dyn datafusion::physical_expr::PhysicalExpr> =
+        Arc::new(datafusion::physical_expr::expressions::Column::new("x", 0));
+    let arguments = || AccumulatorArgs {
+        return_field: Arc::clone(&field),
+        schema: &schema,
+        ignore_nulls: false,
+        order_bys: &[],
+        is_reversed: false,
+        name: "x",
+        is_distinct: false,
+        exprs: std::slice::from_ref(&expr),
+        expr_fields: std::slice::from_ref(&field),
+    };
+    let out_of_range = ("22003".to_owned(), "value out of range: overflow".to_owned());
+    for function in all().into_iter().filter(|function| ["sum", "avg", "var_pop", "stddev"].contains(&function.name())) {
+        let mut one = function.accumulator(arguments()).unwrap();
+        one.update_batch(&floats(&[1e308, 1e308, -1e308])).unwrap();
+        assert_eq!(error_of(one.evaluate()), out_of_range, "{}", function.name());
+        assert_eq!(error_of(one.state()), out_of_range, "{}", function.name());
+        one.update_batch(&floats(&[f64::INFINITY])).unwrap();
+        assert!(matches!(one.evaluate().unwrap(), ScalarValue::Float64(Some(answer)) if !answer.is_finite()));
+        let mut groups = function.create_groups_accumulator(arguments()).unwrap();
+        let filter = BooleanArray::from(vec![true, true, true, true, true, false]);
+        let values = floats(&[f64::NAN, 1e308, 1.0, 1e308, 2.0, f64::INFINITY]);
+        groups.update_batch(&values, &[0, 1, 0, 2, 2, 1], Some(&filter), 3).unwrap();
+        let first = groups.state(EmitTo::First(1)).unwrap();
+        assert!(first.last().unwrap().as_primitive::<arrow::datatypes::Float64Type>().value(0).is_nan());
+        groups.update_batch(&floats(&[1e308, -1e308]), &[0, 0], None, 2).unwrap();
+        assert_eq!(error_of(groups.evaluate(EmitTo::All)), out_of_range, "{}", function.name());
+        let mut whole = function.create_groups_accumulator(arguments()).unwrap();
+        whole.merge_batch(&first, &[0], 1).unwrap();
+        assert!(whole.evaluate(EmitTo::All).unwrap().as_primitive::<arrow::datatypes::Float64Type>().value(0).is_nan());
     }
 }

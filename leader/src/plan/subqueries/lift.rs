@@ -132,8 +132,12 @@ impl Lifter {
                 Err(other) => embedded.push(*other),
             }
         }
-        if let Some(condition) = conjunction(plain.iter().filter(|condition| !condition.is_volatile()).cloned()) {
-            input.rows = Arc::new(LogicalPlan::Filter(Filter::try_new(condition, Arc::clone(&input.rows))?));
+        // Below the joins: rules that count what a join costs see its input as it will be, not all pairs of the tables in FROM.
+        let (mut plain, stable): (Vec<_>, Vec<_>) = plain.into_iter().partition(Expr::is_volatile);
+        if let Some(condition) = conjunction(stable) {
+            input.rows = Arc::new(LogicalPlan::Filter(Filter::try_new(condition.clone(), Arc::clone(&input.rows))?));
+            let plan = std::mem::take(&mut input.plan);
+            input.plan = LogicalPlan::Filter(Filter::try_new(condition, Arc::new(plan))?);
         }
         for exists in looked_up {
             if let Some(condition) = self.semi(exists, &mut input)? {
