@@ -3,12 +3,12 @@
 use crate::activity::Activity;
 use crate::background::background_threads;
 use crate::memory::{MemoryLimits, QueryMemory};
+use crate::queries::{QueryHandle, QueryRegistry, cancelled, until_cancelled};
 use crate::recent::RecentRows;
 use crate::replicate::Peers;
 use crate::results::Results;
 use crate::scan::Scanner;
 use crate::segment::vortex_session;
-use crate::queries::{QueryHandle, QueryRegistry, cancelled, until_cancelled};
 use crate::sink::Sink;
 use crate::store::Store;
 use datafusion::execution::TaskContext;

@@ -6,14 +6,14 @@
 
 use super::overflow::overflow;
 use crate::Error;
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
+use arrow::array::{ArrayRef, AsArray, Float64Array};
 use arrow::datatypes::Float64Type;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::Accumulator;
 use std::fmt::Debug;
 
 /// What is kept of values that stand beside each other.
-pub(super) trait Kept: Copy + Debug + Send + Sync {
+pub(super) trait Kept: Copy + Debug + Send + Sync + 'static {
     /// Of one value.
     fn of(value: f64) -> Self;
 

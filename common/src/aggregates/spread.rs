@@ -1,4 +1,4 @@
-//! VAR_SAMP, VAR_POP, STDDEV_SAMP, STDDEV_POP. The engine's are taken but for frames that move: there it subtracts what leaves. What does
+//! VAR_SAMP (VARIANCE), VAR_POP, STDDEV_SAMP, STDDEV_POP. The engine's are taken but for frames that move: there it subtracts what leaves. What does
 //! not fit into a float is an error.
 
 use super::overflow::{Bounded, BoundedGroups};
@@ -26,16 +26,20 @@ enum Of {
 struct Spread {
     of: Of,
     engine: Arc<AggregateUDF>,
+    aliases: Vec<String>,
 }
 
 pub(super) fn all() -> [Arc<AggregateUDF>; 4] {
     [
-        (Of::Sample, var_samp_udaf()),
-        (Of::Population, var_pop_udaf()),
-        (Of::SampleRoot, stddev_udaf()),
-        (Of::PopulationRoot, stddev_pop_udaf()),
+        (Of::Sample, var_samp_udaf(), Some("variance")),
+        (Of::Population, var_pop_udaf(), None),
+        (Of::SampleRoot, stddev_udaf(), None),
+        (Of::PopulationRoot, stddev_pop_udaf(), None),
     ]
-    .map(|(of, engine)| Arc::new(AggregateUDF::from(Spread { of, engine })))
+    .map(|(of, engine, alias)| {
+        let aliases = engine.aliases().iter().cloned().chain(alias.map(str::to_owned)).collect();
+        Arc::new(AggregateUDF::from(Spread { of, engine, aliases }))
+    })
 }
 
 fn sample(kept: Moments, count: usize) -> Option<f64> {
@@ -52,7 +56,7 @@ impl AggregateUDFImpl for Spread {
     }
 
     fn aliases(&self) -> &[String] {
-        self.engine.aliases()
+        &self.aliases
     }
 
     fn signature(&self) -> &Signature {

@@ -5,8 +5,8 @@ mod kind;
 mod memory;
 mod messages;
 
-pub use memory::JOIN_OUT_OF_MEMORY;
 pub use kind::ErrorKind;
+pub use memory::JOIN_OUT_OF_MEMORY;
 
 use datafusion::error::DataFusionError;
 use engine::from_engine;

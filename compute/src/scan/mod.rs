@@ -10,10 +10,10 @@ mod row_ids;
 mod tests;
 
 use crate::activity::Activity;
+use crate::queries::QueryHandle;
 use crate::recent::RecentRows;
 use crate::replicate::{Peers, ensure_readable};
 use crate::segment::storage::{is_restored, storage_schema, with_types};
-use crate::queries::QueryHandle;
 use crate::store::{FileStamp, SEGMENT_EXTENSION, Store};
 use arrow::datatypes::SchemaRef;
 use datafusion::datasource::listing::PartitionedFile;

@@ -1,7 +1,7 @@
 //! Joins that can be stopped while they keep no row.
 
-use crate::queries::{QueryHandle, cancelled};
 use super::task::marked;
+use crate::queries::{QueryHandle, cancelled};
 use arrow::datatypes::{FieldRef, Schema};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};

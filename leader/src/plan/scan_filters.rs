@@ -3,7 +3,7 @@
 use super::replaced::replaced;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
-use datafusion::physical_expr::{conjunction, split_conjunction};
+use datafusion::physical_expr::{PhysicalExpr, conjunction, split_conjunction};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
@@ -56,7 +56,14 @@ fn moved_into_scan(filter: &FilterExec) -> Result<Option<Arc<dyn ExecutionPlan>>
     if filter.fetch().is_some() || scan.limit().is_some() {
         return Ok(None);
     }
-    let (scan, left) = scan.with_filters(&split_conjunction(filter.predicate()))?;
+    let mut conditions: Vec<&Arc<dyn PhysicalExpr>> = Vec::new();
+    for condition in split_conjunction(filter.predicate()) {
+        // The engine derives conditions of one side from those of a join, and each of its passes may derive them again.
+        if !conditions.contains(&condition) {
+            conditions.push(condition);
+        }
+    }
+    let (scan, left) = scan.with_filters(&conditions)?;
     let projection = filter.projection().as_ref().map(|columns| columns.to_vec());
     if left.is_empty() {
         let scan = match projection {

@@ -2,6 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator};
 use datafusion::sql::sqlparser::dialect::{Dialect, Precedence, RedshiftSqlDialect};
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 use std::any::TypeId;
@@ -18,6 +19,31 @@ const OTHER_PRECEDENCE: u8 = 25;
 
 /// Begins the names of temporary tables, and is the operator of exclusive or: `lex` tells them apart, the tokenizer cannot.
 const TEMPORARY: char = '#';
+
+/// `x IN ((SELECT …), 1)`: the parser would take the first parenthesis for all of a query. None, with nothing read, where it is one, or no
+/// parenthesis stands there.
+fn in_list_of_queries(parser: &mut Parser<'_>, left: &Expr) -> Result<Option<Expr>, ParserError> {
+    let negated = matches!(&parser.peek_token_ref().token, Token::Word(word) if word.keyword == Keyword::NOT);
+    let behind_in = usize::from(negated) + 1;
+    let opens = |nth: usize| parser.peek_nth_token_ref(nth).token == Token::LParen;
+    let is_in = matches!(&parser.peek_nth_token_ref(behind_in - 1).token, Token::Word(word) if word.keyword == Keyword::IN);
+    if !is_in || !opens(behind_in) || !opens(behind_in + 1) {
+        return Ok(None);
+    }
+    parser.maybe_parse(|parser| {
+        (0..=behind_in).for_each(|_| parser.advance_token());
+        let mut list = parser.parse_comma_separated(Parser::parse_expr)?;
+        parser.expect_token(&Token::RParen)?;
+        let expr = Box::new(left.clone());
+        Ok(match list.pop() {
+            Some(Expr::Subquery(subquery)) if list.is_empty() => Expr::InSubquery { expr, subquery, negated },
+            last => {
+                list.extend(last);
+                Expr::InList { expr, list, negated }
+            }
+        })
+    })
+}
 
 /// Redshift's dialect with GROUP BY ROLLUP, CUBE and GROUPING SETS, and PostgreSQL's precedence of operators.
 #[derive(Debug)]
@@ -66,14 +92,19 @@ impl Dialect for SlipherDialect {
         Some(parser.parse_subexpr(precedence).map(|operand| Expr::UnaryOp { op, expr: Box::new(operand) }))
     }
 
-    /// `^` is the power.
+    /// `^` is the power; a list behind IN may begin with a query in parentheses.
     fn parse_infix(&self, parser: &mut Parser<'_>, left: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
-        if parser.peek_token_ref().token != Token::Caret {
-            return None;
+        match parser.peek_token_ref().token {
+            Token::Caret => {
+                parser.advance_token();
+                let (left, op) = (Box::new(left.clone()), BinaryOperator::PGExp);
+                Some(parser.parse_subexpr(precedence).map(|right| Expr::BinaryOp { left, op, right: Box::new(right) }))
+            }
+            Token::Word(ref word) if matches!(word.keyword, Keyword::IN | Keyword::NOT) => {
+                in_list_of_queries(parser, left).transpose()
+            }
+            _ => None,
         }
-        parser.advance_token();
-        let (left, op) = (Box::new(left.clone()), BinaryOperator::PGExp);
-        Some(parser.parse_subexpr(precedence).map(|right| Expr::BinaryOp { left, op, right: Box::new(right) }))
     }
 
     fn supports_group_by_expr(&self) -> bool {

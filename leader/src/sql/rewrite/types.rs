@@ -108,7 +108,7 @@ fn cast_to(inner: Expr, target: Target, kind: CastKind) -> Result<Expr> {
     let with_kind =
         |expr: Expr, data_type: DataType| Expr::Cast { kind, expr: Box::new(expr), data_type, array: false, format: None };
     Ok(match target {
-        Target::Plain(data_type) if matches!(inner, Expr::Value(_) | Expr::TypedString(_)) => with_kind(inner, data_type),
+        Target::Plain(data_type) if is_literal(&inner) => with_kind(inner, data_type),
         Target::Plain(data_type) => with_kind(call(CAST_FROM, vec![inner, string(&data_type.to_string())]), data_type),
         Target::TimeTz if is_try => {
             return Err(Error::not_supported("TRY_CAST to TIMETZ", "use CAST"));
@@ -129,6 +129,14 @@ fn cast_to(inner: Expr, target: Target, kind: CastKind) -> Result<Expr> {
             call(AS_CHAR, vec![call(TO_TEXT, vec![inner]), number(length)])
         }
     })
+}
+
+/// Whether it says by itself what it is: NULL does not.
+fn is_literal(expression: &Expr) -> bool {
+    match expression {
+        Expr::Value(value) => value.value != Value::Null,
+        other => matches!(other, Expr::TypedString(_)),
+    }
 }
 
 fn is_parameter(expression: &Expr) -> bool {
