@@ -37,6 +37,29 @@ pub enum Command {
     Compute(ComputeOptions),
     /// Runs SQL on a warehouse, from the command line, a file or standard input.
     Sql(slipher::sql_client::SqlArgs),
+    /// Looks at data directories while nothing runs on them.
+    #[command(subcommand)]
+    Admin(AdminCommand),
+}
+
+/// What an administrator does with data directories.
+#[derive(Debug, Subcommand)]
+pub enum AdminCommand {
+    /// Reads everything in the data directory of a leader or a compute node, and says what is sound. Ends with 1 if something is not.
+    Check(CheckOptions),
+}
+
+/// Options of `slipher admin check`.
+#[derive(Clone, Debug, Args)]
+pub struct CheckOptions {
+    /// What the server was given as --data-dir.
+    pub dir: PathBuf,
+    /// For a compute node: the leader's data directory, whose metadata know the checksums of all files.
+    #[arg(long, value_name = "DIR")]
+    pub leader_dir: Option<PathBuf>,
+    /// For a leader whose metadata have lost something: goes on without. What was committed after the damage is lost for good.
+    #[arg(long, conflicts_with = "leader_dir")]
+    pub accept_loss: bool,
 }
 
 macro_rules! merge {

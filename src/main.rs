@@ -1,5 +1,6 @@
 //! The `slipher` binary: one program that is a leader, a compute node, both, or a client.
 
+mod admin;
 mod cli;
 mod config;
 mod demo;
@@ -49,6 +50,10 @@ async fn run(cli: Cli) -> Result<ExitCode> {
     let shutdown = CancellationToken::new();
     let (role, level) = match &cli.command {
         Command::Sql(arguments) => return Ok(slipher::sql_client::run(arguments.clone()).await),
+        Command::Admin(command) => {
+            logging::start("warn");
+            return admin::run(command);
+        }
         Command::Demo(_) => ("demo", "warn"),
         Command::Local(_) => ("local", "info"),
         Command::Leader(_) => ("leader", "info"),
@@ -60,7 +65,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
     let _traces = logging::Traces::start(cli.otlp_endpoint.as_deref().or(file.otlp_endpoint.as_deref()), role)?;
     let _watching = stop_on_signal(shutdown.clone())?;
     match cli.command {
-        Command::Sql(_) => {}
+        Command::Sql(_) | Command::Admin(_) => {}
         Command::Demo(options) => demo::run(options.merged(&file), shutdown).await?,
         Command::Local(options) => local::run(options.merged(&file), shutdown).await?,
         Command::Leader(options) => local::run_leader(options.merged(&file), shutdown).await?,

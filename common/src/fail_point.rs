@@ -9,7 +9,7 @@ use crate::{Error, Result};
 use std::io;
 use std::path::Path;
 
-/// Every step there is, in the order in which a load passes them.
+/// Every step of every load, in the order in which a load passes them.
 pub const STEPS: &[&str] = &[
     "segment.create",
     "segment.write",
@@ -21,10 +21,14 @@ pub const STEPS: &[&str] = &[
     "commit.propose",
     "log.append",
     "log.flush",
+    "witness.write",
     "log.flushed",
     "commit.apply",
     "commit.answer",
 ];
+
+/// Steps that loads do not pass.
+pub const OTHER_STEPS: &[&str] = &["witness.lowered"];
 
 /// The process comes to a step. An error is what the step's own work would have failed with.
 #[inline]
@@ -91,7 +95,7 @@ mod armed {
     fn read(text: &str) -> Option<Plan> {
         let (place, action) = text.split_once('=')?;
         let (step, pass) = place.split_once('#')?;
-        assert!(super::STEPS.contains(&step), "SLIPHER_FAIL_AT names no step: {step}");
+        assert!(super::STEPS.contains(&step) || super::OTHER_STEPS.contains(&step), "SLIPHER_FAIL_AT names no step: {step}");
         let failing = match action.split_once('*') {
             Some(("disk_full", times)) => times.parse().ok()?,
             None if action == "disk_full" => u64::MAX,

@@ -26,6 +26,9 @@ pub struct Fence {
     /// The version at which it began to lead. What was committed before, it must know; a copy of an older directory does not, and the
     /// commits of its own change nothing about that.
     pub since_version: u64,
+    /// How often its directory was opened, this time included; 0 where that is not known. A copy of a directory counts from where it was
+    /// copied: that it has all versions of which nodes have heard does not prove that it has the last ones.
+    pub boot: u64,
 }
 
 /// Whether somebody may command whom another one has commanded before.
@@ -40,8 +43,10 @@ pub enum Judgement {
 impl Fence {
     /// Whether `self` may command a node that `seen` has commanded.
     pub fn judge(&self, seen: &Self) -> Judgement {
+        let knows_all = self.term >= seen.term && self.since_version >= seen.version;
+        let opened_later = self.boot == 0 || seen.boot == 0 || self.boot > seen.boot;
         // Messages of one leader may overtake each other.
-        let follows = self.leader == seen.leader || (self.term >= seen.term && self.since_version >= seen.version);
+        let follows = self.leader == seen.leader || (knows_all && opened_later);
         if follows { Judgement::Follows } else { Judgement::IsBehind }
     }
 
@@ -56,8 +61,9 @@ impl Fence {
     /// Why a node obeys no more, or a leader may not lead on: names both.
     pub fn behind(&self, node: NodeId, seen: &Self) -> Error {
         let message = format!(
-            "compute node {node} has obeyed a newer leader (term {}, version {}) than this one (term {}, which began at version {})",
-            seen.term, seen.version, self.term, self.since_version
+            "compute node {node} has obeyed a newer leader (term {}, version {}, start {}) than this one (term {}, which began at version {}, \
+             start {})",
+            seen.term, seen.version, seen.boot, self.term, self.since_version, self.boot
         );
         Error::new(ErrorKind::DataCorrupted, message)
             .with_detail("the leader's metadata is older than what its nodes hold: it is a copy of a former state, and was not allowed to change anything")
@@ -72,6 +78,7 @@ impl Fence {
             version: self.version,
             leader_id: self.leader.as_bytes().to_vec(),
             since_version: self.since_version,
+            boot: self.boot,
         }
     }
 
@@ -84,6 +91,7 @@ impl Fence {
             version: message.version,
             leader: leader.map_err(|_| malformed("its leader has no id"))?,
             since_version: message.since_version,
+            boot: message.boot,
         })
     }
 
@@ -100,7 +108,8 @@ fn malformed(why: &str) -> Error {
 /// As a header's value, and as a line of a file.
 impl fmt::Display for Fence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {} {} {}", self.cluster, self.term, self.version, self.leader.simple(), self.since_version)
+        write!(f, "{} {} {} {}", self.cluster, self.term, self.version, self.leader.simple())?;
+        write!(f, " {} {}", self.since_version, self.boot)
     }
 }
 
@@ -108,8 +117,14 @@ impl FromStr for Fence {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let parts: Vec<&str> = text.split_ascii_whitespace().collect();
-        let [cluster, term, version, leader, since_version] = parts[..] else { return Err(malformed("it has not five parts")) };
+        let mut parts: Vec<&str> = text.split_ascii_whitespace().collect();
+        // Files of former releases have no boot.
+        if parts.len() == 5 {
+            parts.push("0");
+        }
+        let [cluster, term, version, leader, since_version, boot] = parts[..] else {
+            return Err(malformed("it has not six parts"));
+        };
         let id = |text: &str| Uuid::try_parse(text).map_err(|_| malformed("an id is none"));
         let number = |text: &str| text.parse::<u64>().map_err(|_| malformed("a number is none"));
         Ok(Self {
@@ -118,6 +133,7 @@ impl FromStr for Fence {
             version: number(version)?,
             leader: id(leader)?,
             since_version: number(since_version)?,
+            boot: number(boot)?,
         })
     }
 }
@@ -127,7 +143,7 @@ mod tests {
     use super::*;
 
     fn fence(leader: u128, term: u64, since_version: u64, version: u64) -> Fence {
-        Fence { cluster: ClusterId(Uuid::from_u128(1)), term, version, leader: Uuid::from_u128(leader), since_version }
+        Fence { cluster: ClusterId(Uuid::from_u128(1)), term, version, leader: Uuid::from_u128(leader), since_version, boot: 0 }
     }
 
     #[test]
@@ -147,6 +163,13 @@ mod tests {
         for (term, since, version) in [(4, 100, 100), (5, 99, 99), (6, 99, 99), (90, 99, 5_000), (4, 5_000, 5_000)] {
             assert_eq!(fence(2, term, since, version).judge(&seen), Judgement::IsBehind);
         }
+        // Copies that know all versions of which the node has heard, but were opened less often, or as often by another process.
+        let started = |fence: Fence, boot| Fence { boot, ..fence };
+        for (boot, expected) in [(8, Judgement::Follows), (7, Judgement::IsBehind), (6, Judgement::IsBehind)] {
+            assert_eq!(started(fence(2, 6, 100, 100), boot).judge(&started(seen, 7)), expected, "{boot}");
+            assert_eq!(started(fence(1, 6, 100, 100), boot).judge(&started(seen, 7)), Judgement::Follows);
+            assert_eq!(started(fence(2, 6, 100, 100), boot).judge(&seen), Judgement::Follows, "nobody counted");
+        }
         let error = fence(2, 6, 99, 99).behind(NodeId(Uuid::from_u128(7)), &seen);
         assert_eq!(error.sqlstate(), "XX001");
         assert!(error.message.contains("version 100") && error.message.contains("version 99"), "{error}");
@@ -154,8 +177,10 @@ mod tests {
 
     #[test]
     fn it_is_read_as_it_is_written() {
-        let fence = fence(7, 1, 2, u64::MAX);
+        let fence = Fence { boot: 9, ..fence(7, 1, 2, u64::MAX) };
         assert_eq!(fence.to_string().parse::<Fence>().unwrap(), fence);
+        let former = fence.to_string().strip_suffix(" 9").unwrap().parse::<Fence>().unwrap();
+        assert_eq!(former, Fence { boot: 0, ..fence });
         assert_eq!(Fence::from_proto(&fence.to_proto()).unwrap(), fence);
         for text in ["", "1 2 3 4 5", "x 1 2 y 3", "00000000000000000000000000000001 1 2 00000000000000000000000000000001"] {
             assert_eq!(text.parse::<Fence>().unwrap_err().kind, ErrorKind::ProtocolViolation, "{text}");

@@ -11,6 +11,7 @@ pub mod drain;
 pub mod error;
 pub mod fail_point;
 pub mod fence;
+pub mod finding;
 pub mod flight;
 pub mod functions;
 pub mod histogram;

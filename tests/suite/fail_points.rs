@@ -27,7 +27,7 @@ const NODES: usize = 2;
 const PAGE_BYTES: usize = 4096;
 
 fn is_leaders(step: &str) -> bool {
-    step.starts_with("commit.") || step.starts_with("log.")
+    ["commit.", "log.", "witness."].iter().any(|prefix| step.starts_with(prefix))
 }
 
 fn beside(path: &Path) -> PathBuf {

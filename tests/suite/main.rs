@@ -1,6 +1,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 //! The system as its users meet it: real processes, real clients, text files of SQL. One binary, as linking it is slow.
 
+mod admin;
 mod bad_input;
 mod clients;
 mod compaction;

@@ -88,6 +88,27 @@ async fn an_older_copy_of_the_leader_s_directory_stops_and_removes_nothing() {
     );
 }
 
+/// Nobody has committed anything since it was copied, as far as the nodes know; its last commits may be missing all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_knows_all_versions_but_was_not_the_last_to_be_started_stops() {
+    let mut cluster = Cluster::start(1);
+    prepare(&cluster.connect().await).await;
+    cluster.leader.stop();
+    let (leader_dir, copied, newest) = (cluster.leader_dir(), cluster.dir().join("copied"), cluster.dir().join("newest"));
+    copy(&leader_dir, &copied);
+    cluster.restart_leader();
+    assert_eq!(rows(&cluster.connect().await, COUNT).await.expect("rows"), all_counted());
+    cluster.leader.stop();
+    std::fs::rename(&leader_dir, &newest).expect("the newest directory, aside");
+    copy(&copied, &leader_dir);
+    let said = cluster.leader_refuses();
+    assert!(said.contains("has obeyed a newer leader") && said.contains("start"), "{said}");
+    std::fs::remove_dir_all(&leader_dir).expect("away with the copy");
+    std::fs::rename(&newest, &leader_dir).expect("the newest directory, back");
+    cluster.restart_leader();
+    assert_eq!(rows(&cluster.connect().await, COUNT).await.expect("rows"), all_counted());
+}
+
 fn leader_ends(cluster: &Cluster) -> bool {
     let deadline = Instant::now() + STOPS_MAX;
     // Its port is closed.

@@ -133,6 +133,7 @@ async fn a_sweep_of_a_million_live_segments_finds_the_one_that_is_not() {
         version: since_version,
         leader: Uuid::from_u128(leader),
         since_version,
+        boot: 0,
     };
     let by = |fence: Option<Fence>| proto::SweepRequest {
         written_before_ms: u64::MAX / 4,

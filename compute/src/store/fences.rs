@@ -55,6 +55,14 @@ impl Fences {
             is_writing: AtomicBool::new(false),
         })
     }
+
+    /// What is remembered, for people.
+    pub(super) fn describe(&self) -> String {
+        match *self.seen.lock() {
+            Some(fence) => format!("obeyed a leader of term {}, up to version {}", fence.term, fence.version),
+            None => "obeyed nobody yet".to_owned(),
+        }
+    }
 }
 
 fn checksum_of(text: &str) -> String {

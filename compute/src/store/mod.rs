@@ -10,6 +10,7 @@
 //! tmp/spill/                        what queries spill
 //! ```
 
+mod check;
 mod fences;
 mod incoming;
 mod sweep;
@@ -19,6 +20,7 @@ mod totals;
 mod trash;
 mod verify;
 
+pub use check::{ExpectedSegment, check};
 pub use incoming::IncomingSegment;
 pub use sweep::Swept;
 pub use trash::TRASH_KEPT_HOURS;

@@ -181,6 +181,7 @@ async fn who_led_is_remembered_over_a_restart_and_who_is_behind_is_refused() {
         version,
         leader: Uuid::from_u128(leader),
         since_version,
+        boot: 0,
     };
     let store = node.runtime.store();
     let users = Arc::strong_count(store);

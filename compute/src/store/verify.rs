@@ -7,6 +7,7 @@ use std::fmt;
 use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 use xxhash_rust::xxh3::Xxh3;
@@ -78,6 +79,27 @@ impl From<std::io::Error> for FileFault {
     }
 }
 
+/// Bytes and XXH3-64 of a whole file.
+pub(super) fn sum_of(path: &Path) -> Result<(u64, u64), FileFault> {
+    Ok(sum(&mut File::open(path)?)?)
+}
+
+fn sum(file: &mut File) -> std::io::Result<(u64, u64)> {
+    let mut hash = Xxh3::new();
+    let mut buffer = vec![0u8; READ_BUFFER_BYTES];
+    let mut total = 0u64;
+    loop {
+        let read = match file.read(&mut buffer) {
+            Ok(0) => return Ok((total, hash.digest())),
+            Ok(read) => read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        hash.update(&buffer[..read]);
+        total += read as u64;
+    }
+}
+
 impl Store {
     /// The file's stamp, if this process has compared it and it has not changed since.
     pub fn verified(&self, table: TableId, segment: SegmentId) -> Option<FileStamp> {
@@ -92,24 +114,12 @@ impl Store {
         if stamp.bytes != segment.bytes {
             return Err(FileFault::Size { found: stamp.bytes });
         }
-        let mut hash = Xxh3::new();
-        let mut buffer = vec![0u8; READ_BUFFER_BYTES];
-        let mut total = 0u64;
-        loop {
-            let read = match file.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(read) => read,
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(e.into()),
-            };
-            hash.update(&buffer[..read]);
-            total += read as u64;
-        }
+        let (total, found) = sum(&mut file)?;
         if total != segment.bytes {
             return Err(FileFault::Size { found: total });
         }
-        if hash.digest() != segment.checksum {
-            return Err(FileFault::Checksum { found: hash.digest() });
+        if found != segment.checksum {
+            return Err(FileFault::Checksum { found });
         }
         self.verified.lock().insert(segment.id, stamp);
         Ok(stamp)

@@ -39,6 +39,7 @@ impl Cluster {
             version: state.version().0,
             leader: self.leading.leader,
             since_version: self.leading.since_version,
+            boot: self.meta.boot(),
         })
     }
 

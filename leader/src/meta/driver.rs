@@ -1,7 +1,7 @@
 //! The task that owns a replica in a leader process, and [`Meta`], the handle that the rest of the leader has of it.
 
 use super::replica::{AppliedEntry, Compaction, Replica, Transport};
-use super::sled_store::SledStore;
+use super::sled_store::{SledStore, name_damage};
 use super::state::State;
 use parking_lot::{Mutex, RwLock};
 use prost::Message as _;
@@ -82,6 +82,8 @@ struct Published {
     versions: watch::Sender<Version>,
     /// The term in which it leads its group.
     term: AtomicU64,
+    /// How often the directory was opened.
+    boot: AtomicU64,
     /// Why the task ended.
     stopped: Mutex<Option<Error>>,
     /// It ended without answering somebody.
@@ -111,6 +113,7 @@ impl Meta {
             state: RwLock::default(),
             versions: watch::channel(Version(0)).0,
             term: AtomicU64::new(0),
+            boot: AtomicU64::new(0),
             stopped: Mutex::new(None),
             left_unanswered: AtomicBool::new(false),
         });
@@ -142,6 +145,11 @@ impl Meta {
     /// The term in which this leader leads.
     pub fn term(&self) -> u64 {
         self.published.term.load(Ordering::SeqCst)
+    }
+
+    /// How often the directory was opened, this time included: two processes that opened copies of it have not both the highest number.
+    pub fn boot(&self) -> u64 {
+        self.published.boot.load(Ordering::SeqCst)
     }
 
     /// Tells each new version.
@@ -213,12 +221,10 @@ pub(crate) async fn in_time(transaction: TransactionId, outcome: impl Future<Out
     })
 }
 
-/// sled checks much with assertions.
+/// The thread ended with a panic.
 fn damaged_beyond_reading(directory: &Path) -> Error {
-    let message = format!("opening the metadata in \"{}\": it is damaged", directory.display());
-    Error::new(ErrorKind::DataCorrupted, message)
-        .with_detail("the storage engine gave up; its message is in the log")
-        .with_hint("restore the leader's data directory")
+    let error = Error::new(ErrorKind::DataCorrupted, "it is damaged");
+    name_damage(directory, error.with_detail("reading it gave up; the message is in the log"))
 }
 
 /// For a group of one voter: there is nobody to send to.
@@ -303,24 +309,8 @@ impl Owner {
         }
     }
 
-    /// Recovers the replica and makes it lead its group.
     fn open_replica(&self) -> Result<Replica<SledStore>> {
-        let store = open_store(&self.directory)?;
-        let compaction = Compaction {
-            after_entries: self.options.snapshot_after_records.max(1),
-            after_bytes: LOG_MAX_BYTES,
-            kept_entries: self.options.kept_records,
-        };
-        let mut replica = Replica::open(REPLICA_ID, &[REPLICA_ID], store, compaction)?;
-        // Nobody else is there to elect: no need to wait for a timeout.
-        replica.campaign()?;
-        replica.process(&mut NoPeers)?;
-        if !replica.is_ready_leader() {
-            return Err(Error::internal(format!(
-                "opening the metadata in \"{}\": the only voter does not lead its group",
-                self.directory.display()
-            )));
-        }
+        let replica = open_replica(&self.directory, Some(&self.options))?;
         self.publish(&replica);
         tracing::info!(version = replica.state().version().0, applied = replica.applied_index(), "metadata recovered");
         Ok(replica)
@@ -330,6 +320,7 @@ impl Owner {
         let state = Arc::clone(replica.state());
         let version = state.version();
         self.published.term.store(replica.term(), Ordering::SeqCst);
+        self.published.boot.store(replica.boot(), Ordering::SeqCst);
         *self.published.state.write() = state;
         self.published.versions.send_if_modified(|known| std::mem::replace(known, version) != version);
     }
@@ -376,6 +367,27 @@ impl Owner {
             }
         }
     }
+}
+
+/// Recovers the replica and makes it lead its group. Without options it takes no snapshots.
+pub(super) fn open_replica(directory: &Path, options: Option<&MetaOptions>) -> Result<Replica<SledStore>> {
+    let store = open_store(directory)?;
+    let compaction = Compaction {
+        after_entries: options.map_or(u64::MAX, |options| options.snapshot_after_records.max(1)),
+        after_bytes: options.map_or(usize::MAX, |_| LOG_MAX_BYTES),
+        kept_entries: options.map_or(0, |options| options.kept_records),
+        in_background: true,
+    };
+    let replica = Replica::open(REPLICA_ID, &[REPLICA_ID], store, compaction);
+    let mut replica = replica.map_err(|error| name_damage(directory, error))?;
+    // Nobody else is there to elect: no need to wait for a timeout.
+    replica.campaign()?;
+    replica.process(&mut NoPeers)?;
+    if !replica.is_ready_leader() {
+        let message = format!("opening the metadata in \"{}\": the only voter does not lead its group", directory.display());
+        return Err(Error::internal(message));
+    }
+    Ok(replica)
 }
 
 fn open_store(directory: &Path) -> Result<SledStore> {

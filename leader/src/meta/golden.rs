@@ -2,6 +2,7 @@
 
 use super::log_store::{LogEntry, StoredHardState};
 use super::state::State;
+use super::witness::{self, StoredPlace, Testimony};
 use bytes::Bytes;
 use prost::Message;
 use slipher_common::SqlType;
@@ -458,10 +459,44 @@ fn a_state_of_version_1_is_read_and_written() {
 
 #[test]
 fn a_log_entry_of_version_1_is_read_and_written() {
-    let entry = LogEntry { index: 300, term: 2, kind: 1, data: Bytes::from_static(b"data"), context: Bytes::from_static(b"c") };
+    let entry = LogEntry {
+        index: 300,
+        term: 2,
+        kind: 1,
+        data: Bytes::from_static(b"data"),
+        context: Bytes::from_static(b"c"),
+        chain: Bytes::new(),
+    };
     let hex = "08ac021002180122046461746 12a0163".replace(' ', "");
     assert_eq!(to_hex(&entry.encode_to_vec()).trim(), hex);
     assert_eq!(LogEntry::decode(&from_hex(&hex)[..]).unwrap(), entry);
     let hard_state = StoredHardState { term: 2, vote: 1, commit: 300 };
     assert_eq!(to_hex(&hard_state.encode_to_vec()).trim(), "0802100118ac02");
+}
+
+/// With the chain.
+#[test]
+fn a_log_entry_of_version_2_is_read_and_written() {
+    let chain = Bytes::from_static(&[0xab; 16]);
+    let entry = LogEntry { index: 300, term: 2, kind: 0, data: Bytes::from_static(b"data"), context: Bytes::new(), chain };
+    let hex = format!("08ac02100222046461746 13210{}", "ab".repeat(16)).replace(' ', "");
+    assert_eq!(to_hex(&entry.encode_to_vec()).split_whitespace().collect::<String>(), hex);
+    assert_eq!(LogEntry::decode(&from_hex(&hex)[..]).unwrap(), entry);
+}
+
+#[test]
+fn a_block_of_the_witness_is_read_and_written() {
+    let place = |index, byte| StoredPlace { index, term: 2, digest: Bytes::from(vec![byte; 16]) };
+    let testimony = Testimony {
+        sequence: 301,
+        boot: 4,
+        hard_state: Some(StoredHardState { term: 2, vote: 1, commit: 299 }),
+        checkpoint: Some(place(200, 0x51)),
+        last: Some(place(300, 0x61)),
+        takes_over: true,
+    };
+    let written = witness::encode(&testimony).unwrap();
+    let released = golden("meta-witness-v1.hex", &written);
+    assert_eq!(witness::decode(&released).unwrap(), testimony);
+    assert_eq!(written, released);
 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use slipher_common::{Error, ErrorKind, Result};
+use std::sync::atomic::AtomicBool;
 
 /// One entry of the Raft log. Frozen: fields are added, never renumbered.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -17,6 +18,10 @@ pub(super) struct LogEntry {
     pub(super) data: Bytes,
     #[prost(bytes = "bytes", tag = "5")]
     pub(super) context: Bytes,
+    /// Digest of this entry and of the chain before it, on disk only: the log store adds it, compares it and takes it off. Empty in logs of
+    /// format 1.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub(super) chain: Bytes,
 }
 
 /// What a voter must not forget. Frozen: fields are added, never renumbered.
@@ -44,11 +49,36 @@ pub(super) struct StoredSnapshot {
     pub(super) data: Bytes,
 }
 
+/// Which snapshot it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SnapshotPlace {
+    /// Index of the last entry in it.
+    pub(super) index: u64,
+    /// Term of that entry.
+    pub(super) term: u64,
+    /// The group's voters.
+    pub(super) voters: Vec<u64>,
+}
+
+/// What takes long, for another thread: it is in nobody's way, and nothing of it is in force before [`LogStore::compact`].
+pub(super) trait SnapshotFiles: Send + 'static {
+    /// What stands for a body that was written.
+    type Body: Send + 'static;
+    /// Writes the body of a snapshot, given in parts. Ends with an error when it is cancelled.
+    fn write_body(&self, index: u64, parts: &mut dyn Iterator<Item = Vec<u8>>, cancelled: &AtomicBool) -> Result<Self::Body>;
+    /// Removes what was not in force any more when this was made: entries in the snapshot, other bodies.
+    fn clean(&self, cancelled: &AtomicBool) -> Result<()>;
+}
+
 /// Durable storage of one replica.
 ///
 /// Every call is atomic: after a crash all of it is there or none of it. Calls become durable in their order, at the latest
 /// with [`LogStore::flush`]; until then a crash may lose the newest of them.
 pub(super) trait LogStore: Send {
+    /// Its part for another thread.
+    type Files: SnapshotFiles;
+    /// What writes snapshots' bodies and cleans up. There must be one at a time only.
+    fn snapshot_files(&self) -> Result<Self::Files>;
     /// The hard state; all zero in a new store.
     fn hard_state(&self) -> Result<StoredHardState>;
     /// Replaces the hard state, alone.
@@ -66,12 +96,16 @@ pub(super) trait LogStore: Send {
     fn append(&mut self, entries: &[LogEntry], hard_state: Option<&StoredHardState>) -> Result<()>;
     /// The snapshot, if there is one.
     fn snapshot(&self) -> Result<Option<StoredSnapshot>>;
-    /// Keeps a snapshot of what was applied here, and drops the entries in it.
-    fn compact(&mut self, snapshot: &StoredSnapshot) -> Result<()>;
+    /// Puts a snapshot of what was applied here in force, whose body was written; the log begins behind it.
+    fn compact(&mut self, snapshot: &SnapshotPlace, body: <Self::Files as SnapshotFiles>::Body) -> Result<()>;
     /// Takes over a snapshot from another replica, with the hard state that goes with it; the whole log is dropped.
     fn install(&mut self, snapshot: &StoredSnapshot, hard_state: &StoredHardState) -> Result<()>;
     /// Makes everything so far durable.
     fn flush(&mut self) -> Result<()>;
+    /// How often it was opened, this time included; 0 where nobody counts.
+    fn boot(&self) -> u64 {
+        0
+    }
 }
 
 /// Checks what both implementations expect of an append.
@@ -91,13 +125,9 @@ pub(super) fn check_append(entries: &[LogEntry], first_index: u64, last_index: u
 }
 
 /// Checks that a snapshot is newer than the one that is there.
-pub(super) fn check_snapshot(snapshot: &StoredSnapshot, first_index: u64) -> Result<()> {
-    if snapshot.index < first_index {
-        return Err(Error::internal(format!(
-            "storing the metadata snapshot at {}: there is one at {}",
-            snapshot.index,
-            first_index - 1
-        )));
+pub(super) fn check_snapshot(index: u64, first_index: u64) -> Result<()> {
+    if index < first_index {
+        return Err(Error::internal(format!("storing the metadata snapshot at {index}: there is one at {}", first_index - 1)));
     }
     Ok(())
 }
@@ -117,11 +147,21 @@ mod tests {
     use crate::meta::sled_store::SledStore;
 
     fn entry(index: u64, term: u64, bytes: usize) -> LogEntry {
-        LogEntry { index, term, kind: 0, data: Bytes::from(vec![index as u8; bytes]), context: Bytes::new() }
+        LogEntry { index, term, kind: 0, data: Bytes::from(vec![index as u8; bytes]), context: Bytes::new(), chain: Bytes::new() }
     }
 
     fn snapshot(index: u64, bytes: usize) -> StoredSnapshot {
         StoredSnapshot { index, term: 2, voters: vec![1, 2, 3], data: Bytes::from(vec![7; bytes]) }
+    }
+
+    /// Makes a snapshot as a replica does, with a body in several parts.
+    fn compact<S: LogStore>(store: &mut S, snapshot: &StoredSnapshot) -> Result<()> {
+        let cancelled = AtomicBool::new(false);
+        let StoredSnapshot { index, term, voters, data } = snapshot.clone();
+        let mut parts = data.chunks(3_000).map(<[u8]>::to_vec);
+        let body = store.snapshot_files()?.write_body(index, &mut parts, &cancelled)?;
+        store.compact(&SnapshotPlace { index, term, voters }, body)?;
+        store.snapshot_files()?.clean(&cancelled)
     }
 
     /// What any store must do; `reopen` closes it and opens it again after a clean end.
@@ -144,11 +184,14 @@ mod tests {
         assert_eq!(store.entries(1, 4).unwrap(), expected);
         assert_eq!(store.hard_state().unwrap(), hard_state);
 
-        store.compact(&snapshot(2, 10_000)).unwrap();
+        // One that is never put in force leaves nothing behind.
+        let longer = &mut std::iter::repeat_n(vec![9; 5_000], 8);
+        drop(store.snapshot_files().unwrap().write_body(2, longer, &AtomicBool::new(false)).unwrap());
+        compact(&mut store, &snapshot(2, 10_000)).unwrap();
         assert_eq!((store.first_index(), store.last_index()), (3, 3));
         assert!(store.entries(2, 4).is_err());
         assert!(store.append(&[entry(2, 3, 1)], None).is_err(), "behind the snapshot");
-        assert!(store.compact(&snapshot(1, 1)).is_err(), "an older snapshot");
+        assert!(compact(&mut store, &snapshot(1, 1)).is_err(), "an older snapshot");
         store.flush().unwrap();
         let mut store = reopen(Some(store));
         assert_eq!(store.snapshot().unwrap(), Some(snapshot(2, 10_000)));

@@ -1,10 +1,14 @@
 //! A log store for the simulation: it remembers which writes were flushed, and a crash loses some of the others.
 
-use super::log_store::{LogEntry, LogStore, StoredHardState, StoredSnapshot, check_append, check_snapshot, missing};
+use super::log_store::{
+    LogEntry, LogStore, SnapshotFiles, SnapshotPlace, StoredHardState, StoredSnapshot, check_append, check_snapshot, missing,
+};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use slipher_common::{Error, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// A promise that the store breaks, so that a test sees the simulation notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +147,29 @@ impl MemoryStore {
     }
 }
 
+/// A body is nowhere until it is in force.
+#[derive(Debug)]
+pub(super) struct NoFiles;
+
+impl SnapshotFiles for NoFiles {
+    type Body = Bytes;
+
+    fn write_body(&self, _: u64, parts: &mut dyn Iterator<Item = Vec<u8>>, _: &AtomicBool) -> Result<Bytes> {
+        Ok(parts.collect::<Vec<_>>().concat().into())
+    }
+
+    fn clean(&self, _: &AtomicBool) -> Result<()> {
+        Ok(())
+    }
+}
+
 impl LogStore for MemoryStore {
+    type Files = NoFiles;
+
+    fn snapshot_files(&self) -> Result<NoFiles> {
+        Ok(NoFiles)
+    }
+
     fn hard_state(&self) -> Result<StoredHardState> {
         Ok(self.disk.lock().current.hard_state)
     }
@@ -174,13 +200,14 @@ impl LogStore for MemoryStore {
         Ok(self.disk.lock().current.snapshot.clone())
     }
 
-    fn compact(&mut self, snapshot: &StoredSnapshot) -> Result<()> {
-        check_snapshot(snapshot, self.first_index())?;
-        self.write(Write::Compact(snapshot.clone()))
+    fn compact(&mut self, snapshot: &SnapshotPlace, data: Bytes) -> Result<()> {
+        check_snapshot(snapshot.index, self.first_index())?;
+        let SnapshotPlace { index, term, voters } = snapshot.clone();
+        self.write(Write::Compact(StoredSnapshot { index, term, voters, data }))
     }
 
     fn install(&mut self, snapshot: &StoredSnapshot, hard_state: &StoredHardState) -> Result<()> {
-        check_snapshot(snapshot, self.first_index())?;
+        check_snapshot(snapshot.index, self.first_index())?;
         self.write(Write::Install(snapshot.clone(), *hard_state))
     }
 

@@ -1,11 +1,11 @@
 //! One voter: raft over a log store, and the state machine behind it. It has no clock and no task of its own: the driver
 //! of a leader process and the simulation call the same steps.
 
-use super::log_store::{LogEntry, LogStore, StoredHardState, StoredSnapshot};
+use super::job::Job;
+use super::log_store::{LogEntry, LogStore, SnapshotFiles, SnapshotPlace, StoredHardState, StoredSnapshot};
 use super::logging;
 use super::state::{AppliedRecord, State};
 use super::window::{Window, entry_to_raft, entry_to_stored, hard_state_to_stored};
-use bytes::Bytes;
 use prost::Message as _;
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 use raft::{Config, RawNode, Ready, SnapshotStatus, StateRole};
@@ -14,6 +14,7 @@ use slipher_common::ids::TransactionId;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta as proto;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Longest record, encoded.
 pub(super) const RECORD_MAX_BYTES: usize = 32 * 1024 * 1024;
@@ -39,6 +40,17 @@ pub(super) struct Compaction {
     pub(super) after_bytes: usize,
     /// Entries in a snapshot that stay in memory for replicas that are a little behind.
     pub(super) kept_entries: u64,
+    /// Snapshots are written on a thread of their own, beside commits.
+    pub(super) in_background: bool,
+}
+
+/// The snapshot that is being made.
+enum Compacting<F: SnapshotFiles> {
+    Nothing,
+    /// Its body is written.
+    Writing(SnapshotPlace, Job<F::Body>),
+    /// It is in force, and what it replaced is removed.
+    Cleaning(Job<()>),
 }
 
 /// Where messages to other voters go.
@@ -60,8 +72,10 @@ pub(super) struct AppliedEntry {
 }
 
 /// One voter.
-pub(super) struct Replica<S> {
+pub(super) struct Replica<S: LogStore> {
     node: RawNode<Window>,
+    /// Before the store, which it uses.
+    compacting: Compacting<S::Files>,
     store: S,
     state: Arc<State>,
     applied: (u64, u64),
@@ -103,7 +117,7 @@ impl<S: LogStore> Replica<S> {
         };
         let node = RawNode::new(&config, window, &logging::logger())
             .map_err(|error| Error::internal(format!("starting the metadata replica: {error}")))?;
-        Ok(Self { node, store, state, applied, snapshot_index: applied.0, compaction })
+        Ok(Self { node, compacting: Compacting::Nothing, store, state, applied, snapshot_index: applied.0, compaction })
     }
 
     /// The state after the last applied entry.
@@ -130,6 +144,11 @@ impl<S: LogStore> Replica<S> {
     /// The term it is in.
     pub(super) fn term(&self) -> u64 {
         self.node.raft.term
+    }
+
+    /// How often its store was opened.
+    pub(super) fn boot(&self) -> u64 {
+        self.store.boot()
     }
 
     /// In place of raft's random choice, so that a simulation can be repeated.
@@ -264,6 +283,8 @@ impl<S: LogStore> Replica<S> {
         // Entries behind the snapshot come with the next write, and only then may the commit index be one of them.
         let mut hard_state = hard_state_to_stored(self.node.store().hard_state());
         hard_state.commit = stored.index;
+        // It would be of an older state.
+        self.compacting = Compacting::Nothing;
         self.store.install(&stored, &hard_state)?;
         self.applied = (stored.index, stored.term);
         self.snapshot_index = stored.index;
@@ -300,20 +321,43 @@ impl<S: LogStore> Replica<S> {
         Ok(())
     }
 
+    /// A snapshot is made in steps, between which commits go on: its body, then the header that puts it in force, then the cleaning up.
     fn compact_when_due(&mut self) -> Result<()> {
-        let (index, term) = self.applied;
-        let entries = index - self.snapshot_index;
-        if entries == 0 || entries < self.compaction.after_entries && self.node.store().bytes() < self.compaction.after_bytes {
-            return Ok(());
-        }
-        let data = Bytes::from(self.state.to_proto().encode_to_vec());
-        let voters = self.node.store().voters().to_vec();
-        self.store.compact(&StoredSnapshot { index, term, voters, data })?;
-        self.store.flush()?;
-        self.snapshot_index = index;
-        let kept = if self.node.store().bytes() < self.compaction.after_bytes { self.compaction.kept_entries } else { 0 };
-        self.node.mut_store().compact(index.saturating_sub(kept));
+        self.compacting = match std::mem::replace(&mut self.compacting, Compacting::Nothing) {
+            Compacting::Writing(place, job) if job.is_finished() => {
+                self.store.compact(&place, job.finish()?)?;
+                self.store.flush()?;
+                self.snapshot_index = place.index;
+                let kept = if self.node.store().bytes() < self.compaction.after_bytes { self.compaction.kept_entries } else { 0 };
+                self.node.mut_store().compact(place.index.saturating_sub(kept));
+                let files = self.store.snapshot_files()?;
+                Compacting::Cleaning(self.run("slipher-clean", move |cancelled| files.clean(cancelled))?)
+            }
+            Compacting::Cleaning(job) if job.is_finished() => {
+                job.finish()?;
+                Compacting::Nothing
+            }
+            Compacting::Nothing if self.is_snapshot_due() => self.begin_snapshot()?,
+            goes_on => goes_on,
+        };
         Ok(())
+    }
+
+    fn is_snapshot_due(&self) -> bool {
+        let entries = self.applied.0 - self.snapshot_index;
+        entries > 0 && (entries >= self.compaction.after_entries || self.node.store().bytes() >= self.compaction.after_bytes)
+    }
+
+    fn begin_snapshot(&self) -> Result<Compacting<S::Files>> {
+        let (index, term) = self.applied;
+        let place = SnapshotPlace { index, term, voters: self.node.store().voters().to_vec() };
+        let (files, state) = (self.store.snapshot_files()?, Arc::clone(&self.state));
+        let write = move |cancelled: &AtomicBool| files.write_body(index, &mut state.encoded_parts(), cancelled);
+        Ok(Compacting::Writing(place, self.run("slipher-snapshot", write)?))
+    }
+
+    fn run<T: Send + 'static>(&self, name: &str, work: impl FnOnce(&AtomicBool) -> Result<T> + Send + 'static) -> Result<Job<T>> {
+        if self.compaction.in_background { Job::start(name, work) } else { Ok(Job::run(work)) }
     }
 }
 

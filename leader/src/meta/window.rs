@@ -5,6 +5,7 @@
 
 use super::log_store::{LogEntry, StoredHardState};
 use super::state::State;
+use bytes::Bytes;
 use prost::Message;
 use raft::eraftpb::{ConfState, Entry, EntryType, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
@@ -174,6 +175,7 @@ pub(super) fn entry_to_stored(entry: &Entry) -> LogEntry {
         kind: entry.get_entry_type() as i32,
         data: entry.data.clone(),
         context: entry.context.clone(),
+        chain: Bytes::new(),
     }
 }
 

@@ -20,7 +20,7 @@ const NETWORK_MESSAGES_MAX: usize = 400;
 /// Rounds in which a healed group must agree.
 const SETTLE_ROUNDS_MAX: usize = 1_000;
 /// Small, so that snapshots are taken and sent.
-const COMPACTION: Compaction = Compaction { after_entries: 12, after_bytes: 1 << 20, kept_entries: 3 };
+const COMPACTION: Compaction = Compaction { after_entries: 12, after_bytes: 1 << 20, kept_entries: 3, in_background: false };
 
 /// What happened, to see that enough did and that a seed repeats itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use super::apply::{cluster_from_proto, node_from_proto, user_from_proto};
 use super::{DatabaseState, FIRST_OBJECT_ID, SchemaState, State, TableState, ViewState};
+use prost::Message as _;
 use slipher_common::catalog::{Table, View};
 use slipher_common::ids::{DatabaseId, TransactionId, Version};
 use slipher_common::manifest::Segment;
@@ -14,6 +15,20 @@ use std::sync::Arc;
 impl State {
     /// The frozen form; equal states give equal bytes.
     pub fn to_proto(&self) -> proto::State {
+        proto::State {
+            tables: self.tables.values().map(|table| table_to_proto(table)).collect(),
+            ..self.to_proto_without_tables()
+        }
+    }
+
+    /// The same, encoded, in parts of which none is much larger than a table: together they are read as one message.
+    pub(in crate::meta) fn encoded_parts(&self) -> impl Iterator<Item = Vec<u8>> {
+        let table = |table: &Arc<TableState>| proto::State { tables: vec![table_to_proto(table)], ..proto::State::default() };
+        let parts = std::iter::once(self.to_proto_without_tables()).chain(self.tables.values().map(table));
+        parts.map(|part| part.encode_to_vec())
+    }
+
+    fn to_proto_without_tables(&self) -> proto::State {
         proto::State {
             version: self.version.0,
             cluster: self.cluster.map(|cluster| proto::InitCluster {
@@ -57,7 +72,7 @@ impl State {
                     database_id: database.0,
                 })
                 .collect(),
-            tables: self.tables.values().map(|table| table_to_proto(table)).collect(),
+            tables: Vec::new(),
             users: self
                 .users
                 .values()

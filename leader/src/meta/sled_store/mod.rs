@@ -1,4 +1,4 @@
-//! The log store on sled.
+//! The log store on sled, with a witness beside it.
 //!
 //! One tree, so that every call is one atomic batch. Values are cut into chunks that stay inside sled's own log, because
 //! sled does not sync the side files it keeps larger values in. Each chunk has a checksum over its key and its bytes.
@@ -10,18 +10,33 @@
 //! | `m/snapshot` | [`SnapshotHeader`] |
 //! | `l` index chunk | chunk of a [`LogEntry`]; numbers big endian, u64 and u32 |
 //! | `s` index chunk | chunk of a snapshot's body |
+//!
+//! The order of a flush is the point: sled's data are durable before the witness says that they are there. Before the log becomes shorter
+//! (another leader's entries in place of the last ones, a snapshot in place of all) the witness is lowered first. So whenever the machine
+//! stops, the log holds at least what the witness says; if it does not, it has lost something ([`opening`]).
 
-use super::log_store::{LogEntry, LogStore, StoredHardState, StoredSnapshot, check_append, check_snapshot, missing};
+mod files;
+mod opening;
+
+pub(super) use opening::name_damage;
+
+use super::chain::{Chain, Link};
+use super::log_store::{
+    LogEntry, LogStore, SnapshotFiles as _, SnapshotPlace, StoredHardState, StoredSnapshot, check_append, check_snapshot, missing,
+};
+use super::witness::{Testimony, Witness, to_stored};
 use bytes::Bytes;
+use files::{SledBody, SledFiles};
 use prost::Message;
 use slipher_common::fail_point;
 use slipher_common::{Error, ErrorKind, Result};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use xxhash_rust::xxh3::Xxh3;
 
-/// Version of the layout above.
-const FORMAT_VERSION: u32 = 1;
+/// Version of the layout above: 2 has chains and a witness.
+const FORMAT_VERSION: u32 = 2;
 /// Bytes of a chunk: sixteen of them in one sled page stay below the size at which sled moves a page to a side file.
 const CHUNK_BYTES: usize = 4 * 1024;
 /// Memory that sled may use to cache pages: the log is read only when it is opened.
@@ -46,6 +61,24 @@ struct SnapshotHeader {
     voters: Vec<u64>,
     #[prost(uint64, tag = "4")]
     bytes: u64,
+    /// The chain behind the last entry in it.
+    #[prost(bytes = "bytes", tag = "6")]
+    chain: Bytes,
+    /// XXH3-128 of its body.
+    #[prost(bytes = "bytes", tag = "9")]
+    digest: Bytes,
+}
+
+impl SnapshotHeader {
+    /// Where the log goes on.
+    fn link(&self) -> Result<Link> {
+        Ok(Link { index: self.index, term: self.term, chain: Chain::from_bytes(&self.chain)? })
+    }
+
+    /// Itself, for the witness.
+    fn checkpoint(&self) -> Result<Link> {
+        Ok(Link { index: self.index, term: self.term, chain: Chain::from_bytes(&self.digest)? })
+    }
 }
 
 /// A log store in a directory.
@@ -56,8 +89,16 @@ pub(super) struct SledStore {
     /// sled's data file, to sync it: on Linux sled's flush uses sync_file_range, which leaves out the file's length and
     /// the disk's own cache.
     data: File,
-    first_index: u64,
-    last_index: u64,
+    /// There once it is open.
+    witness: Option<Witness>,
+    boot: u64,
+    hard_state: StoredHardState,
+    /// The snapshot, with the digest of its body.
+    checkpoint: Link,
+    /// The snapshot, with the chain behind its last entry.
+    before_first: Link,
+    /// The last entry.
+    last: Link,
 }
 
 /// A key with its new value; `None` removes it.
@@ -70,54 +111,11 @@ impl std::fmt::Debug for SledStore {
 }
 
 impl SledStore {
-    /// Opens the store in `directory`, which is made if it is not there.
-    pub(super) fn open(directory: &Path) -> Result<Self> {
-        let doing = format!("opening the metadata in \"{}\"", directory.display());
-        std::fs::create_dir_all(directory).map_err(|error| Error::io(&doing, &error))?;
-        let database = sled::Config::new()
-            .path(directory)
-            .cache_capacity(CACHE_BYTES)
-            // Nothing is written behind our back: `flush` says when.
-            .flush_every_ms(None)
-            .open()
-            .map_err(|error| open_error(&doing, &error))?;
-        let tree = database.open_tree(TREE).map_err(|error| store_error(&doing, &error))?;
-        let data = File::open(directory.join("db")).map_err(|error| Error::io(&doing, &error))?;
-        let mut store = Self { directory: directory.to_owned(), tree, database, data, first_index: 1, last_index: 0 };
-        store.check_format()?;
-        let header = store.header()?;
-        store.first_index = header.map_or(0, |header| header.index) + 1;
-        store.last_index = store.find_last_index()?;
-        Ok(store)
-    }
-
-    fn check_format(&mut self) -> Result<()> {
-        let doing = format!("opening the metadata in \"{}\"", self.directory.display());
-        let Some(stored) = self.read(KEY_FORMAT)? else {
-            if !self.tree.is_empty() {
-                return Err(Error::new(ErrorKind::DataCorrupted, format!("{doing}: it holds no format version")));
-            }
-            self.write(vec![(KEY_FORMAT.to_vec(), Some(FORMAT_VERSION.to_le_bytes().to_vec()))])?;
-            self.flush()?;
-            // The files themselves must survive too.
-            return File::open(&self.directory).and_then(|file| file.sync_all()).map_err(|error| Error::io(&doing, &error));
-        };
-        if stored[..] != FORMAT_VERSION.to_le_bytes()[..] {
-            let found = <[u8; 4]>::try_from(&stored[..]).map(u32::from_le_bytes).unwrap_or_default();
-            return Err(Error::new(
-                ErrorKind::Config,
-                format!("{doing}: it is of format {found}, this release reads {FORMAT_VERSION}"),
-            )
-            .with_hint("start the release that wrote it"));
-        }
-        Ok(())
-    }
-
     fn find_last_index(&self) -> Result<u64> {
         let last = self.tree.scan_prefix([PREFIX_LOG]).next_back();
         match last.transpose().map_err(|error| store_error("reading the metadata log", &error))? {
             Some((key, _)) => Ok(parse_key(&key).ok_or_else(|| damaged(&key, "its key is malformed"))?.0),
-            None => Ok(self.first_index - 1),
+            None => Ok(0),
         }
     }
 
@@ -169,70 +167,141 @@ impl SledStore {
 
     fn read_entry(&self, index: u64) -> Result<LogEntry> {
         let key = chunk_key(PREFIX_LOG, index, 0);
-        let entry = decode::<LogEntry>(&key, &self.read_chunks(PREFIX_LOG, index)?)?;
+        let bytes = self.read_chunks(PREFIX_LOG, index)?;
+        if bytes.is_empty() {
+            return Err(damaged(&key, "it is missing"));
+        }
+        let entry = decode::<LogEntry>(&key, &bytes)?;
         if entry.index != index {
             return Err(damaged(&key, &format!("it holds entry {}", entry.index)));
         }
         Ok(entry)
     }
 
-    fn store_snapshot(&mut self, snapshot: &StoredSnapshot, mut with: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<()> {
-        // Leftovers of a snapshot whose header was never written.
-        let leftovers = self.removals(PREFIX_SNAPSHOT, self.first_index..=u64::MAX)?;
-        self.write(leftovers)?;
-        // The body is not in force before its header, so it need not be part of the atomic write.
-        for (key, value) in chunks_of(PREFIX_SNAPSHOT, snapshot.index, &snapshot.data) {
-            self.write(vec![(key, Some(value))])?;
+    /// The entry that follows a place, without its chain, and its own place.
+    fn read_chained(&self, before: Link) -> Result<(LogEntry, Link)> {
+        let mut entry = self.read_entry(before.index + 1)?;
+        let link = before.to(&entry);
+        if entry.chain != link.chain.to_bytes() {
+            return Err(damaged(&chunk_key(PREFIX_LOG, entry.index, 0), "it does not follow the entry before it"));
         }
-        let header = SnapshotHeader {
-            index: snapshot.index,
-            term: snapshot.term,
-            voters: snapshot.voters.clone(),
-            bytes: snapshot.data.len() as u64,
-        };
-        with.extend(self.removals(PREFIX_SNAPSHOT, 0..=snapshot.index - 1)?);
+        entry.chain = Bytes::new();
+        Ok((entry, link))
+    }
+
+    /// The place of an entry, as its own text says.
+    fn link_at(&self, index: u64) -> Result<Link> {
+        if index == self.last.index {
+            return Ok(self.last);
+        }
+        if index == self.before_first.index {
+            return Ok(self.before_first);
+        }
+        let entry = self.read_entry(index)?;
+        Ok(Link { index, term: entry.term, chain: Chain::from_bytes(&entry.chain)? })
+    }
+
+    /// What may be testified now: all of it must be durable.
+    fn testimony(&self, last: Link) -> Testimony {
+        Testimony {
+            sequence: 0,
+            boot: self.boot,
+            hard_state: Some(self.hard_state),
+            checkpoint: Some(to_stored(self.checkpoint)),
+            last: Some(to_stored(last)),
+            takes_over: false,
+        }
+    }
+
+    fn witness_mut(&mut self) -> Result<&mut Witness> {
+        self.witness.as_mut().ok_or_else(|| Error::internal("writing the metadata's witness: there is none"))
+    }
+
+    /// Before entries behind `index` go: the witness shall not miss them.
+    fn lower_witness(&mut self, index: u64) -> Result<()> {
+        let testified = self.witness_mut()?.latest().clone();
+        if testified.last()?.index <= index {
+            return Ok(());
+        }
+        // Only what it says of the last entry changes: nothing else is known to be durable.
+        let lowered = Testimony { last: Some(to_stored(self.link_at(index)?)), ..testified };
+        self.witness_mut()?.write(lowered)?;
+        fail_point::pass("witness.lowered")
+    }
+
+    fn sync_log(&self) -> Result<()> {
+        let doing = || format!("syncing the metadata in \"{}\"", self.directory.display());
+        fail_point::pass("log.flush")?;
+        self.database.flush().map_err(|error| store_error(&doing(), &error))?;
+        self.data.sync_data().map_err(|error| Error::io(doing(), &error))?;
+        fail_point::synced_directory(&self.directory).map_err(|error| Error::io(doing(), &error))
+    }
+
+    /// Puts a snapshot in force, and with it what else changes.
+    fn put_in_force(&mut self, header: &SnapshotHeader, mut with: Vec<Change>) -> Result<()> {
+        let (before_first, checkpoint) = (header.link()?, header.checkpoint()?);
         with.push((KEY_SNAPSHOT.to_vec(), Some(header.encode_to_vec())));
         self.write(with)?;
-        self.first_index = snapshot.index + 1;
+        (self.before_first, self.checkpoint) = (before_first, checkpoint);
         Ok(())
     }
 }
 
 impl LogStore for SledStore {
+    type Files = SledFiles;
+
+    fn snapshot_files(&self) -> Result<SledFiles> {
+        let data = self.data.try_clone();
+        let data = data.map_err(|error| Error::io(format!("opening \"{}\"", self.directory.join("db").display()), &error))?;
+        let in_force = self.before_first.index;
+        Ok(SledFiles { directory: self.directory.clone(), tree: self.tree.clone(), data, in_force })
+    }
+
     fn hard_state(&self) -> Result<StoredHardState> {
-        let stored = self.read(KEY_HARD_STATE)?;
-        stored.map_or(Ok(StoredHardState::default()), |bytes| decode(KEY_HARD_STATE, &bytes))
+        Ok(self.hard_state)
     }
 
     fn first_index(&self) -> u64 {
-        self.first_index
+        self.before_first.index + 1
     }
 
     fn last_index(&self) -> u64 {
-        self.last_index
+        self.last.index
     }
 
     fn entries(&self, low: u64, high: u64) -> Result<Vec<LogEntry>> {
-        if low < self.first_index || high > self.last_index + 1 {
-            return Err(missing(low, high, self.first_index, self.last_index));
+        if low < self.first_index() || high > self.last.index + 1 {
+            return Err(missing(low, high, self.first_index(), self.last.index));
         }
-        (low..high).map(|index| self.read_entry(index)).collect()
+        let mut link = self.link_at(low - 1)?;
+        let mut entries = Vec::new();
+        while link.index + 1 < high {
+            let (entry, next) = self.read_chained(link)?;
+            entries.push(entry);
+            link = next;
+        }
+        Ok(entries)
     }
 
     fn append(&mut self, entries: &[LogEntry], hard_state: Option<&StoredHardState>) -> Result<()> {
-        check_append(entries, self.first_index, self.last_index)?;
+        check_append(entries, self.first_index(), self.last.index)?;
         fail_point::pass("log.append")?;
-        let mut changes = match entries.first() {
-            Some(first) if first.index <= self.last_index => self.removals(PREFIX_LOG, first.index..=u64::MAX)?,
-            _ => Vec::new(),
-        };
+        let (mut link, mut changes) = (self.last, Vec::new());
+        if let Some(first) = entries.first().filter(|first| first.index <= self.last.index) {
+            link = self.link_at(first.index - 1)?;
+            self.lower_witness(link.index)?;
+            changes = self.removals(PREFIX_LOG, first.index..=u64::MAX)?;
+        }
         for entry in entries {
-            let chunks = chunks_of(PREFIX_LOG, entry.index, &entry.encode_to_vec());
+            link = link.to(entry);
+            let chained = LogEntry { chain: link.chain.to_bytes(), ..entry.clone() };
+            let chunks = chunks_of(PREFIX_LOG, entry.index, &chained.encode_to_vec());
             changes.extend(chunks.into_iter().map(|(key, value)| (key, Some(value))));
         }
         changes.extend(hard_state.map(|hard_state| (KEY_HARD_STATE.to_vec(), Some(hard_state.encode_to_vec()))));
         self.write(changes)?;
-        self.last_index = entries.last().map_or(self.last_index, |last| last.index);
+        self.last = link;
+        self.hard_state = hard_state.copied().unwrap_or(self.hard_state);
         Ok(())
     }
 
@@ -244,33 +313,59 @@ impl LogStore for SledStore {
         if data.len() as u64 != header.bytes {
             return Err(damaged(KEY_SNAPSHOT, &format!("its body has {} bytes instead of {}", data.len(), header.bytes)));
         }
+        if Chain::digest_of(&data).to_bytes() != header.digest {
+            return Err(damaged(KEY_SNAPSHOT, "its body has another digest"));
+        }
         Ok(Some(StoredSnapshot { index: header.index, term: header.term, voters: header.voters, data: Bytes::from(data) }))
     }
 
-    fn compact(&mut self, snapshot: &StoredSnapshot) -> Result<()> {
-        check_snapshot(snapshot, self.first_index)?;
-        let removals = self.removals(PREFIX_LOG, 0..=snapshot.index)?;
-        self.store_snapshot(snapshot, removals)?;
-        self.last_index = self.last_index.max(snapshot.index);
-        Ok(())
+    fn compact(&mut self, snapshot: &SnapshotPlace, body: SledBody) -> Result<()> {
+        check_snapshot(snapshot.index, self.first_index())?;
+        let link = self.link_at(snapshot.index)?;
+        if link.term != snapshot.term {
+            let message = format!("storing the metadata snapshot at {}: its term is {}", snapshot.index, snapshot.term);
+            return Err(Error::internal(format!("{message}, the entry's {}", link.term)));
+        }
+        let (SnapshotPlace { index, term, voters }, SledBody { bytes, digest }) = (snapshot.clone(), body);
+        let (chain, digest) = (link.chain.to_bytes(), digest.to_bytes());
+        // The entries in it, and the body before, are cleaned up later.
+        self.put_in_force(&SnapshotHeader { index, term, voters, bytes, chain, digest }, Vec::new())
     }
 
     fn install(&mut self, snapshot: &StoredSnapshot, hard_state: &StoredHardState) -> Result<()> {
-        check_snapshot(snapshot, self.first_index)?;
+        check_snapshot(snapshot.index, self.first_index())?;
+        // Committed entries are in the snapshot; others may go.
+        self.lower_witness(self.hard_state.commit.clamp(self.before_first.index, self.last.index))?;
+        let body = self.snapshot_files()?.write_body(
+            snapshot.index,
+            &mut std::iter::once(snapshot.data.to_vec()),
+            &AtomicBool::new(false),
+        )?;
         let mut changes = self.removals(PREFIX_LOG, 0..=u64::MAX)?;
         changes.push((KEY_HARD_STATE.to_vec(), Some(hard_state.encode_to_vec())));
-        self.store_snapshot(snapshot, changes)?;
-        self.last_index = snapshot.index;
+        let chain = Chain::of_snapshot(snapshot.index, snapshot.term, body.digest);
+        let StoredSnapshot { index, term, voters, .. } = snapshot.clone();
+        let (chain, digest) = (chain.to_bytes(), body.digest.to_bytes());
+        self.put_in_force(&SnapshotHeader { index, term, voters, bytes: body.bytes, chain, digest }, changes)?;
+        self.last = self.before_first;
+        self.hard_state = *hard_state;
         Ok(())
     }
 
     fn flush(&mut self) -> Result<()> {
-        let doing = || format!("syncing the metadata in \"{}\"", self.directory.display());
-        fail_point::pass("log.flush")?;
-        self.database.flush().map_err(|error| store_error(&doing(), &error))?;
-        self.data.sync_data().map_err(|error| Error::io(doing(), &error))?;
-        fail_point::synced_directory(&self.directory).map_err(|error| Error::io(doing(), &error))?;
+        self.sync_log()?;
+        let testimony = self.testimony(self.last);
+        let witness = self.witness_mut()?;
+        if !testimony.says_the_same_as(witness.latest()) {
+            witness.write(testimony)?;
+            fail_point::synced_directory(&self.directory)
+                .map_err(|error| Error::io(format!("syncing \"{}\"", self.directory.display()), &error))?;
+        }
         fail_point::pass("log.flushed")
+    }
+
+    fn boot(&self) -> u64 {
+        self.boot
     }
 }
 
@@ -325,7 +420,7 @@ fn parse_key(key: &[u8]) -> Option<(u64, u32)> {
 
 fn damaged(key: &[u8], why: &str) -> Error {
     Error::new(ErrorKind::DataCorrupted, format!("reading {}: {why}", name_of(key)))
-        .with_hint("restore the leader's data directory, or let it join the group anew")
+        .with_hint("restore the leader's data directory")
 }
 
 fn store_error(doing: &str, error: &sled::Error) -> Error {
@@ -342,5 +437,11 @@ fn open_error(doing: &str, error: &sled::Error) -> Error {
         return Error::new(ErrorKind::CannotConnectNow, format!("{doing}: another process uses it"))
             .with_hint("stop the other leader, or give this one a data directory of its own");
     }
-    store_error(doing, error)
+    match error {
+        // What it says of sizes and versions is in a file of its own, which no other release of ours has written differently.
+        sled::Error::Unsupported(why) => {
+            Error::new(ErrorKind::DataCorrupted, "its file \"conf\" is damaged").with_detail(why.clone())
+        }
+        _ => store_error(doing, error),
+    }
 }
