@@ -113,7 +113,7 @@ fn segments(criterion: &mut Criterion) {
             rows: segment.rows,
             bytes: segment.bytes,
             checksum: segment.checksum,
-            other_copies: Vec::new(),
+            other_copies: Arc::default(),
             delete_vector: None,
             number: 0,
         }],

@@ -22,7 +22,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
-use slipher_common::plan::{ScanSource, SegmentRef, SliceScanExec};
+use slipher_common::plan::{LaneSegments, ScanSource, SegmentRef, SliceScanExec};
 use slipher_common::tpch::{TPCH_TABLES, tpch_batches, tpch_ddl, tpch_query, tpch_rows, tpch_schema};
 use slipher_compute::{NodeOptions, NodeRuntime};
 use slipher_leader::meta::{Meta, MetaOptions, TableState};
@@ -217,7 +217,7 @@ async fn single_process(data: &Path, runs: usize) -> Measured {
     let state = meta.state();
     let runtime = Arc::new(NodeRuntime::open(data.join("node-1"), &NodeOptions::default()).unwrap());
     let config = SessionConfig::new().with_target_partitions(THREADS).with_extension(Arc::new(runtime.handle()));
-    let rules = slipher_leader::with_filters_in_scans(PhysicalOptimizer::default().rules);
+    let rules = slipher_leader::with_filters_in_scans(PhysicalOptimizer::default().rules, false);
     let engine =
         SessionStateBuilder::new().with_config(config).with_default_features().with_physical_optimizer_rules(rules).build();
     let session = SessionContext::new_with_state(engine);
@@ -265,6 +265,7 @@ fn text_rows(batches: &[RecordBatch]) -> Vec<Vec<Option<String>>> {
 struct SegmentTable {
     schema: SchemaRef,
     source: Arc<ScanSource>,
+    lanes: LaneSegments,
 }
 
 impl SegmentTable {
@@ -277,7 +278,7 @@ impl SegmentTable {
                 rows: segment.rows,
                 bytes: segment.bytes,
                 checksum: segment.checksum,
-                other_copies: Vec::new(),
+                other_copies: Arc::default(),
                 delete_vector: None,
                 number: 0,
             });
@@ -292,10 +293,10 @@ impl SegmentTable {
             blanks_in_key: None,
             slice_count: 0,
             replicated: false,
-            tasks: vec![lanes],
+            segments: None,
             statistics: Arc::new(statistics),
         };
-        Self { schema, source: Arc::new(source) }
+        Self { schema, source: Arc::new(source), lanes: Arc::new(lanes) }
     }
 }
 
@@ -323,7 +324,8 @@ impl TableProvider for SegmentTable {
         limit: Option<usize>,
     ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
         let projection = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
-        let scan = SliceScanExec::try_new(Arc::clone(&self.source), THREADS, projection, Vec::new(), limit, Some(0))?;
+        let lanes = Some(Arc::clone(&self.lanes));
+        let scan = SliceScanExec::try_new(Arc::clone(&self.source), THREADS, projection, Vec::new(), limit, lanes)?;
         Ok(Arc::new(scan))
     }
 }

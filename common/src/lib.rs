@@ -23,6 +23,7 @@ pub mod numeric;
 pub mod part;
 pub mod placement;
 pub mod plan;
+pub mod pruning;
 pub mod selectivity;
 pub mod single_value;
 pub mod sql_type;

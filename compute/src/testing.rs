@@ -116,7 +116,7 @@ pub(crate) fn reference(segment: &Segment) -> SegmentRef {
         rows: segment.rows,
         bytes: segment.bytes,
         checksum: segment.checksum,
-        other_copies: Vec::new(),
+        other_copies: Arc::default(),
         delete_vector: segment.delete_vector.clone(),
         number: 0,
     }

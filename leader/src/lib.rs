@@ -20,5 +20,5 @@ pub mod users;
 pub mod wire;
 
 pub use plan::scan_filters::with_filters_in_scans;
-pub use plan::table::table_statistics;
+pub use plan::table_statistics::table_statistics;
 pub use server::{Leader, LeaderAddresses, LeaderConfig, generated_password};

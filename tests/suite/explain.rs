@@ -5,6 +5,7 @@ use crate::tpch;
 use slipher_common::tpch::tpch_query;
 use std::collections::BTreeSet;
 use tokio_postgres::Client;
+use tokio_postgres::types::Type;
 
 async fn plan(client: &Client, sql: &str) -> String {
     let lines = rows(client, &format!("EXPLAIN {sql}")).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
@@ -119,6 +120,31 @@ async fn what_lies_by_its_key_is_grouped_and_loaded_in_place() {
     for (sql, moved) in cases {
         let plan = plan(&client, sql).await;
         assert_eq!(shuffles(&plan), moved, "{sql}\n{plan}");
+    }
+}
+
+/// How many segments the scan of a plan reads, and of how many.
+fn segments(lines: &[tokio_postgres::Row]) -> String {
+    let lines = lines.iter().map(|row| row.get::<_, String>(0));
+    lines.filter_map(|line| line.trim().strip_prefix("segments ").map(str::to_owned)).collect::<Vec<_>>().join(", ")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_of_parameters_leave_segments_out() {
+    let cluster = Cluster::start(3);
+    let client = cluster.connect().await;
+    client.batch_execute("CREATE TABLE parts (d int, k int, s varchar(20)) DISTKEY(d) SORTKEY(k)").await.expect("create");
+    for insert in ["(1, 1, 'a'), (1, 2, 'b')", "(1, 3, 'c'), (1, 4, 'd ')", "(1, 5, NULL), (1, 6, 'f')"] {
+        client.batch_execute(&format!("INSERT INTO parts VALUES {insert}")).await.expect("insert");
+    }
+    let by_key = "EXPLAIN SELECT s FROM parts WHERE k = $1 OR k IS NULL";
+    let by_key = client.prepare_typed(by_key, &[Type::INT4]).await.expect("prepare");
+    for (key, wanted) in [(2, "1 of 3"), (7, "0 of 3"), (4, "1 of 3")] {
+        assert_eq!(segments(&client.query(&by_key, &[&key]).await.expect("explain")), wanted, "{key}");
+    }
+    let by_text = client.prepare_typed("EXPLAIN SELECT s FROM parts WHERE s >= $1", &[Type::VARCHAR]).await.expect("prepare");
+    for (text, wanted) in [("a", "3 of 3"), ("d", "2 of 3"), ("d  ", "2 of 3"), ("g", "0 of 3")] {
+        assert_eq!(segments(&client.query(&by_text, &[&text]).await.expect("explain")), wanted, "{text}");
     }
 }
 

@@ -38,7 +38,6 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("common/src", "functions/mod.rs", "list_agg.rs"),
     ("common/src", "functions/mod.rs", "part/first.rs"),
     ("common/src", "functions/mod.rs", "part/mod.rs"),
-    ("common/src", "plan/slice_scan.rs", "plan/slice_pruning.rs"),
     // The register of running queries stands in the room of the service.
     ("compute/src", "service/mod.rs", "runtime.rs"),
     ("compute/src", "service/rows.rs", "runtime.rs"),

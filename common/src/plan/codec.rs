@@ -133,11 +133,8 @@ fn encode_scan(scan: &SliceScanExec) -> Result<proto::SliceScan> {
         .iter()
         .map(|predicate| Ok(serialize_physical_expr(predicate, &DefaultPhysicalExtensionCodec {})?.encode_to_vec()))
         .collect::<Result<_>>()?;
-    let mut lanes: Vec<proto::Lane> = scan
-        .lanes_of_task()
-        .iter()
-        .map(|segments| proto::Lane { segments: segments.iter().map(encode_segment).collect() })
-        .collect();
+    let mut lanes: Vec<proto::Lane> =
+        scan.reads().iter().map(|segments| proto::Lane { segments: segments.iter().map(encode_segment).collect() }).collect();
     lanes.resize_with(scan.lanes(), Default::default);
     Ok(proto::SliceScan {
         table_id: source.table_id.0,
@@ -161,7 +158,7 @@ fn encode_segment(segment: &SegmentRef) -> proto::SegmentRef {
         bytes: segment.bytes,
         checksum: segment.checksum,
         slice: segment.slice.0,
-        other_copies: segment.other_copies.clone(),
+        other_copies: segment.other_copies.to_vec(),
         delete_vector: segment.delete_vector.as_ref().map(DeleteVector::to_bytes).unwrap_or_default(),
         number: segment.number,
     }
@@ -194,10 +191,10 @@ fn decode_scan(scan: &proto::SliceScan, context: &TaskContext) -> Result<SliceSc
         hash_column: scan.hash_column.map(|index| index as usize),
         blanks_in_key: scan.blanks_in_key.then(|| Arc::clone(context.session_config().options())),
         replicated: scan.replicated,
-        tasks: vec![lanes],
+        segments: None,
     };
     let limit = scan.limit.map(|limit| limit as usize);
-    SliceScanExec::try_new(Arc::new(source), lane_count, projection, predicates, limit, Some(0))
+    SliceScanExec::try_new(Arc::new(source), lane_count, projection, predicates, limit, Some(Arc::new(lanes)))
 }
 
 fn decode_segment(segment: &proto::SegmentRef) -> Result<SegmentRef> {
@@ -207,7 +204,7 @@ fn decode_segment(segment: &proto::SegmentRef) -> Result<SegmentRef> {
         rows: segment.rows,
         bytes: segment.bytes,
         checksum: segment.checksum,
-        other_copies: segment.other_copies.clone(),
+        other_copies: segment.other_copies.as_slice().into(),
         delete_vector: DeleteVector::from_bytes(&segment.delete_vector)?,
         number: segment.number,
     })

@@ -7,6 +7,7 @@ mod file_scan;
 mod only_task0;
 mod result_sink;
 mod runtime;
+mod scan_segments;
 mod slice_metrics;
 mod slice_pruning;
 mod slice_scan;
@@ -23,6 +24,7 @@ pub use runtime::{
     ComputeRuntime, FileFormat, FileRef, LaneFiles, LaneResult, LaneScan, LaneSink, ROW_ID_COLUMN, RuntimeHandle, SegmentRef,
     SinkSlice, row_id, row_of_id,
 };
+pub use scan_segments::{LaneSegments, ScanSegments};
 pub use slice_metrics::is_analyzed;
 pub use slice_scan::{ScanSource, SliceScanExec};
 pub use slice_sink::{RECEIPT_SCHEMA, SinkTarget, SliceSinkExec};

@@ -28,7 +28,7 @@ pub struct SegmentRef {
     /// XXH3-64 of the file.
     pub checksum: u64,
     /// Other nodes that hold the file (`http://host:port`), for when the own copy is missing or damaged.
-    pub other_copies: Vec<String>,
+    pub other_copies: Arc<[String]>,
     /// Rows that are deleted.
     pub delete_vector: Option<DeleteVector>,
     /// Its number in the table, for row ids.

@@ -3,7 +3,7 @@
 use crate::distribution::slices_of;
 use crate::error::Error;
 use crate::functions::tight_argument;
-use crate::plan::ScanSource;
+use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column, InListExpr, Literal};
@@ -11,28 +11,23 @@ use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// `source` without the segments of slices that no row can be in for which all `predicates` hold (over the table's schema).
-pub(super) fn without_other_slices(
-    source: &Arc<ScanSource>,
+/// The slices in which rows can be for which all `predicates` hold (over the table's schema), if those say something of the DISTKEY, column `key`.
+pub(super) fn wanted_slices(
+    key: usize,
+    key_type: &DataType,
+    slice_count: u32,
     predicates: &[Arc<dyn PhysicalExpr>],
-) -> Result<Arc<ScanSource>, Error> {
-    let Some(key) = source.hash_column.filter(|_| source.slice_count > 0) else { return Ok(Arc::clone(source)) };
-    let key_type = source.schema.field(key).data_type();
+) -> Result<Option<BTreeSet<u32>>, Error> {
     let of_type = |values: &Vec<ScalarValue>| values.iter().all(|value| value.data_type() == *key_type);
     let mut wanted: Option<BTreeSet<u32>> = None;
     for values in predicates.iter().flat_map(split_conjunction).filter_map(|part| values_of(part, key)).filter(of_type) {
         // Equality is never true for NULL.
         let known = values.into_iter().filter(|value| !value.is_null());
-        let slices = known.map(|value| slices_of(&value.to_array()?, source.slice_count)).collect::<Result<Vec<_>, Error>>()?;
+        let slices = known.map(|value| slices_of(&value.to_array()?, slice_count)).collect::<Result<Vec<_>, Error>>()?;
         let slices: BTreeSet<u32> = slices.into_iter().flatten().collect();
         wanted = Some(wanted.map_or(slices.clone(), |before| before.intersection(&slices).copied().collect()));
     }
-    let Some(wanted) = wanted else { return Ok(Arc::clone(source)) };
-    let mut pruned = source.as_ref().clone();
-    for lane in pruned.tasks.iter_mut().flatten() {
-        lane.retain(|segment| wanted.contains(&segment.slice.0));
-    }
-    Ok(Arc::new(pruned))
+    Ok(wanted)
 }
 
 /// The values that a condition leaves for a column: `column = value`, `column IN (values)`.
@@ -63,39 +58,11 @@ fn values_of(part: &Arc<dyn PhysicalExpr>, key: usize) -> Option<Vec<ScalarValue
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{SegmentId, SliceId, TableId};
-    use crate::plan::SegmentRef;
-    use crate::selectivity::TableStatistics;
-    use arrow::datatypes::{DataType, Field, Schema};
+    use arrow::datatypes::{Field, Schema};
     use datafusion::logical_expr::Operator::{And, Eq, Gt, Or};
     use datafusion::physical_expr::expressions::{binary, col, lit};
-    use uuid::Uuid;
 
     const SLICES: u32 = 16;
-
-    fn source(schema: &Schema) -> Arc<ScanSource> {
-        let segment = |slice: u32| SegmentRef {
-            id: SegmentId(Uuid::from_u128(u128::from(slice))),
-            slice: SliceId(slice),
-            rows: 1,
-            bytes: 1,
-            checksum: 0,
-            other_copies: Vec::new(),
-            delete_vector: None,
-            number: slice,
-        };
-        Arc::new(ScanSource {
-            table_id: TableId(1),
-            table_name: "t".to_owned(),
-            schema: Arc::new(schema.clone()),
-            hash_column: Some(0),
-            blanks_in_key: None,
-            slice_count: SLICES,
-            replicated: false,
-            tasks: vec![vec![(0..SLICES).map(segment).collect()]],
-            statistics: Arc::new(TableStatistics::unknown(schema)),
-        })
-    }
 
     fn slice_of(key: i64) -> u32 {
         slices_of(&ScalarValue::Int64(Some(key)).to_array().unwrap(), SLICES).unwrap()[0]
@@ -106,11 +73,11 @@ mod tests {
         let schema = Schema::new(vec![Field::new("k", DataType::Int64, true), Field::new("v", DataType::Int64, true)]);
         let key = |op, value: i64| binary(col("k", &schema).unwrap(), op, lit(value), &schema).unwrap();
         let both = |left, op, right| binary(left, op, right, &schema).unwrap();
-        let left = |predicate: Arc<dyn PhysicalExpr>| -> Vec<u32> {
-            let pruned = without_other_slices(&source(&schema), &[predicate]).unwrap();
-            pruned.tasks[0][0].iter().map(|segment| segment.slice.0).collect()
-        };
         let all: Vec<u32> = (0..SLICES).collect();
+        let left = |predicate: Arc<dyn PhysicalExpr>| -> Vec<u32> {
+            let wanted = wanted_slices(0, &DataType::Int64, SLICES, &[predicate]).unwrap();
+            wanted.map_or_else(|| all.clone(), |slices| slices.into_iter().collect())
+        };
         assert_eq!(left(key(Eq, 33)), [slice_of(33)]);
         let mut two = vec![slice_of(33), slice_of(7)];
         two.sort_unstable();

@@ -3,9 +3,11 @@
 use crate::error::Error;
 use crate::functions::tight_udf;
 use crate::ids::TableId;
+use crate::plan::scan_segments::{LaneSegments, ScanSegments};
 use crate::plan::slice_metrics::{is_analyzed, slice_by_slice};
-use crate::plan::slice_pruning::without_other_slices;
+use crate::plan::slice_pruning::wanted_slices;
 use crate::plan::{LaneScan, RuntimeHandle, SegmentRef};
+use crate::pruning::may_hold;
 use crate::selectivity::{TableStatistics, selectivity_of_all};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::stats::Precision;
@@ -44,8 +46,8 @@ pub struct ScanSource {
     pub slice_count: u32,
     /// Every task reads the whole table (DISTSTYLE ALL), all of it in lane 0.
     pub replicated: bool,
-    /// Segments by task and lane. After a plan has been shipped: of one task only.
-    pub tasks: Vec<Vec<Vec<SegmentRef>>>,
+    /// What its tasks read. None after the plan has been shipped, when a scan has its own list.
+    pub segments: Option<ScanSegments>,
     /// Row counts and column statistics over `schema`.
     pub statistics: Arc<TableStatistics>,
 }
@@ -59,6 +61,20 @@ impl ScanSource {
             None => key,
         })
     }
+
+    /// The same without segments that hold no row for which all `predicates` are true.
+    fn pruned(&self, predicates: &[Arc<dyn PhysicalExpr>]) -> Result<Self> {
+        let mut pruned = self.clone();
+        let Some(mut segments) = pruned.segments.take() else { return Ok(pruned) };
+        let key = self.hash_column.filter(|_| self.slice_count > 0);
+        if let Some(key) = key
+            && let Some(slices) = wanted_slices(key, self.schema.field(key).data_type(), self.slice_count, predicates)?
+        {
+            segments = segments.of_slices(&slices);
+        }
+        let kept = may_hold(segments.table(), predicates);
+        Ok(Self { segments: Some(segments.only(&kept)), ..pruned })
+    }
 }
 
 /// Reads the slices of one table that one task serves; partitions are lanes.
@@ -68,21 +84,23 @@ pub struct SliceScanExec {
     projection: Vec<usize>,
     predicates: Vec<Arc<dyn PhysicalExpr>>,
     limit: Option<usize>,
-    task: Option<usize>,
+    /// The segments of the task that it is for.
+    reads: Option<LaneSegments>,
     lanes: usize,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
 
 impl SliceScanExec {
-    /// A scan of `projection` (indexes into the table's columns). `predicates` are over the whole schema.
+    /// A scan of `projection` (indexes into the table's columns). `predicates` are over the whole schema. `reads` is what it reads when it is for
+    /// one task already.
     pub fn try_new(
         source: Arc<ScanSource>,
         lanes: usize,
         projection: Vec<usize>,
         predicates: Vec<Arc<dyn PhysicalExpr>>,
         limit: Option<usize>,
-        task: Option<usize>,
+        reads: Option<LaneSegments>,
     ) -> Result<Self> {
         let schema = Arc::new(source.schema.project(&projection)?);
         let key = source.hash_column.and_then(|key| projection.iter().position(|index| *index == key));
@@ -101,7 +119,7 @@ impl SliceScanExec {
             projection,
             predicates,
             limit,
-            task,
+            reads,
             lanes,
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
@@ -135,21 +153,23 @@ impl SliceScanExec {
 
     /// The same scan for one task.
     pub fn for_task(&self, task: usize) -> Self {
-        Self { task: Some(task), metrics: ExecutionPlanMetricsSet::new(), ..self.clone() }
+        let reads = self.source.segments.as_ref().map(|segments| Arc::new(segments.of_task(task)));
+        Self { reads, metrics: ExecutionPlanMetricsSet::new(), ..self.clone() }
     }
 
-    /// The segments of the task this scan is for; of none before it has one.
-    pub fn lanes_of_task(&self) -> &[Vec<SegmentRef>] {
-        self.task.and_then(|task| self.source.tasks.get(task)).map(Vec::as_slice).unwrap_or_default()
+    /// The segments of the task this scan is for, by lane; of none before it has one.
+    pub fn reads(&self) -> &[Vec<SegmentRef>] {
+        self.reads.as_deref().map(Vec::as_slice).unwrap_or_default()
     }
 
     fn rebuilt(&self, projection: Vec<usize>, predicates: Vec<Arc<dyn PhysicalExpr>>) -> Result<Self> {
-        Self::try_new(Arc::clone(&self.source), self.lanes, projection, predicates, self.limit, self.task)
+        Self::try_new(Arc::clone(&self.source), self.lanes, projection, predicates, self.limit, self.reads.clone())
     }
 
     /// The scan with those of `filters` (over its output) that it can evaluate, and the others. The engine's own way of offering filters
-    /// finds columns by name, which may be another column's: [`ExecutionPlan::handle_child_pushdown_result`] takes none.
-    pub fn with_filters(&self, filters: &[&Arc<dyn PhysicalExpr>]) -> Result<(Self, Vec<Arc<dyn PhysicalExpr>>)> {
+    /// finds columns by name, which may be another column's: [`ExecutionPlan::handle_child_pushdown_result`] takes none. If it `prunes`, it reads
+    /// no segments in which no row passes.
+    pub fn with_filters(&self, filters: &[&Arc<dyn PhysicalExpr>], prunes: bool) -> Result<(Self, Vec<Arc<dyn PhysicalExpr>>)> {
         let mut predicates = self.predicates.clone();
         let mut refused = Vec::new();
         for filter in filters {
@@ -158,7 +178,7 @@ impl SliceScanExec {
                 None => refused.push(Arc::clone(filter)),
             }
         }
-        let source = without_other_slices(&self.source, &predicates)?;
+        let source = if prunes { Arc::new(self.source.pruned(&predicates)?) } else { Arc::clone(&self.source) };
         let pruned = Self { source, ..self.clone() };
         Ok((pruned.rebuilt(self.projection.clone(), predicates)?, refused))
     }
@@ -202,6 +222,9 @@ impl DisplayAs for SliceScanExec {
         if let Some(limit) = self.limit {
             write!(f, ", limit={limit}")?;
         }
+        if let Some((read, all)) = self.source.segments.as_ref().map(ScanSegments::counts) {
+            write!(f, ", segments={read} of {all}")?;
+        }
         Ok(())
     }
 }
@@ -236,7 +259,7 @@ impl ExecutionPlan for SliceScanExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let Some(task) = self.task.and_then(|task| self.source.tasks.get(task)) else {
+        let Some(task) = self.reads.as_deref() else {
             return Err(
                 Error::internal(format!("scan of table \"{}\" was started without a task", self.source.table_name)).into()
             );
@@ -290,7 +313,7 @@ impl ExecutionPlan for SliceScanExec {
             }
         }
         if args.partition().is_some() {
-            let share = self.lanes * self.source.tasks.len().max(1);
+            let share = self.lanes * self.source.segments.as_ref().map_or(1, ScanSegments::tasks).max(1);
             statistics.num_rows = statistics.num_rows.map(|rows| rows / share);
         }
         Ok(Arc::new(statistics))

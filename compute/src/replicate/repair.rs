@@ -35,7 +35,7 @@ pub(crate) async fn ensure_readable(
         };
     }
     let mut tried = Vec::new();
-    for address in &segment.other_copies {
+    for address in segment.other_copies.iter() {
         tracing::warn!(table = table_name, segment = %segment.id, slice = %segment.slice, node = %store.node_id(), %fault,
             copy = address, "fetching another copy of a segment");
         match peers.get_segment(address, store, table, segment).await {

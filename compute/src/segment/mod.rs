@@ -1,6 +1,8 @@
 //! Writes segments: one sorted, compressed Vortex file of one table and one slice, with its statistics and checksum.
 
 mod encoding;
+#[cfg(test)]
+mod pruning_tests;
 mod sort;
 mod statistics;
 pub(crate) mod storage;

@@ -136,7 +136,7 @@ impl ComputeNode for ComputeNodeService {
             rows: request.rows,
             bytes: request.bytes,
             checksum: request.checksum,
-            other_copies: request.addresses,
+            other_copies: request.addresses.into(),
             delete_vector: None,
             number: 0,
         };

@@ -72,7 +72,7 @@ async fn a_bad_file_is_replaced_by_the_replica_s() {
     let good = std::fs::read(&path).unwrap();
     let mut lane = scan_of(&one_column(), std::slice::from_ref(&segment));
     // A node that does not answer is passed over.
-    lane.segments[0].other_copies = vec!["http://127.0.0.1:1".into(), address];
+    lane.segments[0].other_copies = [String::from("http://127.0.0.1:1"), address].into();
     std::fs::remove_file(&path).unwrap();
     assert_eq!(node.scan(lane.clone()).await.unwrap().num_rows(), 20_000);
     assert_eq!(std::fs::read(&path).unwrap(), good);
@@ -127,7 +127,7 @@ async fn the_counters_are_what_a_walk_would_count() {
     // A file that is replaced by its copy, and one that is missing and fetched, count once.
     let path = node.runtime.store().segment_path(kept.table, kept.id);
     let mut lane = scan_of(&table, std::slice::from_ref(&kept));
-    lane.segments[0].other_copies = vec![address];
+    lane.segments[0].other_copies = [address].into();
     for damage in [true, false] {
         match damage {
             true => std::fs::write(&path, b"short").unwrap(),

@@ -5,6 +5,7 @@ use super::backend_functions::{self, Signals};
 use super::clock_functions;
 use super::relations::{CATALOG, FUNCTIONS_SCHEMA, RelationCatalogs};
 use super::tpch_function::{TPCH_FUNCTION, TpchFunction};
+use crate::plan::known_tables::KnownTables;
 use crate::plan::planner::{local_state, query_state};
 use crate::plan::semantics;
 use crate::plan::subqueries::SubqueriesToJoins;
@@ -29,6 +30,8 @@ pub(crate) struct EngineSessions {
     pub(crate) broadcast_rows_max: usize,
     /// The leader's own memory for queries.
     pub(crate) runtime: Arc<RuntimeEnv>,
+    /// What was worked out of tables.
+    pub(crate) known_tables: KnownTables,
     /// Reaches other sessions.
     pub(crate) signals: Arc<dyn Signals>,
 }

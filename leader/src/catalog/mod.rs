@@ -24,6 +24,7 @@ use crate::cluster::ClusterView;
 use crate::meta::{Relation, SchemaState, State, TableState};
 use crate::plan::context::QueryContext;
 use crate::plan::disabled_rules::DisabledRules;
+use crate::plan::known_tables::KnownTable;
 use crate::plan::table::SliceTable;
 use crate::sql::{Name, QualifiedName};
 use crate::transaction::{Clock, Reads};
@@ -168,8 +169,12 @@ impl Snapshot {
     /// The provider of a table, for a scan or a load.
     pub(crate) fn provider(&self, table: &TableState) -> Result<SliceTable> {
         let query = self.query.clone()?;
-        let (definition, segments) = (Arc::clone(&table.table), Arc::clone(&table.segments));
-        Ok(SliceTable::new(definition, segments, query, self.cluster.clone(), self.transaction_id))
+        // What an UPDATE sees of a table is seen once.
+        let known = match self.part.as_ref().is_some_and(|part| Arc::ptr_eq(&part.segments, &table.segments)) {
+            true => Arc::new(KnownTable::new(Arc::clone(&table.table), Arc::clone(&table.segments))),
+            false => self.engine.known_tables.of(&table.table, &table.segments),
+        };
+        Ok(SliceTable::new(known, query, self.cluster.clone(), self.transaction_id))
     }
 }
 

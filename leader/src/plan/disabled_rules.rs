@@ -1,6 +1,7 @@
 //! Optimizer rules that a session leaves out (`SET slipher_disabled_rules`): answers must be the same without them, which
 //! `tests/oracles` checks.
 
+use super::scan_filters::SEGMENT_PRUNING;
 use slipher_common::error::did_you_mean;
 use slipher_common::{Error, ErrorKind, Result};
 use std::collections::BTreeSet;
@@ -29,6 +30,7 @@ const OPTIONAL: &[&str] = &[
     "propagate_empty_relation",
     "push_down_filter",
     "push_down_limit",
+    SEGMENT_PRUNING,
     "single_distinct_aggregation_to_group_by",
     "unions_to_filter",
 ];
@@ -69,10 +71,10 @@ mod tests {
     #[test]
     fn optional_rules_exist() {
         let logical = Optimizer::new().rules;
-        let physical = with_filters_in_scans(PhysicalOptimizer::default().rules);
+        let physical = with_filters_in_scans(PhysicalOptimizer::default().rules, true);
         let mut names: BTreeSet<&str> = logical.iter().map(|rule| rule.name()).collect();
         names.extend(physical.iter().map(|rule| rule.name()));
-        names.extend([JoinOrder.name(), OneMatch.name(), DateBounds.name()]);
+        names.extend([JoinOrder.name(), OneMatch.name(), DateBounds.name(), SEGMENT_PRUNING]);
         let unknown: Vec<_> = OPTIONAL.iter().filter(|name| !names.contains(*name)).collect();
         assert!(unknown.is_empty(), "{unknown:?}");
     }

@@ -242,6 +242,13 @@ fn plain(expression: impl std::fmt::Display) -> String {
     shown
 }
 
+/// A number with commas between groups of three digits.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy);
+    groups.collect::<Vec<_>>().join(",")
+}
+
 fn details(plan: &Plan) -> Vec<String> {
     let mut details = Vec::new();
     if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
@@ -256,6 +263,10 @@ fn details(plan: &Plan) -> Vec<String> {
     {
         let filters: Vec<String> = scan.predicates().iter().map(plain).collect();
         details.push(format!("Filter: ({})", filters.join(" AND ")));
+    }
+    if let Some(segments) = plan.downcast_ref::<SliceScanExec>().and_then(|scan| scan.source().segments.as_ref()) {
+        let (read, all) = segments.counts();
+        details.push(format!("segments {} of {}", grouped(read), grouped(all)));
     }
     if let Some(sort) = plan.downcast_ref::<SortExec>() {
         details.push(format!("Sort Key: {}", plain(sort.expr())));

@@ -10,7 +10,7 @@ use crate::plan::grouping_sets::with_plain_keys;
 use crate::plan::join_order::{JoinOrder, OneMatch};
 use crate::plan::literals::with_typed_literals;
 use crate::plan::plain_filters::with_plain_filters;
-use crate::plan::scan_filters::{JOIN_SELECTION, with_filters_in_scans};
+use crate::plan::scan_filters::{JOIN_SELECTION, SEGMENT_PRUNING, with_filters_in_scans};
 use crate::plan::semantics::{CastsAreOurs, type_planner, with_windows_by_length};
 use crate::plan::yielding::JoinsYield;
 use async_trait::async_trait;
@@ -110,7 +110,7 @@ pub(crate) fn query_state(
 ) -> Result<SessionState> {
     let tasks = query.layout.tasks();
     let config = engine_config(query.layout.lanes).with_extension(Arc::clone(&query));
-    let mut rules = with_plain_filters(with_filters_in_scans(PhysicalOptimizer::default().rules));
+    let mut rules = with_plain_filters(with_filters_in_scans(PhysicalOptimizer::default().rules, disabled.keep(SEGMENT_PRUNING)));
     let after_selection = rules.iter().position(|rule| rule.name() == JOIN_SELECTION).map_or(rules.len(), |index| index + 1);
     rules.insert(after_selection, Arc::new(JoinAllTablesLocally));
     rules.push(Arc::new(JoinsYield));

@@ -13,6 +13,9 @@ use std::sync::Arc;
 /// The engine's rule of the same purpose.
 const ENGINE_RULE: &str = "FilterPushdown";
 
+/// What a session calls it that scans leave segments out.
+pub(crate) const SEGMENT_PRUNING: &str = "segment_pruning";
+
 /// The engine's rule that chooses build sides.
 pub(crate) const JOIN_SELECTION: &str = "join_selection";
 
@@ -21,22 +24,26 @@ pub(crate) const JOIN_SELECTION: &str = "join_selection";
 /// It stands in for the engine's own rule, which takes filters through projections, joins and unions and finds their columns there
 /// *by name*: where two sides of an outer join have columns of one name, the filter may end on the wrong side (DataFusion 55.2).
 #[derive(Debug)]
-pub(crate) struct FilterInScans;
+pub(crate) struct FilterInScans {
+    /// Scans leave segments out in which no row passes.
+    prunes: bool,
+}
 
 /// `rules` with [`FilterInScans`] instead of the engine's rule.
 pub fn with_filters_in_scans(
     mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>,
+    prunes: bool,
 ) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     rules.retain(|rule| rule.name() != ENGINE_RULE);
     // Before sides of joins are chosen: a scan knows better than the engine how many rows pass its filters.
     let selection = rules.iter().position(|rule| rule.name() == JOIN_SELECTION).unwrap_or(0);
-    rules.insert(selection, Arc::new(FilterInScans));
+    rules.insert(selection, Arc::new(FilterInScans { prunes }));
     rules
 }
 
 impl PhysicalOptimizerRule for FilterInScans {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        replaced(plan, moved_into_scan)
+        replaced(plan, |filter| moved_into_scan(filter, self.prunes))
     }
 
     fn name(&self) -> &str {
@@ -48,7 +55,7 @@ impl PhysicalOptimizerRule for FilterInScans {
     }
 }
 
-fn moved_into_scan(filter: &FilterExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+fn moved_into_scan(filter: &FilterExec, prunes: bool) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let Some(scan) = filter.input().downcast_ref::<SliceScanExec>() else {
         return Ok(None);
     };
@@ -63,7 +70,7 @@ fn moved_into_scan(filter: &FilterExec) -> Result<Option<Arc<dyn ExecutionPlan>>
             conditions.push(condition);
         }
     }
-    let (scan, left) = scan.with_filters(&conditions)?;
+    let (scan, left) = scan.with_filters(&conditions, prunes)?;
     let projection = filter.projection().as_ref().map(|columns| columns.to_vec());
     if left.is_empty() {
         let scan = match projection {
@@ -86,7 +93,7 @@ mod tests {
 
     #[test]
     fn the_rule_of_the_engine_is_replaced() {
-        let rules = with_filters_in_scans(PhysicalOptimizer::default().rules);
+        let rules = with_filters_in_scans(PhysicalOptimizer::default().rules, true);
         let names: Vec<&str> = rules.iter().map(|rule| rule.name()).collect();
         assert_eq!(names.iter().filter(|name| **name == "filter_in_scans").count(), 1, "{names:?}");
         assert!(!names.contains(&ENGINE_RULE), "{names:?}");

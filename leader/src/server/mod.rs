@@ -5,6 +5,7 @@ use crate::cluster::{Cluster, LeaderService, record};
 use crate::context::Shared;
 use crate::frontend::{Engine, Session};
 use crate::meta::{Meta, MetaOptions};
+use crate::plan::known_tables::KnownTables;
 use crate::plan::threads::Planners;
 use crate::run::Runner;
 use crate::session::{LeaderSession, Sessions};
@@ -137,6 +138,7 @@ impl Leader {
             lanes,
             broadcast_rows_max: config.broadcast_rows_max,
             runtime,
+            known_tables: KnownTables::default(),
             signals: Arc::clone(&signals),
         };
         let runner = Runner { cluster: Arc::clone(&cluster), engine: Arc::new(engine), planners };

@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::table::table_statistics;
+use crate::plan::table_statistics::table_statistics;
 use arrow::array::{RecordBatch, StringViewArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::datasource::MemTable;
