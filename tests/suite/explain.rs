@@ -168,7 +168,10 @@ async fn plans_are_as_they_were_reviewed() {
         ("semi_join", tpch_query(18)),
     ];
     for (name, sql) in cases {
-        insta::assert_snapshot!(*name, plan(&client, sql.trim().trim_end_matches(';')).await);
+        let plan = plan(&client, sql.trim().trim_end_matches(';')).await;
+        // Compaction may come between the load and this: how many segments there are is no matter of the plan.
+        let lines = plan.lines().filter(|line| !line.trim_start().starts_with("segments "));
+        insta::assert_snapshot!(*name, lines.map(|line| format!("{line}\n")).collect::<String>());
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) use backend_functions::{Signal, Signals};
 #[cfg(test)]
 pub(crate) use clock_functions::register as register_clock_functions;
 pub(crate) use databases::{check_database, refused};
-pub(crate) use engine_sessions::EngineSessions;
+pub(crate) use engine_sessions::{EngineSessions, EngineSettings};
 use relations::SnapshotRelations;
 pub(crate) use temporary::{RESERVED_SCHEMA_PREFIX, is_temp_schema, own_schema, temp_schema_of};
 pub(crate) use tpch_function::TPCH_FUNCTION;

@@ -49,7 +49,7 @@ pub(crate) async fn plan(snapshot: &Arc<Snapshot>, view: &Arc<View>) -> Result<L
     inside.push(Arc::clone(view));
     let inner = Arc::new(Snapshot { inside, part: None, ..Snapshot::clone(snapshot) });
     let session = snapshot.engine.session(&inner, false)?;
-    let query = sql::embedded::query(&view.query)?;
+    let query = snapshot.engine.query_of(view)?;
     let bound = super::bound(&inner, &query).await?;
     let plan = logical_plan(&session, Box::new(bound.statement)).await?;
     let columns = plan.schema().columns();

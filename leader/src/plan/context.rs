@@ -17,9 +17,9 @@ pub(crate) struct QueryContext {
     /// Tasks, lanes and the slot of every slice.
     pub(crate) layout: Arc<Layout>,
     /// Internal address of each task's node.
-    pub(crate) addresses: Vec<Url>,
+    pub(crate) addresses: Arc<Vec<Url>>,
     /// Token of each slice.
-    pub(crate) tokens: TokenTable,
+    pub(crate) tokens: Arc<TokenTable>,
     /// It must not slow other queries down.
     pub(crate) background: bool,
     /// Who has its nodes work.
@@ -39,6 +39,7 @@ impl QueryContext {
     /// Finds the tokens of `layout`.
     pub(crate) fn new(query_id: String, layout: Arc<Layout>, addresses: Vec<Url>) -> Result<Self> {
         let tokens = TokenTable::new(&layout.slot_of_slices(), layout.tasks() * layout.lanes)?;
+        let (addresses, tokens) = (Arc::new(addresses), Arc::new(tokens));
         Ok(Self { query_id, layout, addresses, tokens, background: false, fence: None })
     }
 

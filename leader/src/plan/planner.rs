@@ -58,11 +58,11 @@ impl QueryPlanner for SlicePlanner {
     }
 }
 
-struct TaskUrls(Vec<Url>);
+struct TaskUrls(Arc<Vec<Url>>);
 
 impl WorkerResolver for TaskUrls {
     fn get_urls(&self) -> Result<Vec<Url>> {
-        Ok(self.0.clone())
+        Ok(self.0.as_ref().clone())
     }
 }
 
@@ -100,24 +100,21 @@ pub(crate) async fn logical_plan(session: &SessionState, statement: Box<ast::Sta
     with_typed_literals(with_windows_by_length(with_plain_keys(plan)?)?)
 }
 
-/// A session for one query over `query`'s layout.
-pub(crate) fn query_state(
-    query: Arc<QueryContext>,
+/// What sessions of queries are copies of: all that no query changes.
+pub(crate) fn query_prototype(
+    lanes: usize,
     channels: NodeChannels,
     runtime: Arc<RuntimeEnv>,
     collect_metrics: bool,
     disabled: &DisabledRules,
 ) -> Result<SessionState> {
-    let tasks = query.layout.tasks();
-    let config = engine_config(query.layout.lanes).with_extension(Arc::clone(&query));
     let mut rules = with_plain_filters(with_filters_in_scans(PhysicalOptimizer::default().rules, disabled.keep(SEGMENT_PRUNING)));
     let after_selection = rules.iter().position(|rule| rule.name() == JOIN_SELECTION).map_or(rules.len(), |index| index + 1);
     rules.insert(after_selection, Arc::new(JoinAllTablesLocally));
     rules.push(Arc::new(JoinsYield));
     rules.retain(|rule| disabled.keep(rule.name()));
-    let routing = Arc::clone(&query);
     let builder = SessionStateBuilder::new()
-        .with_config(config)
+        .with_config(engine_config(lanes))
         .with_runtime_env(runtime)
         .with_default_features()
         .with_analyzer_rule(Arc::new(CastsAreOurs))
@@ -128,17 +125,23 @@ pub(crate) fn query_state(
         .with_distributed_planner()
         .with_distributed_user_codec(SlipherCodec)
         .with_distributed_channel_resolver(channels)
-        .with_distributed_passthrough_headers(query_headers(&query)?)?
-        .with_distributed_worker_resolver(TaskUrls(query.addresses.clone()))
         .with_distributed_scale_up_leaf_node_handler(one_scan_per_task)
-        .with_distributed_route_tasks_handler(move |event: RouteTasksEvent<'_>| routing.route(&event))
         .with_distributed_compression(None)?
         .with_distributed_children_isolator_unions(false)?
         .with_distributed_broadcast_joins(false)?
         .with_distributed_dynamic_task_count(false)?
-        .with_distributed_max_tasks_per_stage(tasks)?
         .with_distributed_metrics_collection(collect_metrics)?;
     Ok(builder.build())
+}
+
+/// Makes a copy of a prototype the session of one query, over `query`'s layout.
+pub(crate) fn prepare_for(session: &mut SessionState, query: &Arc<QueryContext>) -> Result<()> {
+    let routing = Arc::clone(query);
+    session.config_mut().set_extension(Arc::clone(query));
+    session.set_distributed_passthrough_headers(query_headers(query)?)?;
+    session.set_distributed_worker_resolver(TaskUrls(Arc::clone(&query.addresses)));
+    session.set_distributed_route_tasks_handler(move |event: RouteTasksEvent<'_>| routing.route(&event));
+    session.set_distributed_max_tasks_per_stage(query.layout.tasks())
 }
 
 /// The engine's logical optimizer with our rules at its end, without those that the session leaves out.

@@ -3,16 +3,18 @@
 
 mod analyze;
 mod planning;
+mod routing;
 mod stream;
 
 pub(crate) use analyze::analyze;
+use routing::Routings;
 use stream::unless_node_dies;
 pub(crate) use stream::{canceled, guarded};
 
 use crate::bind::{Aliases, Bound};
 use crate::catalog::{EngineSessions, Snapshot};
-use crate::cluster::{Cluster, task_addresses};
-use crate::meta::{State, TableState};
+use crate::cluster::{Cluster, ClusterView};
+use crate::meta::TableState;
 use crate::plan::context::QueryContext;
 use crate::plan::parameters;
 use crate::plan::parts::{check_size, cut_deep_expressions};
@@ -30,7 +32,6 @@ use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execut
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::sql::sqlparser::ast;
 use slipher_common::ids::TransactionId;
-use slipher_common::placement::Layout;
 use slipher_common::plan::SliceSinkExec;
 use slipher_common::{Error, Result, SqlType};
 use std::sync::Arc;
@@ -47,6 +48,7 @@ pub(crate) struct Runner {
     pub(crate) engine: Arc<EngineSessions>,
     /// The threads that plan.
     pub(crate) planners: Planners,
+    routings: Arc<Routings>,
 }
 
 /// One attempt at a statement: a version of the catalog, a layout of live nodes, and the engine's session over both.
@@ -64,6 +66,11 @@ pub(crate) struct Attempt {
 }
 
 impl Runner {
+    /// Of a leader that starts.
+    pub(crate) fn new(cluster: Arc<Cluster>, engine: EngineSessions, planners: Planners) -> Self {
+        Self { cluster, engine: Arc::new(engine), planners, routings: Arc::default() }
+    }
+
     /// Pins what `scope` reads, and a layout. `collect_metrics` for EXPLAIN ANALYZE.
     pub(crate) fn attempt(&self, scope: &Scope, transaction_id: TransactionId, collect_metrics: bool) -> Result<Attempt> {
         let reading = scope.read();
@@ -73,7 +80,7 @@ impl Runner {
         let query_id = Uuid::now_v7().to_string();
         // Work outside a statement has nobody to tell.
         let _ = STATEMENT_QUERY.try_with(|query| *query.lock() = Some(query_id.clone()));
-        let query = self.layout(&state, &query_id, scope.background);
+        let query = self.route(&cluster, &query_id, scope.background);
         let search_path = Arc::clone(&scope.search_path);
         let snapshot = Arc::new(Snapshot {
             state,
@@ -104,11 +111,8 @@ impl Runner {
         Ok(Attempt { snapshot, session, ..attempt.clone() })
     }
 
-    fn layout(&self, state: &State, query_id: &str, background: bool) -> Result<Arc<QueryContext>> {
-        let view = self.cluster.view(state);
-        let layout = Layout::new(&view.placement, &view.alive, self.engine.lanes)?;
-        let addresses = task_addresses(&layout.nodes, &view.addresses)?;
-        let context = QueryContext::new(query_id.to_owned(), Arc::new(layout), addresses)?;
+    fn route(&self, view: &ClusterView, query_id: &str, background: bool) -> Result<Arc<QueryContext>> {
+        let context = self.routings.context(view, self.engine.lanes(), query_id)?;
         Ok(Arc::new(QueryContext { background, fence: self.cluster.fence(), ..context }))
     }
 

@@ -1,11 +1,10 @@
 //! The leader as one thing: metadata, cluster, endpoints, sessions.
 
-use crate::catalog::{EngineSessions, Signals, is_temp_schema};
+use crate::catalog::{EngineSessions, EngineSettings, Signals, is_temp_schema};
 use crate::cluster::{Cluster, LeaderService, record};
 use crate::context::Shared;
 use crate::frontend::{Engine, Session};
 use crate::meta::{Meta, MetaOptions};
-use crate::plan::known_tables::KnownTables;
 use crate::plan::threads::Planners;
 use crate::run::Runner;
 use crate::session::{LeaderSession, Sessions};
@@ -133,15 +132,14 @@ impl Leader {
         let signals: Arc<dyn Signals> = Arc::<Sessions>::clone(&sessions);
         let planners = Planners::default();
         let telemetry = Arc::new(Telemetry::new(Arc::clone(&cluster), Arc::clone(&runtime), planners.clone()));
-        let engine = EngineSessions {
+        let settings = EngineSettings {
             channels: cluster.channels().clone(),
             lanes,
             broadcast_rows_max: config.broadcast_rows_max,
             runtime,
-            known_tables: KnownTables::default(),
             signals: Arc::clone(&signals),
         };
-        let runner = Runner { cluster: Arc::clone(&cluster), engine: Arc::new(engine), planners };
+        let runner = Runner::new(Arc::clone(&cluster), EngineSessions::new(settings), planners);
         let load_dir = config.load_dir.clone();
         let shared = Arc::new(Shared {
             cluster: Arc::clone(&cluster),
@@ -342,7 +340,7 @@ impl Engine for LeaderEngine {
     fn check_ready(&self) -> Result<()> {
         let cluster = &self.shared.cluster;
         let view = cluster.view(&cluster.meta().state());
-        Layout::new(&view.placement, &view.alive, self.shared.runner.engine.lanes).map(|_| ())
+        Layout::new(&view.placement, &view.alive, self.shared.runner.engine.lanes()).map(|_| ())
     }
 
     fn metrics(&self) -> Result<String> {
