@@ -17,14 +17,13 @@ use datafusion::physical_plan::ExecutionPlan;
 use slipher_common::SqlType;
 use slipher_common::catalog::{Distribution, Table};
 use slipher_common::histogram::ColumnHistogram;
-use slipher_common::ids::{NodeId, SegmentId, SliceId, TransactionId};
-use slipher_common::manifest::{Segment, TrailingBlanks};
+use slipher_common::ids::{NodeId, SliceId, TransactionId};
+use slipher_common::manifest::{Segment, Segments, TrailingBlanks};
 use slipher_common::plan::{
     AssignExec, IdentityFill, ROW_ID_COLUMN, ScanSource, SegmentRef, SinkSlice, SinkTarget, SliceScanExec, SliceSinkExec,
 };
 use slipher_common::selectivity::TableStatistics;
 use slipher_common::statistics::{DistinctSketch, decode_bound};
-use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 /// How rows are sorted within a segment.
@@ -35,7 +34,7 @@ const SEGMENT_ORDER: SortOptions = SortOptions { descending: false, nulls_first:
 pub(crate) struct SliceTable {
     table: Arc<Table>,
     schema: SchemaRef,
-    segments: Arc<BTreeMap<SegmentId, Arc<Segment>>>,
+    segments: Arc<Segments>,
     /// Worked out when somebody asks: who writes does not.
     statistics: OnceLock<Arc<TableStatistics>>,
     query: Arc<QueryContext>,
@@ -51,7 +50,7 @@ pub(crate) struct SliceTable {
 impl SliceTable {
     pub(crate) fn new(
         table: Arc<Table>,
-        segments: Arc<BTreeMap<SegmentId, Arc<Segment>>>,
+        segments: Arc<Segments>,
         query: Arc<QueryContext>,
         cluster: ClusterView,
         transaction_id: TransactionId,
@@ -223,10 +222,7 @@ impl TableProvider for SliceTable {
 }
 
 /// Statistics of a table from those of its segments: bounds are exact while no row is deleted.
-pub fn table_statistics(
-    table: &Table,
-    segments: &Arc<BTreeMap<SegmentId, Arc<Segment>>>,
-) -> slipher_common::Result<TableStatistics> {
+pub fn table_statistics(table: &Table, segments: &Arc<Segments>) -> slipher_common::Result<TableStatistics> {
     let mut rows = 0usize;
     let mut bytes = 0usize;
     let mut any_deleted = false;
