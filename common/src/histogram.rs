@@ -5,13 +5,12 @@
 //! if they are few; for each the shares of the values that are less, and that are not greater: so frequent values are known by name. A
 //! table's histogram is the sum of its segments', read when an estimate asks for it.
 
-use crate::ids::{ColumnId, SegmentId};
-use crate::manifest::Segment;
+use crate::ids::ColumnId;
+use crate::manifest::{Segment, Segments};
 use crate::sql_type::SqlType;
 use crate::statistics::{DistinctSketch, decode_bound, encode_bound};
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -176,7 +175,7 @@ fn decode_point(bytes: &[u8], sql_type: SqlType) -> Option<Point> {
 /// The histogram of a column over the segments of a table.
 #[derive(Clone)]
 pub struct ColumnHistogram {
-    segments: Arc<BTreeMap<SegmentId, Arc<Segment>>>,
+    segments: Arc<Segments>,
     column: ColumnId,
     sql_type: SqlType,
     known: OnceLock<Vec<SegmentHistogram>>,
@@ -190,7 +189,7 @@ impl fmt::Debug for ColumnHistogram {
 
 impl ColumnHistogram {
     /// Of a column of a table with these segments.
-    pub fn new(segments: Arc<BTreeMap<SegmentId, Arc<Segment>>>, column: ColumnId, sql_type: SqlType) -> Self {
+    pub fn new(segments: Arc<Segments>, column: ColumnId, sql_type: SqlType) -> Self {
         Self { segments, column, sql_type, known: OnceLock::new() }
     }
 
@@ -301,7 +300,7 @@ impl SegmentHistogram {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{SliceId, TableId};
+    use crate::ids::{SegmentId, SliceId, TableId};
     use crate::manifest::ColumnStatistics;
     use proptest::prelude::*;
     use xxhash_rust::xxh3::xxh3_64;

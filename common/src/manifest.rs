@@ -6,6 +6,9 @@ use roaring::RoaringBitmap;
 use slipher_proto::meta as proto;
 use std::sync::Arc;
 
+/// The segments of a table. A clone shares all of them, and a change copies a few places.
+pub type Segments = imbl::OrdMap<SegmentId, Arc<Segment>>;
+
 /// Most rows of a segment; a sink then starts the next one.
 pub const SEGMENT_ROWS_MAX: usize = 4 << 20;
 

@@ -1,6 +1,7 @@
 //! What the leader counts, for Prometheus.
 
 use crate::cluster::Cluster;
+use crate::meta::state::Sums;
 use crate::plan::threads::Planners;
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::memory_pool::MemoryPool;
@@ -240,8 +241,7 @@ impl Collector for ClusterCollector {
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
         };
         let pool: &Arc<dyn MemoryPool> = &self.runtime.memory_pool;
-        let rows: u64 =
-            state.tables().values().flat_map(|table| table.segments.values()).map(|segment| segment.live_rows()).sum();
+        let rows: u64 = state.tables().values().map(|table| table.totals.all().live_rows()).sum();
         gauge("leader_memory_reserved_bytes", "Memory that operators hold on the leader", pool.reserved() as i64)?;
         let (planning, abandoned) = self.planners.counts();
         gauge("statements_planning", "Statements that are planned now", planning as i64)?;
@@ -264,18 +264,15 @@ impl ClusterCollector {
     /// What each node holds, and what it said it did.
     fn encode_nodes(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
         let state = self.cluster.meta().state();
-        let segments = || state.tables().values().flat_map(|table| table.segments.values());
+        let copies =
+            |node: &NodeId| state.tables().values().map(|table| table.totals.on_node(*node)).fold(Sums::default(), Sums::plus);
         let gauges: [PerNode<'_>; 8] = [
             ("node_up", "1 when the compute node answers", &|node| Some(u64::from(self.cluster.is_alive(*node)))),
             ("node_slices", "Slices that the compute node owns", &|node| {
                 Some(state.placement().slices.iter().filter(|slice| slice.owner == *node).count() as u64)
             }),
-            ("node_segments", "Segments with a copy on the compute node", &|node| {
-                Some(segments().filter(|segment| segment.nodes.contains(node)).count() as u64)
-            }),
-            ("node_stored_bytes", "Bytes of the segments with a copy on the compute node", &|node| {
-                Some(segments().filter(|segment| segment.nodes.contains(node)).map(|segment| segment.bytes).sum())
-            }),
+            ("node_segments", "Segments with a copy on the compute node", &|node| Some(copies(node).segments)),
+            ("node_stored_bytes", "Bytes of the segments with a copy on the compute node", &|node| Some(copies(node).bytes)),
             ("node_memory_reserved_bytes", "Memory that operators hold on the compute node", &|node| {
                 self.cluster.activity(*node).map(|activity| activity.memory_reserved_bytes)
             }),

@@ -7,7 +7,6 @@ use slipher_common::ids::ColumnId;
 use slipher_common::manifest::Segment;
 use slipher_common::statistics::{DistinctSketch, decode_bound};
 use slipher_common::{Error, ErrorKind, SqlType};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use vortex::error::{VortexError, vortex_err};
 
@@ -201,7 +200,7 @@ async fn histograms_know_frequent_values_and_uneven_ones() {
         |segments: &[Segment]| segments[0].columns.iter().map(|column| !column.histogram.is_empty()).collect::<Vec<_>>();
     assert_eq!((are_kept(&segments), are_kept(&few)), (vec![true, true, false, true], vec![false; 4]));
 
-    let known: BTreeMap<_, _> = segments.into_iter().map(|segment| (segment.id, Arc::new(segment))).collect();
+    let known: slipher_common::manifest::Segments = segments.into_iter().map(|segment| (segment.id, Arc::new(segment))).collect();
     let known = Arc::new(known);
     let histogram = |column: usize| {
         let column = &table.columns[column];

@@ -5,8 +5,8 @@
 //! key and each aggregate, and everything above the groups reads that.
 
 use super::Binder;
+use super::columns::column;
 use super::functions::is_aggregate;
-use super::scope::column;
 use crate::sql::parse_made;
 use crate::sql::rewrite::query_of;
 use datafusion::sql::sqlparser::ast::{

@@ -1,7 +1,8 @@
 //! Columns in expressions: what they are qualified with becomes the alias of the factor that is meant.
 
 use super::Binder;
-use super::scope::{Columns, Unqualified, read_again};
+use super::columns::{Clause, Columns};
+use super::scope::{Unqualified, read_again};
 use crate::sql::names::folded;
 use crate::sql::rewrite::query_of;
 use datafusion::sql::sqlparser::ast::{
@@ -9,19 +10,6 @@ use datafusion::sql::sqlparser::ast::{
 };
 use slipher_common::{Error, Result};
 use std::ops::ControlFlow;
-
-/// Where an expression stands: names that no column of FROM has may be those of the select list there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Clause {
-    /// They are columns everywhere else.
-    Plain,
-    /// GROUP BY: the select list comes before the queries around.
-    GroupBy,
-    /// HAVING and QUALIFY: what no query around knows is of the select list.
-    Having,
-    /// An expression in ORDER BY; the same.
-    OrderBy,
-}
 
 /// Walks a piece of a statement. What it has bound it does not look at again.
 pub(super) struct Expressions<'b, 'a> {

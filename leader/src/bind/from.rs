@@ -1,8 +1,9 @@
 //! FROM: its factors get aliases of their own, and what joins merge becomes part of the scope.
 
-use super::expressions::{Clause, Expressions};
+use super::columns::{Clause, Columns, Names};
+use super::expressions::Expressions;
 use super::outputs::{engine_names, free, select_items, tell_apart};
-use super::scope::{Columns, Factor, Names, Scope};
+use super::scope::{Factor, Scope};
 use super::{Binder, BoundRelation, RELATION_SCHEMA};
 use crate::sql::names::folded;
 use crate::sql::rewrite::build::call;

@@ -9,6 +9,7 @@
 
 mod aggregates;
 mod check;
+mod columns;
 mod expressions;
 mod from;
 mod functions;

@@ -2,7 +2,7 @@
 //! of an expression are those of FROM.
 
 use super::Binder;
-use super::expressions::Clause;
+use super::columns::Clause;
 use super::outputs::engine_name;
 use crate::sql::names::folded;
 use datafusion::sql::sqlparser::ast::{

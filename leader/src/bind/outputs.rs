@@ -1,7 +1,7 @@
 //! What a select list yields, and under which names the engine knows it.
 
-use super::scope::{Names, ambiguous_column};
-use super::{Binder, expressions::Clause};
+use super::Binder;
+use super::columns::{Clause, Names, ambiguous_column};
 use crate::sql::names::folded;
 use crate::sql::output::{numbered, plain_name};
 use datafusion::sql::sqlparser::ast::{Expr, Ident, SelectItem, SetExpr};

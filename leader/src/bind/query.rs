@@ -1,10 +1,11 @@
 //! Queries: WITH, set operations, selects, in the order in which their names come into sight.
 
 use super::Binder;
-use super::expressions::{Clause, Expressions};
+use super::columns::{Clause, Names};
+use super::expressions::Expressions;
 use super::functions::calls_volatile;
 use super::outputs::{Outputs, engine_names, first_names, tell_apart};
-use super::scope::{Frame, Names, WithQuery};
+use super::scope::{Frame, WithQuery};
 use crate::sql::names::folded;
 use datafusion::sql::sqlparser::ast::{
     Cte, Distinct, GroupByExpr, Ident, ObjectName, Query, Select, SetExpr, Visit, VisitMut, Visitor, With,

@@ -1,6 +1,7 @@
 //! What names mean at one place of a query, innermost first.
 
 use super::aggregates::FromInside;
+use super::columns::{Columns, Names, ambiguous_column, column};
 use super::outputs::Outputs;
 use super::{Binder, Known};
 use crate::sql::TARGET;
@@ -11,13 +12,6 @@ use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, visit_relations};
 use slipher_common::{Error, ErrorKind, Result, error::did_you_mean};
 use std::collections::HashSet;
 use std::ops::ControlFlow;
-
-/// The columns of a relation or a join, each with its name and what it means; None where nobody knows them.
-pub(super) type Columns = Option<Vec<(String, Expr)>>;
-
-/// What the engine calls the columns of a relation, all of them differently; what SQL calls each is its [`plain_name`]. None where nobody
-/// knows them.
-pub(super) type Names = Option<Vec<String>>;
 
 /// A factor of FROM.
 #[derive(Clone, Debug)]
@@ -204,18 +198,7 @@ pub(super) fn read_again(name: &str) -> Error {
     Error::not_supported(&what, "keep its rows in a temporary table: CREATE TEMP TABLE ... AS SELECT ...")
 }
 
-/// A column that could be several.
-pub(super) fn ambiguous_column(name: &str) -> Error {
-    let message = format!("column reference \"{name}\" is ambiguous");
-    Error::new(ErrorKind::AmbiguousColumn, message).with_hint("write the table's name before it, or give the columns aliases")
-}
-
 fn ambiguous(parts: &[String]) -> Error {
     let message = format!("table reference \"{}\" is ambiguous", parts.join("."));
     Error::new(ErrorKind::AmbiguousAlias, message).with_hint("give each of the tables an alias, or write the schema too")
-}
-
-/// `"alias"."column"`.
-pub(super) fn column(alias: &str, name: &str) -> Expr {
-    Expr::CompoundIdentifier(vec![Ident::with_quote('"', alias), Ident::with_quote('"', name)])
 }

@@ -1,8 +1,9 @@
 //! The select list: what its wildcards stand for.
 
 use super::Binder;
+use super::columns::Columns;
 use super::outputs::select_items;
-use super::scope::{Columns, Unqualified};
+use super::scope::Unqualified;
 use crate::sql::names::folded;
 use datafusion::sql::sqlparser::ast::{
     ExcludeSelectItem, Expr, SelectItem, SelectItemQualifiedWildcardKind, WildcardAdditionalOptions,

@@ -100,7 +100,7 @@ impl Cluster {
         let slice = SliceId(wanted.slice as u32);
         let mut copied = BTreeSet::new();
         let mut calls = Vec::new();
-        for table in state.tables().values() {
+        for table in state.tables().values().filter(|table| table.totals.of_slice(slice).segments > 0) {
             for segment in table.segments.values().filter(|segment| segment.slice == slice) {
                 copied.insert(segment.id.to_vec());
                 let missing = std::iter::once(&wanted.owner).chain(&wanted.replicas).filter(|node| !segment.nodes.contains(node));
@@ -166,10 +166,11 @@ fn next_move(placement: &Placement, nodes: &[NodeId], replication_factor: usize)
 
 /// A slice that stays where it is but has a segment that is not on all of its nodes: one was away when the segment was written.
 fn repair(state: &State) -> Option<Move> {
-    for segment in state.tables().values().flat_map(|table| table.segments.values()) {
-        let slice = segment.slice.0 as usize;
+    for (totals, (slice, sums)) in state.tables().values().flat_map(|table| table.totals.slices().map(|of| (&table.totals, of))) {
+        let (id, slice) = (slice, slice.0 as usize);
         let Some(placed) = state.placement().slices.get(slice) else { continue };
-        if std::iter::once(&placed.owner).chain(&placed.replicas).any(|node| !segment.nodes.contains(node)) {
+        let lacks_some = |node: &NodeId| totals.of_copies(id, *node).segments < sums.segments;
+        if std::iter::once(&placed.owner).chain(&placed.replicas).any(lacks_some) {
             return Some(Move { slice, owner: placed.owner, replicas: placed.replicas.clone() });
         }
     }

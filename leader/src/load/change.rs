@@ -18,7 +18,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
 use roaring::RoaringBitmap;
 use slipher_common::catalog::Table;
-use slipher_common::manifest::{DeleteVector, Segment, bitmap_to_bytes};
+use slipher_common::manifest::{DeleteVector, Segment, Segments, bitmap_to_bytes};
 use slipher_common::plan::row_of_id;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta::{self as proto, operation::Kind};
@@ -207,7 +207,7 @@ async fn matched(
 
 /// DELETE without a condition: the segments go.
 async fn delete_all(scope: &Scope, attempt: &Attempt, table: &TableState) -> Result<u64> {
-    let rows = table.segments.values().map(|segment| segment.live_rows()).sum();
+    let rows = table.totals.all().live_rows();
     if !table.segments.is_empty() {
         scope.change(vec![remove_as_read(table)], &attempt.snapshot.state, None).await?;
     }
@@ -275,7 +275,7 @@ async fn new_rows(
 /// The table as if it had the found rows only.
 fn part_of(table: &TableState, found: &Found) -> Result<TableState> {
     let all: Vec<_> = table.segments.values().collect();
-    let mut segments = BTreeMap::new();
+    let mut segments = Segments::new();
     for (number, rows) in &found.rows {
         let segment = all.get(*number as usize).ok_or_else(|| Error::internal(format!("a row id of segment number {number}")))?;
         let mut others = RoaringBitmap::new();
@@ -284,7 +284,7 @@ fn part_of(table: &TableState, found: &Found) -> Result<TableState> {
         let part = Segment { delete_vector: DeleteVector::new(others), ..Segment::clone(segment) };
         segments.insert(segment.id, Arc::new(part));
     }
-    Ok(TableState { segments: Arc::new(segments), ..table.clone() })
+    Ok(table.with_segments(segments))
 }
 
 /// Any one row for each row id.

@@ -27,7 +27,6 @@ use slipher_common::manifest::Segment;
 use slipher_common::plan::{AssignExec, IdentityFill, SliceSinkExec};
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta::{self as proto, operation::Kind};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -228,7 +227,8 @@ async fn create_table_as_once(
         // Nobody else's record can change it: it is made in the same one.
         defined_version: Version(0),
         layout_version: Version(0),
-        segments: Arc::new(BTreeMap::new()),
+        segments: Arc::default(),
+        totals: Arc::default(),
     };
     let receipts = write(&attempt, snapshot.provider(&made)?, source).await?;
     let create = proto::CreateTable {

@@ -10,6 +10,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
 use slipher_common::catalog::{Column, Table};
 use slipher_common::ids::Version;
+use slipher_common::manifest::Segments;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta::operation::Kind;
 use std::sync::Arc;
@@ -124,8 +125,7 @@ async fn rewrite_once(
     let table = Arc::new(table);
     // Its definition is made in the same record.
     let defined_version = Version(0);
-    let target =
-        TableState { table: Arc::clone(&table), segments: Arc::default(), defined_version, ..TableState::clone(&current) };
+    let target = TableState { table: Arc::clone(&table), defined_version, ..current.with_segments(Segments::new()) };
     let source = provider_as_source(Arc::new(attempt.snapshot.provider(&current)?));
     let source = LogicalPlanBuilder::scan(table.name.clone(), source, None)?.build()?;
     let physical = plan_sink(&attempt, attempt.snapshot.provider(&target)?.sorted(), source).await?;

@@ -25,9 +25,13 @@ pub fn check(directory: &Path) -> Result<(Vec<Finding>, Option<Arc<State>>)> {
     let name = format!("\"{}\": log and snapshot", directory.display());
     let state = match read {
         Ok((state, applied)) => {
-            let segments: usize = state.tables().values().map(|table| table.segments.len()).sum();
+            let segments: u64 = state.tables().values().map(|table| table.totals.all().segments).sum();
             let what = format!("{} tables, {segments} segments at version {}", state.tables().len(), state.version());
-            findings.push(Finding::sound(format!("{name}: whole up to entry {applied}; {what}")));
+            let whole = format!("{name}: whole up to entry {applied}; {what}");
+            findings.push(match state.check() {
+                Ok(()) => Finding::sound(whole),
+                Err(error) => Finding::damaged(whole, error.message),
+            });
             Some(state)
         }
         Err(error) => {

@@ -3,11 +3,11 @@
 use crate::plan::table_statistics::table_statistics;
 use parking_lot::Mutex;
 use slipher_common::catalog::Table;
-use slipher_common::ids::{SegmentId, TableId};
-use slipher_common::manifest::Segment;
+use slipher_common::ids::TableId;
+use slipher_common::manifest::Segments;
 use slipher_common::pruning::TableSegments;
 use slipher_common::selectivity::TableStatistics;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -20,14 +20,14 @@ const UNUSED_MAX_SECONDS: u64 = 300;
 #[derive(Debug)]
 pub(crate) struct KnownTable {
     table: Arc<Table>,
-    manifest: Arc<BTreeMap<SegmentId, Arc<Segment>>>,
+    manifest: Arc<Segments>,
     segments: OnceLock<Arc<TableSegments>>,
     statistics: OnceLock<Arc<TableStatistics>>,
 }
 
 impl KnownTable {
     /// Nothing is worked out before somebody asks.
-    pub(crate) fn new(table: Arc<Table>, manifest: Arc<BTreeMap<SegmentId, Arc<Segment>>>) -> Self {
+    pub(crate) fn new(table: Arc<Table>, manifest: Arc<Segments>) -> Self {
         Self { table, manifest, segments: OnceLock::new(), statistics: OnceLock::new() }
     }
 
@@ -53,7 +53,7 @@ impl KnownTable {
     }
 
     /// A manifest that is kept is not changed, so one at the same place is the same.
-    fn is_of(&self, table: &Arc<Table>, manifest: &Arc<BTreeMap<SegmentId, Arc<Segment>>>) -> bool {
+    fn is_of(&self, table: &Arc<Table>, manifest: &Arc<Segments>) -> bool {
         Arc::ptr_eq(&self.table, table) && Arc::ptr_eq(&self.manifest, manifest)
     }
 }
@@ -71,7 +71,7 @@ struct Kept {
 
 impl KnownTables {
     /// What is known of `table` with the segments of `manifest`.
-    pub(crate) fn of(&self, table: &Arc<Table>, manifest: &Arc<BTreeMap<SegmentId, Arc<Segment>>>) -> Arc<KnownTable> {
+    pub(crate) fn of(&self, table: &Arc<Table>, manifest: &Arc<Segments>) -> Arc<KnownTable> {
         let mut kept = self.0.lock();
         let now = Instant::now();
         let versions = kept.tables.entry(table.id).or_default();

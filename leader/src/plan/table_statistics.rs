@@ -5,18 +5,13 @@ use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use slipher_common::SqlType;
 use slipher_common::catalog::Table;
 use slipher_common::histogram::ColumnHistogram;
-use slipher_common::ids::SegmentId;
-use slipher_common::manifest::{Segment, TrailingBlanks};
+use slipher_common::manifest::{Segments, TrailingBlanks};
 use slipher_common::selectivity::TableStatistics;
 use slipher_common::statistics::{DistinctSketch, decode_bound};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Statistics of a table from those of its segments: bounds are exact while no row is deleted.
-pub fn table_statistics(
-    table: &Table,
-    segments: &Arc<BTreeMap<SegmentId, Arc<Segment>>>,
-) -> slipher_common::Result<TableStatistics> {
+pub fn table_statistics(table: &Table, segments: &Arc<Segments>) -> slipher_common::Result<TableStatistics> {
     let mut rows = 0usize;
     let mut bytes = 0usize;
     let mut any_deleted = false;

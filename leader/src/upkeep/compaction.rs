@@ -8,8 +8,8 @@ use crate::meta::TableState;
 use crate::plan::disabled_rules::DisabledRules;
 use crate::transaction::{Clock, LockMode, Scope, TableLocks};
 use slipher_common::catalog::ADMIN_USER;
-use slipher_common::ids::{DatabaseId, SegmentId, TableId, Version};
-use slipher_common::manifest::Segment;
+use slipher_common::ids::{DatabaseId, TableId, Version};
+use slipher_common::manifest::Segments;
 use slipher_common::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -101,7 +101,7 @@ struct Since {
 struct Seen {
     version: Version,
     /// The segments that were looked at.
-    segments: Arc<BTreeMap<SegmentId, Arc<Segment>>>,
+    segments: Arc<Segments>,
     /// When it was seen first with these rows.
     changed: Instant,
     /// When there was nothing to do for it, or it was seen first.

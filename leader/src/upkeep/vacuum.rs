@@ -5,14 +5,13 @@
 
 use super::choice::{Choice, choose, is_better};
 use crate::load::{check_rows, plan_sink, replayed, run_sink};
-use crate::meta::TableState;
 use crate::run::Runner;
 use crate::telemetry::Telemetry;
 use crate::transaction::{Scope, TableLocks};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlanBuilder;
-use slipher_common::ids::{SegmentId, SliceId, TableId};
-use slipher_common::manifest::Segment;
+use slipher_common::ids::{SliceId, TableId};
+use slipher_common::manifest::{Segment, Segments};
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta::{self as proto, operation::Kind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -126,19 +125,20 @@ async fn vacuum_once(
         return Err(Error::new(ErrorKind::UndefinedTable, format!("table with id {table} was dropped")));
     };
     let chosen = choose(&current, choice)?;
-    let chosen = current.segments.values().filter(|segment| chosen.contains(&segment.id) && !done.contains(&segment.slice));
+    let is_chosen = |segment: &&Arc<Segment>| chosen.contains(&segment.id) && !done.contains(&segment.slice);
+    let chosen: Vec<&Arc<Segment>> = current.segments.values().filter(is_chosen).collect();
     let layout = &attempt.snapshot.query.clone()?.layout;
     let mut round: BTreeMap<Option<(usize, usize)>, SliceId> = BTreeMap::new();
-    for segment in chosen.clone() {
+    for segment in &chosen {
         round.entry(layout.slots.get(segment.slice.0 as usize).copied()).or_insert(segment.slice);
     }
     let slices: BTreeSet<SliceId> = round.into_values().collect();
-    let in_round = chosen.filter(|segment| slices.contains(&segment.slice));
-    let old: BTreeMap<SegmentId, Arc<Segment>> = in_round.map(|segment| (segment.id, Arc::clone(segment))).collect();
+    let in_round = chosen.into_iter().filter(|segment| slices.contains(&segment.slice));
+    let old: Segments = in_round.map(|segment| (segment.id, Arc::clone(segment))).collect();
     if old.is_empty() {
         return Ok(None);
     }
-    let part = TableState { segments: Arc::new(old.clone()), ..TableState::clone(&current) };
+    let part = current.with_segments(old.clone());
     let source = provider_as_source(Arc::new(attempt.snapshot.provider(&part)?));
     let source = LogicalPlanBuilder::scan(current.table.name.clone(), source, None)?.build()?;
     let mut target = attempt.snapshot.provider(&current)?;

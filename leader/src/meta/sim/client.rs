@@ -1,15 +1,17 @@
 //! What clients of the simulation propose: every kind of change, built on the state of the voter they talk to, so that
 //! concurrent ones conflict.
 
-use super::super::state::State;
+use super::super::state::{State, TableState};
 use rand::Rng;
 use rand::rngs::StdRng;
 use slipher_common::SqlType;
+use slipher_common::manifest::bitmap_to_bytes;
 use slipher_proto::meta as proto;
 use slipher_proto::meta::operation::Kind;
 use uuid::Uuid;
 
 const NODES: [u128; 2] = [101, 102];
+const SEGMENT_ROWS: u64 = 50;
 const TRANSACTION_FIRST: u128 = 1 << 64;
 const TRANSACTION_LAST: u128 = u128::MAX;
 
@@ -59,7 +61,18 @@ impl Client {
     fn segment(&mut self, table_id: u64, slice: u32, state: &State) -> proto::Segment {
         self.next += 1;
         let placement_epoch = state.placement().slices.get(slice as usize).map_or(0, |placed| placed.epoch);
-        proto::Segment { segment_id: id(self.next), table_id, slice, placement_epoch, ..Default::default() }
+        let column = proto::ColumnStatistics { column_id: 1, nulls: self.next as u64 % 3, ..Default::default() };
+        proto::Segment {
+            segment_id: id(self.next),
+            table_id,
+            slice,
+            placement_epoch,
+            rows: SEGMENT_ROWS,
+            bytes: self.next as u64,
+            nodes: NODES.map(id).to_vec(),
+            columns: vec![column],
+            ..Default::default()
+        }
     }
 
     fn operations(&mut self, random: &mut StdRng, state: &State) -> Vec<Kind> {
@@ -93,6 +106,7 @@ impl Client {
             }
             3 => vec![move_slice(state, slice as usize)],
             4 => change_databases(random, state),
+            5 => delete_rows(random, table),
             _ => {
                 let live = table.segments.keys().take(random.random_range(0..3));
                 let remove = live.map(|segment| segment.to_vec()).collect();
@@ -101,6 +115,15 @@ impl Client {
             }
         }
     }
+}
+
+/// Some rows of a segment; others may have deleted them meanwhile.
+fn delete_rows(random: &mut StdRng, table: &TableState) -> Vec<Kind> {
+    let segments = table.segments.keys().take(2).map(|segment| {
+        let rows = [random.random_range(0..SEGMENT_ROWS as u32)].into_iter().collect();
+        proto::SegmentRows { segment_id: segment.to_vec(), rows: bitmap_to_bytes(&rows) }
+    });
+    vec![Kind::DeleteRows(proto::DeleteRows { table_id: table.table.id.0, segments: segments.collect() })]
 }
 
 /// A database comes, with a table, or one changes or goes.

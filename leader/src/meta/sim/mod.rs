@@ -2,6 +2,7 @@
 //! messages, with partitions, crashes that lose unsynced writes, and restarts. One number, the seed, decides everything.
 
 mod client;
+mod properties;
 mod world;
 
 use self::world::World;
@@ -11,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 const SEEDS: u64 = 40;
 const STEPS: u64 = 5_000;
 /// Seeds within which a broken promise must show.
-const FAULT_SEEDS: u64 = 60;
+const FAULT_SEEDS: u64 = 400;
 
 fn run(seed: u64, fault: Fault) -> Result<world::Summary, String> {
     let mut world = World::new(seed, fault);

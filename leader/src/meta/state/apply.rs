@@ -1,8 +1,8 @@
 //! Applying a record: all of its operations or none.
 
-use super::{AppliedRecord, ClusterInfo, DatabaseState, FIRST_OBJECT_ID, NodeInfo, State, User};
+use super::{AppliedRecord, ClusterInfo, DatabaseState, FIRST_OBJECT_ID, NodeInfo, State, TableState, User};
 use slipher_common::error::did_you_mean;
-use slipher_common::ids::{ClusterId, DatabaseId, NodeId, SegmentId, TableId, TransactionId, Version};
+use slipher_common::ids::{ClusterId, DatabaseId, NodeId, SegmentId, SliceId, TableId, TransactionId, Version};
 use slipher_common::manifest::Segment;
 use slipher_common::placement::Placement;
 use slipher_common::{Error, ErrorKind, Result};
@@ -70,6 +70,8 @@ impl State {
         draft.state.version = draft.version;
         draft.state.recent.insert(transaction, draft.version);
         *self = draft.state;
+        #[cfg(test)]
+        self.check()?;
         Ok(AppliedRecord { version: self.version, created_table: draft.created_table, notices: draft.notices })
     }
 
@@ -192,27 +194,26 @@ impl Draft {
         current.replicas.clone_from(&operation.replicas);
         current.epoch = operation.epoch;
         self.set_placement(&proto::SetPlacement { slices })?;
-        self.spread_segments(slice, operation)
+        self.spread_segments(operation)
     }
 
     /// The slice's segments are on its new nodes, and count as being nowhere else.
-    fn spread_segments(&mut self, slice: usize, operation: &proto::MoveSlice) -> Result<()> {
+    fn spread_segments(&mut self, operation: &proto::MoveSlice) -> Result<()> {
         let nodes = std::iter::once(&operation.owner).chain(&operation.replicas).map(|node| NodeId::from_bytes(node));
         let nodes = nodes.collect::<Result<Vec<_>>>()?;
         let copied = operation.copied_segment_ids.iter().map(|id| SegmentId::from_bytes(id)).collect::<Result<BTreeSet<_>>>()?;
-        for table in Arc::make_mut(&mut self.state.tables).values_mut() {
-            let moved = |segment: &Segment| segment.slice.0 as usize == slice;
-            if !table.segments.values().any(|segment| moved(segment)) {
-                continue;
-            }
-            let table = Arc::make_mut(table);
-            for segment in Arc::make_mut(&mut table.segments).values_mut().filter(|segment| moved(segment)) {
+        let slice = SliceId(operation.slice);
+        let tables = Arc::clone(&self.state.tables);
+        for table in tables.values().filter(|table| table.totals.of_slice(slice).segments > 0) {
+            let mut spread = TableState::clone(table);
+            for segment in table.segments.values().filter(|segment| segment.slice == slice) {
                 if copied.contains(&segment.id) {
-                    Arc::make_mut(segment).nodes.clone_from(&nodes);
+                    spread.put_segment(Segment { nodes: nodes.clone(), ..Segment::clone(segment) });
                 } else if !nodes.first().is_some_and(|owner| segment.nodes.contains(owner)) {
                     return Err(conflict(format!("slice {slice} got segment {} while it was copied", segment.id)));
                 }
             }
+            Arc::make_mut(&mut self.state.tables).insert(table.table.id, Arc::new(spread));
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Databases: names mean something in one of them.
 
 use super::apply::{Draft, check_name, conflict};
-use super::{DatabaseState, PUBLIC_SCHEMA_ID, SchemaState, State};
+use super::{DatabaseState, Map, PUBLIC_SCHEMA_ID, SchemaState, State};
 use slipher_common::catalog::{ADMIN_USER, DATABASE, PUBLIC_SCHEMA};
 use slipher_common::error::did_you_mean;
 use slipher_common::ids::{DatabaseId, TableId};
@@ -9,19 +9,19 @@ use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta as proto;
 use slipher_proto::meta::operation::Kind;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 impl DatabaseState {
     /// The database that every cluster has, without a schema.
     pub(super) fn dev(serializable: bool) -> Self {
         let (name, owner) = (DATABASE.to_owned(), ADMIN_USER.to_owned());
-        Self { id: DatabaseId::default(), name, owner, serializable, schemas: BTreeMap::new() }
+        Self { id: DatabaseId::default(), name, owner, serializable, schemas: Map::new() }
     }
 
     /// One with an empty schema `public`.
     pub(super) fn with_public_schema(mut self) -> Self {
         let (name, owner) = (PUBLIC_SCHEMA.to_owned(), ADMIN_USER.to_owned());
-        let public = SchemaState { id: PUBLIC_SCHEMA_ID, name, owner, tables: BTreeMap::new(), views: BTreeMap::new() };
+        let public = SchemaState { id: PUBLIC_SCHEMA_ID, name, owner, tables: Map::new(), views: Map::new() };
         self.schemas.insert(PUBLIC_SCHEMA.to_owned(), Arc::new(public));
         self
     }
@@ -63,8 +63,8 @@ impl State {
     }
 
     /// The schemas of the database in which names are looked up, by name.
-    pub fn schemas(&self) -> &BTreeMap<String, Arc<SchemaState>> {
-        static NONE: BTreeMap<String, Arc<SchemaState>> = BTreeMap::new();
+    pub fn schemas(&self) -> &Map<String, Arc<SchemaState>> {
+        static NONE: LazyLock<Map<String, Arc<SchemaState>>> = LazyLock::new(Map::new);
         self.databases.get(&self.database).map_or(&NONE, |database| &database.schemas)
     }
 
@@ -127,7 +127,7 @@ impl Draft {
             name: operation.name.clone(),
             owner: operation.owner.clone(),
             serializable: operation.serializable,
-            schemas: BTreeMap::new(),
+            schemas: Map::new(),
         };
         self.state.insert_database(created.with_public_schema())
     }

@@ -1,15 +1,14 @@
 //! The whole state in its frozen form: the body of a Raft snapshot.
 
 use super::apply::{cluster_from_proto, node_from_proto, user_from_proto};
-use super::{DatabaseState, FIRST_OBJECT_ID, SchemaState, State, TableState, ViewState};
+use super::{DatabaseState, FIRST_OBJECT_ID, Map, SchemaState, State, TableState, Totals, ViewState};
 use prost::Message as _;
 use slipher_common::catalog::{Table, View};
 use slipher_common::ids::{DatabaseId, TransactionId, Version};
-use slipher_common::manifest::Segment;
+use slipher_common::manifest::{Segment, Segments};
 use slipher_common::placement::Placement;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta as proto;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl State {
@@ -136,13 +135,12 @@ impl State {
                 name: database.name.clone(),
                 owner: database.owner.clone(),
                 serializable: database.serializable,
-                schemas: BTreeMap::new(),
+                schemas: Map::new(),
             })?;
         }
         for schema in &stored.schemas {
             let (name, owner) = (schema.name.clone(), schema.owner.clone());
-            let read =
-                SchemaState { id: schema.schema_id, name: name.clone(), owner, tables: BTreeMap::new(), views: BTreeMap::new() };
+            let read = SchemaState { id: schema.schema_id, name: name.clone(), owner, tables: Map::new(), views: Map::new() };
             let database = state.database_mut(DatabaseId(schema.database_id));
             let database = database.ok_or_else(|| Error::internal(format!("schema \"{name}\" has no database")))?;
             database.schemas.insert(name, Arc::new(read));
@@ -171,7 +169,7 @@ impl State {
 
     fn read_table(&mut self, stored: &proto::TableState) -> Result<()> {
         let definition = stored.table.as_ref().ok_or_else(|| Error::internal("a table has no definition"))?;
-        let mut segments = BTreeMap::new();
+        let mut segments = Segments::new();
         for segment in &stored.segments {
             let segment = Segment::from_proto(segment)?;
             if !self.live_segments.insert(segment.id) {
@@ -185,6 +183,7 @@ impl State {
             changed_version: Version(stored.changed_version),
             defined_version: Version(stored.defined_version.max(stored.created_version)),
             layout_version: Version(stored.layout_version.max(stored.created_version)),
+            totals: Arc::new(Totals::of(segments.values().map(Arc::as_ref))),
             segments: Arc::new(segments),
         })
     }

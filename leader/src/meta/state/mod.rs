@@ -1,8 +1,10 @@
 //! The metadata state machine: a pure function of (state, record). No clock, no IO, no randomness; iteration is ordered.
 //!
-//! A [`State`] is a handful of `Arc`s, so a clone is cheap and a reader keeps the version it started with.
+//! A [`State`] is a handful of `Arc`s of persistent maps, so a clone is cheap, a change copies a few places, and a reader keeps the version
+//! it started with.
 
 mod apply;
+mod check;
 mod databases;
 mod encode;
 mod recent;
@@ -10,8 +12,10 @@ mod segment_index;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod totals;
 mod views;
 
+pub use self::totals::{Sums, Totals};
 pub(crate) use self::views::not_a_view;
 
 use self::recent::RecentTransactions;
@@ -20,8 +24,8 @@ use self::segment_index::SegmentIndex;
 use slipher_common::catalog::DATABASE;
 use slipher_common::catalog::{Table, View};
 use slipher_common::error::did_you_mean;
-use slipher_common::ids::{ClusterId, DatabaseId, NodeId, SegmentId, TableId, Version};
-use slipher_common::manifest::Segment;
+use slipher_common::ids::{ClusterId, DatabaseId, NodeId, TableId, Version};
+use slipher_common::manifest::Segments;
 use slipher_common::placement::Placement;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta as proto;
@@ -33,6 +37,10 @@ use std::sync::Arc;
 pub const PUBLIC_SCHEMA_ID: u64 = 2200;
 /// Ids below are left to the objects that every database has.
 pub const FIRST_OBJECT_ID: u64 = 100_000;
+
+/// A map of what grows with the catalog. A clone shares all of it, and a change copies a few places: a commit costs the same however
+/// much there is.
+pub type Map<K, V> = imbl::OrdMap<K, V>;
 
 /// What was decided when the cluster was made, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +80,7 @@ pub struct DatabaseState {
     /// Transactions in it are SERIALIZABLE that do not say what they are.
     pub serializable: bool,
     /// Its schemas by name.
-    pub schemas: BTreeMap<String, Arc<SchemaState>>,
+    pub schemas: Map<String, Arc<SchemaState>>,
 }
 
 /// A schema and the names in it.
@@ -85,9 +93,9 @@ pub struct SchemaState {
     /// The user who made it.
     pub owner: String,
     /// Its tables by name.
-    pub tables: BTreeMap<String, TableId>,
+    pub tables: Map<String, TableId>,
     /// Its views by name; no table has the name of a view.
-    pub views: BTreeMap<String, TableId>,
+    pub views: Map<String, TableId>,
 }
 
 /// One table and its manifest.
@@ -104,7 +112,9 @@ pub struct TableState {
     /// The last version that gave it a definition which segments of the one before do not fit.
     pub layout_version: Version,
     /// The live segments.
-    pub segments: Arc<BTreeMap<SegmentId, Arc<Segment>>>,
+    pub segments: Arc<Segments>,
+    /// What they add up to.
+    pub totals: Arc<Totals>,
 }
 
 /// One view.
@@ -167,9 +177,9 @@ pub struct State {
     databases: Arc<BTreeMap<DatabaseId, Arc<DatabaseState>>>,
     /// Where names are looked up.
     database: DatabaseId,
-    tables: Arc<BTreeMap<TableId, Arc<TableState>>>,
-    views: Arc<BTreeMap<TableId, Arc<ViewState>>>,
-    users: Arc<BTreeMap<String, User>>,
+    tables: Arc<Map<TableId, Arc<TableState>>>,
+    views: Arc<Map<TableId, Arc<ViewState>>>,
+    users: Arc<Map<String, User>>,
     live_segments: SegmentIndex,
     next_object_id: u64,
     recent: RecentTransactions,
@@ -224,17 +234,17 @@ impl State {
     }
 
     /// All tables of all databases by id.
-    pub fn tables(&self) -> &BTreeMap<TableId, Arc<TableState>> {
+    pub fn tables(&self) -> &Map<TableId, Arc<TableState>> {
         &self.tables
     }
 
     /// All views of all databases by id.
-    pub fn views(&self) -> &BTreeMap<TableId, Arc<ViewState>> {
+    pub fn views(&self) -> &Map<TableId, Arc<ViewState>> {
         &self.views
     }
 
     /// All users by name.
-    pub fn users(&self) -> &BTreeMap<String, User> {
+    pub fn users(&self) -> &Map<String, User> {
         &self.users
     }
 

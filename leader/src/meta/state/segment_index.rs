@@ -1,39 +1,28 @@
 //! Which segment ids are live in any table.
 
+use imbl::OrdSet;
 use slipher_common::ids::SegmentId;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-const SHARDS: usize = 256;
-
-/// The ids of all live segments. In shards, so that a commit copies the few it touches and not the whole set.
-#[derive(Clone, Debug, PartialEq)]
+/// The ids of all live segments. A clone shares all of them, and a commit copies the few places that it touches.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct SegmentIndex {
-    shards: Arc<Vec<Arc<BTreeSet<SegmentId>>>>,
-}
-
-impl Default for SegmentIndex {
-    fn default() -> Self {
-        Self { shards: Arc::new(vec![Arc::default(); SHARDS]) }
-    }
+    ids: OrdSet<SegmentId>,
 }
 
 impl SegmentIndex {
-    // The last byte of an id is random in every version of UUID that is used.
-    fn shard(id: SegmentId) -> usize {
-        usize::from(id.0.as_bytes()[15])
-    }
-
     /// Adds an id; false when it is live already.
     pub(super) fn insert(&mut self, id: SegmentId) -> bool {
-        if self.shards[Self::shard(id)].contains(&id) {
-            return false;
-        }
-        Arc::make_mut(&mut Arc::make_mut(&mut self.shards)[Self::shard(id)]).insert(id)
+        self.ids.insert(id).is_none()
     }
 
     /// Takes an id out.
     pub(super) fn remove(&mut self, id: SegmentId) {
-        Arc::make_mut(&mut Arc::make_mut(&mut self.shards)[Self::shard(id)]).remove(&id);
+        self.ids.remove(&id);
+    }
+
+    /// Whether it holds these ids and no others.
+    pub(super) fn is(&self, ids: &BTreeSet<SegmentId>) -> bool {
+        self.ids.len() == ids.len() && ids.iter().all(|id| self.ids.contains(id))
     }
 }

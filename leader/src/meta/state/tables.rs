@@ -1,13 +1,13 @@
 //! Operations on schemas, tables and their segments.
 
 use super::apply::{Draft, LastCreated, check_name, conflict, list_objects};
-use super::{SchemaState, State, TableState};
+use super::{Map, SchemaState, State, TableState, Totals};
 use slipher_common::catalog::{Distribution, Table};
 use slipher_common::ids::{ColumnId, SegmentId, SliceId, TableId};
-use slipher_common::manifest::{DeleteVector, Segment, bitmap_from_bytes};
+use slipher_common::manifest::{DeleteVector, Segment, Segments, bitmap_from_bytes};
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta as proto;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Draft {
@@ -22,13 +22,8 @@ impl Draft {
             return Err(Error::new(ErrorKind::DuplicateSchema, format!("schema \"{name}\" already exists")));
         }
         let id = self.take_object_id(operation.schema_id, operation.allocated_id)?;
-        let schema = SchemaState {
-            id,
-            name: name.clone(),
-            owner: operation.owner.clone(),
-            tables: BTreeMap::new(),
-            views: BTreeMap::new(),
-        };
+        let schema =
+            SchemaState { id, name: name.clone(), owner: operation.owner.clone(), tables: Map::new(), views: Map::new() };
         let database = self.state.database;
         let Some(database) = self.state.database_mut(database) else {
             return Err(Error::internal(format!("creating schema \"{name}\": its database is not there")));
@@ -100,6 +95,7 @@ impl Draft {
             defined_version: self.version,
             layout_version: self.version,
             segments: Arc::default(),
+            totals: Arc::default(),
         };
         self.state.insert_table(created)
     }
@@ -179,6 +175,7 @@ impl Draft {
             defined_version: self.version,
             layout_version,
             segments: Arc::clone(&current.segments),
+            totals: Arc::clone(&current.totals),
         };
         Arc::make_mut(&mut self.state.tables).insert(before.id, Arc::new(changed));
         Ok(())
@@ -234,11 +231,10 @@ impl Draft {
             return Ok(());
         };
         let table = Arc::clone(&changed.table);
-        let segments = Arc::make_mut(&mut changed.segments);
         let (mut removed, mut removed_rows, mut added_rows) = (BTreeSet::new(), 0, 0);
         for (place, bytes) in operation.remove.iter().enumerate() {
             let segment = SegmentId::from_bytes(bytes)?;
-            let Some(gone) = segments.remove(&segment) else {
+            let Some(gone) = changed.remove_segment(segment) else {
                 return Err(conflict(format_args!("segment {segment} of table \"{table}\" was replaced")));
             };
             let expected = operation.removed_deleted_rows.get(place);
@@ -262,7 +258,7 @@ impl Draft {
                 return Err(Error::internal(format!("adding segment {} to table \"{table}\": its id was used", segment.id)));
             }
             added_rows += segment.rows;
-            segments.insert(segment.id, Arc::new(segment));
+            changed.put_segment(segment);
         }
         if !operation.keeps_rows {
             changed.changed_version = self.version;
@@ -280,10 +276,9 @@ impl Draft {
             return Ok(());
         };
         let table = Arc::clone(&changed.table);
-        let segments = Arc::make_mut(&mut changed.segments);
         for part in &operation.segments {
             let segment = SegmentId::from_bytes(&part.segment_id)?;
-            let Some(current) = segments.get_mut(&segment) else {
+            let Some(current) = changed.segments.get(&segment) else {
                 return Err(conflict(format_args!("segment {segment} of table \"{table}\" was replaced")));
             };
             let mut rows = bitmap_from_bytes(&part.rows)?;
@@ -296,7 +291,8 @@ impl Draft {
                 }
                 rows |= deleted.rows();
             }
-            Arc::make_mut(current).delete_vector = DeleteVector::new(rows);
+            let worn = Segment { delete_vector: DeleteVector::new(rows), ..Segment::clone(current) };
+            changed.put_segment(worn);
         }
         changed.changed_version = self.version;
         Arc::make_mut(&mut self.state.tables).insert(id, Arc::new(changed));
@@ -326,6 +322,30 @@ impl Draft {
         changed.table = Arc::new(table);
         Arc::make_mut(&mut self.state.tables).insert(id, Arc::new(changed));
         Ok(())
+    }
+}
+
+impl TableState {
+    /// The table as if it had these segments only.
+    pub fn with_segments(&self, segments: Segments) -> Self {
+        let totals = Arc::new(Totals::of(segments.values().map(Arc::as_ref)));
+        Self { segments: Arc::new(segments), totals, ..self.clone() }
+    }
+
+    /// Puts a segment in, in place of the one of its id: the only way in, so that the totals are right.
+    pub(super) fn put_segment(&mut self, segment: Segment) {
+        let totals = Arc::make_mut(&mut self.totals);
+        totals.add(&segment);
+        if let Some(replaced) = Arc::make_mut(&mut self.segments).insert(segment.id, Arc::new(segment)) {
+            totals.remove(&replaced);
+        }
+    }
+
+    /// Takes a segment out.
+    pub(super) fn remove_segment(&mut self, id: SegmentId) -> Option<Arc<Segment>> {
+        let removed = Arc::make_mut(&mut self.segments).remove(&id)?;
+        Arc::make_mut(&mut self.totals).remove(&removed);
+        Some(removed)
     }
 }
 

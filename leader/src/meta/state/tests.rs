@@ -1,7 +1,7 @@
 //! Records against the state machine, without IO.
 
 use super::*;
-use slipher_common::ids::{ColumnId, SliceId, TransactionId};
+use slipher_common::ids::{ColumnId, SegmentId, SliceId, TransactionId};
 use slipher_proto::meta as proto;
 use slipher_proto::meta::operation::Kind;
 use uuid::Uuid;

@@ -1,14 +1,24 @@
 //! Casts mean what they mean in loads: text is read in the same way, and a REAL holds what it is given.
 
-use super::coerced::in_micros;
 use super::{call, is_text, reader_of, type_of};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::Cast;
+use slipher_common::SqlType;
 use slipher_common::functions::{TO_DOUBLE, TO_REAL};
+
+/// Moments and times of day with microseconds.
+pub(super) fn in_micros(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Timestamp(_, None) => SqlType::Timestamp.to_arrow(),
+        DataType::Timestamp(_, Some(_)) => SqlType::TimestampTz.to_arrow(),
+        DataType::Time32(_) | DataType::Time64(_) => DataType::Time64(TimeUnit::Microsecond),
+        other => other.clone(),
+    }
+}
 
 /// The function that makes floats of numbers where the engine's cast does not find the nearest one.
 pub(super) fn to_float(source: &DataType, target: &DataType) -> Option<&'static str> {

@@ -3,10 +3,10 @@
 //! The engine's own casts go by way of nanoseconds, which end in 2262, and read and print other forms of dates. Whatever inserted a
 //! cast, after this rule there is none of those.
 
-use super::casts::to_float;
+use super::casts::{in_micros, to_float};
 use super::intervals::compare_by_value;
 use super::{call, is_text, reader_of};
-use arrow::datatypes::{DataType, Field, TimeUnit};
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, DFSchemaRef};
@@ -16,7 +16,6 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Projection, Union, Values};
 use datafusion::optimizer::AnalyzerRule;
-use slipher_common::SqlType;
 use slipher_common::functions::TO_TEXT;
 use std::sync::Arc;
 
@@ -58,16 +57,6 @@ fn rewrite_plan(plan: LogicalPlan, changed_below: &mut bool) -> Result<Transform
     };
     *changed_below |= rewritten.transformed;
     Ok(rewritten)
-}
-
-/// Moments and times of day with microseconds.
-pub(super) fn in_micros(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::Timestamp(_, None) => SqlType::Timestamp.to_arrow(),
-        DataType::Timestamp(_, Some(_)) => SqlType::TimestampTz.to_arrow(),
-        DataType::Time32(_) | DataType::Time64(_) => DataType::Time64(TimeUnit::Microsecond),
-        other => other.clone(),
-    }
 }
 
 /// Types whose text is not the engine's.

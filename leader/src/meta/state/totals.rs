@@ -1,0 +1,147 @@
+//! What the segments of a table add up to. Kept by `apply`, so that nobody walks through all of them to know it.
+
+use imbl::OrdMap;
+use slipher_common::ids::{ColumnId, NodeId, SliceId};
+use slipher_common::manifest::Segment;
+
+/// Some segments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// How many there are.
+    pub segments: u64,
+    /// Their rows, deleted ones too.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Their rows that are deleted.
+    pub deleted_rows: u64,
+}
+
+impl Sums {
+    fn of(segment: &Segment) -> Self {
+        Self { segments: 1, rows: segment.rows, bytes: segment.bytes, deleted_rows: segment.deleted_rows() }
+    }
+
+    /// Rows that are not deleted.
+    pub fn live_rows(&self) -> u64 {
+        self.rows.saturating_sub(self.deleted_rows)
+    }
+
+    /// Both together.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            segments: self.segments.saturating_add(other.segments),
+            rows: self.rows.saturating_add(other.rows),
+            bytes: self.bytes.saturating_add(other.bytes),
+            deleted_rows: self.deleted_rows.saturating_add(other.deleted_rows),
+        }
+    }
+
+    fn minus(self, other: Self) -> Self {
+        Self {
+            segments: self.segments.saturating_sub(other.segments),
+            rows: self.rows.saturating_sub(other.rows),
+            bytes: self.bytes.saturating_sub(other.bytes),
+            deleted_rows: self.deleted_rows.saturating_sub(other.deleted_rows),
+        }
+    }
+}
+
+/// A column in the segments that know it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Known {
+    segments: u64,
+    nulls: u64,
+}
+
+/// The totals of one table. Equal segments have equal totals, whatever was there before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    all: Sums,
+    slices: OrdMap<SliceId, Sums>,
+    copies: OrdMap<(SliceId, NodeId), Sums>,
+    columns: OrdMap<ColumnId, Known>,
+}
+
+impl Totals {
+    /// Of some segments.
+    pub fn of<'a>(segments: impl IntoIterator<Item = &'a Segment>) -> Self {
+        let mut totals = Self::default();
+        segments.into_iter().for_each(|segment| totals.add(segment));
+        totals
+    }
+
+    /// All segments.
+    pub fn all(&self) -> Sums {
+        self.all
+    }
+
+    /// Those of a slice.
+    pub fn of_slice(&self, slice: SliceId) -> Sums {
+        self.slices.get(&slice).copied().unwrap_or_default()
+    }
+
+    /// The slices that have any.
+    pub fn slices(&self) -> impl Iterator<Item = (SliceId, Sums)> {
+        self.slices.iter().map(|(slice, sums)| (*slice, *sums))
+    }
+
+    /// Those of a slice with a copy on a node.
+    pub fn of_copies(&self, slice: SliceId, node: NodeId) -> Sums {
+        self.copies.get(&(slice, node)).copied().unwrap_or_default()
+    }
+
+    /// Those with a copy on a node.
+    pub fn on_node(&self, node: NodeId) -> Sums {
+        self.slices.keys().map(|slice| self.of_copies(*slice, node)).fold(Sums::default(), Sums::plus)
+    }
+
+    /// NULLs of a column among all rows, deleted ones too; None where a segment does not say.
+    pub fn nulls(&self, column: ColumnId) -> Option<u64> {
+        let known = self.columns.get(&column).copied().unwrap_or_default();
+        (known.segments == self.all.segments).then_some(known.nulls)
+    }
+
+    pub(super) fn add(&mut self, segment: &Segment) {
+        let sums = Sums::of(segment);
+        self.all = self.all.plus(sums);
+        let slice = self.slices.entry(segment.slice).or_default();
+        *slice = slice.plus(sums);
+        for node in &segment.nodes {
+            let copy = self.copies.entry((segment.slice, *node)).or_default();
+            *copy = copy.plus(sums);
+        }
+        for column in &segment.columns {
+            let known = self.columns.entry(column.column).or_default();
+            known.segments = known.segments.saturating_add(1);
+            known.nulls = known.nulls.saturating_add(column.nulls);
+        }
+    }
+
+    pub(super) fn remove(&mut self, segment: &Segment) {
+        let sums = Sums::of(segment);
+        self.all = self.all.minus(sums);
+        take(&mut self.slices, segment.slice, sums);
+        for node in &segment.nodes {
+            take(&mut self.copies, (segment.slice, *node), sums);
+        }
+        for column in &segment.columns {
+            let known = self.columns.entry(column.column).or_default();
+            known.segments = known.segments.saturating_sub(1);
+            known.nulls = known.nulls.saturating_sub(column.nulls);
+            if known.segments == 0 {
+                self.columns.remove(&column.column);
+            }
+        }
+    }
+}
+
+/// What is nothing any more is not there any more.
+fn take<K: Ord + Copy>(sums_by: &mut OrdMap<K, Sums>, key: K, sums: Sums) {
+    let left = sums_by.get(&key).copied().unwrap_or_default().minus(sums);
+    if left.segments == 0 {
+        sums_by.remove(&key);
+    } else {
+        sums_by.insert(key, left);
+    }
+}
