@@ -44,7 +44,8 @@ pub(super) struct Moments {
 impl Kept for Moments {
     fn of(value: f64) -> Self {
         // Infinity and NaN have no distance from anything.
-        Self { count: 1.0, mean: value, squares: value - value }
+        let squares = if value.is_finite() { 0.0 } else { f64::NAN };
+        Self { count: 1.0, mean: value, squares }
     }
 
     fn with(self, later: Self) -> Self {

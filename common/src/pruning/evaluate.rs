@@ -74,7 +74,7 @@ impl Evaluation<'_> {
     fn is_null(&self, argument: &Expression) -> Option<Truth> {
         let Range { values, nulls, .. } = self.range(argument)?;
         let nothing = BooleanBuffer::new_unset(self.count);
-        Some(Truth { yes: values, no: nothing, null: nulls }.is_null())
+        Some(Truth { yes: values, no: nothing, null: nulls }.nulls_as_true())
     }
 
     /// Between what the values of an expression lie.

@@ -38,7 +38,7 @@ impl Truth {
     }
 
     /// IS NULL, which is never NULL itself.
-    pub(super) fn is_null(self) -> Self {
+    pub(super) fn nulls_as_true(self) -> Self {
         let known = &self.yes | &self.no;
         Self { null: BooleanBuffer::new_unset(known.len()), yes: self.null, no: known }
     }

@@ -20,6 +20,7 @@ pub(crate) mod planner;
 mod replaced;
 pub(crate) mod scan_filters;
 pub(crate) mod semantics;
+mod sorted_merges;
 pub(crate) mod subqueries;
 pub(crate) mod table;
 pub(crate) mod table_statistics;

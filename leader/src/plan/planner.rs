@@ -12,6 +12,7 @@ use crate::plan::literals::with_typed_literals;
 use crate::plan::plain_filters::with_plain_filters;
 use crate::plan::scan_filters::{JOIN_SELECTION, SEGMENT_PRUNING, with_filters_in_scans};
 use crate::plan::semantics::{CastsAreOurs, type_planner, with_windows_by_length};
+use crate::plan::sorted_merges::with_sorted_merges;
 use crate::plan::yielding::JoinsYield;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
@@ -111,6 +112,7 @@ pub(crate) fn query_prototype(
     let mut rules = with_plain_filters(with_filters_in_scans(PhysicalOptimizer::default().rules, disabled.keep(SEGMENT_PRUNING)));
     let after_selection = rules.iter().position(|rule| rule.name() == JOIN_SELECTION).map_or(rules.len(), |index| index + 1);
     rules.insert(after_selection, Arc::new(JoinAllTablesLocally));
+    let mut rules = with_sorted_merges(rules);
     rules.push(Arc::new(JoinsYield));
     rules.retain(|rule| disabled.keep(rule.name()));
     let builder = SessionStateBuilder::new()
