@@ -46,7 +46,7 @@ pub fn check(root: &Path, expected: Option<&BTreeMap<SegmentId, ExpectedSegment>
     let (files, mut faults) = check_files(root, expected)?;
     if let (Some(expected), Ok(Some(node))) = (expected, node) {
         let wanted = expected.iter().filter(|(_, segment)| segment.nodes.contains(&NodeId(node)));
-        let gone = wanted.filter(|(id, segment)| !files.get(id).is_some_and(|table| *table == segment.table));
+        let gone = wanted.filter(|(id, segment)| files.get(id).is_none_or(|table| *table != segment.table));
         faults.extend(gone.map(|(id, segment)| (path_of(root, segment.table, *id), FileFault::Missing.to_string())));
     }
     let (dir, count) = (root.join("segments"), files.len());

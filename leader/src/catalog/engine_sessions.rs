@@ -46,6 +46,9 @@ pub(crate) struct EngineSettings {
     pub(crate) signals: Arc<dyn Signals>,
 }
 
+/// A view and its query.
+type ParsedView = (Arc<View>, Arc<ast::Statement>);
+
 /// Makes the engine's sessions.
 #[derive(Debug)]
 pub(crate) struct EngineSessions {
@@ -53,7 +56,7 @@ pub(crate) struct EngineSessions {
     /// What was worked out of tables.
     pub(crate) known_tables: KnownTables,
     prototypes: Mutex<Vec<(Kind, Arc<SessionState>)>>,
-    parsed_views: Mutex<HashMap<TableId, (Arc<View>, Arc<ast::Statement>)>>,
+    parsed_views: Mutex<HashMap<TableId, ParsedView>>,
 }
 
 /// What makes prototypes different.

@@ -259,7 +259,7 @@ impl SledStore {
             entry.chain = link.chain.to_bytes();
             let chunks = chunks_of(PREFIX_LOG, entry.index, &entry.encode_to_vec());
             changes.extend(chunks.into_iter().map(|(key, value)| (key, Some(value))));
-            if link.index == end || link.index % TAKE_OVER_BATCH_ENTRIES as u64 == 0 {
+            if link.index == end || link.index.is_multiple_of(TAKE_OVER_BATCH_ENTRIES as u64) {
                 self.write(std::mem::take(&mut changes))?;
             }
         }

@@ -57,6 +57,9 @@ fn six_entries(directory: &Path) -> SledStore {
     store
 }
 
+/// What is done to one entry of a log, given its key.
+type Change<'a> = &'a dyn Fn(&mut SledStore, Vec<u8>);
+
 /// Whatever is taken out of a log below the witness is missed; what was never promised may be torn.
 #[test]
 fn what_is_missing_below_the_witness_is_refused_and_what_is_above_is_cut() {
@@ -84,7 +87,7 @@ fn what_is_missing_below_the_witness_is_refused_and_what_is_above_is_cut() {
         let removals = store.removals(PREFIX_LOG, index..=u64::MAX).unwrap();
         store.write(removals).unwrap();
     };
-    let changes: [&dyn Fn(&mut SledStore, Vec<u8>); 3] = [&remove, &other, &cut];
+    let changes: [Change<'_>; 3] = [&remove, &other, &cut];
     for change in changes {
         for index in 4..=6 {
             damaged(index, change);
