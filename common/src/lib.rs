@@ -1,4 +1,4 @@
-//! What leader and compute nodes share: ids, types, catalog, placement, distribution, plan nodes, errors. No IO of its own.
+//! What leader and compute nodes share: ids, types, catalog, placement, distribution, plan nodes, errors. No IO of its own but for certificates and locks.
 
 pub mod aggregates;
 pub mod assign;

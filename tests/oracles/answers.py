@@ -1,5 +1,6 @@
 """Comparing answers: as lists where the order is given, else as bags."""
 
+import re
 from decimal import Decimal, InvalidOperation
 
 # Floats are equal up to this share: their last digits depend on the order of additions.
@@ -7,6 +8,7 @@ FLOAT_SHARE = 1e-9
 FUZZY_SHARE = 1e-6
 # Quotients of decimals, cut off after a few digits, then multiplied by 100 in places.
 RATIO_SHARE, RATIO_ROOM = 1e-4, 0.02
+MOMENT = re.compile(r"\d{4,}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+")
 
 
 def canonical(value, type):
@@ -32,10 +34,15 @@ def canonical(value, type):
         try:
             return float(value) + 0.0
         except ValueError:
-            return value.rstrip(" ")
+            return of_moment(value.rstrip(" "))
     if type.name == "ts":
-        return value.rstrip("0").rstrip(".") if "." in value else value
+        return of_moment(value)
     return value
+
+
+def of_moment(value):
+    """A moment without zeros at the end of its fraction."""
+    return value.rstrip("0").rstrip(".") if MOMENT.fullmatch(value) else value
 
 
 def prepared(rows, types):

@@ -60,7 +60,7 @@ class Differential:
             return
         tables = fewer_rows(world.used(sql), lambda tables: self.differs_on(tables, smallest, reference, kind))
         with Narrowed([self.slipher, reference], tables):
-            self.print(smallest, reference, world.script(used=sql, tables=tables), seed, kind)
+            self.print(smallest, reference, world.script(used=sql, tables=tables), seed, kind, query.tree.sql(self.slipher.dialect))
 
     def differs_on(self, tables, query, reference, kind):
         """Whether the answers still differ in the same way when the tables have only these rows."""
@@ -86,7 +86,10 @@ class Differential:
         width = len((expected or actual or [()])[0])
         types = query.types if len(query.types) == width else [LOOSE] * width
         words = difference(expected, actual, types, query.ordered)
-        return ("wrong answer" if words else None), words or "", actual
+        if not words:
+            return None, "", actual
+        # A smaller query whose order is no longer complete is no finding of its own.
+        return ("wrong order" if words.endswith("in another order") else "wrong answer"), words, actual
 
     def smallest(self, query, reference, kind):
         """A smaller query that differs in the same way."""
@@ -109,7 +112,7 @@ class Differential:
         query.ordered = ordered
         return query
 
-    def print(self, query, reference, script, seed, kind):
+    def print(self, query, reference, script, seed, kind, whole):
         sql = query.tree.sql(self.slipher.dialect)
         other = query.tree.sql(reference.dialect)
         try:
@@ -120,12 +123,13 @@ class Differential:
         lines = [script, "", sql + ";", "", f"{reference.name} answers"]
         lines += [f"  (asked: {other})"] if other != sql else []
         lines += [table(expected), f"Slipher answers: {words}", "" if actual is None else table(actual)]
+        lines += ["", "Found with:", whole] if whole != sql else []
         self.report.finding(self.name, seed, kind, "\n".join(lines))
 
 
 def kind_of_query(kind, sql):
     """Findings of one kind are printed once: wrong answers by the constructs that take part."""
-    if kind != "wrong answer":
+    if kind not in ("wrong answer", "wrong order"):
         return kind
     marks = ["OVER", "GROUP BY", "ROLLUP", "CUBE", "GROUPING SETS", " IN (SELECT", "EXISTS", "UNION", "INTERSECT", "EXCEPT", "FULL JOIN", "IGNORE NULLS",
              "FILTER", "DISTINCT", "LIMIT", "HAVING", "WITH ", " ANY (", " ALL (", "(SELECT"]

@@ -24,6 +24,7 @@ mod cast_from;
 mod date_part;
 mod extract;
 mod format;
+mod held;
 mod interval_text;
 mod intervals;
 mod numbers;
@@ -42,6 +43,7 @@ pub use bounded::CONCAT;
 pub use cast_from::CAST_FROM;
 pub use date_part::DatePart;
 pub use extract::{DATE_PART, DATE_TRUNC, EXTRACT, EXTRACT_EPOCH};
+pub use held::{HELD, held_udf, unknown_udf};
 pub use intervals::{
     INTERVAL_BETWEEN, INTERVAL_NANOS, INTERVAL_OVER, INTERVAL_TIMES, INTERVAL_VALUE, PARSE_INTERVAL, TIME_MINUS, TIME_PLUS,
 };
@@ -86,7 +88,7 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
     .map(|function| Arc::new(ScalarUDF::new_from_impl(function)))
     .chain(arithmetic::binary())
     .chain(bounded::engine_functions())
-    .chain([crate::part::part_udf(), crate::part::first_udf()])
+    .chain([crate::part::part_udf(), crate::part::first_udf(), held_udf(), unknown_udf()])
     .collect()
 }
 

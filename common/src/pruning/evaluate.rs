@@ -4,7 +4,7 @@ use super::bounds::TableSegments;
 use super::range::Range;
 use super::text;
 use super::truth::Truth;
-use crate::functions::{AS_TYPE, DATE_TRUNC, ROUND_TO_WHOLE, TIGHT, TO_DOUBLE, TO_REAL};
+use crate::functions::{AS_TYPE, DATE_TRUNC, HELD, ROUND_TO_WHOLE, TIGHT, TO_DOUBLE, TO_REAL};
 use arrow::array::{Array, ArrayRef, RecordBatch, make_comparator};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{SortOptions, sort};
@@ -110,6 +110,9 @@ impl Evaluation<'_> {
     fn call(&self, expression: &Expression, call: &ScalarFunctionExpr) -> Option<Range> {
         if call.name() == TIGHT {
             return text::tight(&self.range(call.args().first()?)?);
+        }
+        if call.name() == HELD {
+            return self.range(call.args().first()?);
         }
         let (_, place) = KEEP_ORDER.iter().find(|(name, _)| *name == call.name())?;
         let others = call.args().iter().enumerate().filter(|(other, _)| other != place);

@@ -3,11 +3,10 @@
 use super::fences::Fences;
 use super::verify::sum_of;
 use super::{FileFault, SEGMENT_EXTENSION, list, read_id, segment_of};
-use slipher_common::finding::Finding;
+use slipher_common::finding::{self, Finding};
 use slipher_common::ids::{NodeId, SegmentId, TableId};
 use slipher_common::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// Damaged files that are told one by one.
@@ -29,7 +28,7 @@ pub struct ExpectedSegment {
 /// What was found in a node's data directory. Files are compared with what the manifests expect, where somebody knows them; else they are
 /// read only.
 pub fn check(root: &Path, expected: Option<&BTreeMap<SegmentId, ExpectedSegment>>) -> Result<Vec<Finding>> {
-    let _held = hold(root)?;
+    let _held = finding::hold(root, "lock", "a compute node", "stop the compute node")?;
     let mut findings = Vec::new();
     let mut look = |name: &str, looked: Result<String>| {
         let name = format!("\"{}\"", root.join(name).display());
@@ -102,22 +101,4 @@ fn path_of(root: &Path, table: TableId, segment: SegmentId) -> PathBuf {
 
 fn missing(what: &str) -> Error {
     Error::new(ErrorKind::DataCorrupted, what)
-}
-
-/// Keeps a node from starting meanwhile; an error when one runs.
-fn hold(root: &Path) -> Result<Option<File>> {
-    let path = root.join("lock");
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io(format!("opening \"{}\"", path.display()), &error)),
-    };
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => {
-            let message = format!("checking \"{}\": a compute node runs on it", root.display());
-            Err(Error::new(ErrorKind::CannotConnectNow, message).with_hint("stop the compute node"))
-        }
-        Err(TryLockError::Error(error)) => Err(Error::io(format!("locking \"{}\"", path.display()), &error)),
-    }
 }

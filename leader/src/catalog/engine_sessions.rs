@@ -7,6 +7,7 @@ use super::clock_functions;
 use super::relations::{CATALOG, FUNCTIONS_SCHEMA, RelationCatalogs};
 use super::tpch_function::{TPCH_FUNCTION, TpchFunction};
 use crate::plan::disabled_rules::DisabledRules;
+use crate::plan::held::HeldValues;
 use crate::plan::known_tables::KnownTables;
 use crate::plan::planner::{local_state, prepare_for, query_prototype};
 use crate::plan::semantics;
@@ -129,6 +130,7 @@ impl EngineSessions {
         functions::register(&mut session)?;
         semantics::register(&mut session)?;
         session.add_analyzer_rule(Arc::new(TightComparisons));
+        session.add_analyzer_rule(Arc::new(HeldValues));
         // Last: it joins by outer values byte for byte, and those joins are no comparisons of the user's.
         session.add_analyzer_rule(Arc::new(SubqueriesToJoins));
         Ok(session)

@@ -4,9 +4,9 @@ use super::driver::open_replica;
 use super::sled_store::SledStore;
 use super::state::State;
 use super::witness;
-use slipher_common::finding::Finding;
+use slipher_common::finding::{self, Finding};
 use slipher_common::{Error, ErrorKind, Result};
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,8 @@ const COPY_MODE: u32 = 0o700;
 
 /// What was found in a directory of metadata, and the state that comes of it if that can be made.
 pub fn check(directory: &Path) -> Result<(Vec<Finding>, Option<Arc<State>>)> {
-    let _held = hold(directory)?;
+    let hint = "stop the leader, or check a copy that was made while it was stopped";
+    let _held = finding::hold(directory, "db", "a leader", hint)?;
     let mut findings = vec![check_witness(directory)];
     let copy = Copy::of(directory)?;
     let read = catch_unwind(AssertUnwindSafe(|| read(&copy.path)));
@@ -48,25 +49,6 @@ pub fn check(directory: &Path) -> Result<(Vec<Finding>, Option<Arc<State>>)> {
 pub fn accept_loss(directory: &Path) -> Result<String> {
     let kept = SledStore::accept_loss(directory)?;
     Ok(format!("\"{}\": the log ends at entry {} now; what was committed after it is lost", directory.display(), kept.index))
-}
-
-/// Keeps a leader from starting meanwhile; an error when one runs.
-fn hold(directory: &Path) -> Result<Option<File>> {
-    let path = directory.join("db");
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io(format!("opening \"{}\"", path.display()), &error)),
-    };
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => {
-            let message = format!("checking \"{}\": a leader runs on it", directory.display());
-            Err(Error::new(ErrorKind::CannotConnectNow, message)
-                .with_hint("stop the leader, or check a copy that was made while it was stopped"))
-        }
-        Err(TryLockError::Error(error)) => Err(Error::io(format!("locking \"{}\"", path.display()), &error)),
-    }
 }
 
 fn check_witness(directory: &Path) -> Finding {

@@ -1,5 +1,6 @@
 //! Planning: tables, distribution, explain.
 
+mod aggregate_rules;
 pub(crate) mod align;
 mod all_tables;
 mod common_types;
@@ -9,6 +10,8 @@ pub(crate) mod disabled_rules;
 pub(crate) mod explain;
 mod filters_above;
 pub(crate) mod grouping_sets;
+pub(crate) mod held;
+mod held_casts;
 mod join_order;
 pub(crate) mod known_tables;
 pub(crate) mod literals;

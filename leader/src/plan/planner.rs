@@ -1,5 +1,6 @@
 //! The engine's planner with Slipher's passes: physical plan, then `align`, then the boundaries are numbered and shipped.
 
+use crate::plan::aggregate_rules::with_aggregate_rules;
 use crate::plan::align::align;
 use crate::plan::all_tables::JoinAllTablesLocally;
 use crate::plan::context::{DirectResults, QueryContext};
@@ -7,6 +8,7 @@ use crate::plan::date_bounds::DateBounds;
 use crate::plan::disabled_rules::DisabledRules;
 use crate::plan::filters_above::optimizer_rules;
 use crate::plan::grouping_sets::with_plain_keys;
+use crate::plan::held_casts::HeldCasts;
 use crate::plan::join_order::{JoinOrder, OneMatch};
 use crate::plan::literals::with_typed_literals;
 use crate::plan::plain_filters::with_plain_filters;
@@ -22,6 +24,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::OptimizerRule;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
@@ -90,8 +93,13 @@ pub(crate) fn local_state(lanes: usize, runtime: Arc<RuntimeEnv>) -> SessionStat
         .with_default_features()
         .with_analyzer_rule(Arc::new(CastsAreOurs))
         .with_type_planner(type_planner())
-        .with_optimizer_rules(optimizer_rules())
-        .with_physical_optimizer_rules(with_plain_filters(PhysicalOptimizer::default().rules))
+        .with_optimizer_rules(general_rules())
+        .with_physical_optimizer_rules(engine_rules())
+}
+
+/// The engine's physical rules, where they are wrong in ours.
+fn engine_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    with_aggregate_rules(with_plain_filters(PhysicalOptimizer::default().rules))
 }
 
 /// The logical plan of a statement: keys of grouping sets first, as they are known by their names as they are written; then windows over
@@ -109,7 +117,7 @@ pub(crate) fn query_prototype(
     collect_metrics: bool,
     disabled: &DisabledRules,
 ) -> Result<SessionState> {
-    let mut rules = with_plain_filters(with_filters_in_scans(PhysicalOptimizer::default().rules, disabled.keep(SEGMENT_PRUNING)));
+    let mut rules = with_filters_in_scans(engine_rules(), disabled.keep(SEGMENT_PRUNING));
     let after_selection = rules.iter().position(|rule| rule.name() == JOIN_SELECTION).map_or(rules.len(), |index| index + 1);
     rules.insert(after_selection, Arc::new(JoinAllTablesLocally));
     let mut rules = with_sorted_merges(rules);
@@ -146,9 +154,16 @@ pub(crate) fn prepare_for(session: &mut SessionState, query: &Arc<QueryContext>)
     session.set_distributed_max_tasks_per_stage(query.layout.tasks())
 }
 
-/// The engine's logical optimizer with our rules at its end, without those that the session leaves out.
-fn logical_rules(disabled: &DisabledRules) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+/// The engine's logical optimizer, where it is wrong in ours.
+fn general_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = optimizer_rules();
+    rules.push(Arc::new(HeldCasts));
+    rules
+}
+
+/// The same with our rules at its end, without those that the session leaves out.
+fn logical_rules(disabled: &DisabledRules) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules = general_rules();
     rules.push(Arc::new(DateBounds));
     rules.push(Arc::new(JoinOrder));
     rules.push(Arc::new(OneMatch));

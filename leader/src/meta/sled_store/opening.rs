@@ -14,11 +14,16 @@ mod tests;
 
 use super::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 /// The name of sled's file.
 const DATA_FILE: &str = "db";
 /// The format before chains and witnesses.
 const FORMAT_WITHOUT_WITNESS: u32 = 1;
+/// So long a start waits for the lock of who used the directory before: threads of sled's let it go a little after the store is dropped.
+const LOCK_PATIENCE_MS: u64 = 2_000;
+/// Time between two tries.
+const LOCK_RETRY_MS: u64 = 10;
 /// Entries that are written at once when a log is taken over.
 const TAKE_OVER_BATCH_ENTRIES: usize = 128;
 
@@ -104,7 +109,7 @@ impl SledStore {
             .flush_every_ms(None);
         // sled checks much with assertions.
         let open = || -> Result<(sled::Db, sled::Tree)> {
-            let database = config.open().map_err(|error| open_error(&doing(), &error))?;
+            let database = locked(|| config.open().map_err(|error| open_error(&doing(), &error)))?;
             let tree = database.open_tree(TREE).map_err(|error| store_error(&doing(), &error))?;
             Ok((database, tree))
         };
@@ -300,4 +305,17 @@ pub(in crate::meta) fn name_damage(directory: &Path, mut error: Error) -> Error 
         error.hint = Some(LOST_HINT.to_owned());
     }
     error
+}
+
+/// What `open` says, which is tried again while another holds the lock.
+fn locked(open: impl Fn() -> Result<sled::Db>) -> Result<sled::Db> {
+    let end = Instant::now() + Duration::from_millis(LOCK_PATIENCE_MS);
+    loop {
+        match open() {
+            Err(error) if error.kind == ErrorKind::CannotConnectNow && Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(LOCK_RETRY_MS));
+            }
+            opened => return opened,
+        }
+    }
 }

@@ -195,13 +195,13 @@ impl Puller<'_> {
         for condition in pulled.conditions {
             if distinct {
                 for column in condition.column_refs() {
-                    position_of(&mut groups, &Expr::Column(column.clone()));
+                    self.position_of(&mut groups, &Expr::Column(column.clone()));
                 }
                 conditions.push(condition);
                 continue;
             }
             let Some((inner, outer)) = key_of(&condition, self.outer)? else { return Ok(None) };
-            positions.push((position_of(&mut groups, &inner), outer));
+            positions.push((self.position_of(&mut groups, &inner), outer));
         }
         let new = Aggregate::try_new(Arc::new(pulled.plan), groups, aggregate.aggr_expr.clone())?;
         for (position, outer) in positions {
@@ -209,6 +209,22 @@ impl Puller<'_> {
             conditions.push(column.eq(outer));
         }
         Ok(Some(Pulled { plan: LogicalPlan::Aggregate(new), conditions }))
+    }
+
+    /// Where `groups` has `expr`, which is added if it is not there. What is computed gets a name of its own: the engine names a cast as it
+    /// names the column in it, which may be a group, too.
+    fn position_of(&mut self, groups: &mut Vec<Expr>, expr: &Expr) -> usize {
+        if let Some(known) = groups.iter().position(|known| known == expr) {
+            return known;
+        }
+        groups.push(match expr {
+            Expr::Column(_) => expr.clone(),
+            computed => {
+                self.keys += 1;
+                computed.clone().alias(format!("{KEY}_{}", self.keys))
+            }
+        });
+        groups.len() - 1
     }
 }
 
@@ -228,13 +244,6 @@ fn has_a_row_anyway(plan: &LogicalPlan, outer: &[Column]) -> Result<bool> {
         }
         _ => Ok(false),
     }
-}
-
-fn position_of(groups: &mut Vec<Expr>, expr: &Expr) -> usize {
-    groups.iter().position(|known| known == expr).unwrap_or_else(|| {
-        groups.push(expr.clone());
-        groups.len() - 1
-    })
 }
 
 /// The inner and the outer side of an equality, each with columns of its side only.
