@@ -1,8 +1,9 @@
-//! `slipher_part(body, columns...)`: a part of an expression, as one call.
+//! `slipher_part(columns...)`: a part of an expression, as one call.
 //!
 //! The engine's passes work out types and names of an expression anew at every level, and its messages nest a few dozen levels at most. So an
 //! expression that is deep is cut into parts: each is a call whose type is known and whose arguments are columns. What it computes, other parts
-//! among it, travels as bytes in its first argument; nothing in the engine looks inside.
+//! among it, is held by the function itself, where nothing in the engine looks: whatever is an argument is printed, byte for byte, with each
+//! name and type that the engine works out. Only on the way to compute nodes ([`to_travel`]) it is the first argument.
 
 mod first;
 
@@ -18,7 +19,7 @@ use datafusion::error::Result as EngineResult;
 use datafusion::execution::{SessionStateBuilder, TaskContext};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::expressions::Literal;
@@ -39,6 +40,8 @@ use xxhash_rust::xxh3::xxh3_64;
 pub const PART: &str = "slipher_part";
 /// So many bodies a process keeps decoded.
 const DECODED_MAX: usize = 64;
+/// So many bytes of them; the newest one is kept however long it is.
+const DECODED_MAX_BYTES: usize = 64 << 20;
 
 /// What a part computes, ready to run.
 #[derive(Debug)]
@@ -48,8 +51,27 @@ pub struct Body {
     expr: Arc<dyn PhysicalExpr>,
 }
 
-/// A body that was decoded, with its bytes and their hash.
-type Kept = (u64, Box<[u8]>, Arc<Body>);
+/// A body that was decoded, and how it travels.
+#[derive(Clone, Debug)]
+struct Held {
+    bytes: Arc<[u8]>,
+    hash: u64,
+    body: Arc<Body>,
+}
+
+impl PartialEq for Held {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.bytes == other.bytes
+    }
+}
+
+impl Eq for Held {}
+
+impl Hash for Held {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.hash.hash(state);
+    }
+}
 
 impl Body {
     /// The body as it travels: `expr` over `parameters` yields `result`.
@@ -57,7 +79,8 @@ impl Body {
         let mut fields: Vec<FieldRef> = parameters.fields().iter().cloned().collect();
         fields.push(result);
         let schema = encode_schema(&Schema::new(fields))?;
-        let body = serialize_physical_expr(expr, &DefaultPhysicalExtensionCodec {})?.encode_to_vec();
+        let expr = Arc::clone(expr).transform_up(travelling)?.data;
+        let body = serialize_physical_expr(&expr, &DefaultPhysicalExtensionCodec {})?.encode_to_vec();
         Ok(proto::ExpressionPart { schema, body }.encode_to_vec())
     }
 
@@ -71,22 +94,6 @@ impl Body {
         let expr = parse_physical_expr(&node, &FUNCTIONS, &parameters, &DefaultPhysicalExtensionCodec {})?;
         let expr = expr.transform_up(ready)?.data;
         Ok(Self { parameters, result: Arc::clone(result), expr })
-    }
-
-    /// The decoded form of `bytes`, which the process may know already.
-    fn known(bytes: &[u8]) -> Result<Arc<Self>> {
-        static KNOWN: LazyLock<Mutex<VecDeque<Kept>>> = LazyLock::new(Mutex::default);
-        let hash = xxh3_64(bytes);
-        if let Some((.., body)) = KNOWN.lock().iter().find(|(known, text, _)| *known == hash && **text == *bytes) {
-            return Ok(Arc::clone(body));
-        }
-        let body = Arc::new(Self::decode(bytes)?);
-        let mut known = KNOWN.lock();
-        if known.len() >= DECODED_MAX {
-            known.pop_front();
-        }
-        known.push_back((hash, bytes.into(), Arc::clone(&body)));
-        Ok(body)
     }
 
     fn evaluate(&self, columns: &[ColumnarValue], rows: usize) -> EngineResult<ColumnarValue> {
@@ -103,6 +110,26 @@ impl Body {
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let schema = nullable(&self.parameters, &arrays);
         self.expr.evaluate(&RecordBatch::try_new_with_options(schema, arrays, &options)?)
+    }
+}
+
+impl Held {
+    /// The decoded form of `bytes`, which the process may know already: a part that stands in another one is decoded once for both.
+    fn of(bytes: &[u8]) -> Result<Self> {
+        static KNOWN: LazyLock<Mutex<VecDeque<Held>>> = LazyLock::new(Mutex::default);
+        let hash = xxh3_64(bytes);
+        if let Some(held) = KNOWN.lock().iter().rev().find(|known| known.hash == hash && *known.bytes == *bytes) {
+            return Ok(held.clone());
+        }
+        let held = Self { bytes: bytes.into(), hash, body: Arc::new(Body::decode(bytes)?) };
+        let mut known = KNOWN.lock();
+        let mut length = bytes.len() + known.iter().map(|other| other.bytes.len()).sum::<usize>();
+        while known.len() >= DECODED_MAX || length > DECODED_MAX_BYTES {
+            let Some(oldest) = known.pop_front() else { break };
+            length -= oldest.bytes.len();
+        }
+        known.push_back(held.clone());
+        Ok(held)
     }
 }
 
@@ -138,9 +165,20 @@ fn ready(expr: Arc<dyn PhysicalExpr>) -> EngineResult<Transformed<Arc<dyn Physic
     }
     let body = call.args().first().and_then(|body| body.downcast_ref::<Literal>());
     let Some(body) = body.filter(|_| call.name() == PART) else { return Ok(Transformed::no(expr)) };
-    let bytes = bytes_of(body.value())?;
-    let part = PartExpr { hash: xxh3_64(bytes), body: Arc::new(Body::decode(bytes)?), columns: call.args()[1..].to_vec() };
+    let part = PartExpr { held: Held::of(bytes_of(body.value())?)?, columns: call.args()[1..].to_vec() };
     Ok(Transformed::yes(Arc::new(part)))
+}
+
+/// A call as it travels in a body, with what it computes as its first argument.
+fn travelling(expr: Arc<dyn PhysicalExpr>) -> EngineResult<Transformed<Arc<dyn PhysicalExpr>>> {
+    let call = expr.downcast_ref::<ScalarFunctionExpr>();
+    let part = call.and_then(|call| Some((call, at_home(call.fun())?.0)));
+    let Some((call, held)) = part else { return Ok(Transformed::no(expr)) };
+    let body: Arc<dyn PhysicalExpr> = Arc::new(Literal::new(held.literal()));
+    let arguments = std::iter::once(body).chain(call.args().iter().cloned()).collect();
+    let field = call.return_field(&Schema::empty())?;
+    let options = Arc::new(call.config_options().clone());
+    Ok(Transformed::yes(Arc::new(ScalarFunctionExpr::new(PART, part_udf(), arguments, field, options))))
 }
 
 fn bytes_of(body: &ScalarValue) -> Result<&[u8]> {
@@ -151,42 +189,26 @@ fn bytes_of(body: &ScalarValue) -> Result<&[u8]> {
 }
 
 /// A part inside of a part.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct PartExpr {
-    hash: u64,
-    body: Arc<Body>,
+    held: Held,
     columns: Vec<Arc<dyn PhysicalExpr>>,
 }
 
 impl fmt::Display for PartExpr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{PART}_{:016x}", self.hash)
-    }
-}
-
-impl PartialEq for PartExpr {
-    fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.columns == other.columns
-    }
-}
-
-impl Eq for PartExpr {}
-
-impl Hash for PartExpr {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.hash.hash(state);
-        self.columns.hash(state);
+        f.write_str(&self.held.name())
     }
 }
 
 impl PhysicalExpr for PartExpr {
     fn return_field(&self, _schema: &Schema) -> EngineResult<FieldRef> {
-        Ok(Arc::clone(&self.body.result))
+        Ok(Arc::clone(&self.held.body.result))
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> EngineResult<ColumnarValue> {
         let columns = self.columns.iter().map(|column| column.evaluate(batch)).collect::<EngineResult<Vec<_>>>()?;
-        self.body.evaluate(&columns, batch.num_rows())
+        self.held.body.evaluate(&columns, batch.num_rows())
     }
 
     fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
@@ -194,7 +216,7 @@ impl PhysicalExpr for PartExpr {
     }
 
     fn with_new_children(self: Arc<Self>, columns: Vec<Arc<dyn PhysicalExpr>>) -> EngineResult<Arc<dyn PhysicalExpr>> {
-        Ok(Arc::new(Self { hash: self.hash, body: Arc::clone(&self.body), columns }))
+        Ok(Arc::new(Self { held: self.held.clone(), columns }))
     }
 
     fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -202,64 +224,87 @@ impl PhysicalExpr for PartExpr {
     }
 }
 
-/// The function that plans name and workers find.
+/// The function that compute nodes find by its name.
 pub fn part_udf() -> Arc<ScalarUDF> {
-    static FUNCTION: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
-        let signature = Signature::variadic_any(Volatility::Immutable);
-        Arc::new(ScalarUDF::new_from_impl(Part { hash: 0, known: None, signature }))
-    });
+    static FUNCTION: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Part::function(None, true, Volatility::Immutable));
     Arc::clone(&FUNCTION)
 }
 
 /// The call of a part with `bytes` as its body; its type and name are known without looking at what it computes.
-pub fn part_call(bytes: Vec<u8>, columns: Vec<Expr>, volatility: Volatility) -> Result<Expr> {
-    let body = Arc::new(Body::decode(&bytes)?);
-    let part = Part { hash: xxh3_64(&bytes), known: Some(body), signature: Signature::variadic_any(volatility) };
-    let body = Expr::Literal(ScalarValue::Binary(Some(bytes)), None);
-    let arguments = std::iter::once(body).chain(columns).collect();
-    Ok(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::new_from_impl(part)), arguments)))
+pub fn part_call(bytes: &[u8], columns: Vec<Expr>, volatility: Volatility) -> Result<Expr> {
+    let function = Part::function(Some(Held::of(bytes)?), false, volatility);
+    Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, columns)))
 }
 
-#[derive(Debug)]
+/// Whether this is the call of a part that holds what it computes.
+pub fn is_part_at_home(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if at_home(&call.func).is_some())
+}
+
+fn at_home(function: &ScalarUDF) -> Option<(&Held, Volatility)> {
+    match function.inner().downcast_ref::<Part>()? {
+        Part { held: Some(held), travels: false, signature, .. } => Some((held, signature.volatility)),
+        _ => None,
+    }
+}
+
+/// The call of a part as compute nodes get it, with what it computes as its first argument; names and types stay. Other expressions stay as
+/// they are.
+pub fn to_travel(expr: Expr) -> Transformed<Expr> {
+    let Expr::ScalarFunction(call) = expr else { return Transformed::no(expr) };
+    let Some((held, volatility)) = at_home(&call.func) else { return Transformed::no(Expr::ScalarFunction(call)) };
+    let body = Expr::Literal(held.literal(), None);
+    let function = Part::function(Some(held.clone()), true, volatility);
+    let arguments = std::iter::once(body).chain(call.args).collect();
+    Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(function, arguments)))
+}
+
+impl Held {
+    fn name(&self) -> String {
+        format!("{PART}_{:016x}", self.hash)
+    }
+
+    fn literal(&self) -> ScalarValue {
+        ScalarValue::Binary(Some(self.bytes.to_vec()))
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct Part {
-    hash: u64,
-    /// None on workers, which find it by its bytes.
-    known: Option<Arc<Body>>,
+    name: String,
+    /// None on compute nodes, which find it by its bytes.
+    held: Option<Held>,
+    /// Its first argument says what it computes.
+    travels: bool,
     signature: Signature,
 }
 
-impl PartialEq for Part {
-    fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash
-    }
-}
-
-impl Eq for Part {}
-
-impl Hash for Part {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.hash.hash(state);
-    }
-}
-
 impl Part {
+    fn function(held: Option<Held>, travels: bool, volatility: Volatility) -> Arc<ScalarUDF> {
+        let any = vec![TypeSignature::VariadicAny, TypeSignature::Nullary];
+        let name = held.as_ref().filter(|_| !travels).map_or_else(|| PART.to_owned(), Held::name);
+        Arc::new(ScalarUDF::new_from_impl(Self { name, held, travels, signature: Signature::one_of(any, volatility) }))
+    }
+
     fn body(&self, first: Option<&ScalarValue>) -> Result<Arc<Body>> {
-        match (&self.known, first) {
-            (Some(body), _) => Ok(Arc::clone(body)),
-            (None, Some(bytes)) => Body::known(bytes_of(bytes)?),
+        match (&self.held, first) {
+            (Some(held), _) => Ok(Arc::clone(&held.body)),
+            (None, Some(bytes)) => Ok(Held::of(bytes_of(bytes)?)?.body),
             (None, None) => Err(torn("no body")),
         }
     }
 
     fn short_name(&self, arguments: &[Expr]) -> String {
-        let columns: Vec<String> = arguments.iter().skip(1).map(|column| column.schema_name().to_string()).collect();
-        format!("{PART}_{:016x}({})", self.hash, columns.join(","))
+        let columns = arguments.iter().skip(usize::from(self.travels));
+        let columns: Vec<String> = columns.map(|column| column.schema_name().to_string()).collect();
+        let name = self.held.as_ref().map_or_else(|| PART.to_owned(), Held::name);
+        format!("{name}({})", columns.join(","))
     }
 }
 
 impl ScalarUDFImpl for Part {
     fn name(&self) -> &str {
-        PART
+        &self.name
     }
 
     fn display_name(&self, arguments: &[Expr]) -> EngineResult<String> {
@@ -288,7 +333,8 @@ impl ScalarUDFImpl for Part {
             _ => None,
         };
         let body = self.body(first)?;
-        body.evaluate(arguments.args.get(1..).unwrap_or_default(), arguments.number_rows)
+        let columns = arguments.args.get(usize::from(self.travels)..).unwrap_or_default();
+        body.evaluate(columns, arguments.number_rows)
     }
 }
 

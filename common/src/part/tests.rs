@@ -27,7 +27,7 @@ fn evaluate(bytes: &[u8]) -> Vec<Option<i64>> {
         ColumnarValue::Array(Arc::new(Int64Array::from(vec![Some(6), None, Some(0)]))),
         ColumnarValue::Scalar(ScalarValue::Int64(Some(12))),
     ];
-    let answer = Body::known(bytes).unwrap().evaluate(&columns, 3).unwrap().to_array(3).unwrap();
+    let answer = Held::of(bytes).unwrap().body.evaluate(&columns, 3).unwrap().to_array(3).unwrap();
     answer.as_primitive::<Int64Type>().iter().collect()
 }
 
@@ -39,6 +39,38 @@ fn a_body_of_bodies_survives_the_way() {
     assert_eq!(evaluate(&body_of(minus(nested, column(0)))), [Some(0), None, Some(12)]);
     assert!(Body::decode(b"nonsense").is_err());
     assert!(Body::decode(b"").is_err());
+}
+
+/// Only what travels has its body among its arguments: names and messages of the engine print arguments.
+#[test]
+fn a_body_is_an_argument_only_on_its_way() {
+    let outside = datafusion::logical_expr::col("a");
+    let bytes = body_of(Arc::new(BinaryExpr::new(column(0), Operator::Minus, column(1))));
+    let held = part_call(&bytes, vec![outside.clone(), outside], Volatility::Immutable).unwrap();
+    let travels = to_travel(held.clone()).data;
+    assert_eq!(held.schema_name().to_string(), travels.schema_name().to_string());
+    assert!(held.to_string().len() < 100, "{held}");
+    let count = |call: &Expr| match call {
+        Expr::ScalarFunction(call) => (call.name().to_owned(), call.args.len()),
+        other => panic!("{other}"),
+    };
+    assert_eq!((count(&held).1, count(&travels)), (2, (PART.to_owned(), 3)));
+    assert!(!to_travel(travels).transformed);
+
+    // The same in a body: what is planned holds it, what is encoded carries it.
+    let Expr::ScalarFunction(ScalarFunction { func, .. }) = held else { unreachable!() };
+    let nested = call(func, vec![column(1), column(0)]);
+    assert_eq!(evaluate(&body_of(nested)), [Some(6), None, Some(12)]);
+}
+
+#[test]
+fn a_part_of_no_columns_has_a_value_for_each_row() {
+    let result = Arc::new(Field::new("r", DataType::Int64, true));
+    let bytes = Body::encode(&Schema::empty(), result, &lit(ScalarValue::Int64(Some(5)))).unwrap();
+    let held = part_call(&bytes, Vec::new(), Volatility::Volatile).unwrap();
+    assert!(held.is_volatile());
+    let Expr::ScalarFunction(ScalarFunction { func, .. }) = held else { unreachable!() };
+    assert_eq!(evaluate(&body_of(call(func, Vec::new()))), [Some(5); 3]);
 }
 
 #[test]

@@ -13,8 +13,9 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{EmptyRelation, Expr, ExprSchemable, LogicalPlan, Operator, Projection, Volatility, lit};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::create_physical_expr;
-use slipher_common::part::{Body, first_udf, part_call};
+use slipher_common::part::{Body, first_udf, is_part_at_home, part_call, to_travel};
 use slipher_common::{Error, ErrorKind};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// An expression of more levels is cut.
@@ -62,6 +63,23 @@ pub(crate) fn cut_deep_expressions(plan: LogicalPlan, session: &SessionState) ->
         Ok(Transformed::yes(node.recompute_schema()?))
     })
     .map(|transformed| transformed.data)
+}
+
+/// The plan as its fragments are made of it: what parts compute travels with them. No pass over logical plans comes behind this one.
+pub(crate) fn parts_to_travel(plan: &LogicalPlan) -> Result<Cow<'_, LogicalPlan>> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expression| {
+            found = found || expression.exists(|inner| Ok(is_part_at_home(inner)))?;
+            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })
+    })?;
+    if !found {
+        return Ok(Cow::Borrowed(plan));
+    }
+    let travels = |expression: Expr| expression.transform_up(|inner| Ok(to_travel(inner)));
+    let plan = plan.clone().transform_up_with_subqueries(|node| node.map_expressions(travels))?;
+    Ok(Cow::Owned(plan.data))
 }
 
 fn has_deep_expressions(plan: &LogicalPlan) -> Result<bool> {
@@ -286,7 +304,7 @@ impl Cutter<'_> {
         let context = PhysicalPlanningContext::default();
         let physical = create_physical_expr(&body, &parameters, self.session.execution_props(), &context)?;
         let bytes = Body::encode(parameters.as_arrow(), result, &physical)?;
-        let call = part_call(bytes, columns.into_iter().map(Expr::Column).collect(), volatility);
+        let call = part_call(&bytes, columns.into_iter().map(Expr::Column).collect(), volatility);
         Ok(call.map_or((expression, false), |call| (call, true)))
     }
 

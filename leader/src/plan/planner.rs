@@ -11,6 +11,7 @@ use crate::plan::grouping_sets::with_plain_keys;
 use crate::plan::held_casts::HeldCasts;
 use crate::plan::join_order::{JoinOrder, OneMatch};
 use crate::plan::literals::with_typed_literals;
+use crate::plan::parts::parts_to_travel;
 use crate::plan::plain_filters::with_plain_filters;
 use crate::plan::scan_filters::{JOIN_SELECTION, SEGMENT_PRUNING, with_filters_in_scans};
 use crate::plan::semantics::{CastsAreOurs, type_planner, with_windows_by_length};
@@ -49,7 +50,8 @@ struct SlicePlanner;
 #[async_trait]
 impl QueryPlanner for SlicePlanner {
     async fn create_physical_plan(&self, logical: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
-        let plan = DefaultPhysicalPlanner::default().create_physical_plan(logical, session).await?;
+        let logical = parts_to_travel(logical)?;
+        let plan = DefaultPhysicalPlanner::default().create_physical_plan(&logical, session).await?;
         match session.config().get_extension::<QueryContext>() {
             Some(query) => {
                 let direct = session.config().get_extension::<DirectResults>();

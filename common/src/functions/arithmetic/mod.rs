@@ -16,6 +16,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use decimal::Operand;
+use std::fmt::Write;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -98,7 +99,7 @@ impl ScalarUDFImpl for Arithmetic {
     /// Named as the engine names the operator, so that a column has one name wherever it is made.
     fn schema_name(&self, arguments: &[Expr]) -> EngineResult<String> {
         match arguments {
-            [left, right] => Ok(format!("{} {} {}", left.schema_name(), self.operation.symbol(), right.schema_name())),
+            [left, right] => Ok(chain_name(left, self.operation, right)),
             _ => Ok(self.name().to_owned()),
         }
     }
@@ -136,6 +137,26 @@ impl ScalarUDFImpl for Arithmetic {
             _ => Ok(ColumnarValue::Array(compute(self.operation, left, right, &result, rows)?)),
         }
     }
+}
+
+/// The name of `left operation right`. A chain nests on its left side: its links are written one behind the other, not each into the name
+/// of the next.
+fn chain_name(left: &Expr, operation: Operation, right: &Expr) -> String {
+    let mut links = vec![(operation, right)];
+    let mut first = left;
+    while let Expr::ScalarFunction(call) = first
+        && let [left, right] = call.args.as_slice()
+        && let Some(operation) = arithmetic_operation(call.name())
+    {
+        links.push((operation, right));
+        first = left;
+    }
+    let mut name = first.schema_name().to_string();
+    for (operation, right) in links.into_iter().rev() {
+        // Writing to a string does not fail.
+        let _ = write!(name, " {} {}", operation.symbol(), right.schema_name());
+    }
+    name
 }
 
 /// Computes a column; at least one operand is one, and no scalar is NULL.

@@ -66,8 +66,9 @@ fn literal(expression: Expr) -> Result<Expr> {
 
 /// A parameter that nobody has given a type has the type of the number beside it.
 fn beside(expression: Expr, other: &Expr, schema: &DFSchema) -> Expr {
-    match (&expression, type_of(other, schema)) {
-        (Expr::Placeholder(Placeholder { id, field: None }), Some(known)) if known.is_numeric() => {
+    let Expr::Placeholder(Placeholder { id, field: None }) = &expression else { return expression };
+    match type_of(other, schema) {
+        Some(known) if known.is_numeric() => {
             let field = arrow::datatypes::Field::new(id.clone(), known, true);
             Expr::Placeholder(Placeholder { id: id.clone(), field: Some(Arc::new(field)) })
         }
