@@ -1,7 +1,7 @@
 //! The leaf that reads a table's slices.
 
 use crate::error::Error;
-use crate::functions::tight_udf;
+use crate::functions::{HELD, tight_udf};
 use crate::ids::TableId;
 use crate::plan::scan_segments::{LaneSegments, ScanSegments};
 use crate::plan::slice_metrics::{is_analyzed, slice_by_slice};
@@ -16,7 +16,7 @@ use datafusion::common::{ColumnStatistics, Statistics};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::expressions::{Column, DynamicFilterTracking};
+use datafusion::physical_expr::expressions::{CastExpr, Column, DynamicFilterTracking};
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
@@ -198,7 +198,10 @@ impl SliceScanExec {
         }
         let rewritten = Arc::clone(filter).transform(|expression| {
             let Some(column) = expression.downcast_ref::<Column>() else {
-                return Ok(Transformed::no(expression));
+                return Ok(match held_cast(&expression) {
+                    Some(cast) => Transformed::yes(cast),
+                    None => Transformed::no(expression),
+                });
             };
             let index = self.projection[column.index()];
             let moved: Arc<dyn PhysicalExpr> = Arc::new(Column::new(self.source.schema.field(index).name(), index));
@@ -206,6 +209,12 @@ impl SliceScanExec {
         });
         rewritten.ok().map(|rewritten| rewritten.data)
     }
+}
+
+/// A cast that was kept from the engine's estimates, which scans do without.
+fn held_cast(expression: &Arc<dyn PhysicalExpr>) -> Option<Arc<dyn PhysicalExpr>> {
+    let call = expression.downcast_ref::<ScalarFunctionExpr>().filter(|call| call.name() == HELD)?;
+    call.args().first().filter(|held| held.is::<CastExpr>()).cloned()
 }
 
 impl DisplayAs for SliceScanExec {
