@@ -1,6 +1,7 @@
 //! MIN and MAX. The engine's are taken but for floats by groups: those it compares in a way in which NaN is neither smaller nor larger than
 //! anything, so that the answer depends on the order of rows. One group alone it compares rightly: NaN is the largest.
 
+use crate::sql_type::TYPE_METADATA_KEY;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -8,6 +9,7 @@ use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, ReversedUDAF, SetMonotonicity, Signature, StatisticsArgs,
 };
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The engine's MIN or MAX.
@@ -37,6 +39,16 @@ impl AggregateUDFImpl for Extreme {
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         self.engine.return_type(types)
+    }
+
+    /// Of the argument's SQL type: CHAR(3), TIMETZ.
+    fn return_field(&self, arguments: &[FieldRef]) -> Result<FieldRef> {
+        let field = self.engine.return_field(arguments)?;
+        let Some(declared) = arguments.first().and_then(|first| first.metadata().get(TYPE_METADATA_KEY)) else {
+            return Ok(field);
+        };
+        let metadata = HashMap::from([(TYPE_METADATA_KEY.to_owned(), declared.clone())]);
+        Ok(Arc::new(field.as_ref().clone().with_metadata(metadata)))
     }
 
     fn accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {

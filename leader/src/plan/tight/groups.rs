@@ -140,7 +140,9 @@ impl Tightening {
         for (index, (qualifier, field)) in window.schema.iter().enumerate() {
             let column = Expr::Column(Column::from(compared.schema.qualified_field(index)));
             columns.push(match keyed.get(index) {
-                Some(true) => of_key(column, field.data_type())?.alias_qualified(qualifier.cloned(), field.name()),
+                Some(true) => {
+                    declared(of_key(column, field.data_type())?, field)?.alias_qualified(qualifier.cloned(), field.name())
+                }
                 _ => column,
             });
         }
@@ -188,7 +190,7 @@ fn shown(old: &Aggregate, new: Aggregate, keys: &[Key], aggregates: &[Aggregated
             }
             (None, Some(Aggregated { keyed, name: Some(name), .. })) => {
                 let answer = Expr::Column(Column::new_unqualified(name));
-                if *keyed { of_key(answer, field.data_type())? } else { answer }
+                if *keyed { declared(of_key(answer, field.data_type())?, field)? } else { answer }
             }
             (None, Some(_)) => Expr::Column(Column::from((qualifier, field))),
             // The number of the grouping set.
