@@ -92,25 +92,31 @@ impl Cluster {
         match self.overtaken() {
             Some(error) => Err(error),
             None => {
-                // The last word: whoever leads next must know what this one knew.
-                self.ping_all(FAREWELL_MAX_MS).await;
+                self.say_farewell().await;
                 Ok(())
             }
         }
     }
 
-    /// Pings all nodes once, and waits for their answers, but not longer than that.
-    async fn ping_all(&self, limit_ms: u64) {
+    /// Pings all nodes once, and waits for their answers, but not for long.
+    async fn ping_all(&self) {
         let state = self.meta.state();
         let pings = state.nodes().iter().map(|(node, info)| self.ping(*node, &info.address));
         // Who does not answer now is asked when it comes.
-        drop(tokio::time::timeout(Duration::from_millis(limit_ms), futures::future::join_all(pings)).await);
+        drop(tokio::time::timeout(Duration::from_millis(MEETING_MAX_MS), futures::future::join_all(pings)).await);
+    }
+
+    /// The last word: whoever leads next must know what this one knew. A node that ends at the same time, as in `slipher local`, is no news.
+    async fn say_farewell(&self) {
+        let state = self.meta.state();
+        let words = state.nodes().iter().map(|(node, info)| self.try_ping(*node, &info.address));
+        drop(tokio::time::timeout(Duration::from_millis(FAREWELL_MAX_MS), futures::future::join_all(words)).await);
     }
 
     /// Asks the nodes, before anything else is done, whether they have obeyed a newer leader; an error if one has.
     pub async fn meet_nodes(self: &Arc<Self>) -> Result<()> {
         let cluster = Arc::clone(self);
-        let meeting = self.control.runtime().spawn(async move { cluster.ping_all(MEETING_MAX_MS).await });
+        let meeting = self.control.runtime().spawn(async move { cluster.ping_all().await });
         meeting.await.map_err(|error| Error::internal(format!("asking the compute nodes whom they obey: {error}")))?;
         self.overtaken().map_or(Ok(()), Err)
     }

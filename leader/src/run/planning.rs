@@ -28,11 +28,7 @@ impl Attempt {
     ) -> Result<LogicalPlan> {
         let _span = Span::start("plan");
         let (statement, types) = (statement.clone(), types.to_vec());
-        let work = move |attempt: &Attempt| {
-            let bound = Handle::current().block_on(attempt.bind(&statement))?;
-            attempt.plan_bound_here(bound, &types, parameters)
-        };
-        self.on_planner(work).await
+        self.on_planner(move |attempt| attempt.plan_typed_here(&statement, &types, parameters)).await
     }
 
     /// The logical plan of a query that is bound.
@@ -51,9 +47,8 @@ impl Attempt {
         let statement = statement.clone();
         let work = move |attempt: &Attempt| {
             let planning = Span::start("plan");
-            let bound = Handle::current().block_on(attempt.bind(&statement))?;
             let types = parameters.as_ref().map(parameters::types_of_values).unwrap_or_default();
-            let logical = attempt.plan_bound_here(bound, &types, parameters)?;
+            let logical = attempt.plan_typed_here(&statement, &types, parameters)?;
             drop(planning);
             let _optimizing = Span::start("optimize");
             attempt.plan_physical_here(&logical)
@@ -80,6 +75,16 @@ impl Attempt {
         let _span = Span::start("optimize");
         let plan = plan.clone();
         self.on_planner(move |attempt| attempt.plan_on_leader_here(&plan)).await
+    }
+
+    fn plan_typed_here(
+        &self,
+        statement: &ast::Statement,
+        types: &[Option<SqlType>],
+        parameters: Option<ParamValues>,
+    ) -> Result<LogicalPlan> {
+        let bound = Handle::current().block_on(self.bind(statement))?;
+        self.plan_bound_here(bound, types, parameters)
     }
 
     async fn on_planner<T: Send + 'static>(&self, work: impl FnOnce(&Attempt) -> Result<T> + Send + 'static) -> Result<T> {
