@@ -253,6 +253,7 @@ async fn big_statements_are_answered_or_refused() {
     chains(&client).await;
     nests(&client).await;
     lists(&client).await;
+    literals(&client).await;
     strings(&client).await;
     timeouts(&client).await;
     answers(&client, "SELECT count(*) FROM big", "3").await;
@@ -292,6 +293,8 @@ async fn nests(c: &Client) {
     ] {
         fails(c, &format!("SELECT {}", nest(open, inner, close, 10_000)), "54001").await;
     }
+    answers(c, &format!("SELECT {}true", "NOT ".repeat(99)), "f").await;
+    fails(c, &format!("SELECT {}true", "NOT ".repeat(300)), "54001").await;
     fails(c, &format!("SELECT 1{}", "::int".repeat(10_000)), "54001").await;
     fails(c, &format!("SELECT 1{}", " UNION SELECT 1".repeat(10_000)), "54001").await;
     fails(c, &format!("SELECT 1 FROM big{}", " JOIN big b ON true".repeat(10_000)), "54001").await;
@@ -310,6 +313,34 @@ async fn lists(c: &Client) {
     assert_eq!((found[0].len(), found[0][1_599].as_str()), (1_600, "1600"));
     let long = "x".repeat(16 * 1024 * 1024);
     fails(c, &format!("SELECT '{long}'"), "54000").await;
+}
+
+/// Many rows of literals have a way of their own: what they are worth, and what is wrong with them, is the same as with few.
+async fn literals(c: &Client) {
+    let columns = "a bigint, b decimal(38,10), s varchar(20), t boolean, d date, x double precision";
+    c.batch_execute(&format!("CREATE TABLE few ({columns}); CREATE TABLE many ({columns})")).await.expect("tables");
+    let rows = "(-1, 1.50, 'it''s', true, '2020-02-29', 5), (3000000000, 007, '', NULL, NULL, -.5),
+                (NULL, 1234567890123456789012, 12, FALSE, '2024-01-01', 1)";
+    let times = |times: usize| vec![rows; times].join(", ");
+    for _ in 0..5 {
+        in_time(c, &format!("INSERT INTO few VALUES {}", times(100))).await.expect("300 rows");
+    }
+    in_time(c, &format!("INSERT INTO many VALUES {}", times(500))).await.expect("1,500 rows");
+    let counted = "count(*), count(a), sum(a), sum(b), sum(len(s)), count(t), min(d), sum(x)";
+    let all = "1500|1000|1499999999500|617283945061728394510250.0000000000|3000|1000|2020-02-29|2750";
+    answers(c, &format!("SELECT {counted} FROM few"), all).await;
+    answers(c, &format!("SELECT {counted} FROM many"), all).await;
+    answers(c, "SELECT count(*) FROM (SELECT * FROM few EXCEPT SELECT * FROM many)", "0").await;
+    for (row, state) in
+        [("('x')", "22P02"), ("(1), (1, 2)", "42601"), ("(99999999999999999999)", "22003"), ("(1, 2, 3, 4, 5, 6, 7)", "42601")]
+    {
+        let of = |rows: usize| format!("INSERT INTO many VALUES {}", vec![row; rows].join(", "));
+        let (few, many) = (fails(c, &of(3), state).await, fails(c, &of(3_000), state).await);
+        assert_eq!((few.message(), few.detail(), few.position()), (many.message(), many.detail(), many.position()), "{row}");
+    }
+    in_time(c, &format!("INSERT INTO many (s, a) VALUES {}", vec!["('7', 7)"; 100_000].join(","))).await.expect("100,000 rows");
+    answers(c, "SELECT count(*), sum(a) FROM many WHERE s = '7'", "100000|700000").await;
+    answers(c, &format!("SELECT 1{}", " \n\t".repeat(1_000_000)), "1").await;
 }
 
 async fn strings(c: &Client) {

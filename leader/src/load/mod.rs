@@ -2,6 +2,7 @@
 //! runs the plan itself.
 
 mod files;
+mod literals;
 
 use crate::catalog::Snapshot;
 use crate::meta::{State, TableState};
@@ -9,7 +10,7 @@ use crate::plan::output_types::column_types;
 use crate::plan::table::SliceTable;
 use crate::plan::write_rows::yields_few_constants;
 use crate::run::{Attempt, Runner, guarded};
-use crate::sql::{CreateTableAsSpec, InsertSpec, QualifiedName};
+use crate::sql::{CreateTableAsSpec, InsertSource, InsertSpec, QualifiedName};
 use crate::transaction::{Load, Scope};
 use arrow::array::RecordBatch;
 use datafusion::catalog::MemTable;
@@ -279,11 +280,20 @@ async fn insert_source(
             None => Ok(ast::Expr::Value(ast::Value::Null.into())),
         }
     };
-    let Some(query) = spec.query(default)? else {
-        let one_row = LogicalPlanBuilder::empty(true).build()?;
-        return Ok((Vec::new(), into_table_order(attempt, table, &[], one_row)?));
+    let short = match &spec.source {
+        InsertSource::Literals(rows) => literals::plan(attempt, rows).await?,
+        _ => None,
     };
-    let source = attempt.plan_query(&query, parameters).await?;
+    let source = match short {
+        Some(rows) => rows,
+        None => {
+            let Some(query) = spec.query(default)? else {
+                let one_row = LogicalPlanBuilder::empty(true).build()?;
+                return Ok((Vec::new(), into_table_order(attempt, table, &[], one_row)?));
+            };
+            attempt.plan_query(&query, parameters).await?
+        }
+    };
     let given = source.schema().fields().len();
     if given > targets.len() {
         return Err(Error::new(ErrorKind::Syntax, "INSERT has more expressions than target columns").with_detail(format!(

@@ -41,6 +41,8 @@ const CHAINING: &[&str] = &[
 
 /// CASEs that may be open at a time: behind that many the parser takes the word for a name.
 const CASES_OPEN_MAX: usize = 70;
+/// NOTs that may stand in a row: behind some more the parser takes that word for a name, too.
+const NOTS_IN_ROW_MAX: usize = 100;
 /// Calls of [`SPECIAL_CALLS`] that may be open at a time. Where one of them is not what it should be, the parser reads it a second time, as
 /// an ordinary call, and everything inside of it with it: its time doubles with each level.
 const SPECIAL_CALLS_OPEN_MAX: usize = 16;
@@ -70,7 +72,7 @@ const SPECIAL_CALLS: &[&str] = &[
 /// Refuses chains so long that walking their tree could exhaust the stack, and nests that the parser takes too long for.
 pub(super) fn check_chains(lexed: &Lexed<'_>) -> Result<()> {
     let mut levels = vec![Chains::default()];
-    let (mut cases, mut is_special) = (0_usize, false);
+    let (mut cases, mut nots, mut is_special) = (0_usize, 0_usize, false);
     for lexeme in &lexed.lexemes {
         let too_complex = |what: &str, most: usize| {
             Error::new(ErrorKind::TooComplex, "statement too complex")
@@ -89,6 +91,10 @@ pub(super) fn check_chains(lexed: &Lexed<'_>) -> Result<()> {
         }
         if cases > CASES_OPEN_MAX {
             return Err(too_complex("nests CASEs,", CASES_OPEN_MAX));
+        }
+        nots = if word.eq_ignore_ascii_case("not") { nots + 1 } else { 0 };
+        if nots > NOTS_IN_ROW_MAX {
+            return Err(too_complex("chains NOTs,", NOTS_IN_ROW_MAX));
         }
         let closes = matches!(lexeme.token, Token::RParen | Token::RBracket);
         if closes && levels.len() > 1 {

@@ -7,7 +7,7 @@ use super::names::is_reserved;
 use super::rewrite;
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token};
+use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan};
 use slipher_common::error::did_you_mean;
 use slipher_common::{Error, ErrorKind, Result};
 
@@ -62,13 +62,11 @@ pub(super) fn with_sqlparser_until<T>(
     read: impl FnOnce(&mut Parser<'_>) -> std::result::Result<T, ParserError>,
 ) -> Result<T> {
     let lexed = cursor.lexed;
-    let index = |lexeme: usize| lexed.lexemes.get(lexeme).map_or(lexed.all.len(), |lexeme| lexeme.index);
-    let from = index(cursor.next);
-    let mut parser = Parser::new(&DIALECT)
-        .with_recursion_limit(NESTING_MAX_CALLS)
-        .with_tokens_with_locations(lexed.all[from..index(until)].to_vec());
+    let tokens = lexed.lexemes.get(cursor.next..until).unwrap_or_default();
+    let tokens = tokens.iter().map(|lexeme| TokenWithSpan::new(lexeme.token.clone(), lexeme.span)).collect();
+    let mut parser = Parser::new(&DIALECT).with_recursion_limit(NESTING_MAX_CALLS).with_tokens_with_locations(tokens);
     let answer = read(&mut parser);
-    let reached = lexed.lexemes.partition_point(|lexeme| lexeme.index < from + parser.index());
+    let reached = (cursor.next + parser.index()).min(lexed.lexemes.len());
     match answer {
         Ok(value) => {
             cursor.next = reached;

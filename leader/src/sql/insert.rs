@@ -2,12 +2,14 @@
 
 use super::embedded::{position_of, query_to_end, with_sqlparser_until};
 use super::lex::Cursor;
+use super::literal_rows::LiteralRows;
 use super::names::{Name, QualifiedName};
 use super::rewrite;
 use datafusion::sql::sqlparser::ast::{self, Expr, Parens, SetExpr, Statement, Values};
 use datafusion::sql::sqlparser::tokenizer::Token;
 use slipher_common::{Error, ErrorKind, Result};
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// INSERT INTO table [(columns)] source.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub(crate) enum InsertSource {
     DefaultValues,
     /// VALUES with DEFAULT among the values (`None`), rewritten for the engine's planner.
     ValuesWithDefaults(Vec<Vec<Option<Expr>>>),
+    /// VALUES of many rows of literals.
+    Literals(Arc<LiteralRows>),
     /// A query or VALUES, rewritten; always `Statement::Query`.
     Query(Box<Statement>),
 }
@@ -38,6 +42,7 @@ impl InsertSpec {
         match &self.source {
             InsertSource::DefaultValues => Ok(None),
             InsertSource::Query(query) => Ok(Some(query.as_ref().clone())),
+            InsertSource::Literals(rows) => Ok(Some(values_query(rows.rows()))),
             InsertSource::ValuesWithDefaults(rows) => {
                 let filled = rows.iter().map(|row| {
                     let values = row.iter().enumerate().map(|(i, value)| match value {
@@ -88,6 +93,9 @@ fn starts_query(cursor: &Cursor<'_>) -> bool {
 fn values(cursor: &mut Cursor<'_>, columns: usize) -> Result<InsertSource> {
     let start = cursor.next;
     cursor.expect(&["VALUES"])?;
+    if let Some(rows) = LiteralRows::read(cursor, (columns > 0).then_some(columns)) {
+        return Ok(InsertSource::Literals(Arc::new(rows)));
+    }
     let mut rows = Vec::new();
     let (mut any_default, mut width) = (false, None);
     loop {
@@ -129,7 +137,7 @@ fn values(cursor: &mut Cursor<'_>, columns: usize) -> Result<InsertSource> {
 }
 
 /// VALUES as a query.
-fn values_query(mut rows: Vec<Vec<Expr>>) -> Statement {
+pub(crate) fn values_query(mut rows: Vec<Vec<Expr>>) -> Statement {
     for column in 0..rows.first().map_or(0, Vec::len) {
         bring_to_text(&mut rows, column);
     }

@@ -2,14 +2,14 @@
 
 use super::dialect::SlipherDialect;
 use super::names::{Name, QualifiedName, check_length, fold, is_reserved};
-use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace};
+use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace};
 use slipher_common::functions::DatePart;
 use slipher_common::{Error, ErrorKind, Result};
 
 /// The dialect of all parsing.
 pub(crate) static DIALECT: SlipherDialect = SlipherDialect;
 
-/// One token that is not blank, and where it stands.
+/// One token, and where it stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Lexeme {
     /// The token.
@@ -18,8 +18,8 @@ pub(crate) struct Lexeme {
     pub start: usize,
     /// Bytes in the text.
     pub bytes: std::ops::Range<usize>,
-    /// Place in [`Lexed::all`].
-    pub index: usize,
+    /// The same for sqlparser.
+    pub span: Span,
 }
 
 impl Lexeme {
@@ -41,10 +41,10 @@ impl Lexeme {
 pub(crate) struct Lexed<'a> {
     /// The text.
     pub text: &'a str,
-    /// Every token, blanks too, as sqlparser wants them.
-    pub all: Vec<TokenWithSpan>,
-    /// Tokens that mean something.
+    /// Its tokens. Blanks and comments are none: a text of megabytes of them has no memory to give to each.
     pub lexemes: Vec<Lexeme>,
+    /// Where the first character stands that is not blank; comments count.
+    pub first_not_blank: Option<Location>,
     /// Characters in the text.
     pub characters: usize,
 }
@@ -57,34 +57,28 @@ impl<'a> Lexed<'a> {
             let rest: String = text[byte..].chars().take(20).collect();
             Error::new(ErrorKind::Syntax, format!("{} at or near \"{rest}\"", lower_first(&error.message))).at(start + 1)
         })?;
+        let first_not_blank = all.iter().find(|token| !is_blank(&token.token)).map(|token| token.span.start);
         let mut all = with_temporary_names(all);
         adapt_tokens(&mut all);
         let mut walk = Walk::new(text);
-        let mut lexemes = Vec::with_capacity(all.len() / 2 + 1);
-        for (index, token) in all.iter().enumerate() {
-            if matches!(token.token, Token::Whitespace(_) | Token::EOF) {
-                continue;
-            }
-            let (start, from) = walk.to(token.span.start);
-            let (_, until) = walk.to(token.span.end);
-            lexemes.push(Lexeme { token: token.token.clone(), start, bytes: from..until, index });
+        let mut lexemes = Vec::with_capacity(all.len());
+        for TokenWithSpan { token, span } in all {
+            let (start, from) = walk.to(span.start);
+            let (_, until) = walk.to(span.end);
+            lexemes.push(Lexeme { token, start, bytes: from..until, span });
         }
         walk.finish();
-        Ok(Self { text, all, lexemes, characters: walk.characters })
+        Ok(Self { text, lexemes, first_not_blank, characters: walk.characters })
     }
 
     /// The text of a lexeme.
     pub fn text_of(&self, lexeme: &Lexeme) -> &'a str {
         &self.text[lexeme.bytes.clone()]
     }
+}
 
-    /// First character (from 0) of the first token, comments included.
-    pub fn first_not_blank(&self) -> Option<Location> {
-        let blank = |token: &Token| {
-            matches!(token, Token::Whitespace(Whitespace::Space | Whitespace::Tab | Whitespace::Newline) | Token::EOF)
-        };
-        self.all.iter().find(|token| !blank(&token.token)).map(|token| token.span.start)
-    }
+fn is_blank(token: &Token) -> bool {
+    matches!(token, Token::Whitespace(Whitespace::Space | Whitespace::Tab | Whitespace::Newline) | Token::EOF)
 }
 
 /// Words that no value ends with, beside the reserved ones: a name may stand behind them.
@@ -107,8 +101,13 @@ const NO_VALUE_ENDS_WITH: &[&str] = &[
 /// Reserved words that values end with.
 const VALUE_ENDS_WITH: &[&str] = &["default", "end", "false", "null", "true", "user"];
 
-/// `#` is an operator behind a value, and the first character of a temporary table's name elsewhere: the tokenizer knows neither.
-fn with_temporary_names(all: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+/// `#` is an operator behind a value, and the first character of a temporary table's name elsewhere: the tokenizer knows neither. Leaves
+/// blanks and comments out.
+fn with_temporary_names(mut all: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    all.retain(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF));
+    if all.iter().all(|token| token.token != Token::Sharp) {
+        return all;
+    }
     let mut joined: Vec<TokenWithSpan> = Vec::with_capacity(all.len());
     let mut behind_value = false;
     // What stands before a `#` that may begin a name.
@@ -125,9 +124,7 @@ fn with_temporary_names(all: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             }
         }
         open = token.token == Token::Sharp && !behind_value;
-        if !matches!(token.token, Token::Whitespace(_)) {
-            behind_value = ends_value(&token.token);
-        }
+        behind_value = ends_value(&token.token);
         joined.push(token);
     }
     joined
@@ -150,12 +147,9 @@ fn ends_value(token: &Token) -> bool {
 /// Two things that sqlparser's Redshift dialect does not read: E'...', and abbreviated parts in EXTRACT.
 fn adapt_tokens(all: &mut [TokenWithSpan]) {
     let word = |token: &Token, wanted: &str| matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted));
-    // The last tokens that are not blank, newest first.
+    // The last tokens, newest first.
     let mut before: [Option<usize>; 2] = [None, None];
     for index in 0..all.len() {
-        if matches!(all[index].token, Token::Whitespace(_)) {
-            continue;
-        }
         if let Token::EscapedStringLiteral(text) = &mut all[index].token {
             all[index].token = Token::SingleQuotedString(std::mem::take(text));
         }

@@ -52,7 +52,7 @@ fn split(lexed: &Lexed<'_>) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut empty = true;
     // Comments before a statement belong to it: they often carry what a tool says about the query.
-    let (mut offset, mut byte) = lexed.first_not_blank().map_or((0, 0), |start| offset_of(lexed.text, start));
+    let (mut offset, mut byte) = lexed.first_not_blank.map_or((0, 0), |start| offset_of(lexed.text, start));
     for lexeme in &lexed.lexemes {
         if lexeme.token == Token::SemiColon {
             if !std::mem::replace(&mut empty, true) {
