@@ -40,7 +40,8 @@ def integer_aggregate(rng, expressions):
                     duckdb=["trunc(avg(", distinct, x, ")", filter, ")::bigint"])
     if choice == 3:
         return node(INT, rng.choice(["min(", "max("]), expressions.make(INT, 1), ")", filter_of(rng, expressions))
-    return node(INT, "sum(", distinct, expressions.make(INT, 1), ")", filter_of(rng, expressions))
+    # Without the cast a sum of sums is a NUMERIC, whose quotients have other digits in PostgreSQL.
+    return node(INT, "sum(", distinct, expressions.make(INT, 1), ")", filter_of(rng, expressions), "::bigint")
 
 
 def filter_of(rng, expressions):
@@ -85,7 +86,8 @@ def window(rng, expressions, type, order, filtered=True):
         return None
     argument = [expressions.make(type, 1), "::float8"] if type == FLT else [expressions.make(type, 1)]
     filter = filter_of(rng, expressions) if filtered else ""
-    return node(type, function, *argument, ")", filter, over.framed() if order else over.peers())
+    cast = "::bigint" if type == INT and function == "sum(" else ""
+    return node(type, function, *argument, ")", filter, over.framed() if order else over.peers(), cast)
 
 
 def positional(rng, expressions, type, over):

@@ -51,7 +51,7 @@ def prepared(rows, types):
 
 def same_value(left, right, type):
     if isinstance(left, float) and isinstance(right, float):
-        if type.name == "ratio":
+        if type.name in ("ratio", "loose"):
             return abs(left - right) <= RATIO_SHARE * abs(left) + RATIO_ROOM
         share = FUZZY_SHARE if type.name == "fuzzy" else FLOAT_SHARE
         return left == right or abs(left - right) <= share * max(abs(left), abs(right), 1e-300)

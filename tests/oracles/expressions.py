@@ -181,7 +181,8 @@ class Expressions:
         row = lambda: node(BOOL, "(", self.make(first, min(depth, 1)), ", ", self.make(second, min(depth, 1)), ")")
         if self.rng.random() < 0.5:
             return node(BOOL, "(", row(), self.rng.choice([" = ", " <> "]), row(), ")")
-        return node(BOOL, "(", row(), self.rng.choice([" IN (", " NOT IN ("]), row(), ", ", row(), "))")
+        # DuckDB takes NULL in a row for a value.
+        return node(BOOL, "(", row(), self.rng.choice([" IN (", " NOT IN ("]), row(), ", ", row(), "))", duckdb=None)
 
     def like(self, depth):
         pattern = self.rng.choice(["a%", "%a", "%b%", "_", "__%", "%", "a_c", "", "%ß%", "A%"])

@@ -72,7 +72,6 @@ class Queries:
     def sources(self, depth):
         """What FROM lists: the tree, all columns, the columns that together are unique (None: unknown), rows at most."""
         rng = self.rng
-        around, self.own_names = self.own_names, False
         first = self.source(depth)
         tree, columns, rows = first.tree, list(first.columns), first.rows
         keys = [first]
@@ -88,7 +87,6 @@ class Queries:
             other = self.table()
             tree, columns, rows = Node("from", [tree, ", ", other.tree]), columns + other.columns, rows * max(other.rows, 1)
             keys.append(other)
-        self.own_names = around
         unique = [next((column.sql for column in source.columns if column.unique), None) for source in keys]
         return tree, columns, None if None in unique else unique, rows
 

@@ -10,7 +10,8 @@ use std::sync::Arc;
 /// The setting's name.
 pub(crate) const SETTING: &str = "slipher_disabled_rules";
 
-/// Rules that make plans faster only, ours and the engine's. The others make what the engine can run at all (subqueries into joins).
+/// Rules that make plans faster only, ours and the engine's. The others make what the engine can run at all (subqueries
+/// into joins), or hold it up: without `push_down_limit` it leaves out a sort below a limit that it has not got.
 const OPTIONAL: &[&str] = &[
     "common_sub_expression_eliminate",
     "date_bounds",
@@ -29,7 +30,6 @@ const OPTIONAL: &[&str] = &[
     "optimize_unions",
     "propagate_empty_relation",
     "push_down_filter",
-    "push_down_limit",
     SEGMENT_PRUNING,
     "single_distinct_aggregation_to_group_by",
     "unions_to_filter",
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn names_are_checked() {
         let rules = DisabledRules::parse("join_order, push_down_filter").expect("known names");
-        assert!(!rules.keep("join_order") && !rules.keep("push_down_filter") && rules.keep("push_down_limit"));
+        assert!(!rules.keep("join_order") && !rules.keep("push_down_filter") && rules.keep("optimize_projections"));
         assert!(DisabledRules::parse("").is_ok_and(|rules| rules == DisabledRules::default()));
         let error = DisabledRules::parse("decorrelate_predicate_subquery").expect_err("a needed rule");
         assert_eq!(error.kind, ErrorKind::InvalidParameter);
