@@ -308,6 +308,12 @@ async fn lists(c: &Client) {
     answers(c, &format!("SELECT count(*) FROM big WHERE n NOT IN ({})", numbers(5..100_000)), "2").await;
     let texts = (0..10_000).map(|value| format!("'v{value}'")).collect::<Vec<_>>().join(", ");
     answers(c, &format!("SELECT n FROM big WHERE s IN ({texts}, 'aa')"), "5").await;
+    // Lists in which the rules for expressions find something to do, and others, at any place.
+    answers(c, &format!("SELECT n FROM big WHERE s || '  ' IN ({texts}, 'aa ')"), "5").await;
+    answers(c, &format!("SELECT n FROM big WHERE s NOT IN ('a ', {texts}, 'b')"), "5").await;
+    answers(c, &format!("SELECT n FROM big WHERE n * 0.5 IN (2.5, {})", numbers(10..1_000)), "5").await;
+    answers(c, &format!("SELECT n FROM big WHERE n + m IN ({}, '7') ORDER BY n", numbers(20..1_000)), "0;5").await;
+    answers(c, &format!("SELECT n FROM big WHERE n NOT IN ({}, NULL)", numbers(5..1_000)), "").await;
     let columns: String = (1..1_600).map(|value| format!(", n + {value}")).collect();
     let found = in_time(c, &format!("SELECT n{columns} FROM big WHERE n = 1")).await.expect("a wide row");
     assert_eq!((found[0].len(), found[0][1_599].as_str()), (1_600, "1600"));

@@ -3,15 +3,17 @@
 
 use crate::run::Attempt;
 use crate::sql::literal_rows::{Literal, LiteralRows};
-use crate::sql::values_query;
+use crate::sql::{InsertSource, InsertSpec, values_query};
 use arrow::array::{
     ArrayRef, BooleanArray, Decimal128Array, Int32Array, Int64Array, NullArray, RecordBatch, StringArray, StringBuilder,
 };
 use arrow::compute::kernels::cast_utils::parse_decimal;
 use arrow::datatypes::{DataType, Decimal128Type, Field, Schema};
 use datafusion::catalog::MemTable;
+use datafusion::common::ParamValues;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::sql::sqlparser::ast;
 use slipher_common::Result;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -19,8 +21,26 @@ use std::sync::Arc;
 /// Rows of one batch.
 const BATCH_ROWS: usize = 8_192;
 
+/// Where the rows of an INSERT come from; `None` for DEFAULT VALUES.
+pub(super) async fn source(
+    attempt: &Attempt,
+    spec: &InsertSpec,
+    default: impl FnMut(usize) -> Result<ast::Expr>,
+    parameters: Option<ParamValues>,
+) -> Result<Option<LogicalPlan>> {
+    if let InsertSource::Literals(rows) = &spec.source
+        && let Some(rows) = plan(attempt, rows).await?
+    {
+        return Ok(Some(rows));
+    }
+    match spec.query(default)? {
+        Some(query) => attempt.plan_query(&query, parameters).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 /// The rows with the types that the same VALUES has as a query; `None` where only that can tell.
-pub(super) async fn plan(attempt: &Attempt, rows: &Arc<LiteralRows>) -> Result<Option<LogicalPlan>> {
+async fn plan(attempt: &Attempt, rows: &Arc<LiteralRows>) -> Result<Option<LogicalPlan>> {
     // What is wrong with them is told of all rows.
     let Ok(few) = attempt.plan_query(&values_query(rows.representatives()), None).await else { return Ok(None) };
     let types: Vec<DataType> = few.schema().fields().iter().map(|field| field.data_type().clone()).collect();

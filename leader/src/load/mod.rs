@@ -10,7 +10,7 @@ use crate::plan::output_types::column_types;
 use crate::plan::table::SliceTable;
 use crate::plan::write_rows::yields_few_constants;
 use crate::run::{Attempt, Runner, guarded};
-use crate::sql::{CreateTableAsSpec, InsertSource, InsertSpec, QualifiedName};
+use crate::sql::{CreateTableAsSpec, InsertSpec, QualifiedName};
 use crate::transaction::{Load, Scope};
 use arrow::array::RecordBatch;
 use datafusion::catalog::MemTable;
@@ -280,19 +280,9 @@ async fn insert_source(
             None => Ok(ast::Expr::Value(ast::Value::Null.into())),
         }
     };
-    let short = match &spec.source {
-        InsertSource::Literals(rows) => literals::plan(attempt, rows).await?,
-        _ => None,
-    };
-    let source = match short {
-        Some(rows) => rows,
-        None => {
-            let Some(query) = spec.query(default)? else {
-                let one_row = LogicalPlanBuilder::empty(true).build()?;
-                return Ok((Vec::new(), into_table_order(attempt, table, &[], one_row)?));
-            };
-            attempt.plan_query(&query, parameters).await?
-        }
+    let Some(source) = literals::source(attempt, spec, default, parameters).await? else {
+        let one_row = LogicalPlanBuilder::empty(true).build()?;
+        return Ok((Vec::new(), into_table_order(attempt, table, &[], one_row)?));
     };
     let given = source.schema().fields().len();
     if given > targets.len() {

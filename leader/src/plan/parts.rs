@@ -295,7 +295,10 @@ impl Cutter<'_> {
             },
             _ => Ok(Transformed::no(inner)),
         })?;
-        let body = self.simplified(self.analyzed(inside.data, &parameters)?, &parameters)?;
+        let body = match self.analyzed_list(&inside.data, &parameters)? {
+            Some(list) => list,
+            None => self.simplified(self.analyzed(inside.data, &parameters)?, &parameters)?,
+        };
         if let Expr::Literal(..) = body {
             return Ok((body, true));
         }
@@ -314,6 +317,22 @@ impl Cutter<'_> {
             Ok((None, Arc::new(field.as_ref().clone().with_name(parameter(index)))))
         });
         Ok(Arc::new(DFSchema::new_with_metadata(fields.collect::<Result<Vec<_>>>()?, Default::default())?))
+    }
+
+    /// The same for a long list that no rule has anything to do with: that is seen by one of its values.
+    fn analyzed_list(&self, expression: &Expr, parameters: &DFSchemaRef) -> Result<Option<Expr>> {
+        let Expr::InList(list) = expression else { return Ok(None) };
+        let Some(first) = list.list.first().filter(|_| list.expr.any_column_refs() && are_alike(&list.list)) else {
+            return Ok(None);
+        };
+        let one = InList::new(list.expr.clone(), vec![first.clone()], list.negated);
+        match self.analyzed(Expr::InList(one), parameters)? {
+            Expr::InList(one) if one.negated == list.negated && one.list == [first.clone()] => {
+                let tested = self.simplified(*one.expr, parameters)?;
+                Ok(Some(Expr::InList(InList::new(Box::new(tested), list.list.clone(), list.negated))))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// What every rule for expressions makes of it.
@@ -343,6 +362,18 @@ impl Cutter<'_> {
 
 fn parameter(index: usize) -> String {
     format!("p{index}")
+}
+
+/// Whether literals are numbers of one type or texts that end with no blank, none of them NULL: whatever a rule makes of one of them, it makes
+/// of all.
+fn are_alike(list: &[Expr]) -> bool {
+    let kind = |item: &Expr| match item {
+        Expr::Literal(value @ ScalarValue::Utf8(Some(text)), None) => (!text.ends_with(' ')).then(|| value.data_type()),
+        Expr::Literal(value, None) if !value.is_null() && value.data_type().is_numeric() => Some(value.data_type()),
+        _ => None,
+    };
+    let first = list.first().and_then(kind);
+    first.is_some() && list.iter().all(|item| kind(item) == first)
 }
 
 /// `x >= smallest` and `x <= largest` for a column that is in a list of whole numbers.
