@@ -1,6 +1,7 @@
 //! MIN and MAX. The engine's are taken but for floats by groups: those it compares in a way in which NaN is neither smaller nor larger than
 //! anything, so that the answer depends on the order of rows. One group alone it compares rightly: NaN is the largest.
 
+use crate::SqlType;
 use crate::sql_type::TYPE_METADATA_KEY;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{Result, ScalarValue};
@@ -41,13 +42,14 @@ impl AggregateUDFImpl for Extreme {
         self.engine.return_type(types)
     }
 
-    /// Of the argument's SQL type: CHAR(3), TIMETZ.
+    /// Of the argument's SQL type where that is more than the engine's: CHAR, which is shown with its blanks, and times with a zone. Numbers and
+    /// other texts keep none: the engine wants all rows of VALUES to say the same of a column.
     fn return_field(&self, arguments: &[FieldRef]) -> Result<FieldRef> {
         let field = self.engine.return_field(arguments)?;
-        let Some(declared) = arguments.first().and_then(|first| first.metadata().get(TYPE_METADATA_KEY)) else {
-            return Ok(field);
-        };
-        let metadata = HashMap::from([(TYPE_METADATA_KEY.to_owned(), declared.clone())]);
+        let declared = arguments.first().filter(|first| first.metadata().contains_key(TYPE_METADATA_KEY));
+        let declared = declared.map(|first| SqlType::of_field(first)).transpose()?;
+        let Some(kept @ (SqlType::Char(_) | SqlType::TimeTz | SqlType::TimestampTz)) = declared else { return Ok(field) };
+        let metadata = HashMap::from([(TYPE_METADATA_KEY.to_owned(), kept.to_string())]);
         Ok(Arc::new(field.as_ref().clone().with_metadata(metadata)))
     }
 

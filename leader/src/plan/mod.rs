@@ -15,6 +15,7 @@ mod held_casts;
 mod join_order;
 pub(crate) mod known_tables;
 pub(crate) mod literals;
+mod outer_joins;
 pub(crate) mod output_types;
 pub(crate) mod parameters;
 pub(crate) mod parts;

@@ -11,6 +11,7 @@ use crate::plan::grouping_sets::with_plain_keys;
 use crate::plan::held_casts::HeldCasts;
 use crate::plan::join_order::{JoinOrder, OneMatch};
 use crate::plan::literals::with_typed_literals;
+use crate::plan::outer_joins::OuterColumns;
 use crate::plan::parts::parts_to_travel;
 use crate::plan::plain_filters::with_plain_filters;
 use crate::plan::scan_filters::{JOIN_SELECTION, SEGMENT_PRUNING, with_filters_in_scans};
@@ -101,7 +102,9 @@ pub(crate) fn local_state(lanes: usize, runtime: Arc<RuntimeEnv>) -> SessionStat
 
 /// The engine's physical rules, where they are wrong in ours.
 fn engine_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    with_aggregate_rules(with_plain_filters(PhysicalOptimizer::default().rules))
+    let mut rules = with_aggregate_rules(with_plain_filters(PhysicalOptimizer::default().rules));
+    rules.insert(0, Arc::new(OuterColumns));
+    rules
 }
 
 /// The logical plan of a statement: keys of grouping sets first, as they are known by their names as they are written; then windows over
