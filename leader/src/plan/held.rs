@@ -143,7 +143,7 @@ fn must_not_meet(one: &Test, other: &Test, op: Operator, negated: bool, is_condi
     let (none, both) = (!one.negated && !other.negated, one.negated && other.negated);
     let is_wrong = match op {
         // All lists of what is not so are one, and in a condition known lists may be taken for what they have in common.
-        Operator::And => !both && !(is_condition && one.plain && other.plain),
+        Operator::And => !(both || is_condition && one.plain && other.plain),
         _ if negated => !none,
         _ => both,
     };
