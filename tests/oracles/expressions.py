@@ -177,11 +177,11 @@ class Expressions:
 
     def row_comparison(self, depth):
         """(a, b) = (c, d), or in a list of such."""
+        # DuckDB takes NULL in a row for a value.
         first, second = self.some_type(), self.some_type()
         row = lambda: node(BOOL, "(", self.make(first, min(depth, 1)), ", ", self.make(second, min(depth, 1)), ")")
         if self.rng.random() < 0.5:
-            return node(BOOL, "(", row(), self.rng.choice([" = ", " <> "]), row(), ")")
-        # DuckDB takes NULL in a row for a value.
+            return node(BOOL, "(", row(), self.rng.choice([" = ", " <> "]), row(), ")", duckdb=None)
         return node(BOOL, "(", row(), self.rng.choice([" IN (", " NOT IN ("]), row(), ", ", row(), "))", duckdb=None)
 
     def like(self, depth):

@@ -65,6 +65,10 @@ impl<'a> Lexed<'a> {
         for TokenWithSpan { token, span } in all {
             let (start, from) = walk.to(span.start);
             let (_, until) = walk.to(span.end);
+            if is_foreign(&token) {
+                let message = format!("syntax error at or near \"{}\"", &text[from..until]);
+                return Err(Error::new(ErrorKind::Syntax, message).at(start + 1));
+            }
             lexemes.push(Lexeme { token, start, bytes: from..until, span });
         }
         walk.finish();
@@ -74,6 +78,15 @@ impl<'a> Lexed<'a> {
     /// The text of a lexeme.
     pub fn text_of(&self, lexeme: &Lexeme) -> &'a str {
         &self.text[lexeme.bytes.clone()]
+    }
+}
+
+/// Other systems' parameters (`:name`, `?1`), and the colon: the parser takes it for the beginning of a name, even with a blank behind it.
+fn is_foreign(token: &Token) -> bool {
+    match token {
+        Token::Colon => true,
+        Token::Placeholder(name) => name.strip_prefix('$').is_none_or(|number| number.parse::<u16>().is_err()),
+        _ => false,
     }
 }
 
