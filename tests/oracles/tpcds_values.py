@@ -27,7 +27,9 @@ DATA = [
     "update catalog_sales set cs_bill_customer_sk = ss_customer_sk, cs_sold_date_sk = ss_sold_date_sk from store_sales where ss_ticket_number = cs_order_number and cs_order_number % 7 = 0",
     "update web_sales set ws_bill_customer_sk = ss_customer_sk, ws_sold_date_sk = ss_sold_date_sk from store_sales where ss_ticket_number = ws_order_number and ws_order_number % 7 = 0",
 ]
-# Query: (text, text in its place).
+# Query: (text, text in its place), at larger scale factors.
+REPLACED_AT_1 = {17: [("'2001Q", "'2002Q")]}
+# The same at scale factor 0.01.
 REPLACED = {
     3: [("i_manufact_id = 128", "i_manufact_id = 52")],
     13: [("('TX', 'OH', 'TX') AND ss_net_profit BETWEEN 100 AND 200", "('TX', 'OH', 'TN') AND ss_net_profit BETWEEN -2000 AND 2000"), ("('OR', 'NM', 'KY')", "('OR', 'TN', 'KY')"), ("150 AND 300", "-1500 AND 300"), ("hd_dep_count = 1", "hd_dep_count <= 3"), ("50.00", "5.00")],
