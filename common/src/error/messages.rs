@@ -230,11 +230,44 @@ fn from_call_message(message: &str) -> Option<Error> {
         let error = Error::new(ErrorKind::UndefinedFunction, format!("function \"{name}\" does not exist with these arguments"));
         return Some(error.with_detail(forms.join("; ")));
     }
-    let rest = message.split_once("No function matches the given name and argument types '")?.1;
+    let Some((_, rest)) = message.split_once("No function matches the given name and argument types '") else {
+        return from_operand_message(message);
+    };
     let (call, forms) = rest.split_once("'. ")?;
     let forms: Vec<&str> = forms.lines().skip(1).map(str::trim).filter(|form| !form.is_empty()).collect();
     let hint = if forms.is_empty() { String::new() } else { format!("its forms are: {}", forms.join(", ")) };
     Some(Error::new(ErrorKind::UndefinedFunction, format!("function {call} does not exist")).with_hint(hint))
+}
+
+/// What the engine says of operands that have no type in common, and of calls without arguments.
+fn from_operand_message(message: &str) -> Option<Error> {
+    if let Some(rest) = message.split_once("Cannot infer common argument type for ").map(|(_, rest)| rest) {
+        return rest.split_once("operation ").map(|(_, operation)| no_operator(operation));
+    }
+    if let Some(operation) = message.split_once("Invalid arithmetic operation: ").map(|(_, operation)| operation) {
+        return Some(no_operator(operation));
+    }
+    if let Some(rest) = message.split_once("There isn't a common type to coerce ").map(|(_, rest)| rest)
+        && let Some((types, rest)) = rest.split_once(" in ")
+        && let Some((left, right)) = types.split_once(" and ")
+    {
+        return Some(no_operator(&format!("{left} {} {right}", rest.trim_end_matches(" expression"))));
+    }
+    if let Some(types) = message.split_once("Cannot automatically convert ").map(|(_, types)| types)
+        && let Some((from, to)) = types.split_once(" to ")
+    {
+        let text = format!("cannot convert type {} to {}", sql_name(from), sql_name(to));
+        return Some(Error::new(ErrorKind::DatatypeMismatch, text).with_hint("write a cast"));
+    }
+    if let Some((name, _)) = message.split_once(" does not support zero arguments") {
+        let name = name.rsplit_once("unction ").map_or(name, |(_, name)| name).split(" has signature").next().unwrap_or(name);
+        return Some(Error::new(ErrorKind::UndefinedFunction, format!("function {}() does not exist", name.trim_matches('\''))));
+    }
+    let types = message.split_once("Incompatible inputs for Union: Previous inputs were of type ").map(|(_, types)| types)?;
+    let (first, rest) = types.split_once(", but got incompatible type ")?;
+    let (other, _) = rest.split_once(" on column ")?;
+    let text = format!("UNION types {} and {} cannot be matched", sql_name(first), sql_name(other));
+    Some(Error::new(ErrorKind::DatatypeMismatch, text).with_hint("cast the columns to one type"))
 }
 
 /// 42804: no operator fits types, as the engine prints both.

@@ -172,6 +172,41 @@ mod tests {
             of("'substr' does not support zero arguments. No function matches the given name and argument types 'substr()'. \
              You might need to add explicit type casts.\n\tCandidate functions:\n\tsubstr(str: String, start_pos: Int64)");
         assert_eq!((error.sqlstate(), error.message.as_str()), ("42883", "function substr() does not exist"));
+        for (text, sqlstate, message) in [
+            (
+                "There isn't a common type to coerce Int64 and Utf8 in LIKE expression",
+                "42804",
+                "operator does not exist: bigint LIKE character varying",
+            ),
+            (
+                "Cannot infer common argument type for regex operation Utf8View ~ Int64",
+                "42804",
+                "operator does not exist: character varying ~ bigint",
+            ),
+            (
+                "Cannot infer common argument type for logical boolean operation Int64 AND Boolean",
+                "42804",
+                "operator does not exist: bigint AND boolean",
+            ),
+            ("Invalid arithmetic operation: Boolean + Boolean", "42804", "operator does not exist: boolean + boolean"),
+            (
+                "Cannot automatically convert Utf8 to Interval(MonthDayNano)",
+                "42804",
+                "cannot convert type character varying to interval",
+            ),
+            (
+                "Function 'signum' has signature Uniform(1, [Float64]) which does not support zero arguments",
+                "42883",
+                "function signum() does not exist",
+            ),
+            (
+                "Incompatible inputs for Union: Previous inputs were of type Boolean, but got incompatible type Int32 on column 'a'",
+                "42804",
+                "UNION types boolean and integer cannot be matched",
+            ),
+        ] {
+            assert_eq!((of(text).sqlstate(), of(text).message.as_str()), (sqlstate, message));
+        }
         let error =
             of("Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column \"t.a\" must \
                         appear in the GROUP BY clause or must be part of an aggregate function");

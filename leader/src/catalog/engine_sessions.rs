@@ -13,6 +13,7 @@ use crate::plan::planner::{local_state, prepare_for, query_prototype};
 use crate::plan::semantics;
 use crate::plan::subqueries::SubqueriesToJoins;
 use crate::plan::tight::TightComparisons;
+use crate::plan::window_keys::PlainPartitions;
 use crate::sql;
 use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -131,8 +132,9 @@ impl EngineSessions {
         semantics::register(&mut session)?;
         session.add_analyzer_rule(Arc::new(TightComparisons));
         session.add_analyzer_rule(Arc::new(HeldValues));
-        // Last: it joins by outer values byte for byte, and those joins are no comparisons of the user's.
+        // After all that compares: it joins by outer values byte for byte, and those joins are no comparisons of the user's.
         session.add_analyzer_rule(Arc::new(SubqueriesToJoins));
+        session.add_analyzer_rule(Arc::new(PlainPartitions));
         Ok(session)
     }
 

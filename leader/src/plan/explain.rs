@@ -1,5 +1,6 @@
 //! EXPLAIN: the plan in Redshift's words, with what each join moved; EXPLAIN ANALYZE: rows, time and bytes per stage, task and slice.
 
+use super::window_keys::PARTITION_KEY;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::filter::FilterExec;
@@ -229,7 +230,7 @@ fn join_words(join_type: &str) -> String {
 
 /// An expression without the column indexes that the engine prints behind names.
 fn plain(expression: impl std::fmt::Display) -> String {
-    let text = expression.to_string();
+    let text = expression.to_string().replace(PARTITION_KEY, "");
     let mut shown = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
     while let Some(letter) = rest.next() {

@@ -30,5 +30,6 @@ pub(crate) mod table;
 pub(crate) mod table_statistics;
 pub(crate) mod threads;
 pub(crate) mod tight;
+pub(crate) mod window_keys;
 pub(crate) mod write_rows;
 mod yielding;

@@ -26,7 +26,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 use slipher_common::Error;
 
-/// The rule. It is the analyzer's last: types are final, and nobody adds subqueries after it.
+/// The rule. It is the last of the analyzer's that see subqueries: types are final, and nobody adds subqueries after it.
 #[derive(Debug)]
 pub(crate) struct SubqueriesToJoins;
 

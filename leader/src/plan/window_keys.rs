@@ -1,0 +1,89 @@
+//! Keys of PARTITION BY that are expressions become columns of a projection below the window.
+//!
+//! A running window looks for its keys in the order of its rows (DataFusion 55.2). Where a join below says that two columns are equal, rows
+//! are sorted by an expression of the one column and the window looks for that of the other: it finds columns that are equal, but no
+//! expressions of them. A key is also computed once this way, not by the exchange, the sort and the window each.
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{Column, DFSchema, Result};
+use datafusion::logical_expr::expr::WindowFunction;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Window};
+use datafusion::optimizer::AnalyzerRule;
+use std::sync::Arc;
+
+/// What the column of a key is called, before the key's own name.
+pub(super) const PARTITION_KEY: &str = "__partition_by ";
+
+/// The rule. It runs when no subquery is left: joins with their values are what makes columns equal, too.
+#[derive(Debug)]
+pub(crate) struct PlainPartitions;
+
+impl AnalyzerRule for PlainPartitions {
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        plan.transform_up(|node| match node {
+            LogicalPlan::Window(window) => plain_partitions(window),
+            other => Ok(Transformed::no(other)),
+        })
+        .data()
+    }
+
+    fn name(&self) -> &str {
+        "plain_partitions"
+    }
+}
+
+fn plain_partitions(window: Window) -> Result<Transformed<LogicalPlan>> {
+    let mut computed: Vec<Expr> = Vec::new();
+    let node = LogicalPlan::Window(window);
+    let names = NamePreserver::new(&node);
+    let changed = node.map_expressions(|call| {
+        let name = names.save(&call);
+        let plain = call.transform_down(|expr| {
+            let Expr::WindowFunction(call) = expr else { return Ok(Transformed::no(expr)) };
+            let WindowFunction { fun, mut params } = *call;
+            let before = computed.len();
+            params.partition_by = params.partition_by.into_iter().map(|key| plain_key(key, &mut computed)).collect();
+            let changed = computed.len() > before;
+            Ok(Transformed::new_transformed(Expr::WindowFunction(Box::new(WindowFunction { fun, params })), changed))
+        })?;
+        Ok(plain.update_data(|call| name.restore(call)))
+    })?;
+    match changed.data {
+        LogicalPlan::Window(window) if !computed.is_empty() => {
+            let below = with_columns(Arc::unwrap_or_clone(window.input), computed)?;
+            Ok(Transformed::yes(LogicalPlan::Window(Window::try_new(window.window_expr, Arc::new(below))?)))
+        }
+        node => Ok(Transformed::no(node)),
+    }
+}
+
+/// The column in place of a key that is computed from a row; `computed` has what it stands for.
+fn plain_key(key: Expr, computed: &mut Vec<Expr>) -> Expr {
+    if matches!(key, Expr::Column(_) | Expr::Literal(..)) {
+        return key;
+    }
+    let name = format!("{PARTITION_KEY}{}", key.schema_name());
+    computed.push(key.alias(name.as_str()));
+    Expr::Column(Column::new_unqualified(name))
+}
+
+/// The input with the columns that it does not have: windows stand above each other, and the one below may have the same key.
+fn with_columns(input: LogicalPlan, computed: Vec<Expr>) -> Result<LogicalPlan> {
+    let mut missing: Vec<Expr> = Vec::with_capacity(computed.len());
+    for key in computed {
+        if !has(input.schema(), &key) && !missing.contains(&key) {
+            missing.push(key);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(input);
+    }
+    let all = input.schema().columns().into_iter().map(Expr::Column).chain(missing);
+    LogicalPlanBuilder::from(input).project(all.collect::<Vec<_>>())?.build()
+}
+
+fn has(schema: &DFSchema, key: &Expr) -> bool {
+    schema.has_column_with_unqualified_name(&key.schema_name().to_string())
+}
