@@ -22,22 +22,26 @@ def canonical(value, type):
         except InvalidOperation:
             return value
     if type.name in ("flt", "nan", "fuzzy", "ratio"):
-        try:
-            number = float(value)
-        except ValueError:
-            return value
-        return "NaN" if number != number else number + 0.0
+        number = real(value)
+        return value if number is None else number
     if type.name in ("blk", "chr"):
         return value.rstrip(" ")
     if type.name == "loose":
         # While a query is made smaller, its columns' types are not known.
-        try:
-            return float(value) + 0.0
-        except ValueError:
-            return of_moment(value.rstrip(" "))
+        number = real(value)
+        return of_moment(value.rstrip(" ")) if number is None else number
     if type.name == "ts":
         return of_moment(value)
     return value
+
+
+def real(value):
+    """A float that is equal to itself; None where `value` is no number."""
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return "NaN" if number != number else number + 0.0
 
 
 def of_moment(value):
@@ -52,7 +56,8 @@ def prepared(rows, types):
 def same_value(left, right, type):
     if isinstance(left, float) and isinstance(right, float):
         if type.name in ("ratio", "loose"):
-            return abs(left - right) <= RATIO_SHARE * abs(left) + RATIO_ROOM
+            # Two infinities have no difference.
+            return left == right or abs(left - right) <= RATIO_SHARE * abs(left) + RATIO_ROOM
         share = FUZZY_SHARE if type.name == "fuzzy" else FLOAT_SHARE
         return left == right or abs(left - right) <= share * max(abs(left), abs(right), 1e-300)
     return left == right

@@ -299,7 +299,7 @@ class Expressions:
 
     def ascii(self):
         """Text without letters whose case PostgreSQL's C locale does not know."""
-        return node(TXT, "replace(replace(", self.leaf(TXT), ", 'ä', ''), 'straße', 'x')")
+        return node(TXT, "replace(replace(", self.leaf(TXT), ", 'ä', ''), 'ß', 'x')")
 
     # Dates.
 

@@ -98,25 +98,33 @@ impl Cluster {
         }
     }
 
-    /// Pings all nodes once, and waits for their answers, but not for long.
-    async fn ping_all(&self) {
-        let state = self.meta.state();
-        let pings = state.nodes().iter().map(|(node, info)| self.ping(*node, &info.address));
-        // Who does not answer now is asked when it comes.
-        drop(tokio::time::timeout(Duration::from_millis(MEETING_MAX_MS), futures::future::join_all(pings)).await);
+    /// Calls all nodes once, and waits for their answers, but not for long.
+    async fn call_all<'a, F: Future<Output = Pong>>(
+        &'a self,
+        nodes: &'a [(NodeId, String)],
+        call: impl Fn(NodeId, &'a str) -> F,
+        max_ms: u64,
+    ) {
+        let calls = nodes.iter().map(|(node, address)| call(*node, address));
+        drop(tokio::time::timeout(Duration::from_millis(max_ms), futures::future::join_all(calls)).await);
+    }
+
+    fn addresses(&self) -> Vec<(NodeId, String)> {
+        self.meta.state().nodes().iter().map(|(node, info)| (*node, info.address.clone())).collect()
     }
 
     /// The last word: whoever leads next must know what this one knew. A node that ends at the same time, as in `slipher local`, is no news.
     async fn say_farewell(&self) {
-        let state = self.meta.state();
-        let words = state.nodes().iter().map(|(node, info)| self.try_ping(*node, &info.address));
-        drop(tokio::time::timeout(Duration::from_millis(FAREWELL_MAX_MS), futures::future::join_all(words)).await);
+        self.call_all(&self.addresses(), |node, address| self.try_ping(node, address), FAREWELL_MAX_MS).await;
     }
 
     /// Asks the nodes, before anything else is done, whether they have obeyed a newer leader; an error if one has.
     pub async fn meet_nodes(self: &Arc<Self>) -> Result<()> {
         let cluster = Arc::clone(self);
-        let meeting = self.control.runtime().spawn(async move { cluster.ping_all().await });
+        // Who does not answer now is asked when it comes.
+        let meeting = self.control.runtime().spawn(async move {
+            cluster.call_all(&cluster.addresses(), |node, address| cluster.ping(node, address), MEETING_MAX_MS).await;
+        });
         meeting.await.map_err(|error| Error::internal(format!("asking the compute nodes whom they obey: {error}")))?;
         self.overtaken().map_or(Ok(()), Err)
     }

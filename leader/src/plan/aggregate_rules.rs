@@ -10,15 +10,14 @@
 //! It takes what it knows of a column below grouping sets for known above: that it has one value, or that of another column. But a set without
 //! the column shows NULL. So such keys are computed in a way that it cannot follow.
 
+use super::held::held;
 use super::replaced::replaced;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
-use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateInputMode, PhysicalGroupBy};
-use slipher_common::functions::{held_udf, unknown_udf};
+use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 use std::sync::Arc;
 
 /// The engine's rule for aggregates that are known.
@@ -46,11 +45,10 @@ struct KnownAggregates(Rule);
 
 impl PhysicalOptimizerRule for KnownAggregates {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_down(|node| match filters(&node)? {
-            true => Ok(Transformed::no(node)),
-            false => Ok(Transformed::new(self.0.optimize(node, config)?, true, TreeNodeRecursion::Jump)),
-        })
-        .data()
+        match self.around_filters(&plan, config)? {
+            Some(changed) => Ok(changed),
+            None => self.0.optimize(plan, config),
+        }
     }
 
     fn name(&self) -> &str {
@@ -59,6 +57,22 @@ impl PhysicalOptimizerRule for KnownAggregates {
 
     fn schema_check(&self) -> bool {
         self.0.schema_check()
+    }
+}
+
+impl KnownAggregates {
+    /// `plan` with the engine's rule on the largest parts without a FILTER; nothing where none is in it.
+    fn around_filters(&self, plan: &Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let parts = plan.children().into_iter().map(|part| self.around_filters(part, config)).collect::<Result<Vec<_>>>()?;
+        if !filters(plan) && parts.iter().all(Option::is_none) {
+            return Ok(None);
+        }
+        let children = plan.children().into_iter().zip(parts).map(|(whole, changed)| match changed {
+            Some(changed) => Ok(changed),
+            None => self.0.optimize(Arc::clone(whole), config),
+        });
+        let children = children.collect::<Result<Vec<_>>>()?;
+        replace_children_if_necessary(Arc::clone(plan), children).map(Some)
     }
 }
 
@@ -111,11 +125,7 @@ fn with_plain_keys(aggregate: &AggregateExec, config: &Arc<ConfigOptions>) -> Re
         return Ok(None);
     }
     let schema = aggregate.input_schema();
-    let call = |function, arguments| ScalarFunctionExpr::try_new(function, arguments, &schema, Arc::clone(config)).map(Arc::new);
-    let plain = |(key, name): &(Arc<dyn PhysicalExpr>, String)| {
-        let held = call(held_udf(), vec![Arc::clone(key), call(unknown_udf(), Vec::new())?])?;
-        Ok((held as Arc<dyn PhysicalExpr>, name.clone()))
-    };
+    let plain = |(key, name): &(Arc<dyn PhysicalExpr>, String)| Ok((held(Arc::clone(key), &schema, config)?, name.clone()));
     let exprs = keys.expr().iter().map(plain).collect::<Result<Vec<_>>>()?;
     let keys = PhysicalGroupBy::new(exprs, keys.null_expr().to_vec(), keys.groups().to_vec(), true);
     let (calls, filters) = (aggregate.aggr_expr().to_vec(), aggregate.filter_expr().to_vec());
@@ -123,12 +133,9 @@ fn with_plain_keys(aggregate: &AggregateExec, config: &Arc<ConfigOptions>) -> Re
     Ok(Some(Arc::new(plain.with_limit_options(aggregate.limit_options()))))
 }
 
-/// Whether an aggregate in `plan` has a FILTER.
-fn filters(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
-    plan.exists(|node| {
-        let aggregate = node.downcast_ref::<AggregateExec>();
-        Ok(aggregate.is_some_and(|aggregate| aggregate.filter_expr().iter().any(Option::is_some)))
-    })
+/// Whether `node` is an aggregate with a FILTER.
+fn filters(node: &Arc<dyn ExecutionPlan>) -> bool {
+    node.downcast_ref::<AggregateExec>().is_some_and(|aggregate| aggregate.filter_expr().iter().any(Option::is_some))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //!    is wrong where x or an item is NULL, or an item is no constant. Lists that could meet so are held.
 //! 3. `x # x` becomes 0, also where x is NULL. Operands of `#` are held.
 
+use arrow::datatypes::Schema;
 use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -14,8 +15,10 @@ use datafusion::logical_expr::expr::{BinaryExpr, InList, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan, Operator};
 use datafusion::optimizer::AnalyzerRule;
-use slipher_common::functions::held_udf;
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use slipher_common::functions::{held_udf, unknown_udf};
 use std::cell::Cell;
+use std::sync::Arc;
 
 /// The rule. It runs after types have been brought together.
 #[derive(Debug)]
@@ -85,9 +88,16 @@ fn is_plain_item(item: &Expr) -> bool {
     matches!(item, Expr::Literal(..) | Expr::Placeholder(_) | Expr::Column(_) | Expr::OuterReferenceColumn(..))
 }
 
-fn hold(value: Expr, number: Option<i64>) -> Expr {
+/// `value` as something that the engine does not see through. Values with different numbers are different to it.
+pub(super) fn hold(value: Expr, number: Option<i64>) -> Expr {
     let number = number.map(|number| Expr::Literal(ScalarValue::Int64(Some(number)), None));
     Expr::ScalarFunction(ScalarFunction::new_udf(held_udf(), std::iter::once(value).chain(number).collect()))
+}
+
+/// The physical `value` as something of which nothing is known, not even that it is constant where its parts are.
+pub(super) fn held(value: Arc<dyn PhysicalExpr>, schema: &Schema, config: &Arc<ConfigOptions>) -> Result<Arc<dyn PhysicalExpr>> {
+    let call = |function, arguments| ScalarFunctionExpr::try_new(function, arguments, schema, Arc::clone(config));
+    Ok(Arc::new(call(held_udf(), vec![value, Arc::new(call(unknown_udf(), Vec::new())?)])?))
 }
 
 /// That an expression is compared with values.

@@ -4,14 +4,15 @@
 //! is out of limit", DataFusion 55.2): `moment::date >= day` lets midnight pass, where the first moment is at ten. So a filter tests the value
 //! of such a cast as something unknown. Our own estimates and the pruning of segments see through it.
 
+use super::held::hold;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{Cast, ScalarFunction};
+use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::{Expr, ExprSchemable, Filter, LogicalPlan};
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
-use slipher_common::functions::{HELD, held_udf};
+use slipher_common::functions::HELD;
 
 /// The rule. It runs after those that take casts out of comparisons.
 #[derive(Debug)]
@@ -34,8 +35,7 @@ impl OptimizerRule for HeldCasts {
         }
         let held = predicate.clone().transform_down(|expr| match &expr {
             Expr::Cast(Cast { expr: inner, field }) if !keeps_all(&inner.get_type(schema)?, field.data_type()) => {
-                let held = Expr::ScalarFunction(ScalarFunction::new_udf(held_udf(), vec![expr]));
-                Ok(Transformed::new(held, true, TreeNodeRecursion::Jump))
+                Ok(Transformed::new(hold(expr, None), true, TreeNodeRecursion::Jump))
             }
             Expr::ScalarFunction(call) if call.name() == HELD => Ok(Transformed::new(expr, false, TreeNodeRecursion::Jump)),
             _ => Ok(Transformed::no(expr)),

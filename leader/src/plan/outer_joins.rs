@@ -4,18 +4,18 @@
 //! would leave out `ORDER BY b.x` above `a LEFT JOIN (SELECT id, 5 AS x FROM t) b`. Such columns are computed anew above the join, in a way that
 //! it cannot follow.
 
+use super::held::held;
 use arrow::datatypes::Field;
 use datafusion::common::JoinType;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
-use slipher_common::functions::{held_udf, unknown_udf};
 use std::sync::Arc;
 
 /// The rule. It runs before anything asks for an order.
@@ -50,14 +50,13 @@ fn fills_with_nulls(node: &Arc<dyn ExecutionPlan>) -> bool {
 
 fn with_plain_columns(join: &Arc<dyn ExecutionPlan>, config: &Arc<ConfigOptions>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let (schema, known) = (join.schema(), join.equivalence_properties());
-    let call = |function, arguments| ScalarFunctionExpr::try_new(function, arguments, &schema, Arc::clone(config)).map(Arc::new);
     let mut any = false;
     let column = |(index, field): (usize, &Arc<Field>)| {
         let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), index));
         let expr = match known.is_expr_constant(&column) {
             Some(_) => {
                 any = true;
-                call(held_udf(), vec![column, call(unknown_udf(), Vec::new())?])? as Arc<dyn PhysicalExpr>
+                held(column, &schema, config)?
             }
             None => column,
         };

@@ -6,7 +6,7 @@
 
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::common::{Column, DFSchema, Result};
+use datafusion::common::{Column, Result};
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Window};
@@ -51,10 +51,7 @@ fn plain_partitions(window: Window) -> Result<Transformed<LogicalPlan>> {
         Ok(plain.update_data(|call| name.restore(call)))
     })?;
     match changed.data {
-        LogicalPlan::Window(window) if !computed.is_empty() => {
-            let below = with_columns(Arc::unwrap_or_clone(window.input), computed)?;
-            Ok(Transformed::yes(LogicalPlan::Window(Window::try_new(window.window_expr, Arc::new(below))?)))
-        }
+        LogicalPlan::Window(window) if !computed.is_empty() => over_columns(window, computed).map(Transformed::yes),
         node => Ok(Transformed::no(node)),
     }
 }
@@ -69,21 +66,17 @@ fn plain_key(key: Expr, computed: &mut Vec<Expr>) -> Expr {
     Expr::Column(Column::new_unqualified(name))
 }
 
-/// The input with the columns that it does not have: windows stand above each other, and the one below may have the same key.
-fn with_columns(input: LogicalPlan, computed: Vec<Expr>) -> Result<LogicalPlan> {
-    let mut missing: Vec<Expr> = Vec::with_capacity(computed.len());
+/// The window over its input and the columns of its keys, without these in its result: what stands above knows nothing of them.
+fn over_columns(window: Window, computed: Vec<Expr>) -> Result<LogicalPlan> {
+    let mut keys: Vec<Expr> = Vec::with_capacity(computed.len());
     for key in computed {
-        if !has(input.schema(), &key) && !missing.contains(&key) {
-            missing.push(key);
+        if !keys.contains(&key) {
+            keys.push(key);
         }
     }
-    if missing.is_empty() {
-        return Ok(input);
-    }
-    let all = input.schema().columns().into_iter().map(Expr::Column).chain(missing);
-    LogicalPlanBuilder::from(input).project(all.collect::<Vec<_>>())?.build()
-}
-
-fn has(schema: &DFSchema, key: &Expr) -> bool {
-    schema.has_column_with_unqualified_name(&key.schema_name().to_string())
+    let shown = window.schema.columns().into_iter().map(Expr::Column).collect::<Vec<_>>();
+    let all = window.input.schema().columns().into_iter().map(Expr::Column).chain(keys);
+    let below = LogicalPlanBuilder::from(window.input).project(all.collect::<Vec<_>>())?.build()?;
+    let window = LogicalPlan::Window(Window::try_new(window.window_expr, Arc::new(below))?);
+    LogicalPlanBuilder::from(window).project(shown)?.build()
 }
