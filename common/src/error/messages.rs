@@ -166,8 +166,31 @@ pub(super) fn from_known_message(message: &str, lower: &str) -> Option<Error> {
     if let Some(known) = from_cast_message(message).or_else(|| from_call_message(message)) {
         return Some(known);
     }
-    let (_, kind, text, hint) = KNOWN_MESSAGES.iter().find(|(part, ..)| lower.contains(part))?;
+    let bare = without_quoted(lower);
+    let (_, kind, text, hint) = KNOWN_MESSAGES.iter().find(|(part, ..)| bare.contains(part))?;
     Some(Error::new(*kind, *text).with_hint(*hint))
+}
+
+/// A message without what it quotes: names and values are the user's, and say nothing of what went wrong.
+fn without_quoted(message: &str) -> String {
+    let mut bare = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(at) = rest.find(['\'', '"', '`']) {
+        let (before, quoted) = rest.split_at(at);
+        bare.push_str(before);
+        let mark = &quoted[..1];
+        // An apostrophe stands behind a letter.
+        let opens = !before.ends_with(char::is_alphanumeric);
+        match quoted[1..].find(mark).filter(|_| opens) {
+            Some(end) => rest = &quoted[end + 2..],
+            None => {
+                bare.push_str(mark);
+                rest = &quoted[1..];
+            }
+        }
+    }
+    bare.push_str(rest);
+    bare
 }
 
 /// What the engine says of casts: `Can't cast value 7 to type Int16`, `Cannot cast string 'x' to value of Int32 type`.

@@ -217,6 +217,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_message_quotes_does_not_say_what_went_wrong() {
+        assert_eq!(from_message("Arrow error: Divide by zero error").sqlstate(), "22012");
+        for text in
+            ["Invalid function 'divide by zero'", "Invalid function \"divide by zero\".", "Invalid function `divide by zero`"]
+        {
+            assert_eq!(from_message(text).sqlstate(), "42883", "{text}");
+        }
+        assert_eq!(from_message("it isn't so: divide by zero").sqlstate(), "22012");
+    }
+
+    #[test]
     fn near_names_are_proposed() {
         assert_eq!(did_you_mean("acount_length", ["account_length", "state"]), "did you mean \"account_length\"?");
         assert_eq!(did_you_mean("zzz", ["account_length"]), "");
