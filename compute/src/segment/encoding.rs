@@ -25,7 +25,7 @@ pub(super) fn write_strategy(session: &VortexSession, table: &Table, shapes: &[C
     for (column, shape) in table.columns.iter().zip(shapes) {
         if wants_zstandard(column, shape) {
             let writer = compact.get_or_insert_with(|| compact_writer(session));
-            strategy = strategy.with_field_writer(FieldPath::from_name(column.name.as_str()), Arc::clone(writer));
+            strategy = strategy.with_field_writer(FieldPath::from_name(column.name_in_files()), Arc::clone(writer));
         }
     }
     strategy.build()
