@@ -4,13 +4,13 @@ use crate::catalog::{EngineSessions, EngineSettings, Signals, is_temp_schema};
 use crate::cluster::{Cluster, LeaderService, record};
 use crate::context::Shared;
 use crate::frontend::{Engine, Session};
-use crate::meta::{Meta, MetaOptions};
+use crate::meta::{Meta, MetaOptions, State, User};
 use crate::plan::threads::Planners;
 use crate::run::Runner;
 use crate::session::{LeaderSession, Sessions};
 use crate::telemetry::Telemetry;
 use crate::upkeep::{compact_forever, sort_forever};
-use crate::users::{ScramVerifier, generate_password, is_password, new_verifier, parse_verifier};
+use crate::users::{ScramVerifier, generate_password, is_password, new_verifier, parse_verifier, renewed_verifier};
 use crate::wire::flight_sql::{self, FlightOptions};
 use crate::wire::http;
 use crate::wire::postgres::{self, PostgresOptions};
@@ -283,6 +283,8 @@ async fn initialise(meta: &Meta, config: &LeaderConfig) -> Result<()> {
         };
         operations.push(Kind::PutUser(proto::PutUser { user: Some(user) }));
     }
+    let dropped = operations.iter().any(|operation| matches!(operation, Kind::DropUser(_)));
+    operations.extend(renewed_users(&state, dropped.then_some(ADMIN_USER)));
     // No session of before is there any more.
     for database in state.databases().values() {
         let left = database.schemas.keys().filter(|schema| is_temp_schema(schema)).cloned();
@@ -294,6 +296,18 @@ async fn initialise(meta: &Meta, config: &LeaderConfig) -> Result<()> {
         meta.propose(record(operations, &state)).await?;
     }
     Ok(())
+}
+
+/// Users as this release keeps them, but for the one that is made anew: with what an earlier release kept of a password one could log in.
+fn renewed_users<'a>(state: &'a State, but: Option<&'a str>) -> impl Iterator<Item = Kind> + 'a {
+    let old = state.users().values().filter(move |user| Some(user.name.as_str()) != but);
+    let renewed = old.filter_map(|user| {
+        let scram_verifier = renewed_verifier(&user.scram_verifier)?;
+        let User { name, superuser, can_create_database, .. } = user.clone();
+        let renewed = proto::User { name: name.clone(), superuser, scram_verifier, can_create_database };
+        Some([Kind::DropUser(proto::DropUser { name }), Kind::PutUser(proto::PutUser { user: Some(renewed) })])
+    });
+    renewed.flatten()
 }
 
 /// The generated password of `admin`, where one was generated.

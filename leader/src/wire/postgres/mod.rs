@@ -14,6 +14,7 @@ mod parameters;
 mod prepared;
 mod reply;
 mod rows;
+mod scram;
 mod socket;
 mod startup;
 #[cfg(test)]

@@ -3,14 +3,13 @@
 use super::Listener;
 use super::error::{Failure, protocol_violation};
 use super::message::Fields;
+use super::scram::{Conversation, ScramFailure};
 use super::socket::{AUTHENTICATION_MESSAGE_MAX_BYTES, Socket};
 use crate::frontend::Session;
 use crate::users::ScramVerifier;
 use bytes::{BufMut, Bytes};
-use pgwire::api::auth::Password;
 use pgwire::api::auth::sasl::SCRAM_SHA_256_METHOD;
-use pgwire::api::auth::sasl::scram::{ScramServerAuth, gen_salted_password};
-use pgwire::error::PgWireError;
+use pgwire::api::auth::sasl::scram::gen_salted_password;
 use pgwire::messages::startup::{Authentication, NegotiateProtocolVersion};
 use slipher_common::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
@@ -126,13 +125,10 @@ pub(super) async fn authenticate(socket: &mut Socket, listener: &Listener, user:
     let verifier = listener.engine.scram_verifier(user);
     let known = verifier.is_some();
     let verifier = verifier.unwrap_or_else(|| unknown_user_verifier(&listener.salt_secret, user));
-    let mut server = ScramServerAuth::new();
-    server.set_iterations(verifier.iterations as usize);
-    let password = Password::new(Some(verifier.salt), verifier.salted_password);
-    let (answer, state) = server.on_client_first_message(&first, password).map_err(|error| scram_failure(error, user))?;
+    let (answer, conversation) = Conversation::begin(&first, verifier).map_err(|failure| scram_failure(failure, user))?;
     socket.send(&Authentication::SASLContinue(answer.into())).map_err(Failure::Fatal)?;
     let last = read_password_message(socket).await?;
-    let answer = state.on_client_final_message(&last).map_err(|error| scram_failure(error, user))?;
+    let answer = conversation.end(&last).map_err(|failure| scram_failure(failure, user))?;
     if !known {
         return Err(wrong_password(user));
     }
@@ -166,18 +162,19 @@ async fn read_initial_response(socket: &mut Socket) -> Result<Bytes, Failure> {
 fn unknown_user_verifier(secret: &[u8], user: &str) -> ScramVerifier {
     let mut salt = gen_salted_password(user, secret, 1);
     salt.truncate(UNKNOWN_USER_SALT_BYTES);
-    let salted_password = rand::random::<[u8; 32]>().to_vec();
-    ScramVerifier { iterations: UNKNOWN_USER_ITERATIONS, salt, salted_password }
+    ScramVerifier { iterations: UNKNOWN_USER_ITERATIONS, salt, stored_key: rand::random(), server_key: rand::random() }
 }
 
 fn wrong_password(user: &str) -> Failure {
     Failure::Fatal(Error::new(ErrorKind::InvalidPassword, format!("password authentication failed for user \"{user}\"")))
 }
 
-fn scram_failure(error: PgWireError, user: &str) -> Failure {
-    match error {
-        PgWireError::InvalidPassword(_) => wrong_password(user),
-        other => Failure::Fatal(protocol_violation(format!("authenticating: malformed SCRAM message: {other}"))),
+fn scram_failure(failure: ScramFailure, user: &str) -> Failure {
+    match failure {
+        ScramFailure::WrongPassword => wrong_password(user),
+        ScramFailure::Malformed(what) => {
+            Failure::Fatal(protocol_violation(format!("authenticating: malformed SCRAM message: {what}")))
+        }
     }
 }
 
@@ -275,6 +272,6 @@ mod tests {
         let [first, again, other] = ["eve", "eve", "mallory"].map(|user| unknown_user_verifier(b"secret", user));
         assert_eq!(first.salt, again.salt);
         assert_ne!(first.salt, other.salt);
-        assert_ne!(first.salted_password, again.salted_password);
+        assert_ne!(first.stored_key, again.stored_key);
     }
 }

@@ -37,7 +37,7 @@ pub struct FakeEngine {
 impl Engine for FakeEngine {
     fn scram_verifier(&self, user: &str) -> Option<ScramVerifier> {
         let salted_password = gen_salted_password(PASSWORD, SALT, ITERATIONS as usize);
-        (user == USER).then(|| ScramVerifier { iterations: ITERATIONS, salt: SALT.to_vec(), salted_password })
+        (user == USER).then(|| ScramVerifier::of_salted_password(ITERATIONS, SALT.to_vec(), &salted_password))
     }
 
     fn check_password(&self, _: &str, _: &str) -> Result<()> {
