@@ -3,9 +3,11 @@
 Prints "N passed, 0 failed" and exits with 0 when every check holds. Needs the package psycopg2-binary.
 """
 
+import ctypes
 import datetime
 import decimal
 import math
+import pathlib
 import socket
 import sys
 import threading
@@ -234,6 +236,58 @@ def check_named_cursor(checks, target):
     connection.close()
 
 
+class Libpq:
+    """The calls of libpq that psycopg2 has none for, over its connection."""
+
+    def __init__(self, connection):
+        self.calls = ctypes.CDLL(str(next(pathlib.Path(psycopg2.__file__).parent.parent.glob("psycopg2_binary.libs/libpq-*"))))
+        self.connection = ctypes.c_void_p(connection.pgconn_ptr)
+        self.calls.PQprepare.restype = self.calls.PQdescribePrepared.restype = ctypes.c_void_p
+        self.calls.PQfname.restype = self.calls.PQresultErrorMessage.restype = ctypes.c_char_p
+
+    def prepare(self, name, sql):
+        self.calls.PQclear(ctypes.c_void_p(self.calls.PQprepare(self.connection, name.encode(), sql.encode(), 0, None)))
+
+    def columns(self, name):
+        """The names and types of a prepared statement's columns, or the error."""
+        result = ctypes.c_void_p(self.calls.PQdescribePrepared(self.connection, name.encode()))
+        count = self.calls.PQnfields(result)
+        columns = [(self.calls.PQfname(result, n).decode(), self.calls.PQftype(result, n)) for n in range(count)]
+        said = columns or self.calls.PQresultErrorMessage(result).decode()
+        self.calls.PQclear(result)
+        return said
+
+
+def check_descriptions(checks, target):
+    connection, other = connect(target), connect(target)
+    connection.autocommit = other.autocommit = True
+    cursor, elsewhere = connection.cursor(), other.cursor()
+    cursor.execute("CREATE TABLE client_described (n INTEGER)")
+    libpq = Libpq(connection)
+    libpq.prepare("all", "SELECT * FROM client_described")
+    checks.equal(libpq.columns("all"), [("n", 23)], "columns of a prepared statement")
+    elsewhere.execute("INSERT INTO client_described VALUES (1)")
+    checks.equal(libpq.columns("all"), [("n", 23)], "columns after rows came")
+    elsewhere.execute("ALTER TABLE client_described RENAME COLUMN n TO m")
+    checks.equal(libpq.columns("all"), [("m", 23)], "columns after another session renamed one")
+    cursor.execute("BEGIN")
+    cursor.execute("ALTER TABLE client_described ADD COLUMN v VARCHAR(20)")
+    checks.equal(libpq.columns("all"), [("m", 23), ("v", 1043)], "columns in a block that adds one")
+    cursor.execute("ROLLBACK")
+    checks.equal(libpq.columns("all"), [("m", 23)], "columns after ROLLBACK")
+    cursor.execute("CREATE TEMP TABLE client_described (d DATE)")
+    checks.equal(libpq.columns("all"), [("d", 1082)], "columns of a temporary table of the same name")
+    cursor.execute("DROP TABLE client_described")
+    cursor.execute("SET search_path TO pg_catalog")
+    checks.that("does not exist" in str(libpq.columns("all")), "a name that is not on the search path any more")
+    cursor.execute("RESET search_path")
+    checks.equal(libpq.columns("all"), [("m", 23)], "columns with the search path of before")
+    elsewhere.execute("DROP TABLE client_described")
+    checks.that("does not exist" in str(libpq.columns("all")), "a table that is gone")
+    connection.close()
+    other.close()
+
+
 def check_idle(checks, target):
     connection = connect(target)
     connection.autocommit = True
@@ -264,6 +318,7 @@ def main():
         ("table", lambda: check_table(checks, cursor)),
         ("errors", lambda: check_errors(checks, connection, cursor)),
         ("named cursor", lambda: check_named_cursor(checks, target)),
+        ("descriptions", lambda: check_descriptions(checks, target)),
         ("idle", lambda: check_idle(checks, target)),
         ("cancel", lambda: check_cancel(checks, connection, cursor)),
     ]

@@ -4,7 +4,7 @@
 //! compare equal have one hash whatever their type's width:
 //! - integers, dates, times and timestamps: the 64-bit integer, little endian;
 //! - decimals: without trailing zeros behind the point; those that are whole numbers in 64 bits as the integer, others as the
-//!   128-bit number, little endian, followed by one byte for the scale;
+//!   128-bit number (256-bit where it has so many), little endian, followed by one byte for the scale;
 //! - floats: the bits of the 64-bit float, little endian, with −0.0 as 0.0 and one NaN;
 //! - booleans: as the integers 0 and 1;
 //! - strings: their bytes without trailing blanks;
@@ -83,6 +83,11 @@ fn hash_one(column: &ArrayRef, mut put: impl FnMut(usize, u64)) -> Result<()> {
             let values = column.as_primitive::<Decimal128Type>().values();
             values.iter().enumerate().for_each(|(row, value)| emit(row, hash_decimal(*value, *scale)));
         }
+        // Expressions have these, columns of tables do not.
+        DataType::Decimal256(_, scale) => {
+            let values = column.as_primitive::<Decimal256Type>().values();
+            values.iter().enumerate().for_each(|(row, value)| emit(row, hash_wide_decimal(*value, *scale)));
+        }
         DataType::Utf8 => strings(column.as_string::<i32>().iter(), emit),
         DataType::LargeUtf8 => strings(column.as_string::<i64>().iter(), emit),
         DataType::Utf8View => strings(column.as_string_view().iter(), emit),
@@ -145,6 +150,23 @@ fn hash_f64(value: f64) -> u64 {
         value.to_bits()
     };
     xxh3_64(&canonical.to_le_bytes())
+}
+
+/// The same of a wider number: one that is no wider without its zeros has the hash of the narrow one.
+fn hash_wide_decimal(mut value: i256, mut scale: i8) -> u64 {
+    let ten = i256::from_i128(10);
+    while scale > 0 && value.wrapping_rem(ten) == i256::ZERO {
+        (value, scale) = (value.wrapping_div(ten), scale - 1);
+    }
+    match value.to_i128() {
+        Some(narrow) => hash_decimal(narrow, scale),
+        None => {
+            let mut bytes = [0; 33];
+            bytes[..32].copy_from_slice(&value.to_le_bytes());
+            bytes[32] = scale.to_le_bytes()[0];
+            xxh3_64(&bytes)
+        }
+    }
 }
 
 fn hash_decimal(mut unscaled: i128, mut scale: i8) -> u64 {
@@ -224,6 +246,15 @@ mod tests {
             one(Decimal128Array::from(vec![150]).with_precision_and_scale(10, 2).unwrap()),
             one(Decimal128Array::from(vec![15_000]).with_precision_and_scale(20, 4).unwrap())
         );
+        let wide = |value: i256| one(Decimal256Array::from(vec![value]).with_precision_and_scale(56, 37).unwrap());
+        let unit = i256::from_i128(10).wrapping_pow(37);
+        assert_eq!(wide(i256::from_i128(7).wrapping_mul(unit)), seven);
+        let narrow = |value| one(Decimal128Array::from(vec![value]).with_precision_and_scale(38, 37).unwrap());
+        for value in [15 * 10_i128.pow(36), -1, 0, 10_i128.pow(38) - 1] {
+            assert_eq!(wide(i256::from_i128(value)), narrow(value), "{value}");
+        }
+        let large = i256::from_i128(i128::MAX).wrapping_mul(i256::from_i128(7));
+        assert_ne!(wide(large), wide(large.wrapping_add(i256::ONE)));
         assert_eq!(one(Int64Array::from(vec![None])), NULL_HASH);
         assert_eq!(one(StringArray::from(vec![None::<&str>])), NULL_HASH);
     }

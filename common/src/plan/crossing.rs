@@ -8,6 +8,7 @@ use crate::catalog::Table;
 use crate::error::{Error, ErrorKind};
 use crate::plan::{AssignExec, FileScanExec, OnlyTask0Exec, ResultSinkExec, SliceScanExec, SliceSinkExec, TpchScanExec};
 use arrow::datatypes::{Field, Schema};
+use datafusion::catalog::Session;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::execution::{FunctionRegistry, SessionState, SessionStateBuilder, TaskContext};
@@ -131,8 +132,8 @@ pub fn register_functions(registry: &mut dyn FunctionRegistry) -> crate::Result<
     crate::functions::register(registry)
 }
 
-/// Checks everything of `plan` that is going to run on compute nodes. `context` is the leader's.
-pub fn check_crossing(plan: &Plan, context: &TaskContext) -> Result<()> {
+/// Checks everything of `plan` that is going to run on compute nodes. `session` is the leader's.
+pub fn check_crossing(plan: &Plan, session: &dyn Session) -> Result<()> {
     plan.apply(|node| {
         if node.as_network_boundary().is_none() {
             return Ok(TreeNodeRecursion::Continue);
@@ -140,7 +141,7 @@ pub fn check_crossing(plan: &Plan, context: &TaskContext) -> Result<()> {
         for shipped in node.children() {
             check_kinds(shipped)?;
             if cfg!(debug_assertions) {
-                check_round_trip(&fragment(shipped)?, context)?;
+                check_round_trip(&fragment(shipped)?, &session.task_ctx())?;
             }
         }
         Ok(TreeNodeRecursion::Continue)

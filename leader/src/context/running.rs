@@ -3,7 +3,9 @@
 use crate::frontend::CALL;
 use crate::run::canceled;
 use crate::telemetry::CurrentQuery;
+use futures::FutureExt;
 use slipher_common::{Error, ErrorKind, Result};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -24,6 +26,18 @@ pub(crate) struct Running {
     pub(crate) committing: Arc<AtomicBool>,
     /// It took longer than it may.
     timed_out: Arc<AtomicBool>,
+}
+
+/// `work`, whose panic is its error: a defect that one statement meets must not end its connection, and whoever sent it is told. Locks of
+/// this process are not poisoned, and what the statement did is taken back like that of any other that fails.
+async fn caught<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(result) => result,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(Error::internal(format!("running the statement: {}", text.unwrap_or("it ended unexpectedly"))))
+        }
+    }
 }
 
 impl Running {
@@ -55,6 +69,7 @@ impl Running {
 
     /// Does the statement's work until it is cancelled. What is being committed cannot be taken back: then its outcome is the answer.
     pub(crate) async fn work<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let work = caught(work);
         tokio::pin!(work);
         tokio::select! {
             biased;
@@ -77,5 +92,19 @@ impl Running {
             return Error { message: "canceling statement due to statement timeout".to_owned(), ..error };
         }
         error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_of_its_statement() {
+        let (running, _timer) = Running::start(None);
+        let defect = |text: &'static str| async move { if text.is_empty() { Ok(1) } else { panic!("{text}") } };
+        let error = running.work(defect("assertion failed: k > 0")).await.unwrap_err();
+        assert_eq!((error.sqlstate(), error.message.as_str()), ("XX000", "running the statement: assertion failed: k > 0"));
+        assert_eq!(running.work(defect("")).await.unwrap(), 1);
     }
 }

@@ -7,6 +7,7 @@ mod common_types;
 pub(crate) mod context;
 pub(crate) mod date_bounds;
 pub(crate) mod disabled_rules;
+mod equal_windows;
 pub(crate) mod explain;
 mod filters_above;
 pub(crate) mod grouping_sets;

@@ -6,6 +6,7 @@ use crate::plan::all_tables::JoinAllTablesLocally;
 use crate::plan::context::{DirectResults, QueryContext};
 use crate::plan::date_bounds::DateBounds;
 use crate::plan::disabled_rules::DisabledRules;
+use crate::plan::equal_windows::EqualWindows;
 use crate::plan::filters_above::optimizer_rules;
 use crate::plan::grouping_sets::with_plain_keys;
 use crate::plan::held_casts::HeldCasts;
@@ -44,6 +45,9 @@ use std::sync::Arc;
 use tonic::codegen::http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
+/// The engine's rule for common expressions.
+const COMMON_EXPRESSIONS: &str = "common_sub_expression_eliminate";
+
 /// Plans with [`QueryContext`] from the session's extensions.
 #[derive(Debug)]
 struct SlicePlanner;
@@ -57,7 +61,7 @@ impl QueryPlanner for SlicePlanner {
             Some(query) => {
                 let direct = session.config().get_extension::<DirectResults>();
                 let plan = align(plan, &query, session.config().options(), direct.as_deref())?;
-                check_crossing(&plan, &session.task_ctx())?;
+                check_crossing(&plan, session)?;
                 Ok(plan)
             }
             None => Ok(plan),
@@ -162,6 +166,8 @@ pub(crate) fn prepare_for(session: &mut SessionState, query: &Arc<QueryContext>)
 /// The engine's logical optimizer, where it is wrong in ours.
 fn general_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = optimizer_rules();
+    let common = rules.iter().position(|rule| rule.name() == COMMON_EXPRESSIONS).unwrap_or(rules.len());
+    rules.insert(common, Arc::new(EqualWindows));
     rules.push(Arc::new(HeldCasts));
     rules
 }

@@ -1,6 +1,7 @@
 //! The session behind every endpoint.
 
 use super::block_rows::BlockOfRows;
+use super::descriptions::{Descriptions, Seen};
 use super::listing::listing;
 use super::registry::{Registered, Sessions};
 use crate::cluster::record;
@@ -8,7 +9,7 @@ use crate::context::{Block, CASE_SENSITIVE_IDENTIFIERS, Context, READ_ONLY, Runn
 use crate::frontend::{CatalogListing, Description, DirectRun, Outcome, Progress, Session, Statement, terminated};
 use crate::load;
 use crate::meta::DatabaseState;
-use crate::sql::{self, TransactionModes};
+use crate::sql::{self, Parsed, TransactionModes};
 use crate::statement::{self, Effect};
 use crate::telemetry::OpenSession;
 use async_trait::async_trait;
@@ -38,6 +39,7 @@ pub(crate) struct LeaderSession {
     terminated: AtomicBool,
     /// Ends its connection.
     connection: Mutex<Option<CancellationToken>>,
+    descriptions: Descriptions,
     _counted: OpenSession,
     one_at_a_time: tokio::sync::Mutex<()>,
 }
@@ -67,6 +69,7 @@ impl LeaderSession {
             sessions: Arc::clone(&sessions),
             terminated: AtomicBool::new(false),
             connection: Mutex::default(),
+            descriptions: Descriptions::default(),
             _counted: counted,
             one_at_a_time: tokio::sync::Mutex::new(()),
         });
@@ -83,6 +86,21 @@ impl LeaderSession {
             running.token.cancel();
         }
         (running, timer)
+    }
+
+    /// What the description of a query depends on; None for other statements, and where the block has definitions of its own.
+    fn seen(&self, statement: &Statement, declared: &[Option<SqlType>]) -> Result<Option<Seen>> {
+        if !matches!(*statement.parsed, Parsed::Query(_)) {
+            return Ok(None);
+        }
+        let scope = self.context.scope_without_begin()?;
+        Ok(scope.state().definitions().map(|definitions| Seen {
+            definitions,
+            database: self.context.database,
+            search_path: scope.search_path,
+            declared: declared.to_vec(),
+            disabled_rules: scope.disabled_rules,
+        }))
     }
 
     /// Errors of a failed block, before anything runs in it.
@@ -190,6 +208,10 @@ impl Session for LeaderSession {
     async fn describe(&self, statement: &Statement, declared: &[Option<SqlType>]) -> Result<Description> {
         // A portal that waits for its client to ask for more rows keeps being the statement that a cancel means.
         let before = self.context.running.lock().clone();
+        let seen = self.seen(statement, declared)?;
+        if let Some(known) = seen.as_ref().and_then(|seen| self.descriptions.get(statement, seen)) {
+            return Ok(known);
+        }
         let (running, _timer) = self.start_statement();
         let kind = statement::of(&statement.parsed);
         let description = self.context.shared.cluster.with_first_nodes(|| kind.describe(&self.context, declared));
@@ -199,6 +221,9 @@ impl Session for LeaderSession {
             *current = before;
         }
         drop(current);
+        if let (Some(seen), Ok(description)) = (seen, &described) {
+            self.descriptions.keep(statement, seen, description);
+        }
         described.map_err(|error| {
             self.context.fail_block();
             sql::position::locate(&statement.text, error)

@@ -1,6 +1,7 @@
 //! A client's session: the way from SQL text to an outcome.
 
 mod block_rows;
+mod descriptions;
 mod leader_session;
 mod listing;
 mod registry;

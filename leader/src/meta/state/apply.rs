@@ -1,6 +1,6 @@
 //! Applying a record: all of its operations or none.
 
-use super::{AppliedRecord, ClusterInfo, DatabaseState, FIRST_OBJECT_ID, NodeInfo, State, TableState, User};
+use super::{AppliedRecord, ClusterInfo, DatabaseState, DefinitionsVersion, FIRST_OBJECT_ID, NodeInfo, State, TableState, User};
 use slipher_common::error::did_you_mean;
 use slipher_common::ids::{ClusterId, DatabaseId, NodeId, SegmentId, SliceId, TableId, TransactionId, Version};
 use slipher_common::manifest::Segment;
@@ -68,6 +68,9 @@ impl State {
         draft.check_dropped_users()?;
         draft.state.database = self.database;
         draft.state.version = draft.version;
+        if record.operations.iter().filter_map(|operation| operation.kind.as_ref()).any(defines) {
+            draft.state.definitions = DefinitionsVersion(draft.version);
+        }
         draft.state.recent.insert(transaction, draft.version);
         *self = draft.state;
         #[cfg(test)]
@@ -96,6 +99,33 @@ impl State {
     /// The last table that a version created, if it is still there. Ids grow in the order of creation.
     fn last_created_at(&self, version: Version) -> Option<TableId> {
         self.tables.iter().rev().find(|(_, table)| table.created_version == version).map(|(id, _)| *id)
+    }
+}
+
+/// Whether an operation may change what names mean, or what they stand for.
+fn defines(kind: &Kind) -> bool {
+    match kind {
+        Kind::RegisterNode(_)
+        | Kind::SetPlacement(_)
+        | Kind::MoveSlice(_)
+        | Kind::ReplaceSegments(_)
+        | Kind::DeleteRows(_)
+        | Kind::AdvanceIdentity(_) => false,
+        Kind::InitCluster(_)
+        | Kind::CreateSchema(_)
+        | Kind::DropSchema(_)
+        | Kind::CreateTable(_)
+        | Kind::DropTable(_)
+        | Kind::ChangeTable(_)
+        | Kind::CreateView(_)
+        | Kind::DropViews(_)
+        | Kind::ChangeView(_)
+        | Kind::PutUser(_)
+        | Kind::DropUser(_)
+        | Kind::CreateDatabase(_)
+        | Kind::AlterDatabase(_)
+        | Kind::ChangeDatabase(_)
+        | Kind::DropDatabase(_) => true,
     }
 }
 

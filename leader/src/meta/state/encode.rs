@@ -1,7 +1,7 @@
 //! The whole state in its frozen form: the body of a Raft snapshot.
 
 use super::apply::{cluster_from_proto, node_from_proto, user_from_proto};
-use super::{DatabaseState, FIRST_OBJECT_ID, Map, SchemaState, State, TableState, Totals, ViewState};
+use super::{DatabaseState, DefinitionsVersion, FIRST_OBJECT_ID, Map, SchemaState, State, TableState, Totals, ViewState};
 use prost::Message as _;
 use slipher_common::catalog::{Table, View};
 use slipher_common::ids::{DatabaseId, TransactionId, Version};
@@ -115,6 +115,7 @@ impl State {
     fn read(stored: &proto::State) -> Result<Self> {
         let mut state = Self {
             version: Version(stored.version),
+            definitions: DefinitionsVersion(Version(stored.version)),
             cluster: stored.cluster.as_ref().map(cluster_from_proto).transpose()?,
             placement: Arc::new(Placement::from_proto(&stored.placement)?),
             next_object_id: stored.next_object_id.max(FIRST_OBJECT_ID),

@@ -183,8 +183,20 @@ pub struct State {
     live_segments: SegmentIndex,
     next_object_id: u64,
     recent: RecentTransactions,
+    definitions: DefinitionsVersion,
     /// Where a block of changes that is not committed began; None for a state that is.
     pub(super) speculated_from: Option<Version>,
+}
+
+/// The last version that changed what a name means or what it is, as far as this process knows: of two states it was read from or applied to,
+/// the definitions are the same if this is. No part of what a state is.
+#[derive(Clone, Copy, Debug, Default)]
+struct DefinitionsVersion(Version);
+
+impl PartialEq for DefinitionsVersion {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
 }
 
 impl Default for State {
@@ -202,6 +214,7 @@ impl Default for State {
             live_segments: SegmentIndex::default(),
             next_object_id: FIRST_OBJECT_ID,
             recent: RecentTransactions::default(),
+            definitions: DefinitionsVersion::default(),
             speculated_from: None,
         }
     }
@@ -211,6 +224,12 @@ impl State {
     /// The Raft index of the last applied record.
     pub fn version(&self) -> Version {
         self.version
+    }
+
+    /// Which definitions these are: states of the same ones have the same names, relations, columns and users. None for a block's own, which
+    /// nobody else has.
+    pub fn definitions(&self) -> Option<Version> {
+        self.speculated_from.is_none().then_some(self.definitions.0)
     }
 
     /// The id that the next object gets; lower ones are taken.

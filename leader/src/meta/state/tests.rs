@@ -187,6 +187,24 @@ fn segments_are_swapped_once() {
 }
 
 #[test]
+fn definitions_are_the_same_until_one_changes() {
+    let mut machine = Machine::new();
+    let table = machine.table("t");
+    let defined = machine.state.definitions();
+    assert_eq!(defined, Some(machine.state.version()));
+    machine.run([replace(table, vec![receipt(1, table, 0, 1)], &[])]).unwrap();
+    machine.run([replace(table, Vec::new(), &[1])]).unwrap();
+    assert_eq!(machine.state.definitions(), defined);
+    let read = State::from_proto(&machine.state.to_proto()).unwrap();
+    assert_eq!((&read, read.definitions()), (&machine.state, Some(machine.state.version())));
+    // What a block defines is nobody else's.
+    let block = machine.state.speculate(record(9, [create_schema("own", false)])).unwrap().0;
+    assert_eq!(block.definitions(), None);
+    machine.run([create_schema("a", false)]).unwrap();
+    assert_eq!(machine.state.definitions(), Some(machine.state.version()));
+}
+
+#[test]
 fn a_deposed_owners_receipt_is_refused() {
     let mut machine = Machine::new();
     let table = machine.table("t");

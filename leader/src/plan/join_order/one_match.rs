@@ -25,6 +25,8 @@ const REPEATS_MIN: f64 = 1.5;
 /// The names of the smallest and largest value.
 const LEAST: &str = "__least";
 const GREATEST: &str = "__greatest";
+/// The name of a key, before its number.
+const KEY: &str = "__key";
 
 /// The rule.
 #[derive(Debug)]
@@ -141,6 +143,7 @@ fn grouped(join: &Join, groups: Vec<Expr>, calls: Vec<Expr>) -> Result<Option<(L
     };
     let Some(name) = name else { return Ok(None) };
     let wanted = groups.len() + calls.len();
+    let groups = named_apart(groups);
     let plan = LogicalPlan::Aggregate(Aggregate::try_new(Arc::clone(&join.right), groups, calls)?);
     let fields = plan.schema().fields();
     let repeated =
@@ -151,6 +154,16 @@ fn grouped(join: &Join, groups: Vec<Expr>, calls: Vec<Expr>) -> Result<Option<(L
     let plan = LogicalPlanBuilder::from(plan).alias(name.clone())?.build()?;
     let columns = plan.schema().columns();
     Ok(Some((plan, columns)))
+}
+
+/// Keys of which no two have one name: the engine calls a cast like what is cast, and a column may be compared twice.
+fn named_apart(keys: Vec<Expr>) -> Vec<Expr> {
+    let mut apart: Vec<Expr> = Vec::with_capacity(keys.len());
+    for (index, key) in keys.into_iter().enumerate() {
+        let plain = matches!(key, Expr::Column(_)) && !apart.contains(&key);
+        apart.push(if plain { key } else { key.alias(format!("{KEY}{index}")) });
+    }
+    apart
 }
 
 /// A condition that compares one column of the right side.
