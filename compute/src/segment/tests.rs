@@ -1,7 +1,7 @@
 use super::library_error;
 use crate::testing::*;
 use arrow::array::*;
-use slipher_common::catalog::Distribution;
+use slipher_common::catalog::{Distribution, Table};
 use slipher_common::histogram::{ColumnHistogram, Point};
 use slipher_common::ids::ColumnId;
 use slipher_common::manifest::Segment;
@@ -142,6 +142,26 @@ async fn rows_are_sorted_and_statistics_describe_them() {
     assert!((450..=550).contains(&distinct), "{distinct}");
     assert_eq!(bound(&segment.columns[1].max, SqlType::VarChar(20)), Some("w99".into()));
     assert_eq!(bound(&segment.columns[2].max, SqlType::DoublePrecision), None, "no bound above a NaN");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renamed_column_keeps_its_encoding() {
+    let mut numbers = Numbers(7);
+    let values =
+        StringViewArray::from_iter_values((0..ROWS).map(|_| format!("{:016x} said the {}", numbers.next(), numbers.next() % 9)));
+    let node = TestNode::new();
+    let mut sizes = Vec::new();
+    for (encoding, stored_name) in [("raw", None), ("zstd", None), ("zstd", Some("before"))] {
+        let mut table = Table::clone(&table(&[(SqlType::VarChar(60), false)], Distribution::Even, &[]));
+        table.columns[0].encoding = Some(encoding.to_owned());
+        table.columns[0].stored_name = stored_name.map(str::to_owned);
+        let table = Arc::new(table);
+        let segments = node.write(&table, vec![batch(&table, vec![Arc::new(values.clone())])], vec![]).await.unwrap();
+        sizes.push(segments.iter().map(|segment| segment.bytes).sum::<u64>());
+    }
+    let [plain, compact, renamed] = sizes[..] else { panic!("{sizes:?}") };
+    assert!(compact * 10 < plain * 9, "{sizes:?}");
+    assert!(renamed.abs_diff(compact) * 100 < compact, "{sizes:?}");
 }
 
 /// The file of release 0.1: later releases must read it. `UPDATE_GOLDEN=1` writes it only where it is missing.
