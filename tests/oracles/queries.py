@@ -272,7 +272,8 @@ class Subqueries:
             types = [type, expressions.some_type()]
             query = queries.select(self.depth - 1, types=types, outer=self.outer(columns), fuzzy=False)
             row = [expressions.make(types[0], 1), ", ", expressions.make(types[1], 1)]
-            return node(BOOL, "((", *row, rng.choice([") IN (", ") NOT IN ("]), query.tree, "))")
+            # DuckDB takes NULL in a row for a value.
+            return node(BOOL, "((", *row, rng.choice([") IN (", ") NOT IN ("]), query.tree, "))", duckdb=None)
         query = queries.select(self.depth - 1, types=[type], outer=self.outer(columns), fuzzy=False)
         key = expressions.make(type, min(depth, 1))
         if choice == 1 or rng.random() < 0.7:
