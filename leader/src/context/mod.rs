@@ -18,7 +18,7 @@ use crate::catalog::{is_temp_schema, temp_schema_of};
 use crate::frontend::Outcome;
 use crate::meta::{DatabaseState, State};
 use crate::run::Attempt;
-use crate::transaction::{Clock, LockOwner, Reads, Scope, Transaction};
+use crate::transaction::{Clock, Committing, LockOwner, Reads, Scope, Transaction};
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use slipher_common::ids::{DatabaseId, TransactionId};
@@ -165,7 +165,7 @@ impl Context {
     }
 
     /// Set when what the running statement did is on its way to being committed.
-    pub(crate) fn committing(&self) -> Arc<AtomicBool> {
+    pub(crate) fn committing(&self) -> Committing {
         self.running.lock().as_ref().map(|running| Arc::clone(&running.committing)).unwrap_or_default()
     }
 

@@ -3,6 +3,7 @@
 use crate::frontend::CALL;
 use crate::run::canceled;
 use crate::telemetry::CurrentQuery;
+use crate::transaction::Committing;
 use futures::FutureExt;
 use slipher_common::{Error, ErrorKind, Result};
 use std::panic::AssertUnwindSafe;
@@ -10,9 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
-
-/// How often a cancelled statement looks whether its commit is through.
-const COMMITTING_LOOK_MS: u64 = 10;
 
 /// The statement that runs, or ran last.
 #[derive(Clone, Debug)]
@@ -23,7 +21,7 @@ pub(crate) struct Running {
     /// The query it runs at the moment.
     pub(crate) query: CurrentQuery,
     /// What it did is on its way to being committed.
-    pub(crate) committing: Arc<AtomicBool>,
+    pub(crate) committing: Committing,
     /// It took longer than it may.
     timed_out: Arc<AtomicBool>,
 }
@@ -76,11 +74,12 @@ impl Running {
             () = self.token.cancelled() => {}
             result = &mut work => return result.map_err(|error| self.why(error)),
         }
-        while self.committing.load(Ordering::SeqCst) {
+        let mut committing = self.committing.subscribe();
+        while *committing.borrow_and_update() {
             tokio::select! {
                 biased;
                 result = &mut work => return result,
-                () = tokio::time::sleep(Duration::from_millis(COMMITTING_LOOK_MS)) => {}
+                _ = committing.changed() => {}
             }
         }
         Err(self.why(canceled()))

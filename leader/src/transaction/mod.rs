@@ -23,12 +23,16 @@ use slipher_proto::meta::operation::Kind;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::watch;
 
 /// Changes that one block may gather; each load, each definition is one or two.
 const OPERATIONS_MAX_COUNT: usize = 100_000;
 
 /// Tables that a block read.
 pub(crate) type Reads = Arc<Mutex<BTreeSet<TableId>>>;
+
+/// Whether what a statement did is on its way to being committed: from then on it is not cancelled.
+pub(crate) type Committing = Arc<watch::Sender<bool>>;
 
 /// A block of statements that commit together.
 #[derive(Debug)]
@@ -105,7 +109,7 @@ impl Transaction {
         self: &Arc<Self>,
         cluster: &Arc<Cluster>,
         locks: Arc<LockOwner>,
-        committing: &AtomicBool,
+        committing: &Committing,
     ) -> Result<()> {
         let change = {
             let changes = self.changes.lock();
@@ -142,12 +146,12 @@ fn read_table_ids(reads: Option<&Reads>, base: &State) -> Vec<u64> {
 async fn propose(
     cluster: &Arc<Cluster>,
     mut record: proto::Record,
-    committing: &AtomicBool,
+    committing: &Committing,
     needed: impl Send + 'static,
 ) -> Result<Applied> {
     let transaction = identified(&mut record)?;
     let proposer = Arc::clone(cluster);
-    committing.store(true, Ordering::SeqCst);
+    committing.send_replace(true);
     let proposal = tokio::spawn(async move {
         let outcome = proposer.meta().propose_to_the_end(record).await;
         drop(needed);
@@ -156,7 +160,7 @@ async fn propose(
     let known = async { proposal.await.unwrap_or_else(|error| Err(Error::internal(format!("committing a change: {error}")))) };
     let outcome = in_time(transaction, known).await;
     // What the statement does from now on can be cancelled again.
-    committing.store(false, Ordering::SeqCst);
+    committing.send_replace(false);
     outcome
 }
 
@@ -199,7 +203,7 @@ pub(crate) struct Scope {
     /// What the statement has locked, or the block it stands in.
     pub(crate) locks: Option<Arc<LockOwner>>,
     /// Set when what it did is on its way to being committed.
-    pub(crate) committing: Arc<AtomicBool>,
+    pub(crate) committing: Committing,
     /// What time it is.
     pub(crate) clock: Clock,
     /// It must not slow other statements down.
