@@ -25,10 +25,13 @@ pub(crate) mod output;
 pub(crate) mod parse;
 pub(crate) mod position;
 pub(crate) mod rewrite;
+mod settings;
 mod statement;
 mod statements;
 mod table_attributes;
+mod transactions;
 mod types;
+mod users;
 mod views;
 
 pub(crate) use alter_table::TableChange;
@@ -41,7 +44,7 @@ pub(crate) use merge::{MergeInsert, MergeSpec};
 pub(crate) use names::{Name, QualifiedName, SchemaName};
 pub(crate) use statement::Deallocates;
 pub use statement::Statement;
-pub(crate) use statements::TransactionModes;
+pub(crate) use transactions::TransactionModes;
 pub(crate) use views::CreateViewSpec;
 
 use datafusion::sql::sqlparser::ast;

@@ -3,7 +3,7 @@
 use super::embedded::explain_syntax;
 use super::lex::Cursor;
 use super::names::{Name, QualifiedName, SchemaName};
-use super::{Parsed, Password, UserSpec, VacuumKind};
+use super::{Parsed, VacuumKind, settings, transactions, users};
 use datafusion::sql::sqlparser::tokenizer::Token;
 use slipher_common::error::did_you_mean;
 use slipher_common::{Error, ErrorKind, Result};
@@ -100,8 +100,8 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         "DROP" if cursor.eat(&["DROP", "TABLE"]) => drop_table(cursor)?,
         "DROP" if cursor.eat(&["DROP", "VIEW"]) => super::views::parse_drop(cursor)?,
         "ALTER" if cursor.eat(&["ALTER", "VIEW"]) => super::views::parse_alter(cursor)?,
-        "CREATE" if cursor.eat(&["CREATE", "USER"]) => Parsed::CreateUser(user(cursor, true)?),
-        "ALTER" if cursor.eat(&["ALTER", "USER"]) => Parsed::AlterUser(user(cursor, false)?),
+        "CREATE" if cursor.eat(&["CREATE", "USER"]) => Parsed::CreateUser(users::parse(cursor, true)?),
+        "ALTER" if cursor.eat(&["ALTER", "USER"]) => Parsed::AlterUser(users::parse(cursor, false)?),
         "ALTER" if cursor.eat(&["ALTER", "TABLE"]) => super::alter_table::parse(cursor)?,
         "CREATE" if cursor.eat(&["CREATE", "DATABASE"]) => super::databases::parse_create(cursor)?,
         "ALTER" if cursor.eat(&["ALTER", "DATABASE"]) => super::databases::parse_alter(cursor)?,
@@ -110,10 +110,10 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
             let if_exists = cursor.eat(&["IF", "EXISTS"]);
             Parsed::DropUser { names: names(cursor, "a user's name")?, if_exists }
         }
-        "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT" => transaction(cursor)?,
-        "SET" => set(cursor)?,
-        "RESET" => reset(cursor)?,
-        "SHOW" => show(cursor)?,
+        "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT" => transactions::parse(cursor)?,
+        "SET" => settings::parse_set(cursor)?,
+        "RESET" => settings::parse_reset(cursor)?,
+        "SHOW" => settings::parse_show(cursor)?,
         "LOCK" => {
             cursor.next += 1;
             cursor.eat(&["TABLE"]);
@@ -285,249 +285,6 @@ fn drop_table(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     let tables = cursor.qualified_names("a table")?;
     let cascade = cursor.eat_one_of(&["CASCADE", "RESTRICT"]) == Some("CASCADE");
     Ok(Parsed::DropTable { tables, if_exists, cascade })
-}
-
-fn user(cursor: &mut Cursor<'_>, creating: bool) -> Result<UserSpec> {
-    let name = cursor.name("a user's name")?;
-    cursor.eat(&["WITH"]);
-    let mut spec = UserSpec { name, password: None, superuser: None, can_create_database: None };
-    while !cursor.at_end() {
-        let position = cursor.position();
-        let word = cursor.peek().and_then(|lexeme| lexeme.keyword()).unwrap_or_default();
-        cursor.next += 1;
-        match word.as_str() {
-            "PASSWORD" if spec.password.is_none() => spec.password = Some(password(cursor, position)?),
-            "CREATEUSER" | "NOCREATEUSER" if spec.superuser.is_none() => spec.superuser = Some(word == "CREATEUSER"),
-            "CREATEDB" | "NOCREATEDB" if spec.can_create_database.is_none() => {
-                spec.can_create_database = Some(word == "CREATEDB");
-            }
-            "SYSLOG" | "IN" | "VALID" | "CONNECTION" | "SESSION" | "EXTERNALID" | "RENAME" | "SET" | "RESET" => {
-                return Err(Error::not_supported(
-                    format_args!("{word} of a user"),
-                    "PASSWORD, CREATEUSER, NOCREATEUSER, CREATEDB and NOCREATEDB are there",
-                )
-                .at(position));
-            }
-            _ => {
-                cursor.next -= 1;
-                return Err(cursor.error("expected an option of a user that was not given yet"));
-            }
-        }
-    }
-    if creating && spec.password.is_none() {
-        return Err(cursor.error("expected PASSWORD '...' or PASSWORD DISABLE"));
-    }
-    Ok(spec)
-}
-
-fn password(cursor: &mut Cursor<'_>, position: usize) -> Result<Password> {
-    if cursor.eat(&["DISABLE"]) {
-        return Ok(Password::Disabled);
-    }
-    let text = cursor.string("a password in single quotes, or DISABLE")?;
-    let hex = |digits: &str| digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if text.strip_prefix("md5").is_some_and(hex) || text.starts_with("sha256|") {
-        return Err(Error::not_supported(
-            "a hashed password",
-            "give the password itself; only its SCRAM-SHA-256 verifier is kept",
-        )
-        .at(position));
-    }
-    if text.is_empty() {
-        return Err(Error::new(ErrorKind::InvalidParameter, "the password is empty").at(position));
-    }
-    Ok(Password::Plain(text))
-}
-
-fn transaction(cursor: &mut Cursor<'_>) -> Result<Parsed> {
-    let verb = cursor.eat_one_of(&["BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"]).unwrap_or_default();
-    if verb == "START" {
-        cursor.expect(&["TRANSACTION"])?;
-    } else {
-        cursor.eat_one_of(&["WORK", "TRANSACTION"]);
-    }
-    match verb {
-        "COMMIT" | "END" => Ok(Parsed::Commit),
-        "ROLLBACK" if cursor.looking_at(&["TO"]) => {
-            Err(Error::not_supported("ROLLBACK TO SAVEPOINT", "roll the whole transaction back").at(cursor.position()))
-        }
-        "ROLLBACK" | "ABORT" => Ok(Parsed::Rollback),
-        _ => Ok(Parsed::Begin { modes: transaction_modes(cursor)? }),
-    }
-}
-
-/// What BEGIN and SET TRANSACTION say; None where they say nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct TransactionModes {
-    /// READ ONLY, or READ WRITE.
-    pub read_only: Option<bool>,
-    /// SERIALIZABLE; the levels below are met by snapshot isolation, which is at least as strict.
-    pub serializable: Option<bool>,
-}
-
-fn transaction_modes(cursor: &mut Cursor<'_>) -> Result<TransactionModes> {
-    let mut modes = TransactionModes::default();
-    while !cursor.at_end() {
-        if cursor.eat(&["ISOLATION", "LEVEL"]) {
-            modes.serializable = Some(isolation_level(cursor)? == "serializable");
-        } else if cursor.eat(&["READ", "ONLY"]) {
-            modes.read_only = Some(true);
-        } else if cursor.eat(&["READ", "WRITE"]) {
-            modes.read_only = Some(false);
-        } else {
-            return Err(cursor.error("expected ISOLATION LEVEL, READ ONLY or READ WRITE"));
-        }
-        cursor.eat_token(&Token::Comma);
-    }
-    Ok(modes)
-}
-
-fn isolation_level(cursor: &mut Cursor<'_>) -> Result<&'static str> {
-    let levels: [(&[&str], &'static str); 5] = [
-        (&["SERIALIZABLE"], "serializable"),
-        (&["SNAPSHOT"], "snapshot"),
-        (&["REPEATABLE", "READ"], "repeatable read"),
-        (&["READ", "COMMITTED"], "read committed"),
-        (&["READ", "UNCOMMITTED"], "read uncommitted"),
-    ];
-    let found = levels.into_iter().find(|(words, _)| cursor.eat(words));
-    found.map(|(_, name)| name).ok_or_else(|| cursor.error("expected an isolation level, for example SERIALIZABLE"))
-}
-
-fn set(cursor: &mut Cursor<'_>) -> Result<Parsed> {
-    let position = cursor.position();
-    cursor.expect(&["SET"])?;
-    if cursor.eat(&["SESSION", "AUTHORIZATION"]) || cursor.eat(&["ROLE"]) {
-        return Err(Error::not_supported("changing the user of a session", "connect as that user").at(position));
-    }
-    let session = cursor.eat(&["SESSION", "CHARACTERISTICS", "AS", "TRANSACTION"]);
-    if session || cursor.eat(&["TRANSACTION"]) {
-        if cursor.at_end() {
-            return Err(cursor.error("expected ISOLATION LEVEL, READ ONLY or READ WRITE"));
-        }
-        return Ok(Parsed::SetTransaction { session, modes: transaction_modes(cursor)? });
-    }
-    let local = cursor.eat_one_of(&["SESSION", "LOCAL"]) == Some("LOCAL");
-    let name = if cursor.eat(&["TIME", "ZONE"]) {
-        "timezone".to_owned()
-    } else {
-        let name = setting_name(cursor)?;
-        if !cursor.eat(&["TO"]) {
-            cursor.expect_token(&Token::Eq)?;
-        }
-        name
-    };
-    if cursor.eat(&["DEFAULT"]) || name == "timezone" && cursor.eat(&["LOCAL"]) {
-        return Ok(Parsed::Reset { name: Some(name) });
-    }
-    let mut values = vec![setting_value(cursor)?];
-    while cursor.eat_token(&Token::Comma) {
-        values.push(setting_value(cursor)?);
-    }
-    Ok(Parsed::Set { name, value: values.join(", "), local })
-}
-
-/// A setting's name: dotted names are a session's context variables.
-fn setting_name(cursor: &mut Cursor<'_>) -> Result<String> {
-    let mut name = String::new();
-    loop {
-        // Reserved words are no trouble here: app.user.
-        let Some(Token::Word(word)) = cursor.peek().map(|lexeme| &lexeme.token) else {
-            return Err(cursor.error("expected a setting"));
-        };
-        name.push_str(&word.value.to_lowercase());
-        cursor.next += 1;
-        if !cursor.eat_token(&Token::Period) {
-            return Ok(name);
-        }
-        name.push('.');
-    }
-}
-
-fn setting_value(cursor: &mut Cursor<'_>) -> Result<String> {
-    let start = cursor.next;
-    match cursor.peek().map(|lexeme| &lexeme.token) {
-        Some(Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_) | Token::DollarQuotedString(_)) => {
-            cursor.string("a value")
-        }
-        // Any word, reserved ones too (ON, FALSE), and what hangs on it without a blank: UTF-8, us-east-1, a.b
-        Some(Token::Word(word)) if word.quote_style.is_some() => {
-            cursor.next += 1;
-            Ok(word.value.clone())
-        }
-        Some(Token::Word(_) | Token::Number(..) | Token::Minus | Token::Plus) => {
-            cursor.next += 1;
-            while let (Some(last), Some(next)) = (cursor.lexed.lexemes.get(cursor.next - 1), cursor.peek())
-                && last.bytes.end == next.bytes.start
-                && !matches!(next.token, Token::Comma)
-            {
-                cursor.next += 1;
-            }
-            let from = cursor.lexed.lexemes[start].bytes.start;
-            let until = cursor.lexed.lexemes[cursor.next - 1].bytes.end;
-            Ok(cursor.lexed.text[from..until].to_owned())
-        }
-        _ => Err(cursor.error("expected a value")),
-    }
-}
-
-fn reset(cursor: &mut Cursor<'_>) -> Result<Parsed> {
-    let position = cursor.position();
-    cursor.expect(&["RESET"])?;
-    if cursor.eat(&["ALL"]) {
-        return Ok(Parsed::Reset { name: None });
-    }
-    if cursor.eat(&["SESSION", "AUTHORIZATION"]) || cursor.eat(&["USE"]) {
-        return Err(Error::not_supported("RESET of the session's user or database", "open a new connection").at(position));
-    }
-    let name = if cursor.eat(&["TIME", "ZONE"]) { "timezone".to_owned() } else { setting_name(cursor)? };
-    Ok(Parsed::Reset { name: Some(name) })
-}
-
-fn show(cursor: &mut Cursor<'_>) -> Result<Parsed> {
-    let position = cursor.position();
-    cursor.expect(&["SHOW"])?;
-    if cursor.eat(&["VIEW"]) {
-        return Ok(Parsed::ShowView { name: cursor.qualified_name("a view")? });
-    }
-    let objects = [
-        "DATABASES",
-        "SCHEMAS",
-        "TABLES",
-        "COLUMNS",
-        "TABLE",
-        "CONSTRAINTS",
-        "GRANTS",
-        "PROCEDURES",
-        "FUNCTIONS",
-        "PARAMETERS",
-        "EXTERNAL",
-        "PROCEDURE",
-        "MODEL",
-        "DATASHARES",
-        "POLICIES",
-        "TEMPLATE",
-        "TEMPLATES",
-    ];
-    if let Some(object) = cursor.eat_one_of(&objects) {
-        return Err(Error::not_supported(
-            format_args!("SHOW {object}"),
-            "ask over Flight SQL (GetDbSchemas, GetTables); there are no catalog views yet",
-        )
-        .at(position));
-    }
-    let name = if cursor.eat(&["ALL"]) {
-        "all".to_owned()
-    } else if cursor.eat(&["TIME", "ZONE"]) {
-        "timezone".to_owned()
-    } else if cursor.eat(&["TRANSACTION", "ISOLATION", "LEVEL"]) {
-        "transaction_isolation".to_owned()
-    } else if cursor.eat(&["SESSION", "AUTHORIZATION"]) {
-        "session_authorization".to_owned()
-    } else {
-        setting_name(cursor)?
-    };
-    Ok(Parsed::Show { name })
 }
 
 fn analyze(cursor: &mut Cursor<'_>) -> Result<Parsed> {

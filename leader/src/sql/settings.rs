@@ -1,0 +1,146 @@
+//! SET, RESET and SHOW.
+
+use super::Parsed;
+use super::lex::Cursor;
+use super::transactions;
+use datafusion::sql::sqlparser::tokenizer::Token;
+use slipher_common::{Error, Result};
+
+/// `SET [SESSION | LOCAL] name { TO | = } value`, and the forms of it that SQL has for some settings.
+pub(super) fn parse_set(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    let position = cursor.position();
+    cursor.expect(&["SET"])?;
+    if cursor.eat(&["SESSION", "AUTHORIZATION"]) || cursor.eat(&["ROLE"]) {
+        return Err(Error::not_supported("changing the user of a session", "connect as that user").at(position));
+    }
+    let session = cursor.eat(&["SESSION", "CHARACTERISTICS", "AS", "TRANSACTION"]);
+    if session || cursor.eat(&["TRANSACTION"]) {
+        if cursor.at_end() {
+            return Err(cursor.error("expected ISOLATION LEVEL, READ ONLY or READ WRITE"));
+        }
+        return Ok(Parsed::SetTransaction { session, modes: transactions::parse_modes(cursor)? });
+    }
+    let local = cursor.eat_one_of(&["SESSION", "LOCAL"]) == Some("LOCAL");
+    let name = if cursor.eat(&["TIME", "ZONE"]) {
+        "timezone".to_owned()
+    } else {
+        let name = setting_name(cursor)?;
+        if !cursor.eat(&["TO"]) {
+            cursor.expect_token(&Token::Eq)?;
+        }
+        name
+    };
+    if cursor.eat(&["DEFAULT"]) || name == "timezone" && cursor.eat(&["LOCAL"]) {
+        return Ok(Parsed::Reset { name: Some(name) });
+    }
+    let mut values = vec![setting_value(cursor)?];
+    while cursor.eat_token(&Token::Comma) {
+        values.push(setting_value(cursor)?);
+    }
+    Ok(Parsed::Set { name, value: values.join(", "), local })
+}
+
+/// A setting's name: dotted names are a session's context variables.
+fn setting_name(cursor: &mut Cursor<'_>) -> Result<String> {
+    let mut name = String::new();
+    loop {
+        // Reserved words are no trouble here: app.user.
+        let Some(Token::Word(word)) = cursor.peek().map(|lexeme| &lexeme.token) else {
+            return Err(cursor.error("expected a setting"));
+        };
+        name.push_str(&word.value.to_lowercase());
+        cursor.next += 1;
+        if !cursor.eat_token(&Token::Period) {
+            return Ok(name);
+        }
+        name.push('.');
+    }
+}
+
+fn setting_value(cursor: &mut Cursor<'_>) -> Result<String> {
+    let start = cursor.next;
+    match cursor.peek().map(|lexeme| &lexeme.token) {
+        Some(Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_) | Token::DollarQuotedString(_)) => {
+            cursor.string("a value")
+        }
+        // Any word, reserved ones too (ON, FALSE), and what hangs on it without a blank: UTF-8, us-east-1, a.b
+        Some(Token::Word(word)) if word.quote_style.is_some() => {
+            cursor.next += 1;
+            Ok(word.value.clone())
+        }
+        Some(Token::Word(_) | Token::Number(..) | Token::Minus | Token::Plus) => {
+            cursor.next += 1;
+            while let (Some(last), Some(next)) = (cursor.lexed.lexemes.get(cursor.next - 1), cursor.peek())
+                && last.bytes.end == next.bytes.start
+                && !matches!(next.token, Token::Comma)
+            {
+                cursor.next += 1;
+            }
+            let from = cursor.lexed.lexemes[start].bytes.start;
+            let until = cursor.lexed.lexemes[cursor.next - 1].bytes.end;
+            Ok(cursor.lexed.text[from..until].to_owned())
+        }
+        _ => Err(cursor.error("expected a value")),
+    }
+}
+
+/// `RESET { name | ALL }`.
+pub(super) fn parse_reset(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    let position = cursor.position();
+    cursor.expect(&["RESET"])?;
+    if cursor.eat(&["ALL"]) {
+        return Ok(Parsed::Reset { name: None });
+    }
+    if cursor.eat(&["SESSION", "AUTHORIZATION"]) || cursor.eat(&["USE"]) {
+        return Err(Error::not_supported("RESET of the session's user or database", "open a new connection").at(position));
+    }
+    let name = if cursor.eat(&["TIME", "ZONE"]) { "timezone".to_owned() } else { setting_name(cursor)? };
+    Ok(Parsed::Reset { name: Some(name) })
+}
+
+/// `SHOW { name | ALL | VIEW name }`.
+pub(super) fn parse_show(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    let position = cursor.position();
+    cursor.expect(&["SHOW"])?;
+    if cursor.eat(&["VIEW"]) {
+        return Ok(Parsed::ShowView { name: cursor.qualified_name("a view")? });
+    }
+    let objects = [
+        "DATABASES",
+        "SCHEMAS",
+        "TABLES",
+        "COLUMNS",
+        "TABLE",
+        "CONSTRAINTS",
+        "GRANTS",
+        "PROCEDURES",
+        "FUNCTIONS",
+        "PARAMETERS",
+        "EXTERNAL",
+        "PROCEDURE",
+        "MODEL",
+        "DATASHARES",
+        "POLICIES",
+        "TEMPLATE",
+        "TEMPLATES",
+    ];
+    if let Some(object) = cursor.eat_one_of(&objects) {
+        return Err(Error::not_supported(
+            format_args!("SHOW {object}"),
+            "ask over Flight SQL (GetDbSchemas, GetTables); there are no catalog views yet",
+        )
+        .at(position));
+    }
+    let name = if cursor.eat(&["ALL"]) {
+        "all".to_owned()
+    } else if cursor.eat(&["TIME", "ZONE"]) {
+        "timezone".to_owned()
+    } else if cursor.eat(&["TRANSACTION", "ISOLATION", "LEVEL"]) {
+        "transaction_isolation".to_owned()
+    } else if cursor.eat(&["SESSION", "AUTHORIZATION"]) {
+        "session_authorization".to_owned()
+    } else {
+        setting_name(cursor)?
+    };
+    Ok(Parsed::Show { name })
+}
