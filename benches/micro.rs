@@ -14,6 +14,7 @@ use slipher_common::SqlType;
 use slipher_common::catalog::{Column, Distribution, SortStyle, Table};
 use slipher_common::distribution::hash_columns;
 use slipher_common::ids::{ColumnId, SliceId, TableId, TransactionId};
+use slipher_common::ledger::LedgerLimits;
 use slipher_common::plan::{ComputeRuntime, LaneScan, SegmentRef};
 use slipher_common::tpch::{TPCH_TABLES, tpch_batches, tpch_ddl, tpch_query, tpch_schema};
 use slipher_compute::segment::{SegmentTarget, vortex_session, write_segment};
@@ -177,6 +178,8 @@ fn planning(criterion: &mut Criterion) {
         sweep_interval: std::time::Duration::from_secs(60),
         compact_interval: None,
         node_silence_max: std::time::Duration::from_secs(10),
+        connections_max: 500,
+        results: LedgerLimits { owner_bytes: 256 << 20, all_bytes: 512 << 20 },
         tls: None,
     };
     let (leader, _node) = runtime.block_on(async {

@@ -125,6 +125,26 @@ impl TlsArgs {
     }
 }
 
+/// How much memory results may take until clients fetch them.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ResultsArgs {
+    /// Memory for results that clients have not fetched yet, in MiB: on the leader those of HTTP, on each compute node those of Flight SQL
+    /// [default: 512, at most 7.5 % of the machine's or container's memory].
+    #[arg(long, env = "SLIPHER_RESULTS_MIB", value_name = "MIB")]
+    pub results_mib: Option<usize>,
+    /// The same for the results of one user, whose oldest ones over HTTP make room for newer ones [default: half of --results-mib].
+    #[arg(long, env = "SLIPHER_USER_RESULTS_MIB", value_name = "MIB")]
+    pub user_results_mib: Option<usize>,
+}
+
+impl ResultsArgs {
+    /// With what the file says where neither flag nor variable did.
+    fn merged(mut self, file: &FileConfig) -> Self {
+        merge!(self, file, results_mib, user_results_mib);
+        self
+    }
+}
+
 /// Options of `slipher local`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct LocalOptions {
@@ -134,7 +154,10 @@ pub struct LocalOptions {
     /// The leader's options.
     #[command(flatten)]
     pub leader: LeaderOptions,
-    /// Memory each query may use on each compute node, in MiB [default: 1024].
+    /// Memory of all queries on each compute node, in MiB; whoever needs more waits, spills or fails with 53200 [default: of 60 % of the machine's or container's memory, what the leader leaves, shared among the nodes of this process].
+    #[arg(long, env = "SLIPHER_NODE_MEMORY_MIB", value_name = "MIB")]
+    pub node_memory_mib: Option<usize>,
+    /// Memory each query may use on each compute node, in MiB [default: 1024, at most --node-memory-mib].
     #[arg(long, env = "SLIPHER_QUERY_MEMORY_MIB", value_name = "MIB")]
     pub query_memory_mib: Option<usize>,
 }
@@ -142,7 +165,7 @@ pub struct LocalOptions {
 impl LocalOptions {
     /// With what the file says where neither flag nor variable did.
     pub fn merged(mut self, file: &FileConfig) -> Self {
-        merge!(self, file, compute_nodes, query_memory_mib);
+        merge!(self, file, compute_nodes, node_memory_mib, query_memory_mib);
         self.leader = self.leader.merged(file);
         self
     }
@@ -184,7 +207,7 @@ pub struct LeaderOptions {
     /// COPY reads files below this directory; without it COPY from files is refused.
     #[arg(long, env = "SLIPHER_LOAD_DIR", value_name = "DIR")]
     pub load_dir: Option<PathBuf>,
-    /// Memory of all queries on the leader, in MiB [default: 1024].
+    /// Memory of all queries on the leader, in MiB [default: 1024, at most 15 % of the machine's or container's memory].
     #[arg(long, env = "SLIPHER_LEADER_MEMORY_MIB", value_name = "MIB")]
     pub leader_memory_mib: Option<usize>,
     /// A join's side of at most so many estimated rows is copied to every node rather than shuffled [default: 131072].
@@ -204,6 +227,13 @@ pub struct LeaderOptions {
     /// [default: 10].
     #[arg(long, env = "SLIPHER_NODE_SILENCE_SECONDS", value_name = "SECONDS")]
     pub node_silence_seconds: Option<u64>,
+    /// Sessions of PostgreSQL clients at a time, and as many of Flight SQL clients, and statements over HTTP; one more gets 53300
+    /// [default: 500].
+    #[arg(long, env = "SLIPHER_MAX_CONNECTIONS", value_name = "COUNT")]
+    pub max_connections: Option<usize>,
+    /// Memory for results.
+    #[command(flatten)]
+    pub results: ResultsArgs,
     /// Encryption.
     #[command(flatten)]
     pub tls: TlsArgs,
@@ -231,8 +261,10 @@ impl LeaderOptions {
             direct_rows_min,
             sweep_seconds,
             compact_seconds,
-            node_silence_seconds
+            node_silence_seconds,
+            max_connections
         );
+        self.results = self.results.merged(file);
         self.tls = self.tls.merged(file);
         self
     }
@@ -259,13 +291,19 @@ pub struct ComputeOptions {
     /// Host and port under which clients reach that [default: the host of --advertise].
     #[arg(long, env = "SLIPHER_FLIGHT_ADVERTISE", value_name = "HOST:PORT")]
     pub flight_advertise: Option<String>,
+    /// Memory for results.
+    #[command(flatten)]
+    pub results: ResultsArgs,
     /// Encryption of results.
     #[command(flatten)]
     pub tls: TlsArgs,
     /// A name for people [default: the advertised address].
     #[arg(long, env = "SLIPHER_NAME")]
     pub name: Option<String>,
-    /// Memory each query may use on this node, in MiB [default: 1024].
+    /// Memory of all queries on this node, in MiB; whoever needs more waits, spills or fails with 53200 [default: 60 % of the machine's or container's memory].
+    #[arg(long, env = "SLIPHER_NODE_MEMORY_MIB", value_name = "MIB")]
+    pub node_memory_mib: Option<usize>,
+    /// Memory each query may use on this node, in MiB [default: 1024, at most --node-memory-mib].
     #[arg(long, env = "SLIPHER_QUERY_MEMORY_MIB", value_name = "MIB")]
     pub query_memory_mib: Option<usize>,
 }
@@ -273,7 +311,20 @@ pub struct ComputeOptions {
 impl ComputeOptions {
     /// With what the file says where neither flag nor variable did.
     pub fn merged(mut self, file: &FileConfig) -> Self {
-        merge!(self, file, leader, data_dir, listen, advertise, flight_listen, flight_advertise, name, query_memory_mib);
+        merge!(
+            self,
+            file,
+            leader,
+            data_dir,
+            listen,
+            advertise,
+            flight_listen,
+            flight_advertise,
+            name,
+            node_memory_mib,
+            query_memory_mib
+        );
+        self.results = self.results.merged(file);
         self.tls = self.tls.merged(file);
         self
     }

@@ -9,7 +9,11 @@ use std::path::{Path, PathBuf};
 #[serde(deny_unknown_fields)]
 pub struct FileConfig {
     pub compute_nodes: Option<usize>,
+    pub node_memory_mib: Option<usize>,
     pub query_memory_mib: Option<usize>,
+    pub results_mib: Option<usize>,
+    pub user_results_mib: Option<usize>,
+    pub max_connections: Option<usize>,
     pub data_dir: Option<PathBuf>,
     pub host: Option<String>,
     pub pg_port: Option<u16>,

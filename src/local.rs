@@ -1,6 +1,8 @@
 //! Servers: a leader, a compute node, or a leader with compute nodes in one process.
 
 use crate::cli::{ComputeOptions, LeaderOptions, LocalOptions, TlsArgs};
+use crate::memory::{Given, query_bytes};
+use slipher_common::ledger::LedgerLimits;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_compute::{ComputeConfig, ComputeNode, NodeOptions};
 use slipher_leader::{Leader, LeaderConfig, generated_password};
@@ -22,7 +24,8 @@ const SLICES_DEFAULT: u32 = 8;
 const SLICES_MAX: u32 = 4096;
 const REPLICATION_FACTOR_DEFAULT: u32 = 2;
 const COMPUTE_NODES_DEFAULT: usize = 2;
-const MEMORY_MIB_DEFAULT: usize = 1024;
+const MAX_CONNECTIONS_DEFAULT: usize = 500;
+const MAX_CONNECTIONS_MAX: usize = 100_000;
 const LANES_MAX: usize = 256;
 const BROADCAST_ROWS_MAX_DEFAULT: usize = 128 << 10;
 const DIRECT_ROWS_MIN_DEFAULT: usize = 100_000;
@@ -50,6 +53,10 @@ impl LocalCluster {
         let data_dir = data_dir(options.leader.data_dir.as_deref(), "slipher-data")?;
         let mut config = leader_config(&options.leader, data_dir.clone(), node_count)?;
         config.internal_listen.set_port(options.leader.internal_port.unwrap_or(0));
+        // All of it is memory of this process.
+        let (given, results) = (Given::here(), config.results);
+        let of_leader = config.memory_bytes.saturating_add(results.all_bytes);
+        let node_memory_bytes = given.node_bytes(options.node_memory_mib, node_count, of_leader)?;
         let leader = Leader::start(config, shutdown.clone()).await?;
         let mut nodes = Vec::new();
         for number in 1..=node_count {
@@ -62,7 +69,7 @@ impl LocalCluster {
                 tls: options.leader.tls.options()?,
                 leader: format!("http://{}", loopback(leader.addresses().internal)),
                 name: format!("node-{number}"),
-                options: node_options(options.query_memory_mib),
+                options: node_options(node_memory_bytes, options.query_memory_mib, results),
             };
             nodes.push(ComputeNode::start(config, shutdown.clone()).await?);
         }
@@ -127,8 +134,9 @@ fn loopback(address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() { SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port()) } else { address }
 }
 
-fn node_options(query_memory_mib: Option<usize>) -> NodeOptions {
-    NodeOptions { query_memory_bytes: query_memory_mib.unwrap_or(MEMORY_MIB_DEFAULT) << 20, ..NodeOptions::default() }
+fn node_options(node_memory_bytes: usize, query_memory_mib: Option<usize>, results: LedgerLimits) -> NodeOptions {
+    let query_memory_bytes = query_bytes(query_memory_mib, node_memory_bytes);
+    NodeOptions { node_memory_bytes, query_memory_bytes, results, ..NodeOptions::default() }
 }
 
 /// Makes a data directory that nobody else may look into; one that others may look into is closed to them.
@@ -175,7 +183,13 @@ fn leader_config(options: &LeaderOptions, data_dir: PathBuf, nodes_in_process: u
         let message = format!("--node-silence-seconds is {node_silence_seconds}: it must be at least {NODE_SILENCE_SECONDS_MIN}");
         return Err(Error::new(ErrorKind::Config, message).with_hint("a node that has ended is noticed at once, whatever it is"));
     }
+    let connections_max = options.max_connections.unwrap_or(MAX_CONNECTIONS_DEFAULT);
+    if !(1..=MAX_CONNECTIONS_MAX).contains(&connections_max) {
+        let message = format!("--max-connections is {connections_max}: it must be 1 to {MAX_CONNECTIONS_MAX}");
+        return Err(Error::new(ErrorKind::Config, message));
+    }
     let compact_seconds = options.compact_seconds.unwrap_or(COMPACT_SECONDS_DEFAULT);
+    let given = Given::here();
     Ok(LeaderConfig {
         data_dir,
         pg_listen: SocketAddr::new(host, options.pg_port.unwrap_or(PG_PORT_DEFAULT)),
@@ -187,12 +201,14 @@ fn leader_config(options: &LeaderOptions, data_dir: PathBuf, nodes_in_process: u
         replication_factor,
         lanes,
         load_dir: options.load_dir.clone(),
-        memory_bytes: options.leader_memory_mib.unwrap_or(MEMORY_MIB_DEFAULT) << 20,
+        memory_bytes: given.leader_bytes(options.leader_memory_mib),
         broadcast_rows_max: options.broadcast_rows_max.unwrap_or(BROADCAST_ROWS_MAX_DEFAULT),
         direct_rows_min: options.direct_rows_min.unwrap_or(DIRECT_ROWS_MIN_DEFAULT),
         sweep_interval: Duration::from_secs(sweep_seconds),
         compact_interval: Some(Duration::from_secs(compact_seconds)).filter(|interval| !interval.is_zero()),
         node_silence_max: Duration::from_secs(node_silence_seconds),
+        connections_max,
+        results: given.results(&options.results)?,
         tls: options.tls.options()?,
     })
 }
@@ -255,6 +271,9 @@ pub async fn run_compute(options: ComputeOptions, shutdown: CancellationToken) -
         None if listen.port() == 0 => listen,
         None => SocketAddr::new(listen.ip(), listen.port().saturating_add(1)),
     };
+    let given = Given::here();
+    let node_memory_bytes = given.node_bytes(options.node_memory_mib, 1, 0)?;
+    let results = given.results(&options.results)?;
     let config = ComputeConfig {
         data_dir: data_dir(options.data_dir.as_deref(), "slipher-compute-data")?,
         flight_listen,
@@ -264,7 +283,7 @@ pub async fn run_compute(options: ComputeOptions, shutdown: CancellationToken) -
         advertise: options.advertise.as_ref().map(|address| format!("http://{address}")),
         leader: format!("http://{}", options.leader.as_deref().unwrap_or("127.0.0.1:5441")),
         name: options.name.clone().or_else(|| options.advertise.clone()).unwrap_or_else(|| listen.to_string()),
-        options: node_options(options.query_memory_mib),
+        options: node_options(node_memory_bytes, options.query_memory_mib, results),
     };
     let node = ComputeNode::start(config, shutdown.clone()).await?;
     announce(&format!("compute node listens on {}", node.address()));

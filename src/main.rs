@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod local;
 mod logging;
+mod memory;
 
 use clap::Parser;
 use cli::{Cli, Command};

@@ -16,6 +16,7 @@ pub mod flight;
 pub mod functions;
 pub mod histogram;
 pub mod ids;
+pub mod ledger;
 pub mod list_agg;
 pub mod manifest;
 pub mod member;

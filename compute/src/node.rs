@@ -1,6 +1,7 @@
 //! A compute node as a server: the worker service that executes fragments, the node's own service and its control, on one port.
 
 use crate::connections::{ControlConnections, OtherConnections, sorted};
+use crate::memory::Admission;
 use crate::runtime::{NodeOptions, NodeRuntime};
 use crate::service::{ComputeNodeService, control_service, stoppable_joins};
 use datafusion::error::DataFusionError;
@@ -12,7 +13,7 @@ use slipher_common::drain::drained;
 use slipher_common::fence::Fence;
 use slipher_common::flight::{PLAIN_SCHEME, TLS_SCHEME};
 use slipher_common::ids::ClusterId;
-use slipher_common::plan::SlipherCodec;
+use slipher_common::plan::{SlipherCodec, WHOLE_MEMORY_HEADER};
 use slipher_common::threads::Threads;
 use slipher_common::tls::{ServerTls, TlsOptions};
 use slipher_common::{Error, ErrorKind, Result, VERSION};
@@ -159,8 +160,7 @@ async fn serve(runtime: Arc<NodeRuntime>, connections: OtherConnections, shutdow
     let channels = NodeChannels::default();
     let node = Arc::clone(&runtime);
     let worker = Worker::from_session_builder(move |context: WorkerQueryContext| {
-        let session = fragment_session(context, &node, &channels);
-        async move { session }
+        fragment_session(context, Arc::clone(&node), channels.clone())
     })
     .with_version(VERSION);
     let incoming = ReceiverStream::new(connections).map(TcpStream::from_std);
@@ -192,13 +192,14 @@ async fn empty_trash_forever(runtime: Arc<NodeRuntime>, shutdown: CancellationTo
 }
 
 /// The session that one task's fragment is decoded and run in.
-fn fragment_session(
+async fn fragment_session(
     context: WorkerQueryContext,
-    node: &Arc<NodeRuntime>,
-    channels: &NodeChannels,
+    node: Arc<NodeRuntime>,
+    channels: NodeChannels,
 ) -> std::result::Result<SessionState, DataFusionError> {
     let mut builder = context.builder;
-    if let Some((memory, query)) = node.start_task(&context.headers)? {
+    let admission = if context.headers.contains_key(WHOLE_MEMORY_HEADER) { Admission::Whole } else { Admission::InTurn };
+    if let Some((memory, query)) = node.start_task(&context.headers, admission).await? {
         if let Some(config) = builder.config() {
             config.set_extension(Arc::new(query));
         }
@@ -214,7 +215,7 @@ fn fragment_session(
     }
     let mut state = builder
         .with_distributed_user_codec(SlipherCodec)
-        .with_distributed_channel_resolver(channels.clone())
+        .with_distributed_channel_resolver(channels)
         .with_distributed_worker_plan_rewrite_handler(stoppable_joins)
         .build();
     slipher_common::plan::register_functions(&mut state)?;

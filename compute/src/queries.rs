@@ -1,6 +1,7 @@
 //! Which queries run on this node, and how to end them.
 
 use crate::activity::{Activity, Progress};
+use crate::memory::Grant;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
@@ -52,6 +53,8 @@ pub struct RunningQuery {
     plan: Mutex<Option<Arc<dyn ExecutionPlan>>>,
     /// None once the task has ended.
     span: Mutex<Option<Span>>,
+    /// The part of the node's memory that the query has for certain.
+    grant: Mutex<Option<Arc<Grant>>>,
     /// Where its work is done, if not where it is asked for.
     background: Option<Handle>,
 }
@@ -80,6 +83,7 @@ impl RunningQuery {
     /// Counts the task as ended: its rows were read, or nobody wants them any more.
     pub(crate) fn end(&self) {
         let Some(span) = self.span.lock().take() else { return };
+        drop(self.grant.lock().take());
         self.progress.tasks_ended.fetch_add(1, Ordering::Relaxed);
         self.registry.activity.end_task(self.plan.lock().take().as_deref());
         span.set("slipher.cancelled", self.token.is_cancelled());
@@ -94,6 +98,11 @@ impl RunningQuery {
             }
             state.ended.push_back((self.id.clone(), query.progress));
         }
+    }
+
+    /// Keeps a part of the node's memory until the task ends.
+    pub(crate) fn keep(&self, grant: Option<Arc<Grant>>) {
+        *self.grant.lock() = grant;
     }
 
     /// Notes what the task runs.
@@ -138,6 +147,7 @@ impl QueryRegistry {
             progress: Arc::clone(&query.progress),
             plan: Mutex::default(),
             span: Mutex::new(Some(span)),
+            grant: Mutex::default(),
             background,
         }
     }

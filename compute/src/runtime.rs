@@ -2,7 +2,7 @@
 
 use crate::activity::Activity;
 use crate::background::background_threads;
-use crate::memory::{MemoryLimits, QueryMemory};
+use crate::memory::{Admission, MemoryLimits, QueryMemory};
 use crate::queries::{QueryHandle, QueryRegistry, cancelled, until_cancelled};
 use crate::recent::RecentRows;
 use crate::replicate::Peers;
@@ -20,6 +20,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
 use slipher_common::Result;
 use slipher_common::fence::FENCE_HEADER;
+use slipher_common::ledger::LedgerLimits;
 use slipher_common::manifest::Segment;
 use slipher_common::plan::{
     BACKGROUND_HEADER, ComputeRuntime, LaneFiles, LaneResult, LaneScan, LaneSink, QUERY_ID_HEADER, RuntimeHandle,
@@ -30,10 +31,15 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tonic::codegen::http::HeaderMap;
 use vortex::session::VortexSession;
 
+/// Memory of all queries on one node, unless configured.
+const NODE_MEMORY_BYTES_DEFAULT: usize = 4 << 30;
+/// How long a query waits to be let in while others have all memory. Less than the 10 s for which its tasks on other nodes wait for this one.
+const ADMISSION_WAIT_MAX_MS: u64 = 4_000;
 /// Memory of one query on one node, unless configured.
 const QUERY_MEMORY_BYTES_DEFAULT: usize = 1 << 30;
 /// Spill space of one query on one node, unless configured.
@@ -41,23 +47,32 @@ const QUERY_SPILL_BYTES_DEFAULT: u64 = 64 << 30;
 /// Memory for parsed segment footers, unless configured.
 const FOOTER_CACHE_BYTES_DEFAULT: usize = 256 << 20;
 
+/// Memory for rows that wait for clients, unless configured.
+const RESULTS_BYTES_DEFAULT: usize = 512 << 20;
+
 /// How a node is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeOptions {
+    /// Bytes the operators of all queries may hold on this node.
+    pub node_memory_bytes: usize,
     /// Bytes the operators of one query may hold on this node.
     pub query_memory_bytes: usize,
     /// Bytes one query may spill on this node.
     pub query_spill_bytes: u64,
     /// Bytes of parsed segment footers that are kept across queries.
     pub footer_cache_bytes: usize,
+    /// Bytes of rows that wait for Flight SQL clients, of each user and of all.
+    pub results: LedgerLimits,
 }
 
 impl Default for NodeOptions {
     fn default() -> Self {
         Self {
+            node_memory_bytes: NODE_MEMORY_BYTES_DEFAULT,
             query_memory_bytes: QUERY_MEMORY_BYTES_DEFAULT,
             query_spill_bytes: QUERY_SPILL_BYTES_DEFAULT,
             footer_cache_bytes: FOOTER_CACHE_BYTES_DEFAULT,
+            results: LedgerLimits { owner_bytes: RESULTS_BYTES_DEFAULT / 2, all_bytes: RESULTS_BYTES_DEFAULT },
         }
     }
 }
@@ -88,8 +103,12 @@ impl NodeRuntime {
     /// Opens a data directory (created where missing, refused where another process uses it).
     pub fn open(data_dir: impl AsRef<Path>, options: &NodeOptions) -> Result<Self> {
         let store = Arc::new(Store::open(data_dir)?);
-        let limits =
-            MemoryLimits { query_memory_bytes: options.query_memory_bytes, query_spill_bytes: options.query_spill_bytes };
+        let limits = MemoryLimits {
+            node_memory_bytes: options.node_memory_bytes,
+            query_memory_bytes: options.query_memory_bytes,
+            query_spill_bytes: options.query_spill_bytes,
+            admission_wait_max: Duration::from_millis(ADMISSION_WAIT_MAX_MS),
+        };
         let memory = Arc::new(QueryMemory::new(limits, store.spill_dir()));
         let activity = Arc::<Activity>::default();
         let caches = CacheManagerConfig { metadata_cache_limit: options.footer_cache_bytes, ..CacheManagerConfig::default() };
@@ -104,7 +123,7 @@ impl NodeRuntime {
             recent: Arc::default(),
             sinks_started: AtomicUsize::new(0),
             rows_received: Arc::default(),
-            results: Arc::default(),
+            results: Arc::new(Results::new(options.results)),
             background: background_threads()?,
         })
     }
@@ -161,18 +180,29 @@ impl NodeRuntime {
         self.rows_received.load(Ordering::Relaxed)
     }
 
-    /// Begins a task of the query that `headers` name, if they name one: its memory, and its place among the running queries.
-    pub(crate) fn start_task(&self, headers: &HeaderMap) -> Result<Option<(Arc<RuntimeEnv>, QueryHandle)>> {
+    /// Begins a task of the query that `headers` name, if they name one: its place among the running queries, and its memory, for which it may
+    /// have to wait.
+    pub(crate) async fn start_task(
+        &self,
+        headers: &HeaderMap,
+        admission: Admission,
+    ) -> Result<Option<(Arc<RuntimeEnv>, QueryHandle)>> {
         let Some(query_id) = headers.get(QUERY_ID_HEADER).and_then(|value| value.to_str().ok()) else { return Ok(None) };
         if let Some(fence) = headers.get(FENCE_HEADER) {
             self.store.heed(fence.to_str().unwrap_or_default().parse()?)?;
         }
-        let memory = self.memory.for_query(query_id)?;
         let span = Span::remote("task", headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))));
         span.set("slipher.query_id", query_id.to_owned());
         span.set("slipher.node", self.store.node_id().to_string());
         let background = headers.contains_key(BACKGROUND_HEADER).then(|| self.background().clone());
-        Ok(Some((memory, QueryHandle(Arc::new(self.queries.start(query_id, span, background))))))
+        let query = self.queries.start(query_id, span, background);
+        let memory = tokio::select! {
+            biased;
+            () = query.token().cancelled() => return Err(cancelled()),
+            memory = self.memory.admit(query_id, admission) => memory?,
+        };
+        query.keep(memory.grant);
+        Ok(Some((memory.environment, QueryHandle(Arc::new(query)))))
     }
 
     /// The session extension under which plan nodes find this runtime.

@@ -6,7 +6,7 @@ mod memory;
 mod messages;
 
 pub use kind::ErrorKind;
-pub use memory::JOIN_OUT_OF_MEMORY;
+pub use memory::{JOIN_OUT_OF_MEMORY, NODE_MEMORY_BUSY, NODE_MEMORY_USED_UP};
 
 use datafusion::error::DataFusionError;
 use engine::from_engine;

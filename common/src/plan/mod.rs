@@ -46,6 +46,8 @@ pub fn one_child(mut children: Vec<Arc<dyn ExecutionPlan>>, node: &str) -> crate
 pub const QUERY_ID_HEADER: &str = "x-slipher-query-id";
 /// The header of a query that must not slow others down.
 pub const BACKGROUND_HEADER: &str = "x-slipher-background";
+/// Header of a query that other queries have left too little memory before: it begins when it can have all it may have.
+pub const WHOLE_MEMORY_HEADER: &str = "x-slipher-whole-memory";
 
 /// The engine settings that distributed plans need to be right, on the leader and on compute nodes alike.
 pub fn apply_engine_options(options: &mut ConfigOptions) {

@@ -2,6 +2,7 @@
 
 use super::next_part;
 use crate::NodeRuntime;
+use crate::memory::Admission;
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 use arrow::ipc::reader::StreamDecoder;
@@ -32,7 +33,7 @@ pub(super) async fn write(
         return Err(Error::new(ErrorKind::ProtocolViolation, format!("{DOING}: the first message is not the sink")));
     };
     let lane = decode_lane(&sink)?;
-    let Some((memory, query)) = node.start_task(headers)? else {
+    let Some((memory, query)) = node.start_task(headers, Admission::AtOnce).await? else {
         return Err(Error::new(ErrorKind::ProtocolViolation, format!("{DOING}: no query is named")));
     };
     let config = SessionConfig::new().with_extension(Arc::new(query));

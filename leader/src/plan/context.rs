@@ -22,6 +22,8 @@ pub(crate) struct QueryContext {
     pub(crate) tokens: Arc<TokenTable>,
     /// It must not slow other queries down.
     pub(crate) background: bool,
+    /// Whether it waits until it can have all of its memory on each node.
+    pub(crate) whole_memory: bool,
     /// Who has its nodes work.
     pub(crate) fence: Option<Fence>,
 }
@@ -40,7 +42,7 @@ impl QueryContext {
     pub(crate) fn new(query_id: String, layout: Arc<Layout>, addresses: Vec<Url>) -> Result<Self> {
         let tokens = TokenTable::new(&layout.slot_of_slices(), layout.tasks() * layout.lanes)?;
         let (addresses, tokens) = (Arc::new(addresses), Arc::new(tokens));
-        Ok(Self { query_id, layout, addresses, tokens, background: false, fence: None })
+        Ok(Self { query_id, layout, addresses, tokens, background: false, whole_memory: false, fence: None })
     }
 
     /// Task i of a stage of T tasks goes to the node that serves it; a stage of one task goes to the first node.

@@ -40,7 +40,9 @@ use datafusion_distributed::{
 };
 use slipher_common::channels::NodeChannels;
 use slipher_common::fence::FENCE_HEADER;
-use slipher_common::plan::{BACKGROUND_HEADER, QUERY_ID_HEADER, SliceScanExec, SlipherCodec, check_crossing};
+use slipher_common::plan::{
+    BACKGROUND_HEADER, QUERY_ID_HEADER, SliceScanExec, SlipherCodec, WHOLE_MEMORY_HEADER, check_crossing,
+};
 use std::sync::Arc;
 use tonic::codegen::http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
@@ -197,6 +199,9 @@ pub(crate) fn query_headers(query: &QueryContext) -> Result<HeaderMap> {
     let mut headers = HeaderMap::from_iter([(HeaderName::from_static(QUERY_ID_HEADER), value)]);
     if query.background {
         headers.insert(HeaderName::from_static(BACKGROUND_HEADER), HeaderValue::from_static("1"));
+    }
+    if query.whole_memory {
+        headers.insert(HeaderName::from_static(WHOLE_MEMORY_HEADER), HeaderValue::from_static("1"));
     }
     if let Some(fence) = &query.fence {
         let value = HeaderValue::from_str(&fence.to_string());

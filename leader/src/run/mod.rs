@@ -2,11 +2,14 @@
 //! what happened.
 
 mod analyze;
+mod memory_wait;
 mod planning;
 mod routing;
 mod stream;
 
 pub(crate) use analyze::analyze;
+pub(crate) use memory_wait::until_memory_is_free;
+use memory_wait::wants_whole_memory;
 use routing::Routings;
 use stream::unless_node_dies;
 pub(crate) use stream::{canceled, guarded};
@@ -114,7 +117,8 @@ impl Runner {
 
     fn route(&self, view: &ClusterView, query_id: &str, background: bool) -> Result<Arc<QueryContext>> {
         let context = self.routings.context(view, self.engine.lanes(), query_id)?;
-        Ok(Arc::new(QueryContext { background, fence: self.cluster.fence(), ..context }))
+        let whole_memory = wants_whole_memory();
+        Ok(Arc::new(QueryContext { background, whole_memory, fence: self.cluster.fence(), ..context }))
     }
 
     /// Runs a physical plan. The stream's errors name a node that died instead of its symptom.

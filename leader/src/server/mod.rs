@@ -12,7 +12,7 @@ use crate::telemetry::Telemetry;
 use crate::upkeep::{compact_forever, sort_forever};
 use crate::users::{ScramVerifier, generate_password, is_password, new_verifier, parse_verifier, renewed_verifier};
 use crate::wire::flight_sql::{self, FlightOptions};
-use crate::wire::http;
+use crate::wire::http::{self, HttpOptions};
 use crate::wire::postgres::{self, PostgresOptions};
 use async_trait::async_trait;
 use datafusion::execution::memory_pool::FairSpillPool;
@@ -22,6 +22,7 @@ use slipher_common::channels::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 use slipher_common::distribution::HASH_VERSION;
 use slipher_common::drain::drained;
 use slipher_common::ids::DatabaseId;
+use slipher_common::ledger::LedgerLimits;
 use slipher_common::placement::Layout;
 use slipher_common::threads::Threads;
 use slipher_common::tls::{ServerTls, TlsOptions};
@@ -75,6 +76,10 @@ pub struct LeaderConfig {
     pub compact_interval: Option<Duration>,
     /// A compute node of which nothing is heard for so long is dead.
     pub node_silence_max: Duration,
+    /// Sessions of PostgreSQL clients at a time, of Flight SQL clients, and statements that run over HTTP.
+    pub connections_max: usize,
+    /// Bytes of results that are kept for HTTP clients, of each user and of all.
+    pub results: LedgerLimits,
     /// Encryption for clients of every protocol.
     pub tls: Option<TlsOptions>,
 }
@@ -161,11 +166,13 @@ impl Leader {
             tasks.spawn(sort_forever(shared.upkeep_tools(), interval, shutdown.clone()));
         }
         tasks.spawn(sweep(cluster, config.sweep_interval, shutdown.clone()));
-        let options = PostgresOptions { tls: tls.clone(), ..PostgresOptions::default() };
+        let connections_max = config.connections_max;
+        let options = PostgresOptions { connections_max, tls: tls.clone(), ..PostgresOptions::default() };
         tasks.spawn(postgres::serve(pg, Arc::clone(&engine), options, shutdown.clone()));
-        let options = FlightOptions { tls: tls.clone(), ..FlightOptions::default() };
+        let options = FlightOptions { sessions_max: connections_max, tls: tls.clone(), ..FlightOptions::default() };
         tasks.spawn(flight_sql::serve(flight, Arc::clone(&engine), options, shutdown.clone()));
-        tasks.spawn(http::serve(http, engine, tls, shutdown));
+        let options = HttpOptions { results: config.results, running_max: connections_max, tls };
+        tasks.spawn(http::serve(http, engine, options, shutdown));
         Ok(Self { shared, sessions, addresses, tasks, _control: control })
     }
 

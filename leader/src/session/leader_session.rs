@@ -9,6 +9,7 @@ use crate::context::{Block, CASE_SENSITIVE_IDENTIFIERS, Context, READ_ONLY, Runn
 use crate::frontend::{CatalogListing, Description, DirectRun, Outcome, Progress, Session, Statement, terminated};
 use crate::load;
 use crate::meta::DatabaseState;
+use crate::run::until_memory_is_free;
 use crate::sql::{self, Parsed, TransactionModes};
 use crate::statement::{self, Effect};
 use crate::telemetry::OpenSession;
@@ -269,7 +270,8 @@ impl Session for LeaderSession {
         let query = Arc::clone(&running.query);
         let start =
             || statement::start_direct(&self.context, &statement.parsed, parameters.clone(), target.clone(), &running.token);
-        let work = counted.around(query, self.context.shared.cluster.with_first_nodes(start));
+        let work = until_memory_is_free(|| self.context.shared.cluster.with_first_nodes(start));
+        let work = counted.around(query, work);
         match running.work(work).await {
             Ok(Some(DirectRun { parts, progress })) => {
                 let progress = counted.end_with_progress(progress);

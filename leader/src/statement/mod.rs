@@ -35,7 +35,7 @@ pub(crate) use view::columns as columns_of_view;
 
 use crate::context::{Context, Requires};
 use crate::frontend::{Description, Outcome};
-use crate::run::Attempt;
+use crate::run::{Attempt, until_memory_is_free};
 use crate::sql::Parsed;
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::physical_plan::ExecutionPlan;
@@ -188,5 +188,5 @@ pub(crate) async fn run(
         let _locked = context.fulfil(statement.requires()).await?;
         statement.run(context, parameters::bound(parameters.clone()), token).await
     };
-    context.shared.cluster.with_first_nodes(start).await
+    until_memory_is_free(|| context.shared.cluster.with_first_nodes(start)).await
 }

@@ -19,8 +19,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 
-/// Sessions open at once over this endpoint.
-const SESSIONS_MAX_COUNT: usize = 1000;
 /// Longest accepted `authorization` value or handshake payload, in bytes.
 const CREDENTIALS_MAX_BYTES: usize = 4096;
 /// Header that names the database to connect to.
@@ -88,6 +86,7 @@ impl Drop for Active {
 #[derive(Debug)]
 pub(super) struct Clients {
     engine: Arc<dyn Engine>,
+    sessions_max: usize,
     permits: Arc<Semaphore>,
     by_token: Registry<Arc<Client>>,
 }
@@ -96,8 +95,9 @@ impl Clients {
     pub(super) fn new(engine: Arc<dyn Engine>, options: &FlightOptions) -> Self {
         Self {
             engine,
-            permits: Arc::new(Semaphore::new(SESSIONS_MAX_COUNT)),
-            by_token: Registry::new("session", SESSIONS_MAX_COUNT, options.session_idle_max),
+            sessions_max: options.sessions_max,
+            permits: Arc::new(Semaphore::new(options.sessions_max)),
+            by_token: Registry::new("session", options.sessions_max, options.session_idle_max),
         }
     }
 
@@ -111,7 +111,7 @@ impl Clients {
             None => payload_credentials(payload)?,
         };
         let client = self.open(&user, &password, metadata).await?;
-        self.by_token.insert(client, SESSIONS_MAX_COUNT, |_| true)
+        self.by_token.insert(client, self.sessions_max, |_| true)
     }
 
     /// The session of a call: the token's, or a new one for credentials in the call itself.
@@ -146,8 +146,8 @@ impl Clients {
 
     async fn open(&self, user: &str, password: &str, metadata: &MetadataMap) -> Result<Arc<Client>> {
         let permit = self.permits.clone().try_acquire_owned().map_err(|_| {
-            Error::new(ErrorKind::TooManyConnections, format!("too many Flight SQL sessions: {SESSIONS_MAX_COUNT} are open"))
-                .with_hint("close sessions, or wait until idle ones expire")
+            Error::new(ErrorKind::TooManyConnections, format!("too many Flight SQL sessions: {} are open", self.sessions_max))
+                .with_hint("close sessions, wait until idle ones expire, or raise --max-connections")
         })?;
         let (engine, name, password) = (self.engine.clone(), user.to_owned(), password.to_owned());
         // Hashing a password takes milliseconds of computing.

@@ -41,12 +41,16 @@ const KEEPALIVE_PERIOD_SECONDS: u64 = 60;
 const KEEPALIVE_TIMEOUT_SECONDS: u64 = 20;
 /// How long a session may be idle unless an option says otherwise.
 const SESSION_IDLE_MAX_SECONDS: u64 = 3600;
+/// Sessions at a time unless an option says otherwise.
+const SESSIONS_MAX_COUNT: usize = 500;
 
 /// How the endpoint behaves.
 #[derive(Clone, Debug)]
 pub struct FlightOptions {
     /// Sessions and prepared statements end when they were not used for so long.
     pub session_idle_max: Duration,
+    /// Sessions at a time; one more gets 53300.
+    pub sessions_max: usize,
     /// Sessions know BEGIN, COMMIT and ROLLBACK: clients are told so, and ingest into a new table is one transaction.
     pub transactions: bool,
     /// Encryption for clients that want it.
@@ -55,7 +59,12 @@ pub struct FlightOptions {
 
 impl Default for FlightOptions {
     fn default() -> Self {
-        Self { session_idle_max: Duration::from_secs(SESSION_IDLE_MAX_SECONDS), transactions: true, tls: None }
+        Self {
+            session_idle_max: Duration::from_secs(SESSION_IDLE_MAX_SECONDS),
+            sessions_max: SESSIONS_MAX_COUNT,
+            transactions: true,
+            tls: None,
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! HTTP: `/healthz`, `/readyz`, `/metrics`, and statements without a connection (`/v1/statements`).
 //!
-//! `statements` runs and keeps them, `rows` writes their results as JSON. Health and metrics need no password: they tell nothing of
+//! `statements` answers requests, `submitted` runs and keeps them, `rows` writes their results as JSON, which `kept` holds. Health and metrics need no password: they tell nothing of
 //! the data; statements do (HTTP basic authentication).
 
+mod kept;
 mod rows;
 mod statements;
+mod submitted;
 #[cfg(test)]
 mod tests;
 
@@ -15,16 +17,28 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use slipher_common::drain::drained;
+use slipher_common::ledger::LedgerLimits;
 use slipher_common::tls::{Incoming, Refusal, ServerTls, Stream};
 use slipher_common::{Error, ErrorKind, Result};
-use statements::Statements;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use submitted::Statements;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// Longest request body: one statement with its parameters.
 const BODY_MAX_BYTES: usize = 16 << 20;
+
+/// How the endpoint behaves.
+#[derive(Clone, Debug)]
+pub struct HttpOptions {
+    /// Bytes of results that are kept, of each user and of all.
+    pub results: LedgerLimits,
+    /// Statements that run at a time; one more gets 53300.
+    pub running_max: usize,
+    /// Encryption for clients that want it.
+    pub tls: Option<ServerTls>,
+}
 
 /// What requests share.
 #[derive(Clone, Debug)]
@@ -37,11 +51,11 @@ struct Endpoint {
 pub async fn serve(
     listener: TcpListener,
     engine: Arc<dyn Engine>,
-    tls: Option<ServerTls>,
+    options: HttpOptions,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    let connections = Connections(Incoming::new(listener, tls.as_ref(), &["http/1.1"], Refusal::HTTP)?);
-    let statements = Arc::new(Statements::new(shutdown.clone()));
+    let connections = Connections(Incoming::new(listener, options.tls.as_ref(), &["http/1.1"], Refusal::HTTP)?);
+    let statements = Arc::new(Statements::new(&options, shutdown.clone()));
     let router = router(engine, Arc::clone(&statements));
     let server = axum::serve(connections, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let server = drained(server.into_future(), shutdown.cancelled_owned());
@@ -121,7 +135,7 @@ impl IntoResponse for Problem {
         let status = match self.0.kind {
             ErrorKind::InvalidPassword | ErrorKind::InvalidAuthorization => StatusCode::UNAUTHORIZED,
             ErrorKind::InvalidCursorName => StatusCode::NOT_FOUND,
-            ErrorKind::TooManyConnections | ErrorKind::ProgramLimit => StatusCode::TOO_MANY_REQUESTS,
+            ErrorKind::TooManyConnections | ErrorKind::ProgramLimit | ErrorKind::OutOfMemory => StatusCode::TOO_MANY_REQUESTS,
             ErrorKind::CannotConnectNow | ErrorKind::NodeUnavailable | ErrorKind::AdminShutdown => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

@@ -1,41 +1,27 @@
-//! Statements without a connection: submit, look, fetch, cancel. A result is kept until it expires, up to a size.
+//! Statements without a connection: submit, look, fetch, cancel.
 
-use super::rows::{columns, error as error_json, rows};
+use super::submitted::Status;
 use super::{Endpoint, Problem};
-use crate::frontend::{Engine, Outcome, Session, Statement};
+use crate::frontend::{Engine, Session, Statement};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use datafusion::common::ScalarValue;
-use futures::StreamExt;
-use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use slipher_common::catalog::DATABASE;
 use slipher_common::{Error, ErrorKind, Result};
-use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio_util::sync::CancellationToken;
+use std::time::Duration;
 use uuid::Uuid;
 
-/// Statements that are kept at a time.
-const STATEMENTS_MAX_COUNT: usize = 1_000;
-/// Statements of one user that run at a time.
-const RUNNING_PER_USER_MAX_COUNT: usize = 50;
-/// How long an ended statement is kept.
-const KEPT_MAX_SECONDS: u64 = 3_600;
-/// Largest result that is kept, as JSON.
-const RESULT_MAX_BYTES: usize = 64 << 20;
 /// Rows of one page, unless the request asks for fewer.
 const PAGE_ROWS_MAX_COUNT: usize = 10_000;
 /// How long a request may wait for a statement to end.
 const WAIT_MAX_SECONDS: u64 = 30;
-const SWEEP_PERIOD_SECONDS: u64 = 60;
 
 /// A statement to run.
 #[derive(Deserialize)]
@@ -58,97 +44,6 @@ pub(super) struct Page {
     limit: Option<usize>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Status {
-    Started,
-    Finished,
-    Failed,
-    Aborted,
-}
-
-impl Status {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Started => "STARTED",
-            Self::Finished => "FINISHED",
-            Self::Failed => "FAILED",
-            Self::Aborted => "ABORTED",
-        }
-    }
-}
-
-/// What became of a statement so far.
-struct Progress {
-    status: Status,
-    tag: Option<String>,
-    notices: Vec<String>,
-    columns: Option<Vec<Value>>,
-    rows: Vec<Value>,
-    bytes: usize,
-    error: Option<Error>,
-    ended: Option<Instant>,
-}
-
-struct Submitted {
-    user: String,
-    sql: String,
-    submitted: Instant,
-    /// Until the statement has ended.
-    session: Mutex<Option<Arc<dyn Session>>>,
-    cancel: CancellationToken,
-    done: CancellationToken,
-    progress: Mutex<Progress>,
-}
-
-/// All statements of the endpoint.
-pub(super) struct Statements {
-    by_id: Mutex<HashMap<Uuid, Arc<Submitted>>>,
-    shutdown: CancellationToken,
-}
-
-impl fmt::Debug for Statements {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Statements").field("kept", &self.by_id.lock().len()).finish_non_exhaustive()
-    }
-}
-
-impl Statements {
-    pub(super) fn new(shutdown: CancellationToken) -> Self {
-        Self { by_id: Mutex::default(), shutdown }
-    }
-
-    /// Forgets what ended long ago.
-    pub(super) async fn sweep_forever(&self) {
-        let mut period = tokio::time::interval(Duration::from_secs(SWEEP_PERIOD_SECONDS));
-        loop {
-            period.tick().await;
-            let old = |ended: Instant| ended.elapsed() > Duration::from_secs(KEPT_MAX_SECONDS);
-            self.by_id.lock().retain(|_, statement| !statement.progress.lock().ended.is_some_and(old));
-        }
-    }
-
-    fn insert(&self, statement: Arc<Submitted>) -> Result<Uuid> {
-        let mut all = self.by_id.lock();
-        let running = |other: &&Arc<Submitted>| other.user == statement.user && other.progress.lock().status == Status::Started;
-        if all.len() >= STATEMENTS_MAX_COUNT || all.values().filter(running).count() >= RUNNING_PER_USER_MAX_COUNT {
-            return Err(Error::new(ErrorKind::ProgramLimit, "too many statements are kept or run")
-                .with_hint("wait until some have ended, or delete those that are no longer needed"));
-        }
-        let id = Uuid::new_v4();
-        all.insert(id, statement);
-        Ok(id)
-    }
-
-    /// A statement of `user`'s.
-    fn get(&self, id: Uuid, user: &str) -> Result<Arc<Submitted>> {
-        let known = self.by_id.lock().get(&id).filter(|statement| statement.user == user).cloned();
-        known.ok_or_else(|| {
-            Error::new(ErrorKind::InvalidCursorName, format!("there is no statement {id}"))
-                .with_hint(format!("ended statements are kept for {KEPT_MAX_SECONDS} seconds"))
-        })
-    }
-}
-
 /// POST /v1/statements
 pub(super) async fn execute(
     State(endpoint): State<Endpoint>,
@@ -163,26 +58,9 @@ pub(super) async fn execute(
         return Err(Error::new(ErrorKind::Syntax, "a request runs exactly one statement").into());
     };
     let parameters = parameters(session.as_ref(), &statement, &request.parameters).await?;
-    let submitted = Arc::new(Submitted {
-        user,
-        sql: request.sql,
-        submitted: Instant::now(),
-        session: Mutex::new(Some(Arc::clone(&session))),
-        cancel: endpoint.statements.shutdown.child_token(),
-        done: CancellationToken::new(),
-        progress: Mutex::new(Progress {
-            status: Status::Started,
-            tag: None,
-            notices: Vec::new(),
-            columns: None,
-            rows: Vec::new(),
-            bytes: 0,
-            error: None,
-            ended: None,
-        }),
-    });
-    let id = endpoint.statements.insert(Arc::clone(&submitted))?;
-    tokio::spawn(Arc::clone(&submitted).run(session, statement, parameters));
+    let (id, submitted) = endpoint.statements.submit(user, request.sql, &session)?;
+    let statements = Arc::clone(&endpoint.statements);
+    tokio::spawn(Arc::clone(&submitted).run(statements, session, statement, parameters));
     if request.wait_seconds > 0 {
         let wait = Duration::from_secs(request.wait_seconds.min(WAIT_MAX_SECONDS));
         drop(tokio::time::timeout(wait, submitted.done.cancelled()).await);
@@ -206,7 +84,7 @@ pub(super) async fn result(
     headers: HeaderMap,
     Path(id): Path<Uuid>,
     Query(page): Query<Page>,
-) -> std::result::Result<Json<Value>, Problem> {
+) -> std::result::Result<Response, Problem> {
     let user = authenticate(&endpoint.engine, &headers).await?;
     let statement = endpoint.statements.get(id, &user)?;
     let progress = statement.progress.lock();
@@ -221,10 +99,11 @@ pub(super) async fn result(
         }
     }
     let limit = page.limit.unwrap_or(PAGE_ROWS_MAX_COUNT).min(PAGE_ROWS_MAX_COUNT);
-    let rows: Vec<&Value> = progress.rows.iter().skip(page.offset).take(limit).collect();
-    let next = page.offset.saturating_add(rows.len());
-    let next = (next < progress.rows.len()).then_some(next);
-    Ok(Json(json!({ "columns": progress.columns, "rows": rows, "next_offset": next, "total_rows": progress.rows.len() })))
+    let total = progress.rows.len();
+    let mut body = format!("{{\"columns\":{},\"total_rows\":{total},\"rows\":[", json!(progress.columns));
+    let next = page.offset.saturating_add(progress.rows.write_page(page.offset, limit, &mut body));
+    body.push_str(&format!("],\"next_offset\":{}}}", json!((next < total).then_some(next))));
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 /// DELETE /v1/statements/{id}: ends it if it runs, and forgets it if it has ended.
@@ -236,7 +115,7 @@ pub(super) async fn cancel(
     let user = authenticate(&endpoint.engine, &headers).await?;
     let statement = endpoint.statements.get(id, &user)?;
     if statement.done.is_cancelled() {
-        endpoint.statements.by_id.lock().remove(&id);
+        endpoint.statements.forget(id);
     } else {
         statement.cancel.cancel();
         if let Some(session) = statement.session.lock().as_ref() {
@@ -246,77 +125,6 @@ pub(super) async fn cancel(
         drop(tokio::time::timeout(Duration::from_secs(1), statement.done.cancelled()).await);
     }
     Ok(Json(statement.describe(id)))
-}
-
-impl Submitted {
-    fn describe(&self, id: Uuid) -> Value {
-        let progress = self.progress.lock();
-        let took = progress.ended.unwrap_or_else(Instant::now).duration_since(self.submitted);
-        json!({
-            "id": id,
-            "status": progress.status.name(),
-            "sql": self.sql,
-            "tag": progress.tag,
-            "notices": progress.notices,
-            "rows": progress.rows.len(),
-            "columns": progress.columns,
-            "duration_ms": took.as_secs_f64() * 1000.0,
-            "error": progress.error.as_ref().map(error_json),
-        })
-    }
-
-    async fn run(self: Arc<Self>, session: Arc<dyn Session>, statement: Statement, parameters: Vec<ScalarValue>) {
-        let result = tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => Err(Error::new(ErrorKind::QueryCanceled, "canceling statement due to user request")),
-            result = self.collect(session.as_ref(), &statement, parameters) => result,
-        };
-        *self.session.lock() = None;
-        drop(session);
-        let mut progress = self.progress.lock();
-        progress.status = match &result {
-            Ok(()) => Status::Finished,
-            Err(error) if error.kind == ErrorKind::QueryCanceled => Status::Aborted,
-            Err(_) => Status::Failed,
-        };
-        if let Err(error) = result {
-            progress.rows = Vec::new();
-            progress.error = Some(Error { position: error.position.map(|position| position + statement.offset), ..error });
-        }
-        progress.ended = Some(Instant::now());
-        drop(progress);
-        self.done.cancel();
-    }
-
-    async fn collect(&self, session: &dyn Session, statement: &Statement, parameters: Vec<ScalarValue>) -> Result<()> {
-        let (schema, mut stream, tag) = match session.execute(statement, parameters).await? {
-            Outcome::Done { tag, notices, .. } => {
-                let mut progress = self.progress.lock();
-                progress.tag = Some(tag);
-                progress.notices = notices;
-                return Ok(());
-            }
-            Outcome::Rows { schema, stream, tag } => (schema, stream, tag),
-        };
-        {
-            let mut progress = self.progress.lock();
-            progress.tag = Some(tag.to_owned());
-            progress.columns = Some(columns(&schema));
-        }
-        while let Some(batch) = stream.next().await {
-            let batch = rows(&batch?)?;
-            let bytes: usize = batch.iter().map(|row| row.to_string().len()).sum();
-            let mut progress = self.progress.lock();
-            progress.bytes += bytes;
-            if progress.bytes > RESULT_MAX_BYTES {
-                let message = format!("the result is larger than the {} MiB that are kept", RESULT_MAX_BYTES >> 20);
-                return Err(Error::new(ErrorKind::ProgramLimit, message)
-                    .with_hint("add LIMIT or aggregate, or read it over Flight SQL or the PostgreSQL protocol"));
-            }
-            progress.rows.extend(batch);
-        }
-        Ok(())
-    }
 }
 
 /// Values of a request as the types that the statement wants.

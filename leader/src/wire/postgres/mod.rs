@@ -215,7 +215,7 @@ impl Listener {
     fn too_many(&self) -> Error {
         Error::new(ErrorKind::TooManyConnections, "connecting: too many clients are connected")
             .with_detail(format!("the limit is {}", self.options.connections_max))
-            .with_hint("close idle connections, use a connection pool, or raise the limit")
+            .with_hint("close idle connections, use a connection pool, or raise --max-connections")
     }
 
     /// Gives a session the key with which another connection can cancel its statement.

@@ -2,10 +2,11 @@
 
 use crate::wire::flight_sql::tests::fake::FakeEngine;
 use crate::wire::fuzz::{Run, converse, mutate};
-use crate::wire::http::serve;
+use crate::wire::http::{HttpOptions, serve};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rand::Rng;
+use slipher_common::ledger::LedgerLimits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -51,7 +52,9 @@ async fn mutated_requests_harm_nobody() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let server = tokio::spawn(serve(listener, FakeEngine::new(), None, shutdown.clone()));
+    let results = LedgerLimits { owner_bytes: 16 << 20, all_bytes: 64 << 20 };
+    let options = HttpOptions { results, running_max: 500, tls: None };
+    let server = tokio::spawn(serve(listener, FakeEngine::new(), options, shutdown.clone()));
     let corpus = corpus();
     let mut sent = 0;
     while sent < run.messages {
