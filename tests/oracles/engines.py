@@ -1,8 +1,10 @@
 """Connections to the engines that are compared, all with one face: `run` changes something, `ask` answers rows as text."""
 
 import datetime
+import math
 import os
 import socket
+import struct
 import threading
 import time
 
@@ -149,7 +151,9 @@ class Duck:
         return rows[0][0] if rows and isinstance(rows[0][0], int) else -1
 
     def ask(self, sql):
-        return [tuple(as_text(value) for value in row) for row in self.execute(sql)]
+        rows = self.execute(sql)
+        texts = [as_text_of_real if str(column[1]) == "FLOAT" else as_text for column in self.connection.description or []]
+        return [tuple(text(value) for text, value in zip(texts, row)) for row in rows]
 
     def execute(self, sql):
         self.statements += 1
@@ -157,6 +161,14 @@ class Duck:
             return self.connection.execute(sql).fetchall()
         except (self.errors, OverflowError, ValueError) as error:
             raise Refused("duckdb", str(error)) from None
+
+
+def as_text_of_real(value):
+    """A REAL in as few digits as tell it from all others: the package makes it a DOUBLE PRECISION, with digits that it never had."""
+    if value is None or value != value or value in (math.inf, -math.inf):
+        return as_text(value)
+    exact = struct.pack("f", value)
+    return next(text for text in (f"{value:.{digits}g}" for digits in range(1, 18)) if struct.pack("f", float(text)) == exact)
 
 
 def as_text(value):

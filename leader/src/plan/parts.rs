@@ -100,7 +100,8 @@ fn is_deep_node(node: &LogicalPlan) -> Result<bool> {
     Ok(deep)
 }
 
-/// Cuts the expressions of one node. What is below is analyzed first, so that the parts know the types of what they get.
+/// Cuts the expressions of one node. What is below is analyzed for that, so that the parts know the types of what they get; it stays as it was, as
+/// all is analyzed once more, and what that adds has names that are no others' in one analysis only.
 fn cut_node(node: LogicalPlan, session: &SessionState) -> Result<LogicalPlan> {
     let analyze = |input: &LogicalPlan| {
         let analyzed = session.analyzer().execute_and_check(input.clone(), session.config_options(), |_, _| {});
@@ -112,21 +113,15 @@ fn cut_node(node: LogicalPlan, session: &SessionState) -> Result<LogicalPlan> {
     let names = NamePreserver::new(&node);
     let cutter = Cutter { session, schema };
     let conditions = matches!(node, LogicalPlan::Filter(_) | LogicalPlan::Join(_));
-    let mut next = inputs.into_iter();
-    let node = node.map_children(|child| {
-        let analyzed = next.next().unwrap_or(child);
-        Ok(Transformed::yes(analyzed))
-    })?;
-    node.data
-        .map_expressions(|expression| {
-            if !Shape::of(&expression)?.is_deep() {
-                return Ok(Transformed::no(expression));
-            }
-            let name = names.save(&expression);
-            let cut = if conditions { cutter.cut_condition(expression)? } else { cutter.cut(expression)?.0 };
-            Ok(Transformed::yes(name.restore(cut)))
-        })
-        .map(|transformed| transformed.data)
+    node.map_expressions(|expression| {
+        if !Shape::of(&expression)?.is_deep() {
+            return Ok(Transformed::no(expression));
+        }
+        let name = names.save(&expression);
+        let cut = if conditions { cutter.cut_condition(expression)? } else { cutter.cut(expression)?.0 };
+        Ok(Transformed::yes(name.restore(cut)))
+    })
+    .map(|transformed| transformed.data)
 }
 
 /// What decides whether an expression is cut.

@@ -220,7 +220,11 @@ fn columns_of_rows(expr: Expr, inner: Arc<LogicalPlan>) -> Result<(Vec<Expr>, Ar
             let plan = Projection::try_new(columns, Arc::clone(&projection.input))?;
             Ok((values, Arc::new(LogicalPlan::Projection(plan))))
         }
-        _ => Ok((vec![expr], inner)),
+        // As one value it would be equal to a row with NULL at the same place.
+        _ => {
+            let instead = "write EXISTS (SELECT 1 FROM ... WHERE ...), with a condition for each column";
+            Err(Error::not_supported("a row that is compared with a subquery of this form", instead).into())
+        }
     }
 }
 
@@ -311,11 +315,11 @@ fn with_values_computed(node: LogicalPlan) -> Result<LogicalPlan> {
         .map_expressions(|expr| {
             expr.transform_down(|inner| match inner {
                 Expr::InSubquery(mut compared) if is_costly(&compared.expr)? => {
-                    *compared.expr = take(&mut values, *compared.expr);
+                    *compared.expr = take_costly(&mut values, *compared.expr)?;
                     Ok(Transformed::yes(Expr::InSubquery(compared)))
                 }
                 Expr::SetComparison(mut compared) if is_costly(&compared.expr)? => {
-                    *compared.expr = take(&mut values, *compared.expr);
+                    *compared.expr = take_costly(&mut values, *compared.expr)?;
                     Ok(Transformed::yes(Expr::SetComparison(compared)))
                 }
                 other => Ok(Transformed::no(other)),
@@ -330,6 +334,18 @@ fn with_values_computed(node: LogicalPlan) -> Result<LogicalPlan> {
 
 fn is_costly(expr: &Expr) -> Result<bool> {
     Ok(expr.is_volatile() || holds_subquery(expr)?)
+}
+
+/// A row stays one, of columns: its parts are compared each for itself, as NULL in one of them is no value.
+fn take_costly(values: &mut Vec<Expr>, expr: Expr) -> Result<Expr> {
+    let mut part = |part: Expr| Ok(if is_costly(&part)? { take(values, part) } else { part });
+    match expr {
+        Expr::ScalarFunction(mut row) if row.name() == ROW => {
+            row.args = row.args.into_iter().map(part).collect::<Result<_>>()?;
+            Ok(Expr::ScalarFunction(row))
+        }
+        other => part(other),
+    }
 }
 
 fn take(values: &mut Vec<Expr>, expr: Expr) -> Expr {
