@@ -94,7 +94,11 @@ class Expressions:
         """CASE, COALESCE, NULLIF, NVL, DECODE, GREATEST: of every type."""
         rng = self.rng
         # An exact number beside a float is one.
-        part = lambda: self.make(rng.choice([INT, dec(8, 2)]) if type == FLT and rng.random() < 0.25 else type, depth)
+        def part():
+            if type != FLT or rng.random() >= 0.25:
+                return self.make(type, depth)
+            # PostgreSQL computes DECIMAL beside REAL in REAL, Slipher in DOUBLE PRECISION.
+            return self.make(INT, depth) if rng.random() < 0.5 else node(FLT, self.make(dec(8, 2), depth), "::float8")
         choice = rng.randint(0, 6)
         if choice == 0:
             branches = []
