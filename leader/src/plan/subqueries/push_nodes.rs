@@ -2,7 +2,7 @@
 
 use super::outer::plan_reads;
 use super::push::{Pushed, Pusher, named, refused, same_values};
-use datafusion::common::{Column, ScalarValue};
+use datafusion::common::{Column, ScalarValue, TableReference};
 use datafusion::error::Result;
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::expr::{Sort as SortKey, WindowFunction};
@@ -56,7 +56,12 @@ impl Pusher<'_> {
             Inner => (left || !right, right),
         };
         let one = left.then(|| self.push(&join.left)).transpose()?;
-        let other = right.then(|| self.push(&join.right)).transpose()?;
+        let mut other = right.then(|| self.push(&join.right)).transpose()?;
+        if join.join_type == LeftMark {
+            // Of a side with several names the engine makes a mark without one, and there may be others.
+            let mark = join.schema.iter().last().and_then(|(side, _)| side);
+            other = other.map(|side| under_one_name(side, mark)).transpose()?;
+        }
         let mut conditions = Vec::new();
         if let (Some(one), Some(other)) = (&one, &other) {
             let (a, b) = (one.bindings.columns(), other.bindings.columns());
@@ -257,6 +262,19 @@ impl Pusher<'_> {
         let projection = Projection::try_new(exprs, Arc::new(plan))?;
         Ok(Pushed { plan: LogicalPlan::Projection(projection), bindings })
     }
+}
+
+/// What was pushed, with D's columns under the name of the others.
+fn under_one_name(side: Pushed, name: Option<&TableReference>) -> Result<Pushed> {
+    let Some(name) = name else { return Ok(side) };
+    let columns = side.plan.schema().columns().into_iter();
+    let named = columns.map(|column| Expr::Column(column.clone()).alias_qualified(Some(name.clone()), column.name));
+    let projection = Projection::try_new(named.collect(), Arc::new(side.plan))?;
+    let mut bindings = side.bindings;
+    for (_, shown) in &mut bindings.0 {
+        shown.relation = Some(name.clone());
+    }
+    Ok(Pushed { plan: LogicalPlan::Projection(projection), bindings })
 }
 
 /// The order that a limit over `plan` counts in.
