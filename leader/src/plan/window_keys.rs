@@ -35,7 +35,7 @@ impl AnalyzerRule for PlainPartitions {
 }
 
 fn plain_partitions(window: Window) -> Result<Transformed<LogicalPlan>> {
-    let mut computed: Vec<Expr> = Vec::new();
+    let mut computed: Vec<(String, Expr)> = Vec::new();
     let node = LogicalPlan::Window(window);
     let names = NamePreserver::new(&node);
     let changed = node.map_expressions(|call| {
@@ -43,10 +43,8 @@ fn plain_partitions(window: Window) -> Result<Transformed<LogicalPlan>> {
         let plain = call.transform_down(|expr| {
             let Expr::WindowFunction(call) = expr else { return Ok(Transformed::no(expr)) };
             let WindowFunction { fun, mut params } = *call;
-            let before = computed.len();
             params.partition_by = params.partition_by.into_iter().map(|key| plain_key(key, &mut computed)).collect();
-            let changed = computed.len() > before;
-            Ok(Transformed::new_transformed(Expr::WindowFunction(Box::new(WindowFunction { fun, params })), changed))
+            Ok(Transformed::yes(Expr::WindowFunction(Box::new(WindowFunction { fun, params }))))
         })?;
         Ok(plain.update_data(|call| name.restore(call)))
     })?;
@@ -56,25 +54,26 @@ fn plain_partitions(window: Window) -> Result<Transformed<LogicalPlan>> {
     }
 }
 
-/// The column in place of a key that is computed from a row; `computed` has what it stands for.
-fn plain_key(key: Expr, computed: &mut Vec<Expr>) -> Expr {
+/// The column in place of a key that is computed from a row; `computed` has what it stands for, under names that no two have.
+fn plain_key(key: Expr, computed: &mut Vec<(String, Expr)>) -> Expr {
     if matches!(key, Expr::Column(_) | Expr::Literal(..)) {
         return key;
     }
-    let name = format!("{PARTITION_KEY}{}", key.schema_name());
-    computed.push(key.alias(name.as_str()));
+    if let Some((name, _)) = computed.iter().find(|(_, known)| *known == key) {
+        return Expr::Column(Column::new_unqualified(name));
+    }
+    let mut name = format!("{PARTITION_KEY}{key}");
+    if computed.iter().any(|(taken, _)| *taken == name) {
+        name = format!("{name} {}", computed.len());
+    }
+    computed.push((name.clone(), key));
     Expr::Column(Column::new_unqualified(name))
 }
 
 /// The window over its input and the columns of its keys, without these in its result: what stands above knows nothing of them.
-fn over_columns(window: Window, computed: Vec<Expr>) -> Result<LogicalPlan> {
-    let mut keys: Vec<Expr> = Vec::with_capacity(computed.len());
-    for key in computed {
-        if !keys.contains(&key) {
-            keys.push(key);
-        }
-    }
+fn over_columns(window: Window, computed: Vec<(String, Expr)>) -> Result<LogicalPlan> {
     let shown = window.schema.columns().into_iter().map(Expr::Column).collect::<Vec<_>>();
+    let keys = computed.into_iter().map(|(name, key)| key.alias(name));
     let all = window.input.schema().columns().into_iter().map(Expr::Column).chain(keys);
     let below = LogicalPlanBuilder::from(window.input).project(all.collect::<Vec<_>>())?.build()?;
     let window = LogicalPlan::Window(Window::try_new(window.window_expr, Arc::new(below))?);
