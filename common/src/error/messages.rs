@@ -264,19 +264,20 @@ fn from_call_message(message: &str) -> Option<Error> {
 
 /// What the engine says of operands that have no type in common, and of calls without arguments.
 fn from_operand_message(message: &str) -> Option<Error> {
-    if let Some(rest) = message.split_once("Cannot infer common argument type for ").map(|(_, rest)| rest) {
+    let after = |mark: &str| message.split_once(mark).map(|(_, rest)| rest);
+    if let Some(rest) = after("Cannot infer common argument type for ") {
         return rest.split_once("operation ").map(|(_, operation)| no_operator(operation));
     }
-    if let Some(operation) = message.split_once("Invalid arithmetic operation: ").map(|(_, operation)| operation) {
+    if let Some(operation) = after("Invalid arithmetic operation: ") {
         return Some(no_operator(operation));
     }
-    if let Some(rest) = message.split_once("There isn't a common type to coerce ").map(|(_, rest)| rest)
+    if let Some(rest) = after("There isn't a common type to coerce ")
         && let Some((types, rest)) = rest.split_once(" in ")
         && let Some((left, right)) = types.split_once(" and ")
     {
         return Some(no_operator(&format!("{left} {} {right}", rest.trim_end_matches(" expression"))));
     }
-    if let Some(types) = message.split_once("Cannot automatically convert ").map(|(_, types)| types)
+    if let Some(types) = after("Cannot automatically convert ")
         && let Some((from, to)) = types.split_once(" to ")
     {
         let text = format!("cannot convert type {} to {}", sql_name(from), sql_name(to));
@@ -286,7 +287,7 @@ fn from_operand_message(message: &str) -> Option<Error> {
         let name = name.rsplit_once("unction ").map_or(name, |(_, name)| name).split(" has signature").next().unwrap_or(name);
         return Some(Error::new(ErrorKind::UndefinedFunction, format!("function {}() does not exist", name.trim_matches('\''))));
     }
-    let types = message.split_once("Incompatible inputs for Union: Previous inputs were of type ").map(|(_, types)| types)?;
+    let types = after("Incompatible inputs for Union: Previous inputs were of type ")?;
     let (first, rest) = types.split_once(", but got incompatible type ")?;
     let (other, _) = rest.split_once(" on column ")?;
     let text = format!("UNION types {} and {} cannot be matched", sql_name(first), sql_name(other));

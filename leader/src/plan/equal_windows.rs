@@ -34,22 +34,22 @@ impl OptimizerRule for EqualWindows {
 
 fn computed_once(window: Window) -> Result<Transformed<LogicalPlan>> {
     let inputs = window.input.schema().fields().len();
-    let mut kept: Vec<Expr> = Vec::with_capacity(window.window_expr.len());
+    // Each call that is kept, and what it computes.
+    let mut kept: Vec<(Expr, Expr)> = Vec::with_capacity(window.window_expr.len());
     // Where each call is computed that stands in the result.
     let mut places = Vec::with_capacity(window.window_expr.len());
     for call in &window.window_expr {
         let computed = call.clone().unalias_nested().data;
-        let volatile = computed.is_volatile();
-        let known = kept.iter().position(|kept| !volatile && kept.clone().unalias_nested().data == computed);
+        let known = if computed.is_volatile() { None } else { kept.iter().position(|(_, known)| *known == computed) };
         places.push(known.unwrap_or(kept.len()));
         if known.is_none() {
-            kept.push(call.clone());
+            kept.push((call.clone(), computed));
         }
     }
     if kept.len() == window.window_expr.len() {
         return Ok(Transformed::no(LogicalPlan::Window(window)));
     }
-    let once = Window::try_new(kept, Arc::clone(&window.input))?;
+    let once = Window::try_new(kept.into_iter().map(|(call, _)| call).collect(), Arc::clone(&window.input))?;
     let computed = once.schema.columns();
     let mut shown: Vec<Expr> = computed[..inputs].iter().cloned().map(Expr::Column).collect();
     for (place, wanted) in places.into_iter().zip(window.schema.columns().into_iter().skip(inputs)) {

@@ -77,7 +77,12 @@ fn all_rows(set: &GroupingSet, input: Arc<LogicalPlan>, mut calls: Vec<Expr>) ->
 fn below(input: LogicalPlan, named: &HashMap<Expr, Expr>) -> Result<LogicalPlan> {
     let mut computed: Vec<Expr> = named.keys().map(|key| key.clone().alias(key.schema_name().to_string())).collect();
     computed.sort_by_key(|key| key.schema_name().to_string());
-    let all = input.schema().columns().into_iter().map(Expr::Column).chain(computed);
+    widened(input, computed)
+}
+
+/// `input` with further columns.
+pub(super) fn widened(input: LogicalPlan, further: impl IntoIterator<Item = Expr>) -> Result<LogicalPlan> {
+    let all = input.schema().columns().into_iter().map(Expr::Column).chain(further);
     LogicalPlanBuilder::from(input).project(all.collect::<Vec<_>>())?.build()
 }
 

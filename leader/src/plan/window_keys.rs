@@ -4,6 +4,7 @@
 //! are sorted by an expression of the one column and the window looks for that of the other: it finds columns that are equal, but no
 //! expressions of them. A key is also computed once this way, not by the exchange, the sort and the window each.
 
+use super::grouping_sets::widened;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, Result};
@@ -74,8 +75,7 @@ fn plain_key(key: Expr, computed: &mut Vec<(String, Expr)>) -> Expr {
 fn over_columns(window: Window, computed: Vec<(String, Expr)>) -> Result<LogicalPlan> {
     let shown = window.schema.columns().into_iter().map(Expr::Column).collect::<Vec<_>>();
     let keys = computed.into_iter().map(|(name, key)| key.alias(name));
-    let all = window.input.schema().columns().into_iter().map(Expr::Column).chain(keys);
-    let below = LogicalPlanBuilder::from(window.input).project(all.collect::<Vec<_>>())?.build()?;
+    let below = widened(Arc::unwrap_or_clone(window.input), keys)?;
     let window = LogicalPlan::Window(Window::try_new(window.window_expr, Arc::new(below))?);
     LogicalPlanBuilder::from(window).project(shown)?.build()
 }

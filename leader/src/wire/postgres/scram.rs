@@ -76,19 +76,21 @@ fn text(message: &[u8]) -> Result<&str, ScramFailure> {
     std::str::from_utf8(message).map_err(|_| Malformed("it is not UTF-8"))
 }
 
+/// What a client with `password` proves that it knows it with.
+#[cfg(test)]
+pub(super) fn client_proof(password: &str, client_first: &str, server_first: &str, without_proof: &str) -> String {
+    let part = |name: &str| server_first.split(',').find_map(|part| part.strip_prefix(name)).unwrap().to_owned();
+    let (salt, rounds) = (STANDARD.decode(part("s=")).unwrap(), part("i=").parse().unwrap());
+    let salted = pgwire::api::auth::sasl::scram::gen_salted_password(password, &salt, rounds);
+    let key = sha256_hmac(&salted, b"Client Key");
+    let signature = sha256_hmac(&stored_key(&key), format!("{client_first},{server_first},{without_proof}").as_bytes());
+    STANDARD.encode(key.iter().zip(&signature).map(|(key, signature)| key ^ signature).collect::<Vec<u8>>())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::users::{new_verifier, parse_verifier};
-    use pgwire::api::auth::sasl::scram::gen_salted_password;
-
-    fn proof(password: &str, client_first: &str, server_first: &str, without_proof: &str) -> String {
-        let part = |name: &str| server_first.split(',').find_map(|part| part.strip_prefix(name)).unwrap().to_owned();
-        let (salt, rounds) = (STANDARD.decode(part("s=")).unwrap(), part("i=").parse().unwrap());
-        let key = sha256_hmac(&gen_salted_password(password, &salt, rounds), b"Client Key");
-        let signature = sha256_hmac(&stored_key(&key), format!("{client_first},{server_first},{without_proof}").as_bytes());
-        STANDARD.encode(key.iter().zip(&signature).map(|(key, signature)| key ^ signature).collect::<Vec<u8>>())
-    }
 
     /// How a client with `password` fares that answers with what `change` makes of its last message.
     fn fares(password: &str, change: impl Fn(String) -> String) -> Result<String, ScramFailure> {
@@ -97,7 +99,7 @@ mod tests {
         let nonce = server_first.split(',').next().unwrap();
         assert!(nonce.starts_with("r=abc") && nonce.len() > 20, "{server_first}");
         let without_proof = format!("c={},{nonce}", STANDARD.encode("y,,"));
-        let proof = proof(password, "n=,r=abc", &server_first, &without_proof);
+        let proof = client_proof(password, "n=,r=abc", &server_first, &without_proof);
         conversation.end(change(format!("{without_proof},p={proof}")).as_bytes())
     }
 

@@ -1,15 +1,9 @@
 //! A client that speaks just enough of the protocol, byte by byte.
 
 use super::engine::{PASSWORD, USER};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use crate::wire::postgres::scram::client_proof;
 use bytes::{BufMut, BytesMut};
-use datafusion::common::ScalarValue;
-use datafusion::common::config::ConfigOptions;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
-use pgwire::api::auth::sasl::scram::gen_salted_password;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -213,36 +207,9 @@ impl Client {
         let answer = self.next().await.unwrap();
         assert_eq!((answer.kind, &answer.body[..4]), ('R', [0, 0, 0, 11].as_slice()));
         let server_first = String::from_utf8(answer.body[4..].to_vec()).unwrap();
-        let mut parts = server_first.split(',').map(|part| &part[2..]);
-        let (nonce, salt, rounds) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
-        let salted = gen_salted_password(password, &STANDARD.decode(salt).unwrap(), rounds.parse().unwrap());
-        let client_key = hmac(&salted, b"Client Key");
-        let client_final = format!("c=biws,r={nonce}");
-        let signature = hmac(&sha256(&client_key), format!("{client_first},{server_first},{client_final}").as_bytes());
-        let proof: Vec<u8> = client_key.iter().zip(&signature).map(|(key, signature)| key ^ signature).collect();
-        self.send('p', format!("{client_final},p={}", STANDARD.encode(proof)).as_bytes()).await;
-    }
-}
-
-fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
-    let pad = |byte: u8| (0..64).map(|index| key.get(index).copied().unwrap_or(0) ^ byte).collect::<Vec<u8>>();
-    let inner = sha256(&[pad(0x36).as_slice(), text].concat());
-    sha256(&[pad(0x5c).as_slice(), &inner].concat())
-}
-
-/// The engine has SHA-256 as an SQL function; that saves the tests a dependency.
-fn sha256(bytes: &[u8]) -> Vec<u8> {
-    use arrow::datatypes::{DataType, Field};
-    let argument = ScalarValue::Binary(Some(bytes.to_vec()));
-    let arguments = ScalarFunctionArgs {
-        args: vec![ColumnarValue::Scalar(argument)],
-        arg_fields: vec![Arc::new(Field::new("bytes", DataType::Binary, true))],
-        number_rows: 1,
-        return_field: Arc::new(Field::new("digest", DataType::Binary, true)),
-        config_options: Arc::new(ConfigOptions::default()),
-    };
-    match datafusion::functions::crypto::sha256().invoke_with_args(arguments).unwrap() {
-        ColumnarValue::Scalar(ScalarValue::Binary(Some(digest))) => digest,
-        other => panic!("{other:?}"),
+        let nonce = server_first.split(',').next().unwrap();
+        let client_final = format!("c=biws,{nonce}");
+        let proof = client_proof(password, client_first, &server_first, &client_final);
+        self.send('p', format!("{client_final},p={proof}").as_bytes()).await;
     }
 }
