@@ -6,7 +6,7 @@
 //!    is wrong where x or an item is NULL, or an item is no constant. Lists that could meet so are held.
 //! 3. `x # x` becomes 0, also where x is NULL. Operands of `#` are held.
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Field, Schema};
 use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -15,7 +15,10 @@ use datafusion::logical_expr::expr::{BinaryExpr, InList, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan, Operator};
 use datafusion::optimizer::AnalyzerRule;
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use slipher_common::functions::{held_udf, unknown_udf};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -98,6 +101,31 @@ pub(super) fn hold(value: Expr, number: Option<i64>) -> Expr {
 pub(super) fn held(value: Arc<dyn PhysicalExpr>, schema: &Schema, config: &Arc<ConfigOptions>) -> Result<Arc<dyn PhysicalExpr>> {
     let call = |function, arguments| ScalarFunctionExpr::try_new(function, arguments, schema, Arc::clone(config));
     Ok(Arc::new(call(held_udf(), vec![value, Arc::new(call(unknown_udf(), Vec::new())?)])?))
+}
+
+/// `node` with those of its columns held above it that `is_held` names, by their places; None where it names none.
+pub(super) fn held_above(
+    node: &Arc<dyn ExecutionPlan>,
+    config: &Arc<ConfigOptions>,
+    is_held: impl Fn(usize, &Field) -> bool,
+) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let (schema, mut any) = (node.schema(), false);
+    let column = |(index, field): (usize, &Arc<Field>)| {
+        let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), index));
+        let expr = match is_held(index, field) {
+            true => {
+                any = true;
+                held(column, &schema, config)?
+            }
+            false => column,
+        };
+        Ok(ProjectionExpr { expr, alias: field.name().clone() })
+    };
+    let columns = schema.fields().iter().enumerate().map(column).collect::<Result<Vec<_>>>()?;
+    if !any {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(ProjectionExec::try_new(columns, Arc::clone(node))?)))
 }
 
 /// That an expression is compared with values.

@@ -4,8 +4,7 @@
 //! would leave out `ORDER BY b.x` above `a LEFT JOIN (SELECT id, 5 AS x FROM t) b`. Such columns are computed anew above the join, in a way that
 //! it cannot follow.
 
-use super::held::held;
-use arrow::datatypes::Field;
+use super::held::held_above;
 use datafusion::common::JoinType;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::config::ConfigOptions;
@@ -14,7 +13,6 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
-use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use std::sync::Arc;
 
@@ -77,23 +75,9 @@ fn with_plain_columns(join: &Arc<dyn ExecutionPlan>, config: &Arc<ConfigOptions>
         let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(name, index));
         fills && side.equivalence_properties().is_expr_constant(&column).is_some()
     };
-    let (schema, places) = (join.schema(), shown(join));
-    let mut any = false;
-    let column = |(index, field): (usize, &Arc<Field>)| {
-        let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), index));
+    let places = shown(join);
+    held_above(join, config, |index, field| {
         let place = places.as_ref().map_or(Some(index), |places| places.get(index).copied());
-        let expr = match place.is_some_and(|place| is_constant_below(place, field.name())) {
-            true => {
-                any = true;
-                held(column, &schema, config)?
-            }
-            false => column,
-        };
-        Ok(ProjectionExpr { expr, alias: field.name().clone() })
-    };
-    let columns = schema.fields().iter().enumerate().map(column).collect::<Result<Vec<_>>>()?;
-    if !any {
-        return Ok(None);
-    }
-    Ok(Some(Arc::new(ProjectionExec::try_new(columns, Arc::clone(join))?)))
+        place.is_some_and(|place| is_constant_below(place, field.name()))
+    })
 }

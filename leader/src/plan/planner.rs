@@ -8,8 +8,10 @@ use crate::plan::date_bounds::DateBounds;
 use crate::plan::disabled_rules::DisabledRules;
 use crate::plan::equal_windows::EqualWindows;
 use crate::plan::filters_above::optimizer_rules;
+use crate::plan::first_rows::with_first_rows;
 use crate::plan::grouping_sets::with_plain_keys;
 use crate::plan::held_casts::HeldCasts;
+use crate::plan::join_keys::JoinKeys;
 use crate::plan::join_order::{JoinOrder, OneMatch};
 use crate::plan::literals::with_typed_literals;
 use crate::plan::outer_joins::OuterColumns;
@@ -18,6 +20,8 @@ use crate::plan::plain_filters::with_plain_filters;
 use crate::plan::scan_filters::{JOIN_SELECTION, SEGMENT_PRUNING, with_filters_in_scans};
 use crate::plan::semantics::{CastsAreOurs, type_planner, with_windows_by_length};
 use crate::plan::sorted_merges::with_sorted_merges;
+use crate::plan::unions::UnionColumns;
+use crate::plan::window_order::WindowOrder;
 use crate::plan::yielding::JoinsYield;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
@@ -102,14 +106,16 @@ pub(crate) fn local_state(lanes: usize, runtime: Arc<RuntimeEnv>) -> SessionStat
         .with_default_features()
         .with_analyzer_rule(Arc::new(CastsAreOurs))
         .with_type_planner(type_planner())
-        .with_optimizer_rules(general_rules())
+        .with_optimizer_rules(with_join_keys(general_rules()))
         .with_physical_optimizer_rules(engine_rules())
 }
 
 /// The engine's physical rules, where they are wrong in ours.
 fn engine_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    let mut rules = with_aggregate_rules(with_plain_filters(PhysicalOptimizer::default().rules));
-    rules.insert(0, Arc::new(OuterColumns));
+    let mut rules = with_first_rows(with_aggregate_rules(with_plain_filters(PhysicalOptimizer::default().rules)));
+    let ours: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 3] =
+        [Arc::new(OuterColumns), Arc::new(WindowOrder), Arc::new(UnionColumns)];
+    rules.splice(0..0, ours);
     rules
 }
 
@@ -180,7 +186,14 @@ fn logical_rules(disabled: &DisabledRules) -> Vec<Arc<dyn OptimizerRule + Send +
     rules.push(Arc::new(DateBounds));
     rules.push(Arc::new(JoinOrder));
     rules.push(Arc::new(OneMatch));
+    rules = with_join_keys(rules);
     rules.retain(|rule| disabled.keep(rule.name()));
+    rules
+}
+
+/// `rules`, and the one that must come after all that make joins.
+fn with_join_keys(mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    rules.push(Arc::new(JoinKeys));
     rules
 }
 

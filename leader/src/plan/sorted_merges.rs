@@ -1,19 +1,20 @@
-//! What merges sorted rows gets sorted rows.
+//! What needs sorted rows gets them.
 //!
-//! The engine takes a sort away where its keys are constant below, and other rules then move projections into joins, above which nobody knows
-//! the constants any more (DataFusion 55.2): what is left is a merge of rows of which nothing says that they are sorted, and the plan is
-//! refused. The sort is put back there.
+//! The engine takes a sort away where its keys are constant below, and other rules then move projections into joins, or let their sides change
+//! places, above which nobody knows the constants any more (DataFusion 55.2): what is left is a merge or a window of rows of which nothing says
+//! that they are sorted, and the plan is refused. The sort is put back there.
 //!
 //! And what keeps no rows has none: a sort of the first 0 rows ends the thread it runs on.
 
+use super::align::as_required;
 use super::replaced::replaced;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
-use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, replace_children_if_necessary};
 use std::sync::Arc;
 
 /// The engine's rule that refuses such plans.
@@ -34,7 +35,7 @@ pub(crate) fn with_sorted_merges(
 
 impl PhysicalOptimizerRule for SortedMerges {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        replaced(replaced(plan, sorted_below)?, without_rows)
+        replaced(plan.transform_up(sorted_below).data()?, without_rows)
     }
 
     fn name(&self) -> &str {
@@ -46,13 +47,14 @@ impl PhysicalOptimizerRule for SortedMerges {
     }
 }
 
-fn sorted_below(merge: &SortPreservingMergeExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-    let (order, input) = (merge.expr(), merge.input());
-    if input.equivalence_properties().ordering_satisfy(order.clone())? {
-        return Ok(None);
+fn sorted_below(node: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
+    let children: Vec<_> = node.children().into_iter().map(Arc::clone).collect();
+    let sorted = children.iter().enumerate().map(|(index, child)| as_required(&node, index, Arc::clone(child)));
+    let sorted = sorted.collect::<Result<Vec<_>>>()?;
+    if sorted.iter().zip(&children).all(|(sorted, child)| Arc::ptr_eq(sorted, child)) {
+        return Ok(Transformed::no(node));
     }
-    let sort = SortExec::new(order.clone(), Arc::clone(input)).with_preserve_partitioning(true).with_fetch(merge.fetch());
-    Ok(Some(Arc::new(SortPreservingMergeExec::new(order.clone(), Arc::new(sort)).with_fetch(merge.fetch()))))
+    Ok(Transformed::yes(replace_children_if_necessary(node, sorted)?))
 }
 
 /// What takes the place of a sort that keeps no rows: one of none, which are in its order, too.

@@ -14,6 +14,8 @@ mod joins;
 mod order;
 mod sinks;
 
+pub(super) use order::as_required;
+
 use crate::plan::context::{DirectResults, QueryContext};
 use crate::plan::explain::estimated_rows;
 use datafusion::common::ScalarValue;

@@ -9,6 +9,7 @@ use datafusion::error::Result;
 use datafusion::physical_plan::ExecutionPlanProperties;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion_distributed::NetworkBoundaryExt;
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ pub(super) fn restored(original: &Plan, aligned: Aligned) -> Result<Aligned> {
 }
 
 /// `child` with a sort on top where it lacks the order that `parent` requires of it.
-pub(super) fn as_required(parent: &Plan, index: usize, child: Plan) -> Result<Plan> {
+pub(in crate::plan) fn as_required(parent: &Plan, index: usize, child: Plan) -> Result<Plan> {
     let Some(Some(required)) = parent.required_input_ordering().into_iter().nth(index) else {
         return Ok(child);
     };
@@ -33,7 +34,9 @@ pub(super) fn as_required(parent: &Plan, index: usize, child: Plan) -> Result<Pl
     if as_shipped(&child)?.equivalence_properties().ordering_satisfy_requirement(required.clone())? {
         return Ok(child);
     }
-    Ok(Arc::new(SortExec::new(required.into(), child).with_preserve_partitioning(true)))
+    // Nothing else says how many rows are enough.
+    let fetch = parent.downcast_ref::<SortPreservingMergeExec>().and_then(|merge| merge.fetch());
+    Ok(Arc::new(SortExec::new(required.into(), child).with_preserve_partitioning(true).with_fetch(fetch)))
 }
 
 /// A sort below a shuffle is for nothing.
