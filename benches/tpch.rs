@@ -22,10 +22,12 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
+use slipher_common::manifest::ReadsDetails;
 use slipher_common::plan::{LaneSegments, ScanSource, SegmentRef, SliceScanExec};
 use slipher_common::tpch::{TPCH_TABLES, tpch_batches, tpch_ddl, tpch_query, tpch_rows, tpch_schema};
 use slipher_compute::{NodeOptions, NodeRuntime};
 use slipher_leader::meta::{Meta, MetaOptions, TableState};
+use slipher_leader::side_files::SideFiles;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -215,6 +217,7 @@ fn merge_nodes(data: &Path) {
 async fn single_process(data: &Path, runs: usize) -> Measured {
     let meta = Meta::open(&data.join("meta"), MetaOptions::default()).await.unwrap();
     let state = meta.state();
+    let details: Arc<dyn ReadsDetails> = Arc::new(SideFiles::open(data).unwrap());
     let runtime = Arc::new(NodeRuntime::open(data.join("node-1"), &NodeOptions::default()).unwrap());
     let config = SessionConfig::new().with_target_partitions(THREADS).with_extension(Arc::new(runtime.handle()));
     let rules = slipher_leader::with_filters_in_scans(PhysicalOptimizer::default().rules, false);
@@ -223,7 +226,7 @@ async fn single_process(data: &Path, runs: usize) -> Measured {
     let session = SessionContext::new_with_state(engine);
     for table in TPCH_TABLES {
         let known = state.table("public", table).unwrap();
-        session.register_table(table, Arc::new(SegmentTable::new(known))).unwrap();
+        session.register_table(table, Arc::new(SegmentTable::new(known, &details))).unwrap();
     }
     let mut measured = Measured { ms: Vec::new(), rows: Vec::new() };
     for number in 1..=QUERIES {
@@ -269,7 +272,7 @@ struct SegmentTable {
 }
 
 impl SegmentTable {
-    fn new(known: &TableState) -> Self {
+    fn new(known: &TableState, details: &Arc<dyn ReadsDetails>) -> Self {
         let mut lanes = vec![Vec::new(); THREADS];
         for (index, segment) in known.segments.values().enumerate() {
             lanes[index % THREADS].push(SegmentRef {
@@ -284,7 +287,7 @@ impl SegmentTable {
             });
         }
         let schema = known.table.arrow_schema();
-        let statistics = slipher_leader::table_statistics(&known.table, &known.segments).unwrap();
+        let statistics = slipher_leader::table_statistics(known, details).unwrap();
         let source = ScanSource {
             table_id: known.table.id,
             table_name: known.table.to_string(),

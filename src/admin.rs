@@ -6,6 +6,7 @@ use slipher_common::ids::SegmentId;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_compute::store::{self, ExpectedSegment};
 use slipher_leader::meta::{self, State};
+use slipher_leader::side_files::SideFiles;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,9 @@ fn check(options: &CheckOptions) -> Result<ExitCode> {
 /// A leader's metadata, and the nodes that `slipher local` keeps beside them.
 fn check_leader(dir: &Path, meta: &Path) -> Result<Vec<Finding>> {
     let (mut findings, state) = meta::check(meta)?;
+    if let (Some(state), Some(data_dir)) = (&state, meta.parent()) {
+        findings.push(SideFiles::check(data_dir, state));
+    }
     let expected = state.as_deref().map(expected_by);
     for number in 1.. {
         let node = dir.join(format!("node-{number}"));

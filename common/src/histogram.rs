@@ -6,7 +6,7 @@
 //! table's histogram is the sum of its segments', read when an estimate asks for it.
 
 use crate::ids::ColumnId;
-use crate::manifest::{Segment, Segments};
+use crate::manifest::{KnownColumn, ReadsDetails, Segment, Segments};
 use crate::sql_type::SqlType;
 use crate::statistics::{DistinctSketch, decode_bound, encode_bound};
 use arrow::datatypes::DataType;
@@ -176,6 +176,7 @@ fn decode_point(bytes: &[u8], sql_type: SqlType) -> Option<Point> {
 #[derive(Clone)]
 pub struct ColumnHistogram {
     segments: Arc<Segments>,
+    details: Arc<dyn ReadsDetails>,
     column: ColumnId,
     sql_type: SqlType,
     known: OnceLock<Vec<SegmentHistogram>>,
@@ -188,9 +189,9 @@ impl fmt::Debug for ColumnHistogram {
 }
 
 impl ColumnHistogram {
-    /// Of a column of a table with these segments.
-    pub fn new(segments: Arc<Segments>, column: ColumnId, sql_type: SqlType) -> Self {
-        Self { segments, column, sql_type, known: OnceLock::new() }
+    /// Of a column of a table with these segments, whose details are read there.
+    pub fn new(segments: Arc<Segments>, details: Arc<dyn ReadsDetails>, column: ColumnId, sql_type: SqlType) -> Self {
+        Self { segments, details, column, sql_type, known: OnceLock::new() }
     }
 
     /// Share, 0 to 1, of the values that are less than `point` or, if `inclusive`, equal to it. None where no segment knows its bounds.
@@ -227,19 +228,33 @@ impl ColumnHistogram {
         let stride = self.segments.len().div_ceil(SEGMENTS_MAX_COUNT).max(1);
         let (mut known, mut read, mut all) = (Vec::new(), 0.0, 0.0);
         for segment in self.segments.values().step_by(stride) {
-            let of_segment = SegmentHistogram::read(segment, self.column, self.sql_type);
+            let Some(column) = segment.columns.find(self.column) else {
+                all += segment.rows as f64;
+                continue;
+            };
+            let of_segment = self.read_segment(segment, column);
             read += of_segment.as_ref().map_or(0.0, |known| known.values);
-            all += values_of(segment, self.column);
+            all += values_of(segment, column);
             known.extend(of_segment);
         }
         if read * 2.0 >= all { known } else { Vec::new() }
     }
+
+    fn read_segment(&self, segment: &Segment, known: KnownColumn<'_>) -> Option<SegmentHistogram> {
+        let (min, max) = (decode_point(known.min, self.sql_type)?, decode_point(known.max, self.sql_type)?);
+        let details = self.details.details(segment)?;
+        let details = details.of(self.column);
+        let cuts = details.map_or(Some(Vec::new()), |details| decode_cuts(&details.histogram, self.sql_type))?;
+        let values = values_of(segment, known);
+        let sketch = details.and_then(|details| DistinctSketch::from_bytes(&details.distinct_sketch));
+        let distinct = sketch.map_or(values, |sketch| sketch.estimate() as f64);
+        Some(SegmentHistogram { values, distinct: distinct.clamp(1.0, values.max(1.0)), min, max, cuts })
+    }
 }
 
 /// Rows of a segment where a column is not NULL.
-fn values_of(segment: &Segment, column: ColumnId) -> f64 {
-    let nulls = segment.columns.iter().find(|known| known.column == column).map_or(0, |known| known.nulls);
-    segment.rows.saturating_sub(nulls) as f64
+fn values_of(segment: &Segment, column: KnownColumn<'_>) -> f64 {
+    segment.rows.saturating_sub(column.nulls) as f64
 }
 
 /// The values of a column in one segment.
@@ -256,15 +271,6 @@ struct SegmentHistogram {
 }
 
 impl SegmentHistogram {
-    fn read(segment: &Segment, column: ColumnId, sql_type: SqlType) -> Option<Self> {
-        let known = segment.columns.iter().find(|known| known.column == column)?;
-        let (min, max) = (decode_point(&known.min, sql_type)?, decode_point(&known.max, sql_type)?);
-        let cuts = decode_cuts(&known.histogram, sql_type)?;
-        let values = values_of(segment, column);
-        let distinct = DistinctSketch::from_bytes(&known.distinct_sketch).map_or(values, |sketch| sketch.estimate() as f64);
-        Some(Self { values, distinct: distinct.clamp(1.0, values.max(1.0)), min, max, cuts })
-    }
-
     fn below(&self, point: &Point, inclusive: bool) -> f64 {
         if *point < self.min || *point == self.min && !inclusive {
             return 0.0;
@@ -301,7 +307,7 @@ impl SegmentHistogram {
 mod tests {
     use super::*;
     use crate::ids::{SegmentId, SliceId, TableId};
-    use crate::manifest::ColumnStatistics;
+    use crate::manifest::{ColumnStatistics, Details, InlineDetails, SegmentColumns};
     use proptest::prelude::*;
     use xxhash_rust::xxh3::xxh3_64;
 
@@ -329,7 +335,8 @@ mod tests {
             bytes: 0,
             checksum: 0,
             nodes: Vec::new(),
-            columns: vec![known],
+            columns: SegmentColumns::new([(&known).into()]),
+            details: Details::of(&[known]),
             placement_epoch: 0,
             sorted_by: Vec::new(),
             delete_vector: None,
@@ -338,11 +345,15 @@ mod tests {
 
     fn histogram(segments: Vec<Segment>, sql_type: SqlType) -> ColumnHistogram {
         let segments = segments.into_iter().map(|segment| (segment.id, Arc::new(segment))).collect();
-        ColumnHistogram::new(Arc::new(segments), ColumnId(1), sql_type)
+        ColumnHistogram::new(Arc::new(segments), Arc::new(InlineDetails), ColumnId(1), sql_type)
+    }
+
+    fn kept(segment: &Segment) -> Vec<u8> {
+        segment.details.inline().unwrap().of(ColumnId(1)).unwrap().histogram.clone()
     }
 
     fn kept_cuts(segment: &Segment, sql_type: SqlType) -> usize {
-        decode_cuts(&segment.columns[0].histogram, sql_type).unwrap().len()
+        decode_cuts(&kept(segment), sql_type).unwrap().len()
     }
 
     fn text(value: &str) -> ScalarValue {
@@ -377,7 +388,7 @@ mod tests {
 
     #[test]
     fn evenly_spread_numbers_need_no_cuts() {
-        assert!(segment((0..10_000).map(number).collect(), SqlType::BigInt).columns[0].histogram.is_empty());
+        assert!(kept(&segment((0..10_000).map(number).collect(), SqlType::BigInt)).is_empty());
         let squares = segment((0..10_000).map(|i| number(i * i)).collect(), SqlType::BigInt);
         assert_eq!(kept_cuts(&squares, SqlType::BigInt), HISTOGRAM_PARTS - 1);
     }
@@ -387,12 +398,14 @@ mod tests {
         let long = |row: usize, width: usize| text(&format!("{row:05} {}", "x".repeat(width)));
         let rare = segment((0..10_000).map(|row| long(row, 30)).collect(), TEXT);
         assert_eq!(kept_cuts(&rare, TEXT), HISTOGRAM_PARTS / 4 - 1);
-        assert!(rare.columns[0].histogram.len() <= RARE_TEXT_MAX_BYTES);
+        assert!(kept(&rare).len() <= RARE_TEXT_MAX_BYTES);
         let frequent = segment((0..10_000).map(|row| long(row % 3, 30)).collect(), TEXT);
         assert_eq!(kept_cuts(&frequent, TEXT), 3);
         // No bound is kept of a maximum of more than 64 bytes.
         let mut longer = segment((0..100).map(|row| long(row, 10)).collect(), TEXT);
-        longer.columns[0].max.clear();
+        let bounded = longer.clone();
+        let known = bounded.columns.find(ColumnId(1)).unwrap();
+        longer.columns = SegmentColumns::new([KnownColumn { max: &[], ..known }]);
         assert_eq!(histogram(vec![longer.clone()], TEXT).equal(&place("a")), None);
         longer.rows = 9_999;
         let known = segment((0..99).map(|row| long(row, 10)).collect(), TEXT);

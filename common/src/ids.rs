@@ -74,6 +74,18 @@ uuid_id!(
     /// One transaction; commits are deduplicated by it.
     TransactionId
 );
+uuid_id!(
+    /// A file of details beside the metadata: the XXH3-128 of its bytes.
+    SideFileId
+);
+
+impl SideFileId {
+    /// Of a file with these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Uuid::from_u128(xxhash_rust::xxh3::xxh3_128(bytes)))
+    }
+}
+
 number_id!(
     /// A database; never reused. 0 is the one that every cluster has.
     DatabaseId(u64)

@@ -1,5 +1,11 @@
 //! Segments and manifests: which files hold a table at one version, and what is known of them.
 
+mod columns;
+mod details;
+
+pub use columns::{KnownColumn, SegmentColumns};
+pub use details::{ColumnDetails, Details, InlineDetails, ReadsDetails, SegmentDetails, SideFile, set_aside};
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{ColumnId, NodeId, SegmentId, SliceId, TableId};
 use roaring::RoaringBitmap;
@@ -44,7 +50,7 @@ impl TrailingBlanks {
     }
 }
 
-/// What is known of one column of a segment.
+/// What a node finds out about one column of a segment that it writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnStatistics {
     /// The column.
@@ -80,8 +86,10 @@ pub struct Segment {
     pub checksum: u64,
     /// Where it was durable when the receipt was given.
     pub nodes: Vec<NodeId>,
-    /// Per column.
-    pub columns: Vec<ColumnStatistics>,
+    /// What is known of its columns.
+    pub columns: SegmentColumns,
+    /// What estimates know besides.
+    pub details: Details,
     /// Epoch of the slice's placement when it was written.
     pub placement_epoch: u64,
     /// Columns the rows are sorted by.
@@ -145,7 +153,7 @@ impl Segment {
 
     /// The frozen form.
     pub fn to_proto(&self) -> proto::Segment {
-        proto::Segment {
+        let mut stored = proto::Segment {
             segment_id: self.id.to_vec(),
             table_id: self.table.0,
             slice: self.slice.0,
@@ -153,23 +161,14 @@ impl Segment {
             bytes: self.bytes,
             checksum: self.checksum,
             nodes: self.nodes.iter().map(|node| node.to_vec()).collect(),
-            columns: self
-                .columns
-                .iter()
-                .map(|column| proto::ColumnStatistics {
-                    column_id: column.column.0,
-                    nulls: column.nulls,
-                    min: column.min.clone(),
-                    max: column.max.clone(),
-                    distinct_sketch: column.distinct_sketch.clone(),
-                    histogram: column.histogram.clone(),
-                    trailing_blanks: column.trailing_blanks.to_proto(),
-                })
-                .collect(),
+            columns: self.columns.iter().map(KnownColumn::to_proto).collect(),
             placement_epoch: self.placement_epoch,
             sorted_by: self.sorted_by.iter().map(|id| id.0).collect(),
             delete_vector: self.delete_vector.as_ref().map(DeleteVector::to_bytes).unwrap_or_default(),
-        }
+            side_file: Vec::new(),
+        };
+        self.details.write_to(&mut stored);
+        stored
     }
 
     /// Reads the frozen form.
@@ -182,19 +181,8 @@ impl Segment {
             bytes: stored.bytes,
             checksum: stored.checksum,
             nodes: stored.nodes.iter().map(|node| NodeId::from_bytes(node)).collect::<Result<_>>()?,
-            columns: stored
-                .columns
-                .iter()
-                .map(|column| ColumnStatistics {
-                    column: ColumnId(column.column_id),
-                    nulls: column.nulls,
-                    min: column.min.clone(),
-                    max: column.max.clone(),
-                    distinct_sketch: column.distinct_sketch.clone(),
-                    histogram: column.histogram.clone(),
-                    trailing_blanks: TrailingBlanks::from_proto(column.trailing_blanks),
-                })
-                .collect(),
+            columns: SegmentColumns::new(stored.columns.iter().map(KnownColumn::of_proto)),
+            details: Details::of_proto(stored)?,
             placement_epoch: stored.placement_epoch,
             sorted_by: stored.sorted_by.iter().map(|id| ColumnId(*id)).collect(),
             delete_vector: DeleteVector::from_bytes(&stored.delete_vector)?,

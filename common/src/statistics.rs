@@ -10,6 +10,11 @@ const STRING_BOUND_MAX_BYTES: usize = 64;
 /// Registers of the sketch, as a power of two: standard error 1.04 / sqrt(512) = 4.6 %.
 const SKETCH_REGISTER_BITS: u32 = 9;
 const SKETCH_REGISTERS: usize = 1 << SKETCH_REGISTER_BITS;
+/// Bits of a register's value: at most 64 - 9 + 1.
+const RANK_BITS: u32 = 6;
+const RANK_MASK: u16 = (1 << RANK_BITS) - 1;
+/// The stored form of a sketch that counted nothing.
+const EMPTY_SKETCH: &[u8] = &[0];
 
 /// Encodes a bound of a column of `sql_type`; `None` where no bound can be kept.
 pub fn encode_bound(value: &ScalarValue, sql_type: SqlType, is_maximum: bool) -> Option<Vec<u8>> {
@@ -106,14 +111,34 @@ impl DistinctSketch {
         estimate.round() as u64
     }
 
-    /// The registers.
+    /// The stored form: all registers, or, where that is shorter, those that are not 0.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.registers.clone()
+        let set = || (0u16..).zip(&self.registers).filter(|(_, rank)| **rank > 0);
+        match set().count() {
+            0 => EMPTY_SKETCH.to_vec(),
+            count if count * 2 >= SKETCH_REGISTERS => self.registers.clone(),
+            _ => set().flat_map(|(register, rank)| (register << RANK_BITS | u16::from(*rank)).to_le_bytes()).collect(),
+        }
     }
 
-    /// Reads registers; `None` when none were kept or their number is another version's.
+    /// Reads the stored form; `None` when none was kept or it is another version's.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        (bytes.len() == SKETCH_REGISTERS).then(|| Self { registers: bytes.to_vec() })
+        if bytes.len() == SKETCH_REGISTERS {
+            return Some(Self { registers: bytes.to_vec() });
+        }
+        let mut sketch = Self::default();
+        if bytes == EMPTY_SKETCH {
+            return Some(sketch);
+        }
+        let (set, rest) = bytes.as_chunks::<2>();
+        if set.is_empty() || !rest.is_empty() {
+            return None;
+        }
+        for one in set {
+            let one = u16::from_le_bytes(*one);
+            *sketch.registers.get_mut(usize::from(one >> RANK_BITS))? = (one & RANK_MASK) as u8;
+        }
+        Some(sketch)
     }
 }
 
@@ -134,6 +159,26 @@ mod tests {
             left.merge(&right);
             let error = (left.estimate() as f64 - count as f64).abs() / count as f64;
             assert!(error < 0.15, "{count}: estimated {}", left.estimate());
+        }
+    }
+
+    /// Of few values a few bytes are kept, and either form is the same sketch.
+    #[test]
+    fn sketches_survive_in_either_form() {
+        let mut sketch = DistinctSketch::default();
+        let mut lengths = Vec::new();
+        for value in 0..2_000u64 {
+            let stored = sketch.to_bytes();
+            assert_eq!(DistinctSketch::from_bytes(&stored), Some(sketch.clone()), "{value} values");
+            lengths.push(stored.len());
+            sketch.insert(xxh3_64(&value.to_le_bytes()));
+        }
+        assert_eq!((lengths[0], lengths[1], lengths[5], lengths[1_999]), (1, 2, 10, SKETCH_REGISTERS));
+        assert!(lengths.iter().all(|length| *length <= SKETCH_REGISTERS));
+        let full = DistinctSketch { registers: vec![64 - SKETCH_REGISTER_BITS as u8 + 1; SKETCH_REGISTERS] };
+        assert_eq!(DistinctSketch::from_bytes(&full.to_bytes()), Some(full));
+        for nothing in [&[][..], &[1], &[1, 2, 3], &[0; 513]] {
+            assert_eq!(DistinctSketch::from_bytes(nothing), None);
         }
     }
 

@@ -11,6 +11,7 @@ pub mod plan;
 mod run;
 mod server;
 mod session;
+pub mod side_files;
 pub mod sql;
 mod statement;
 mod telemetry;

@@ -101,3 +101,44 @@ async fn who_accepts_a_loss_goes_on_with_what_is_left() {
     let client = cluster.connect().await;
     assert_eq!(rows(&client, "SELECT sum(n) FROM t").await.expect("rows"), [["3"]]);
 }
+
+/// The leader's side files.
+fn side_files(leader: &Path) -> Vec<std::path::PathBuf> {
+    let entries = |folder: &Path| std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries(&leader.join("side")).flat_map(|folder| entries(&folder).collect::<Vec<_>>()).collect()
+}
+
+/// What lies beside the metadata makes estimates better. Without it answers are the same, and who checks is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_side_file_costs_estimates_only() {
+    let mut cluster = Cluster::start(1);
+    let client = cluster.connect().await;
+    client.batch_execute("CREATE TABLE side (k int, v varchar(20))").await.expect("a table");
+    for part in 0..3 {
+        let values: Vec<String> = (0..1_000).map(|k| format!("({k}, 'v {}')", k + part)).collect();
+        client.batch_execute(&format!("INSERT INTO side VALUES {}", values.join(","))).await.expect("rows");
+    }
+    const QUESTIONS: [&str; 2] = ["EXPLAIN SELECT * FROM side WHERE v = 'v 5'", "SELECT count(*), count(DISTINCT v) FROM side"];
+    let ask = async |cluster: &Cluster| {
+        let client = cluster.connect().await;
+        [rows(&client, QUESTIONS[0]).await.expect("a plan"), rows(&client, QUESTIONS[1]).await.expect("an answer")]
+    };
+    let [plan, answer] = ask(&cluster).await;
+    assert!(plan.iter().any(|line| line[0].contains("rows=3 ")), "{plan:?}");
+    assert_eq!(answer, [["3000", "1002"]]);
+    let leader = cluster.leader_dir();
+    cluster.leader.stop();
+    let (said, sound) = check(&[text(&leader)]);
+    assert!(sound && said.contains("side files: all that the metadata name"), "{said}");
+    cluster.restart_leader();
+    assert_eq!(ask(&cluster).await, [plan.clone(), answer.clone()]);
+
+    cluster.leader.stop();
+    let files = side_files(&leader);
+    files.iter().for_each(|file| std::fs::remove_file(file).expect("removing a side file"));
+    let (said, sound) = check(&[text(&leader)]);
+    assert!(!sound && said.contains("3 cannot be read"), "{said}");
+    cluster.restart_leader();
+    let [worse, same] = ask(&cluster).await;
+    assert!(worse != plan && same == answer, "{worse:?}\n{same:?}");
+}

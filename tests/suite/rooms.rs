@@ -18,6 +18,8 @@ const CRATES: &[&str] = &["common/src", "compute/src", "leader/src", "proto/src"
 const LEADER_FLOORS: &[&[&str]] = &[
     // Text, passwords and the state of everything: each for itself.
     &["sql", "users", "meta"],
+    // What the state says of segments, in files beside it.
+    &["side_files"],
     // What names in queries are, where the nodes are, what endpoints see.
     &["bind", "cluster", "frontend"],
     &["plan"],

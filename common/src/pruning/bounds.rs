@@ -4,7 +4,7 @@ use super::range::Range;
 use crate::SqlType;
 use crate::catalog::Table;
 use crate::ids::ColumnId;
-use crate::manifest::{ColumnStatistics, Segment};
+use crate::manifest::{KnownColumn, Segment};
 use crate::statistics::decode_bound;
 use arrow::array::{ArrayRef, new_null_array};
 use arrow::buffer::BooleanBuffer;
@@ -47,38 +47,31 @@ impl TableSegments {
     pub(super) fn column(&self, index: usize) -> Option<&Range> {
         let (id, sql_type) = *self.columns.get(index)?;
         let read = || {
-            let bounds = self.read(index, id, sql_type);
+            let bounds = self.read(id, sql_type);
             bounds.inspect_err(|error| tracing::error!(column = %id, %error, "the bounds of a column cannot be read")).ok()
         };
         self.bounds.get(index)?.get_or_init(read).as_ref()
     }
 
-    fn read(&self, index: usize, id: ColumnId, sql_type: SqlType) -> Result<Range> {
-        let known: Vec<Option<&ColumnStatistics>> =
-            self.segments.iter().map(|segment| statistics_of(segment, index, id)).collect();
+    fn read(&self, id: ColumnId, sql_type: SqlType) -> Result<Range> {
+        let known: Vec<Option<KnownColumn<'_>>> = self.segments.iter().map(|segment| segment.columns.find(id)).collect();
         // Where the segment does not have the column, its rows have some value, or NULL.
         let rows = self.segments.iter().zip(&known);
         let values = rows.map(|(segment, known)| known.is_none_or(|known| known.nulls < segment.rows)).collect();
         let nulls = known.iter().map(|known| known.is_none_or(|known| known.nulls > 0)).collect();
-        let bound = |stored: fn(&ColumnStatistics) -> &[u8]| -> Result<ArrayRef> {
+        let bound = |stored: for<'a> fn(&KnownColumn<'a>) -> &'a [u8]| -> Result<ArrayRef> {
             let data_type = sql_type.to_arrow();
             let missing = ScalarValue::try_from(&data_type)?;
             if known.is_empty() {
                 return Ok(new_null_array(&data_type, 0));
             }
-            let decoded = known.iter().map(|known| match known.filter(|known| !stored(known).is_empty()) {
+            let decoded = known.iter().map(|known| match known.as_ref().filter(|known| !stored(known).is_empty()) {
                 Some(known) => Ok(decode_bound(stored(known), sql_type)?.map_or_else(|| missing.clone(), |(value, _)| value)),
                 None => Ok(missing.clone()),
             });
             let decoded = decoded.collect::<Result<Vec<ScalarValue>>>()?;
             ScalarValue::iter_to_array(decoded)
         };
-        Range::new(bound(|known| &known.min)?, bound(|known| &known.max)?, values, nulls)
+        Range::new(bound(|known| known.min)?, bound(|known| known.max)?, values, nulls)
     }
-}
-
-/// What is known of a column in a segment; most have their columns in the table's order.
-fn statistics_of(segment: &Segment, index: usize, id: ColumnId) -> Option<&ColumnStatistics> {
-    let at_place = segment.columns.get(index).filter(|known| known.column == id);
-    at_place.or_else(|| segment.columns.iter().find(|known| known.column == id))
 }

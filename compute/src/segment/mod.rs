@@ -15,7 +15,7 @@ use futures::FutureExt;
 use slipher_common::catalog::Table;
 use slipher_common::ids::{SegmentId, SliceId, TransactionId};
 pub use slipher_common::manifest::SEGMENT_ROWS_MAX;
-use slipher_common::manifest::{ColumnStatistics, Segment};
+use slipher_common::manifest::{ColumnStatistics, Details, KnownColumn, Segment, SegmentColumns};
 use slipher_common::{Error, Result};
 pub(crate) use sort::OrderedRows;
 use statistics::{ColumnShape, StatisticsCollector};
@@ -77,7 +77,8 @@ pub async fn write_segment(
         bytes: finished.bytes,
         checksum: finished.checksum,
         nodes: vec![store.node_id()],
-        columns: prepared.statistics,
+        columns: SegmentColumns::new(prepared.statistics.iter().map(KnownColumn::from)),
+        details: Details::of(&prepared.statistics),
         placement_epoch: target.placement_epoch,
         sorted_by: target.table.sort_key.clone(),
         delete_vector: None,

@@ -16,7 +16,7 @@ use slipher_common::SqlType;
 use slipher_common::catalog::{Distribution, Table};
 use slipher_common::functions::{self, DATE_TRUNC, ROUND_TO_WHOLE, TIGHT, TO_REAL};
 use slipher_common::ids::{SegmentId, SliceId};
-use slipher_common::manifest::{DeleteVector, Segment};
+use slipher_common::manifest::{DeleteVector, Details, KnownColumn, Segment, SegmentColumns};
 use slipher_common::pruning::{TableSegments, may_hold};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -243,7 +243,8 @@ impl Random {
             bytes: 1,
             checksum: 0,
             nodes: Vec::new(),
-            columns,
+            columns: SegmentColumns::new(columns.iter().map(KnownColumn::from)),
+            details: Details::of(&columns),
             placement_epoch: 0,
             sorted_by: Vec::new(),
             delete_vector: DeleteVector::new(deleted),

@@ -4,7 +4,7 @@ use arrow::array::*;
 use slipher_common::catalog::{Distribution, Table};
 use slipher_common::histogram::{ColumnHistogram, Point};
 use slipher_common::ids::ColumnId;
-use slipher_common::manifest::Segment;
+use slipher_common::manifest::{InlineDetails, Segment};
 use slipher_common::statistics::{DistinctSketch, decode_bound};
 use slipher_common::{Error, ErrorKind, SqlType};
 use std::sync::Arc;
@@ -132,16 +132,17 @@ async fn rows_are_sorted_and_statistics_describe_them() {
     assert_eq!(segment.sorted_by, [ColumnId(0), ColumnId(1)]);
     assert_eq!((segment.placement_epoch, segment.nodes.as_slice()), (7, [node.runtime.store().node_id()].as_slice()));
     let bound = |bytes: &[u8], sql_type| decode_bound(bytes, sql_type).unwrap().map(|(value, _)| value.to_string());
-    let column = &segment.columns[0];
-    assert_eq!(column.nulls, nulls);
+    let column = |index: u32| segment.columns.find(ColumnId(index)).unwrap();
+    assert_eq!(column(0).nulls, nulls);
     assert_eq!(
-        (bound(&column.min, SqlType::Integer), bound(&column.max, SqlType::Integer)),
+        (bound(column(0).min, SqlType::Integer), bound(column(0).max, SqlType::Integer)),
         (Some("-249".into()), Some("249".into()))
     );
-    let distinct = DistinctSketch::from_bytes(&column.distinct_sketch).unwrap().estimate();
+    let details = segment.details.inline().unwrap();
+    let distinct = DistinctSketch::from_bytes(&details.of(ColumnId(0)).unwrap().distinct_sketch).unwrap().estimate();
     assert!((450..=550).contains(&distinct), "{distinct}");
-    assert_eq!(bound(&segment.columns[1].max, SqlType::VarChar(20)), Some("w99".into()));
-    assert_eq!(bound(&segment.columns[2].max, SqlType::DoublePrecision), None, "no bound above a NaN");
+    assert_eq!(bound(column(1).max, SqlType::VarChar(20)), Some("w99".into()));
+    assert_eq!(bound(column(2).max, SqlType::DoublePrecision), None, "no bound above a NaN");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -216,15 +217,17 @@ async fn histograms_know_frequent_values_and_uneven_ones() {
     let pieces = (0..50).map(|piece| rows.slice(piece * 1000, 1000)).collect();
     let segments = node.write(&table, pieces, vec![]).await.unwrap();
     let few = node.write(&table, vec![rows.slice(0, 4000)], vec![]).await.unwrap();
-    let are_kept =
-        |segments: &[Segment]| segments[0].columns.iter().map(|column| !column.histogram.is_empty()).collect::<Vec<_>>();
+    let are_kept = |segments: &[Segment]| {
+        let details = segments[0].details.inline().unwrap();
+        details.columns().iter().map(|column| !column.histogram.is_empty()).collect::<Vec<_>>()
+    };
     assert_eq!((are_kept(&segments), are_kept(&few)), (vec![true, true, false, true], vec![false; 4]));
 
     let known: slipher_common::manifest::Segments = segments.into_iter().map(|segment| (segment.id, Arc::new(segment))).collect();
     let known = Arc::new(known);
     let histogram = |column: usize| {
         let column = &table.columns[column];
-        ColumnHistogram::new(Arc::clone(&known), column.id, column.sql_type)
+        ColumnHistogram::new(Arc::clone(&known), Arc::new(InlineDetails), column.id, column.sql_type)
     };
     let closed = histogram(0).equal(&Point::Text("closed".into())).unwrap();
     assert!((closed - 16.0 / 19.0).abs() < 0.03, "{closed}");

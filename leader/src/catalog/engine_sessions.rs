@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use slipher_common::catalog::View;
 use slipher_common::channels::NodeChannels;
 use slipher_common::ids::TableId;
+use slipher_common::manifest::ReadsDetails;
 use slipher_common::{Result, functions};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -46,6 +47,8 @@ pub(crate) struct EngineSettings {
     pub(crate) runtime: Arc<RuntimeEnv>,
     /// Reaches other sessions.
     pub(crate) signals: Arc<dyn Signals>,
+    /// Where details of segments are read.
+    pub(crate) details: Arc<dyn ReadsDetails>,
 }
 
 /// A view and its query.
@@ -74,7 +77,8 @@ struct Kind {
 impl EngineSessions {
     /// Of a leader that starts.
     pub(crate) fn new(settings: EngineSettings) -> Self {
-        Self { settings, known_tables: KnownTables::default(), prototypes: Mutex::default(), parsed_views: Mutex::default() }
+        let known_tables = KnownTables::new(Arc::clone(&settings.details));
+        Self { settings, known_tables, prototypes: Mutex::default(), parsed_views: Mutex::default() }
     }
 
     /// Lanes of every task.

@@ -24,7 +24,6 @@ use crate::cluster::ClusterView;
 use crate::meta::{Relation, SchemaState, State, TableState};
 use crate::plan::context::QueryContext;
 use crate::plan::disabled_rules::DisabledRules;
-use crate::plan::known_tables::KnownTable;
 use crate::plan::table::SliceTable;
 use crate::sql::{Name, QualifiedName};
 use crate::transaction::{Clock, Reads};
@@ -171,8 +170,8 @@ impl Snapshot {
         let query = self.query.clone()?;
         // What an UPDATE sees of a table is seen once.
         let known = match self.part.as_ref().is_some_and(|part| Arc::ptr_eq(&part.segments, &table.segments)) {
-            true => Arc::new(KnownTable::new(Arc::clone(&table.table), Arc::clone(&table.segments))),
-            false => self.engine.known_tables.of(&table.table, &table.segments),
+            true => self.engine.known_tables.of_part(table),
+            false => self.engine.known_tables.of(table),
         };
         Ok(SliceTable::new(known, query, self.cluster.clone(), self.transaction_id))
     }

@@ -16,6 +16,7 @@ pub use service::LeaderService;
 pub(crate) use view::ClusterView;
 
 use crate::meta::{Meta, State};
+use crate::side_files::SideFiles;
 use fencing::Leading;
 use liveness::Liveness;
 use open_blocks::OpenBlocks;
@@ -25,6 +26,7 @@ use readiness::Readiness;
 use slipher_common::channels::{NodeChannel, NodeChannels};
 use slipher_common::control::ControlChannels;
 use slipher_common::ids::{NodeId, TransactionId};
+use slipher_common::manifest::set_aside;
 use slipher_common::placement::Placement;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::compute::compute_node_client::ComputeNodeClient;
@@ -47,6 +49,7 @@ const PROGRESS_TIMEOUT_MS: u64 = 1_000;
 #[derive(Debug)]
 pub struct Cluster {
     meta: Meta,
+    side_files: Arc<SideFiles>,
     channels: NodeChannels,
     /// Connections to them for pings and cancellations.
     control: ControlChannels,
@@ -89,13 +92,14 @@ impl Drop for RunningLoad {
 }
 
 impl Cluster {
-    /// A cluster whose metadata is `meta`; no node counts as alive until it answered. Pings are sent on the threads of `control`; a node of
+    /// A cluster whose metadata is `meta`, with the side files of it; no node counts as alive until it answered. Pings are sent on the threads of `control`; a node of
     /// which nothing is heard for `node_silence_max` is dead.
-    pub fn new(meta: Meta, control: Handle, node_silence_max: Duration) -> Self {
+    pub fn new(meta: Meta, side_files: Arc<SideFiles>, control: Handle, node_silence_max: Duration) -> Self {
         Self {
             leading: Leading::new(&meta),
             readiness: Readiness::default(),
             meta,
+            side_files,
             channels: NodeChannels::default(),
             control: ControlChannels::new(control),
             liveness: Liveness::default(),
@@ -113,6 +117,18 @@ impl Cluster {
     /// Metadata.
     pub fn meta(&self) -> &Meta {
         &self.meta
+    }
+
+    /// What is large of the segments that `operations` add goes into side files, durably, before anybody proposes them.
+    pub(crate) async fn set_aside(&self, mut operations: Vec<Kind>) -> Result<Vec<Kind>> {
+        let files = set_aside(&mut operations);
+        if !files.is_empty() {
+            let side_files = Arc::clone(&self.side_files);
+            let written =
+                tokio::task::spawn_blocking(move || files.iter().try_for_each(|(id, bytes)| side_files.keep(*id, bytes)));
+            written.await.map_err(|error| Error::internal(format!("writing side files: {error}")))??;
+        }
+        Ok(operations)
     }
 
     /// An id that no object has or had: segments are written under a table's before the table is committed.

@@ -1,6 +1,7 @@
 //! Files that nobody needs: every node is told which segments are live, and removes the others.
 
 use super::Cluster;
+use crate::side_files::needed_by;
 use slipher_common::channels::call_error;
 use slipher_common::sweep::Needed;
 use slipher_common::{Error, Result};
@@ -12,16 +13,25 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a node may take to remove files nobody needs: it looks at all it has.
 const SWEEP_TIMEOUT_MS: u64 = 300_000;
+/// How often side files are looked at.
+const SIDE_FILES_SWEEP_SECONDS: u64 = 3_600;
+/// Younger ones are left alone.
+const SIDE_FILES_AGE_MIN_SECONDS: u64 = 86_400;
 
 impl Cluster {
     /// Sweeps the nodes' files at `interval` until `shutdown`. Files younger than that are left alone: the load that wrote them may be
     /// about to be proposed.
     pub async fn sweep_forever(self: Arc<Self>, interval: Duration, shutdown: CancellationToken) {
         let mut tick = tokio::time::interval(interval);
+        let mut side_files_swept = Instant::now();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 _ = tick.tick() => {}
+            }
+            if side_files_swept.elapsed() >= Duration::from_secs(SIDE_FILES_SWEEP_SECONDS) {
+                side_files_swept = Instant::now();
+                self.sweep_side_files().await;
             }
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -73,6 +83,25 @@ impl Cluster {
             }
         });
         futures::future::join_all(calls).await.into_iter().sum()
+    }
+
+    /// Removes side files that no segment names any more. Those of loads and blocks that run are young; what a block would lose that is open
+    /// for longer are estimates.
+    async fn sweep_side_files(self: &Arc<Self>) {
+        if self.meta.is_stopped() || self.overtaken().is_some() {
+            return;
+        }
+        let cluster = Arc::clone(self);
+        let swept = tokio::task::spawn_blocking(move || {
+            let needed = needed_by(&cluster.meta.state());
+            cluster.side_files.sweep(&needed, Duration::from_secs(SIDE_FILES_AGE_MIN_SECONDS))
+        });
+        let swept = swept.await.unwrap_or_else(|error| Err(Error::internal(format!("sweeping side files: {error}"))));
+        match swept {
+            Ok(0) => {}
+            Ok(files) => tracing::info!(files, "swept side files that no segment names"),
+            Err(error) => self.note_failed_sweep(&error),
+        }
     }
 
     async fn sweep_node(

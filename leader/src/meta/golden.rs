@@ -11,6 +11,8 @@ use slipher_proto::meta::operation::Kind;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+mod version_5;
+
 fn file(name: &str) -> PathBuf {
     // Cargo says it when it runs the tests, too: a binary from a shared cache may have been built elsewhere.
     let root = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());

@@ -87,7 +87,7 @@ impl<S: LogStore> Replica<S> {
     /// Opens a voter of a group on what its store holds.
     pub(super) fn open(id: u64, voters: &[u64], store: S, compaction: Compaction) -> Result<Self> {
         let (state, applied, voters) = match store.snapshot()? {
-            Some(snapshot) => (decode_state(&snapshot.data)?, (snapshot.index, snapshot.term), snapshot.voters),
+            Some(snapshot) => (State::decode(&snapshot.data)?, (snapshot.index, snapshot.term), snapshot.voters),
             None => (State::default(), (0, 0), voters.to_vec()),
         };
         let state = Arc::new(state);
@@ -273,7 +273,7 @@ impl<S: LogStore> Replica<S> {
     fn install(&mut self, ready: &Ready) -> Result<()> {
         let snapshot = ready.snapshot();
         let metadata = snapshot.get_metadata();
-        let state = Arc::new(decode_state(&snapshot.data)?);
+        let state = Arc::new(State::decode(&snapshot.data)?);
         let stored = StoredSnapshot {
             index: metadata.index,
             term: metadata.term,
@@ -359,12 +359,6 @@ impl<S: LogStore> Replica<S> {
     fn run<T: Send + 'static>(&self, name: &str, work: impl FnOnce(&AtomicBool) -> Result<T> + Send + 'static) -> Result<Job<T>> {
         if self.compaction.in_background { Job::start(name, work) } else { Ok(Job::run(work)) }
     }
-}
-
-fn decode_state(data: &[u8]) -> Result<State> {
-    let stored = proto::State::decode(data)
-        .map_err(|error| Error::new(ErrorKind::DataCorrupted, format!("reading a metadata snapshot: {error}")))?;
-    State::from_proto(&stored)
 }
 
 /// raft panics on a log that contradicts itself; an error names what is wrong.

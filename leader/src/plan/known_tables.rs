@@ -1,10 +1,11 @@
 //! What is known of tables, worked out once for each version of one: statistics, and the bounds by which scans leave segments out.
 
-use crate::plan::table_statistics::table_statistics;
+use crate::meta::TableState;
+use crate::plan::table_statistics::Summary;
 use parking_lot::Mutex;
 use slipher_common::catalog::Table;
 use slipher_common::ids::TableId;
-use slipher_common::manifest::Segments;
+use slipher_common::manifest::ReadsDetails;
 use slipher_common::pruning::TableSegments;
 use slipher_common::selectivity::TableStatistics;
 use std::collections::HashMap;
@@ -19,48 +20,76 @@ const UNUSED_MAX_SECONDS: u64 = 300;
 /// One table at one version.
 #[derive(Debug)]
 pub(crate) struct KnownTable {
-    table: Arc<Table>,
-    manifest: Arc<Segments>,
+    table: TableState,
+    details: Arc<dyn ReadsDetails>,
+    /// What was known of the version before.
+    before: Mutex<Option<Arc<Summary>>>,
     segments: OnceLock<Arc<TableSegments>>,
-    statistics: OnceLock<Arc<TableStatistics>>,
+    known: OnceLock<(Option<Arc<Summary>>, Arc<TableStatistics>)>,
 }
 
 impl KnownTable {
-    /// Nothing is worked out before somebody asks.
-    pub(crate) fn new(table: Arc<Table>, manifest: Arc<Segments>) -> Self {
-        Self { table, manifest, segments: OnceLock::new(), statistics: OnceLock::new() }
+    /// Nothing is worked out before somebody asks. `before`: what is known of another version with the same columns.
+    fn new(table: &TableState, details: Arc<dyn ReadsDetails>, before: Option<Arc<Summary>>) -> Self {
+        Self { table: table.clone(), details, before: Mutex::new(before), segments: OnceLock::new(), known: OnceLock::new() }
     }
 
     /// Its definition.
     pub(crate) fn definition(&self) -> &Arc<Table> {
-        &self.table
+        &self.table.table
     }
 
     /// Its segments, by number.
     pub(crate) fn segments(&self) -> &Arc<TableSegments> {
-        self.segments.get_or_init(|| Arc::new(TableSegments::new(&self.table, self.manifest.values())))
+        self.segments.get_or_init(|| Arc::new(TableSegments::new(&self.table.table, self.table.segments.values())))
     }
 
     /// What is known of its rows.
     pub(crate) fn statistics(&self) -> &Arc<TableStatistics> {
-        self.statistics.get_or_init(|| {
-            let known = table_statistics(&self.table, &self.manifest).unwrap_or_else(|error| {
-                tracing::error!(table = %self.table, %error, "the statistics of a table cannot be read");
-                TableStatistics::unknown(&self.table.arrow_schema())
-            });
-            Arc::new(known)
-        })
+        let (_, statistics) = self.known.get_or_init(|| match self.summary() {
+            Ok(summary) => {
+                let statistics = summary.statistics(&self.table, &self.details);
+                (Some(Arc::new(summary)), Arc::new(statistics))
+            }
+            Err(error) => {
+                tracing::error!(table = %self.table.table, %error, "the statistics of a table cannot be read");
+                (None, Arc::new(TableStatistics::unknown(&self.table.table.arrow_schema())))
+            }
+        });
+        statistics
+    }
+
+    fn summary(&self) -> slipher_common::Result<Summary> {
+        let before = self.before.lock().take();
+        if let Some(before) = before
+            && let Some(advanced) = before.advanced(&self.table, &*self.details)?
+        {
+            return Ok(advanced);
+        }
+        Summary::of(&self.table, &*self.details)
+    }
+
+    /// What another version of the table may begin with.
+    fn known_for(&self, table: &Table) -> Option<Arc<Summary>> {
+        let columns = self.table.table.columns.iter().map(|column| (column.id, column.sql_type));
+        let same = columns.eq(table.columns.iter().map(|column| (column.id, column.sql_type)));
+        let known = self.known.get().and_then(|(summary, _)| summary.clone());
+        let known = known.or_else(|| self.before.lock().clone());
+        known.filter(|_| same)
     }
 
     /// A manifest that is kept is not changed, so one at the same place is the same.
-    fn is_of(&self, table: &Arc<Table>, manifest: &Arc<Segments>) -> bool {
-        Arc::ptr_eq(&self.table, table) && Arc::ptr_eq(&self.manifest, manifest)
+    fn is_of(&self, table: &TableState) -> bool {
+        Arc::ptr_eq(&self.table.table, &table.table) && Arc::ptr_eq(&self.table.segments, &table.segments)
     }
 }
 
 /// The tables that statements asked for lately.
-#[derive(Debug, Default)]
-pub(crate) struct KnownTables(Mutex<Kept>);
+#[derive(Debug)]
+pub(crate) struct KnownTables {
+    details: Arc<dyn ReadsDetails>,
+    kept: Mutex<Kept>,
+}
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -70,20 +99,31 @@ struct Kept {
 }
 
 impl KnownTables {
-    /// What is known of `table` with the segments of `manifest`.
-    pub(crate) fn of(&self, table: &Arc<Table>, manifest: &Arc<Segments>) -> Arc<KnownTable> {
-        let mut kept = self.0.lock();
+    /// None yet; details of segments are read there.
+    pub(crate) fn new(details: Arc<dyn ReadsDetails>) -> Self {
+        Self { details, kept: Mutex::default() }
+    }
+
+    /// What is known of `table`.
+    pub(crate) fn of(&self, table: &TableState) -> Arc<KnownTable> {
+        let mut kept = self.kept.lock();
         let now = Instant::now();
-        let versions = kept.tables.entry(table.id).or_default();
-        if let Some((known, used)) = versions.iter_mut().find(|(known, _)| known.is_of(table, manifest)) {
+        let versions = kept.tables.entry(table.table.id).or_default();
+        if let Some((known, used)) = versions.iter_mut().find(|(known, _)| known.is_of(table)) {
             *used = now;
             return Arc::clone(known);
         }
-        let known = Arc::new(KnownTable::new(Arc::clone(table), Arc::clone(manifest)));
+        let before = versions.iter().find_map(|(known, _)| known.known_for(&table.table));
+        let known = Arc::new(KnownTable::new(table, Arc::clone(&self.details), before));
         versions.truncate(VERSIONS_MAX - 1);
         versions.insert(0, (Arc::clone(&known), now));
         kept.sweep(now);
         known
+    }
+
+    /// What is known of a part of a table, which is not kept.
+    pub(crate) fn of_part(&self, part: &TableState) -> Arc<KnownTable> {
+        Arc::new(KnownTable::new(part, Arc::clone(&self.details), None))
     }
 }
 

@@ -8,6 +8,7 @@ use crate::meta::{Meta, MetaOptions, State, User};
 use crate::plan::threads::Planners;
 use crate::run::Runner;
 use crate::session::{LeaderSession, Sessions};
+use crate::side_files::SideFiles;
 use crate::telemetry::Telemetry;
 use crate::upkeep::{compact_forever, sort_forever};
 use crate::users::{ScramVerifier, generate_password, is_password, new_verifier, parse_verifier, renewed_verifier};
@@ -23,6 +24,7 @@ use slipher_common::distribution::HASH_VERSION;
 use slipher_common::drain::drained;
 use slipher_common::ids::DatabaseId;
 use slipher_common::ledger::LedgerLimits;
+use slipher_common::manifest::ReadsDetails;
 use slipher_common::placement::Layout;
 use slipher_common::threads::Threads;
 use slipher_common::tls::{ServerTls, TlsOptions};
@@ -124,7 +126,8 @@ impl Leader {
         };
         let meta = Meta::open(&config.data_dir.join("meta"), MetaOptions::default()).await?;
         let control = Threads::control()?;
-        let cluster = Arc::new(Cluster::new(meta, control.handle().clone(), config.node_silence_max));
+        let side_files = Arc::new(SideFiles::open(&config.data_dir)?);
+        let cluster = Arc::new(Cluster::new(meta, Arc::clone(&side_files), control.handle().clone(), config.node_silence_max));
         // Before anything is written: a copy of a former state must not grow.
         if let Err(error) = cluster.meet_nodes().await {
             cluster.meta().shutdown().await;
@@ -143,6 +146,7 @@ impl Leader {
             broadcast_rows_max: config.broadcast_rows_max,
             runtime,
             signals: Arc::clone(&signals),
+            details: Arc::clone(&side_files) as Arc<dyn ReadsDetails>,
         };
         let runner = Runner::new(Arc::clone(&cluster), EngineSessions::new(settings), planners);
         let load_dir = config.load_dir.clone();

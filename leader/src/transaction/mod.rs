@@ -310,6 +310,7 @@ impl Scope {
 
     /// Makes changes that were worked out on `read`: at once, or with the block's commit. Answers messages for the client.
     pub(crate) async fn change(&self, kinds: Vec<Kind>, read: &State, load: Option<Load>) -> Result<Vec<String>> {
+        let kinds = self.cluster.set_aside(kinds).await?;
         match (&self.transaction, load) {
             (Some(transaction), _) => transaction.apply(kinds),
             (None, load) => {

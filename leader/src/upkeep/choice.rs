@@ -146,8 +146,8 @@ fn ranges<'a>(table: &Table, segments: &[&'a Segment]) -> Result<Vec<Range<'a>>>
     };
     let mut ranges = Vec::new();
     for segment in segments {
-        let Some(known) = segment.columns.iter().find(|known| known.column == column.id) else { continue };
-        let (min, max) = (decode_bound(&known.min, column.sql_type)?, decode_bound(&known.max, column.sql_type)?);
+        let Some(known) = segment.columns.find(column.id) else { continue };
+        let (min, max) = (decode_bound(known.min, column.sql_type)?, decode_bound(known.max, column.sql_type)?);
         if let (Some((min, _)), Some((max, _))) = (min, max) {
             ranges.push(Range { min, max, segment });
         }
@@ -261,7 +261,7 @@ mod tests {
     use super::*;
     use slipher_common::SqlType;
     use slipher_common::ids::{ColumnId, TableId};
-    use slipher_common::manifest::{ColumnStatistics, DeleteVector};
+    use slipher_common::manifest::{DeleteVector, Details, KnownColumn, SegmentColumns};
     use slipher_common::statistics::encode_bound;
     use slipher_proto::meta as proto;
     use uuid::Uuid;
@@ -280,15 +280,8 @@ mod tests {
 
     fn segment(id: u128, rows: u64, megabytes: u64, (min, max): (i64, i64)) -> Segment {
         let bound = |value: i64| encode_bound(&ScalarValue::Int64(Some(value)), SqlType::BigInt, false).unwrap();
-        let known = ColumnStatistics {
-            column: KEY,
-            nulls: 0,
-            min: bound(min),
-            max: bound(max),
-            distinct_sketch: Vec::new(),
-            histogram: Vec::new(),
-            trailing_blanks: Default::default(),
-        };
+        let (min, max) = (bound(min), bound(max));
+        let known = KnownColumn { column: KEY, nulls: 0, min: &min, max: &max, trailing_blanks: Default::default() };
         Segment {
             id: SegmentId(Uuid::from_u128(id)),
             table: TableId(1),
@@ -297,7 +290,8 @@ mod tests {
             bytes: megabytes << 20,
             checksum: 0,
             nodes: Vec::new(),
-            columns: vec![known],
+            columns: SegmentColumns::new([known]),
+            details: Details::of(&[]),
             placement_epoch: 0,
             sorted_by: vec![KEY],
             delete_vector: None,

@@ -80,7 +80,7 @@ proptest! {
                 let joined: Vec<u8> = state.encoded_parts().flatten().collect();
                 let stored = proto::State::decode(&joined[..]).map_err(|error| TestCaseError::fail(error.to_string()))?;
                 prop_assert_eq!(&stored, &state.to_proto());
-                follower = State::from_proto(&stored).map_err(|error| TestCaseError::fail(error.message))?;
+                follower = State::decode(&joined).map_err(|error| TestCaseError::fail(error.message))?;
             }
             prop_assert_eq!(&follower, &state);
         }

@@ -3,6 +3,7 @@
 use super::apply::{cluster_from_proto, node_from_proto, user_from_proto};
 use super::{DatabaseState, DefinitionsVersion, FIRST_OBJECT_ID, Map, SchemaState, State, TableState, Totals, ViewState};
 use prost::Message as _;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use slipher_common::catalog::{Table, View};
 use slipher_common::ids::{DatabaseId, TransactionId, Version};
 use slipher_common::manifest::{Segment, Segments};
@@ -10,6 +11,11 @@ use slipher_common::placement::Placement;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta as proto;
 use std::sync::Arc;
+
+/// The field of a [`proto::State`] that has its tables.
+const STATE_TABLES: u32 = 6;
+/// The field of a [`proto::TableState`] that has its segments.
+const TABLE_SEGMENTS: u32 = 4;
 
 impl State {
     /// The frozen form; equal states give equal bytes.
@@ -107,12 +113,27 @@ impl State {
 
     /// Reads the frozen form.
     pub fn from_proto(stored: &proto::State) -> Result<Self> {
-        Self::read(stored).map_err(|error| {
-            Error::new(ErrorKind::DataCorrupted, format!("reading the metadata at version {}: {error}", stored.version))
-        })
+        Self::read(
+            stored,
+            &mut stored.tables.iter().map(|table| TableState::read(table, table.segments.iter().map(Segment::from_proto))),
+        )
+        .map_err(|error| damaged(stored.version, &error))
     }
 
-    fn read(stored: &proto::State) -> Result<Self> {
+    /// Reads the frozen form, encoded, one segment at a time: all messages together would be several times as large as what they say.
+    pub fn decode(encoded: &[u8]) -> Result<Self> {
+        let (rest, tables) = take_apart(encoded, STATE_TABLES).map_err(|error| damaged(0, &error))?;
+        let stored = proto::State::decode(&rest[..]).map_err(|error| damaged(0, &error))?;
+        let mut tables = tables.into_iter().map(|table| {
+            let (rest, segments) = take_apart(table, TABLE_SEGMENTS)?;
+            let table = proto::TableState::decode(&rest[..]).map_err(unreadable)?;
+            let segments = segments.into_iter();
+            TableState::read(&table, segments.map(|one| Segment::from_proto(&proto::Segment::decode(one).map_err(unreadable)?)))
+        });
+        Self::read(&stored, &mut tables).map_err(|error| damaged(stored.version, &error))
+    }
+
+    fn read(stored: &proto::State, tables: &mut dyn Iterator<Item = Result<TableState>>) -> Result<Self> {
         let mut state = Self {
             version: Version(stored.version),
             definitions: DefinitionsVersion(Version(stored.version)),
@@ -151,8 +172,8 @@ impl State {
             let user = user_from_proto(user)?;
             users.insert(user.name.clone(), user);
         }
-        for table in &stored.tables {
-            state.read_table(table)?;
+        for table in tables {
+            state.take_table(table?)?;
         }
         for stored in &stored.views {
             let definition = stored.view.as_ref().ok_or_else(|| Error::internal("a view has no definition"))?;
@@ -168,17 +189,27 @@ impl State {
         Ok(state)
     }
 
-    fn read_table(&mut self, stored: &proto::TableState) -> Result<()> {
+    fn take_table(&mut self, table: TableState) -> Result<()> {
+        for segment in table.segments.keys() {
+            if !self.live_segments.insert(*segment) {
+                return Err(Error::internal(format!("segment {segment} stands twice")));
+            }
+        }
+        self.insert_table(table)
+    }
+}
+
+impl TableState {
+    fn read(stored: &proto::TableState, all: impl Iterator<Item = Result<Segment>>) -> Result<Self> {
         let definition = stored.table.as_ref().ok_or_else(|| Error::internal("a table has no definition"))?;
         let mut segments = Segments::new();
-        for segment in &stored.segments {
-            let segment = Segment::from_proto(segment)?;
-            if !self.live_segments.insert(segment.id) {
-                return Err(Error::internal(format!("segment {} stands twice", segment.id)));
+        for segment in all {
+            let segment = segment?;
+            if segments.insert(segment.id, Arc::new(segment)).is_some() {
+                return Err(Error::internal("a segment stands twice"));
             }
-            segments.insert(segment.id, Arc::new(segment));
         }
-        self.insert_table(TableState {
+        Ok(Self {
             table: Arc::new(Table::from_proto(definition)?),
             created_version: Version(stored.created_version),
             changed_version: Version(stored.changed_version),
@@ -188,6 +219,34 @@ impl State {
             segments: Arc::new(segments),
         })
     }
+}
+
+fn damaged(version: u64, error: &dyn std::fmt::Display) -> Error {
+    Error::new(ErrorKind::DataCorrupted, format!("reading the metadata at version {version}: {error}"))
+}
+
+fn unreadable(error: prost::DecodeError) -> Error {
+    Error::internal(error.to_string())
+}
+
+/// An encoded message without the messages in one of its fields, and those.
+fn take_apart(encoded: &[u8], field: u32) -> Result<(Vec<u8>, Vec<&[u8]>)> {
+    let (mut rest, mut taken) = (Vec::new(), Vec::new());
+    let mut left = encoded;
+    while !left.is_empty() {
+        let before = left;
+        let (tag, wire_type) = decode_key(&mut left).map_err(unreadable)?;
+        if tag == field && wire_type == WireType::LengthDelimited {
+            let length = usize::try_from(decode_varint(&mut left).map_err(unreadable)?).unwrap_or(usize::MAX);
+            let (one, behind) = left.split_at_checked(length).ok_or_else(|| Error::internal("a message ends too early"))?;
+            taken.push(one);
+            left = behind;
+        } else {
+            skip_field(wire_type, tag, &mut left, DecodeContext::default()).map_err(unreadable)?;
+            rest.extend_from_slice(&before[..before.len() - left.len()]);
+        }
+    }
+    Ok((rest, taken))
 }
 
 fn table_to_proto(table: &TableState) -> proto::TableState {

@@ -111,7 +111,7 @@ impl Totals {
             let copy = self.copies.entry((segment.slice, *node)).or_default();
             *copy = copy.plus(sums);
         }
-        for column in &segment.columns {
+        for column in segment.columns.iter() {
             let known = self.columns.entry(column.column).or_default();
             known.segments = known.segments.saturating_add(1);
             known.nulls = known.nulls.saturating_add(column.nulls);
@@ -125,7 +125,7 @@ impl Totals {
         for node in &segment.nodes {
             take(&mut self.copies, (segment.slice, *node), sums);
         }
-        for column in &segment.columns {
+        for column in segment.columns.iter() {
             let known = self.columns.entry(column.column).or_default();
             known.segments = known.segments.saturating_sub(1);
             known.nulls = known.nulls.saturating_sub(column.nulls);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::meta::TableState;
 use crate::plan::table_statistics::table_statistics;
 use arrow::array::{RecordBatch, StringViewArray};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -7,8 +8,10 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use slipher_common::SqlType;
 use slipher_common::catalog::Table;
-use slipher_common::ids::{ColumnId, SegmentId, SliceId};
-use slipher_common::manifest::{ColumnStatistics, Segment, TrailingBlanks};
+use slipher_common::ids::{ColumnId, SegmentId, SliceId, Version};
+use slipher_common::manifest::{
+    Details, InlineDetails, KnownColumn, ReadsDetails, Segment, SegmentColumns, Segments, TrailingBlanks,
+};
 use slipher_common::member::member_udaf;
 use slipher_proto::meta as proto;
 
@@ -109,13 +112,11 @@ fn known(segments: &[[TrailingBlanks; 3]], missing_value: Option<&str>) -> Vec<b
     let table = proto::Table { table_id: 1, columns: columns.collect(), dist_style: even, ..Default::default() };
     let table = Table::from_proto(&table).unwrap();
     let segment = |(number, blanks): (usize, &[TrailingBlanks; 3])| {
-        let statistics = |(column, trailing_blanks): (usize, &TrailingBlanks)| ColumnStatistics {
+        let known = |(column, trailing_blanks): (usize, &TrailingBlanks)| KnownColumn {
             column: ColumnId(column as u32),
             nulls: 0,
-            min: Vec::new(),
-            max: Vec::new(),
-            distinct_sketch: Vec::new(),
-            histogram: Vec::new(),
+            min: &[],
+            max: &[],
             trailing_blanks: *trailing_blanks,
         };
         let id = SegmentId(uuid::Uuid::from_u128(number as u128));
@@ -127,15 +128,27 @@ fn known(segments: &[[TrailingBlanks; 3]], missing_value: Option<&str>) -> Vec<b
             bytes: 1,
             checksum: 0,
             nodes: Vec::new(),
-            columns: blanks.iter().enumerate().map(statistics).collect(),
+            columns: SegmentColumns::new(blanks.iter().enumerate().map(known)),
+            details: Details::of(&[]),
             placement_epoch: 0,
             sorted_by: Vec::new(),
             delete_vector: None,
         };
         (id, Arc::new(segment))
     };
-    let segments = Arc::new(segments.iter().enumerate().map(segment).collect());
-    table_statistics(&table, &segments).unwrap().tight
+    let segments: Segments = segments.iter().enumerate().map(segment).collect();
+    let (table, first) = (Arc::new(table), Version(1));
+    let empty = TableState {
+        table,
+        created_version: first,
+        changed_version: first,
+        defined_version: first,
+        layout_version: first,
+        segments: Arc::default(),
+        totals: Arc::default(),
+    };
+    let details: Arc<dyn ReadsDetails> = Arc::new(InlineDetails);
+    table_statistics(&empty.with_segments(segments), &details).unwrap().tight
 }
 
 #[test]
