@@ -1,11 +1,11 @@
 //! Between what the values of an expression lie in each segment, and what follows for comparisons.
 
 use super::truth::Truth;
-use arrow::array::{Array, ArrayRef, BooleanArray, Datum};
+use arrow::array::{Array, ArrayRef, BooleanArray, BooleanBufferBuilder, Datum};
 use arrow::array::{AsArray, PrimitiveArray};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::kernels::cmp;
-use arrow::compute::{CastOptions, cast_with_options};
+use arrow::compute::{CastOptions, cast_with_options, concat};
 use arrow::datatypes::ArrowPrimitiveType;
 use arrow::datatypes::{DataType, Float32Type, Float64Type, TimeUnit};
 use arrow::error::ArrowError;
@@ -13,6 +13,14 @@ use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::logical_expr::Operator;
 use std::sync::Arc;
+
+/// One after the other.
+pub(super) fn joined(first: &BooleanBuffer, further: &BooleanBuffer) -> BooleanBuffer {
+    let mut both = BooleanBufferBuilder::new(first.len() + further.len());
+    both.append_buffer(first);
+    both.append_buffer(further);
+    both.finish()
+}
 
 /// The bounds of an expression's values, one for each segment. NULL is a bound that is not known.
 #[derive(Clone, Debug)]
@@ -33,6 +41,16 @@ impl Range {
             _ => (low, high),
         };
         Ok(Self { low, high, values, nulls })
+    }
+
+    /// The bounds of these segments, and of those behind them.
+    pub(super) fn followed_by(&self, further: &Self) -> Result<Self> {
+        Ok(Self {
+            low: concat(&[&self.low, &further.low])?,
+            high: concat(&[&self.high, &further.high])?,
+            values: joined(&self.values, &further.values),
+            nulls: joined(&self.nulls, &further.nulls),
+        })
     }
 
     /// The same value in all rows of all segments.

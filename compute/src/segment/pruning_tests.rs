@@ -261,6 +261,39 @@ fn is_wanted(condition: &Expression, rows: &RecordBatch, segment: &Segment) -> O
     Some((0..truth.len()).any(|row| truth.is_valid(row) && truth.value(row) && !deleted(row)))
 }
 
+/// What is known of the segments of a table that had fewer, and of these other deleted rows, when somebody asked first.
+fn grown(table: &Table, segments: &[Arc<Segment>], asked: &[Expression]) -> TableSegments {
+    let (third, half) = (SEGMENTS / 3, SEGMENTS / 2);
+    let before = segments[..third].iter().map(|segment| Arc::new(Segment { delete_vector: None, ..Segment::clone(segment) }));
+    let before: Vec<_> = before.collect();
+    let mut known = TableSegments::new(table, &before);
+    for end in [third, half, SEGMENTS] {
+        may_hold(&known, asked);
+        known = known.advanced(&segments[..end]).expect("the same segments and further ones");
+    }
+    assert!(known.advanced(&segments[..half]).is_none() && known.advanced(&segments[1..]).is_none());
+    known
+}
+
+#[test]
+fn what_is_known_of_a_table_grows_with_it() {
+    for (place, sql_type) in TYPES.iter().enumerate() {
+        let table = table(&[(*sql_type, false), (*sql_type, false)], Distribution::Even, &[]);
+        let mut random = Random { numbers: Numbers(0x96 + place as u64), sql_type: *sql_type, centre: 0 };
+        for _ in 0..TABLES {
+            let segments: Vec<_> = (0..SEGMENTS).map(|number| Arc::new(random.segment(&table, number).1)).collect();
+            let schema = table.arrow_schema();
+            let conditions: Vec<_> = (0..CONDITIONS).map(|_| random.condition(&schema, 2)).collect();
+            let (asked, others) = conditions.split_at(CONDITIONS / 4);
+            let (known, all) = (grown(&table, &segments, asked), TableSegments::new(&table, &segments));
+            for condition in asked.iter().chain(others) {
+                let condition = std::slice::from_ref(condition);
+                assert_eq!(may_hold(&known, condition), may_hold(&all, condition), "{sql_type}: {condition:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn no_segment_with_a_row_that_passes_is_left_out() {
     for (place, sql_type) in TYPES.iter().enumerate() {

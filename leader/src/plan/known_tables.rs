@@ -17,20 +17,27 @@ const VERSIONS_MAX: usize = 2;
 /// What nobody asked for so long is let go when something new is kept.
 const UNUSED_MAX_SECONDS: u64 = 300;
 
+/// What is known of another version of a table with the same columns.
+#[derive(Clone, Debug, Default)]
+struct Before {
+    summary: Option<Arc<Summary>>,
+    segments: Option<Arc<TableSegments>>,
+}
+
 /// One table at one version.
 #[derive(Debug)]
 pub(crate) struct KnownTable {
     table: TableState,
     details: Arc<dyn ReadsDetails>,
     /// What was known of the version before.
-    before: Mutex<Option<Arc<Summary>>>,
+    before: Mutex<Before>,
     segments: OnceLock<Arc<TableSegments>>,
     known: OnceLock<(Option<Arc<Summary>>, Arc<TableStatistics>)>,
 }
 
 impl KnownTable {
-    /// Nothing is worked out before somebody asks. `before`: what is known of another version with the same columns.
-    fn new(table: &TableState, details: Arc<dyn ReadsDetails>, before: Option<Arc<Summary>>) -> Self {
+    /// Nothing is worked out before somebody asks.
+    fn new(table: &TableState, details: Arc<dyn ReadsDetails>, before: Before) -> Self {
         Self { table: table.clone(), details, before: Mutex::new(before), segments: OnceLock::new(), known: OnceLock::new() }
     }
 
@@ -41,14 +48,18 @@ impl KnownTable {
 
     /// Its segments, by number.
     pub(crate) fn segments(&self) -> &Arc<TableSegments> {
-        self.segments.get_or_init(|| Arc::new(TableSegments::new(&self.table.table, self.table.segments.values())))
+        self.segments.get_or_init(|| {
+            let before = self.before.lock().segments.take();
+            let advanced = before.and_then(|before| before.advanced(self.table.segments.values()));
+            Arc::new(advanced.unwrap_or_else(|| TableSegments::new(&self.table.table, self.table.segments.values())))
+        })
     }
 
     /// What is known of its rows.
     pub(crate) fn statistics(&self) -> &Arc<TableStatistics> {
         let (_, statistics) = self.known.get_or_init(|| match self.summary() {
             Ok(summary) => {
-                let statistics = summary.statistics(&self.table, &self.details);
+                let statistics = summary.statistics(&self.table);
                 (Some(Arc::new(summary)), Arc::new(statistics))
             }
             Err(error) => {
@@ -60,22 +71,26 @@ impl KnownTable {
     }
 
     fn summary(&self) -> slipher_common::Result<Summary> {
-        let before = self.before.lock().take();
+        let before = self.before.lock().summary.take();
         if let Some(before) = before
-            && let Some(advanced) = before.advanced(&self.table, &*self.details)?
+            && let Some(advanced) = before.advanced(&self.table, &self.details)?
         {
             return Ok(advanced);
         }
-        Summary::of(&self.table, &*self.details)
+        Summary::of(&self.table, &self.details)
     }
 
     /// What another version of the table may begin with.
-    fn known_for(&self, table: &Table) -> Option<Arc<Summary>> {
+    fn known_for(&self, table: &Table) -> Option<Before> {
         let columns = self.table.table.columns.iter().map(|column| (column.id, column.sql_type));
         let same = columns.eq(table.columns.iter().map(|column| (column.id, column.sql_type)));
-        let known = self.known.get().and_then(|(summary, _)| summary.clone());
-        let known = known.or_else(|| self.before.lock().clone());
-        known.filter(|_| same)
+        if !same {
+            return None;
+        }
+        // What nobody asked for is still that of the version before this one.
+        let before = self.before.lock().clone();
+        let summary = self.known.get().and_then(|(summary, _)| summary.clone()).or(before.summary);
+        Some(Before { summary, segments: self.segments.get().cloned().or(before.segments) })
     }
 
     /// A manifest that is kept is not changed, so one at the same place is the same.
@@ -113,7 +128,7 @@ impl KnownTables {
             *used = now;
             return Arc::clone(known);
         }
-        let before = versions.iter().find_map(|(known, _)| known.known_for(&table.table));
+        let before = versions.iter().find_map(|(known, _)| known.known_for(&table.table)).unwrap_or_default();
         let known = Arc::new(KnownTable::new(table, Arc::clone(&self.details), before));
         versions.truncate(VERSIONS_MAX - 1);
         versions.insert(0, (Arc::clone(&known), now));
@@ -123,7 +138,7 @@ impl KnownTables {
 
     /// What is known of a part of a table, which is not kept.
     pub(crate) fn of_part(&self, part: &TableState) -> Arc<KnownTable> {
-        Arc::new(KnownTable::new(part, Arc::clone(&self.details), None))
+        Arc::new(KnownTable::new(part, Arc::clone(&self.details), Before::default()))
     }
 }
 

@@ -10,7 +10,9 @@ use slipher_common::manifest::{Segment, Segments};
 use slipher_common::placement::Placement;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta as proto;
+use std::num::NonZero;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The field of a [`proto::State`] that has its tables.
 const STATE_TABLES: u32 = 6;
@@ -124,13 +126,7 @@ impl State {
     pub fn decode(encoded: &[u8]) -> Result<Self> {
         let (rest, tables) = take_apart(encoded, STATE_TABLES).map_err(|error| damaged(0, &error))?;
         let stored = proto::State::decode(&rest[..]).map_err(|error| damaged(0, &error))?;
-        let mut tables = tables.into_iter().map(|table| {
-            let (rest, segments) = take_apart(table, TABLE_SEGMENTS)?;
-            let table = proto::TableState::decode(&rest[..]).map_err(unreadable)?;
-            let segments = segments.into_iter();
-            TableState::read(&table, segments.map(|one| Segment::from_proto(&proto::Segment::decode(one).map_err(unreadable)?)))
-        });
-        Self::read(&stored, &mut tables).map_err(|error| damaged(stored.version, &error))
+        Self::read(&stored, &mut decode_tables(&tables).into_iter()).map_err(|error| damaged(stored.version, &error))
     }
 
     fn read(stored: &proto::State, tables: &mut dyn Iterator<Item = Result<TableState>>) -> Result<Self> {
@@ -199,7 +195,37 @@ impl State {
     }
 }
 
+/// Tables by all cores: one would need ten seconds for a million segments.
+fn decode_tables(encoded: &[&[u8]]) -> Vec<Result<TableState>> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(encoded.len());
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mine = std::iter::from_fn(|| {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            encoded.get(place).map(|table| (place, TableState::decode(table)))
+        });
+        mine.collect::<Vec<_>>()
+    };
+    let mut decoded: Vec<(usize, Result<TableState>)> = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mine = work();
+        let theirs = others.into_iter().flat_map(|thread| {
+            thread.join().unwrap_or_else(|_| vec![(0, Err(Error::internal("a thread that reads tables panicked")))])
+        });
+        mine.into_iter().chain(theirs).collect()
+    });
+    decoded.sort_by_key(|(place, _)| *place);
+    decoded.into_iter().map(|(_, table)| table).collect()
+}
+
 impl TableState {
+    fn decode(encoded: &[u8]) -> Result<Self> {
+        let (rest, segments) = take_apart(encoded, TABLE_SEGMENTS)?;
+        let table = proto::TableState::decode(&rest[..]).map_err(unreadable)?;
+        let segments = segments.into_iter();
+        Self::read(&table, segments.map(|one| Segment::from_proto(&proto::Segment::decode(one).map_err(unreadable)?)))
+    }
+
     fn read(stored: &proto::TableState, all: impl Iterator<Item = Result<Segment>>) -> Result<Self> {
         let definition = stored.table.as_ref().ok_or_else(|| Error::internal("a table has no definition"))?;
         let mut segments = Segments::new();
