@@ -3,7 +3,7 @@
 //!
 //! `SLIPHER_SCALE=TABLESxSEGMENTS cargo bench --bench scale`, 100x1000 by default. Each segment has statistics of 20 columns.
 
-use slipher_leader::meta::{Meta, MetaOptions};
+use slipher_meta::{Meta, MetaOptions};
 use slipher_proto::meta::{self as proto, operation::Kind};
 use std::time::{Duration, Instant};
 

@@ -25,7 +25,7 @@ use parquet::file::properties::WriterProperties;
 use slipher_common::plan::{LaneSegments, ScanSource, SegmentRef, SliceScanExec};
 use slipher_common::tpch::{TPCH_TABLES, tpch_batches, tpch_ddl, tpch_query, tpch_rows, tpch_schema};
 use slipher_compute::{NodeOptions, NodeRuntime};
-use slipher_leader::meta::{Meta, MetaOptions, TableState};
+use slipher_meta::{Meta, MetaOptions, TableState};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

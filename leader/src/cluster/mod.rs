@@ -15,7 +15,6 @@ pub(crate) use pins::Pin;
 pub use service::LeaderService;
 pub(crate) use view::ClusterView;
 
-use crate::meta::{Meta, State};
 use fencing::Leading;
 use liveness::Liveness;
 use open_blocks::OpenBlocks;
@@ -27,6 +26,7 @@ use slipher_common::control::ControlChannels;
 use slipher_common::ids::{NodeId, TransactionId};
 use slipher_common::placement::Placement;
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_meta::{Meta, State};
 use slipher_proto::compute::compute_node_client::ComputeNodeClient;
 use slipher_proto::compute::node_control_client::NodeControlClient;
 use slipher_proto::compute::{CancelQueryRequest, NodeActivity, QueryProgressRequest, QueryProgressResponse};
