@@ -20,8 +20,8 @@ use slipher_common::tpch::{TPCH_TABLES, tpch_batches, tpch_ddl, tpch_query, tpch
 use slipher_compute::segment::{SegmentTarget, vortex_session, write_segment};
 use slipher_compute::{ComputeConfig, ComputeNode, NodeOptions, NodeRuntime};
 use slipher_leader::frontend::Outcome;
-use slipher_leader::meta::{Meta, MetaOptions};
 use slipher_leader::{Leader, LeaderConfig};
+use slipher_meta::{Meta, MetaOptions};
 use slipher_proto::meta as proto;
 use std::sync::Arc;
 use tokio::runtime::Runtime;

@@ -7,8 +7,8 @@
 use slipher_common::ids::TableId;
 use slipher_common::manifest::{ReadsDetails, set_aside};
 use slipher_common::statistics::DistinctSketch;
-use slipher_leader::meta::{Meta, MetaOptions};
 use slipher_leader::side_files::SideFiles;
+use slipher_meta::{Meta, MetaOptions};
 use slipher_proto::meta::{self as proto, operation::Kind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

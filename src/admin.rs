@@ -5,8 +5,8 @@ use slipher_common::finding::Finding;
 use slipher_common::ids::SegmentId;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_compute::store::{self, ExpectedSegment};
-use slipher_leader::meta::{self, State};
 use slipher_leader::side_files::SideFiles;
+use slipher_meta::State;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ fn kind_of(dir: &Path) -> Result<Kind> {
 fn check(options: &CheckOptions) -> Result<ExitCode> {
     let findings = match kind_of(&options.dir)? {
         Kind::Leader(meta) if options.accept_loss => {
-            tell(&meta::accept_loss(&meta)?);
+            tell(&slipher_meta::accept_loss(&meta)?);
             check_leader(&options.dir, &meta)?
         }
         Kind::Leader(meta) => check_leader(&options.dir, &meta)?,
@@ -60,7 +60,7 @@ fn check(options: &CheckOptions) -> Result<ExitCode> {
 
 /// A leader's metadata, and the nodes that `slipher local` keeps beside them.
 fn check_leader(dir: &Path, meta: &Path) -> Result<Vec<Finding>> {
-    let (mut findings, state) = meta::check(meta)?;
+    let (mut findings, state) = slipher_meta::check(meta)?;
     if let (Some(state), Some(data_dir)) = (&state, meta.parent()) {
         findings.push(SideFiles::check(data_dir, state));
     }
@@ -81,7 +81,7 @@ fn check_node(dir: &Path, leader_dir: Option<&Path>) -> Result<Vec<Finding>> {
         let message = format!("--leader-dir \"{}\" is the data directory of a compute node", leader_dir.display());
         return Err(Error::new(ErrorKind::Config, message));
     };
-    let (mut findings, state): (_, Option<Arc<State>>) = meta::check(&meta)?;
+    let (mut findings, state): (_, Option<Arc<State>>) = slipher_meta::check(&meta)?;
     findings.extend(store::check(dir, state.as_deref().map(expected_by).as_ref())?);
     Ok(findings)
 }

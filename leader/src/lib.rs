@@ -1,4 +1,5 @@
-//! The leader: endpoints, sessions, SQL, planning, running, transactions, metadata.
+//! The leader: endpoints, sessions, planning, running, transactions. Its lowest rooms are crates of their own: `slipher_sql` reads text,
+//! `slipher_meta` keeps the metadata.
 
 mod bind;
 pub mod catalog;
@@ -6,13 +7,11 @@ pub mod cluster;
 mod context;
 pub mod frontend;
 mod load;
-pub mod meta;
 pub mod plan;
 mod run;
 mod server;
 mod session;
 pub mod side_files;
-pub mod sql;
 mod statement;
 mod telemetry;
 mod transaction;

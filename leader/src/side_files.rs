@@ -2,12 +2,12 @@
 //! that names them, and read when a statement is planned. What is missing or damaged costs an estimate, never an answer: nothing waits for
 //! them, and nothing fails for want of them.
 
-use crate::meta::State;
 use parking_lot::Mutex;
 use slipher_common::finding::Finding;
 use slipher_common::ids::SideFileId;
 use slipher_common::manifest::{Details, ReadsDetails, Segment, SegmentDetails, SideFile};
 use slipher_common::{Error, Result};
+use slipher_meta::State;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};

@@ -1,7 +1,6 @@
 //! What the leader counts, for Prometheus.
 
 use crate::cluster::Cluster;
-use crate::meta::state::Sums;
 use crate::plan::threads::Planners;
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::memory_pool::MemoryPool;
@@ -20,6 +19,7 @@ use prometheus_client::registry::Registry;
 use slipher_common::ids::NodeId;
 use slipher_common::trace::Span;
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_meta::state::Sums;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;

@@ -7,12 +7,18 @@
 mod source;
 mod tokens;
 
-use source::{Crate, Use};
+use source::{Crate, OwnCrate, Use};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-const CRATES: &[&str] = &["common/src", "compute/src", "leader/src", "proto/src", "src"];
+const CRATES: &[&str] = &["common/src", "compute/src", LEADER, "leader/meta/src", "leader/sql/src", "proto/src", "src"];
+
+const LEADER: &str = "leader/src";
+
+/// Rooms of the leader that are crates of their own: what paths call them, and where they are.
+const LEADER_CRATES: &[(&str, &str, &str)] =
+    &[("sql", "slipher_sql", "leader/sql/src"), ("meta", "slipher_meta", "leader/meta/src")];
 
 /// The leader's rooms by floors, the lowest first. A room uses those on floors below its own only.
 const LEADER_FLOORS: &[&[&str]] = &[
@@ -59,8 +65,24 @@ fn no_file_and_no_room_uses_one_that_uses_it() {
 }
 
 #[test]
+fn every_crate_is_read() {
+    let manifest = std::fs::read_to_string(place("Cargo.toml")).unwrap();
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let members = manifest["workspace"]["default-members"].as_array().unwrap();
+    let sources = members.iter().map(|member| match member.as_str().unwrap() {
+        "." => "src".to_owned(),
+        folder => format!("{folder}/src"),
+    });
+    let listed: BTreeSet<String> = CRATES.iter().map(|folder| (*folder).to_owned()).collect();
+    assert_eq!(listed, sources.collect::<BTreeSet<_>>(), "the crates, as they are listed here and as they are");
+    let own = LEADER_CRATES.iter().map(|(_, _, folder)| *folder);
+    let of_leader = CRATES.iter().copied().filter(|folder| folder.starts_with("leader/") && *folder != LEADER);
+    assert_eq!(own.collect::<BTreeSet<_>>(), of_leader.collect::<BTreeSet<_>>(), "the leader's crates");
+}
+
+#[test]
 fn rooms_of_the_leader_use_floors_below_theirs() {
-    let leader = read("leader/src");
+    let leader = read(LEADER);
     let floors: BTreeMap<&str, usize> =
         LEADER_FLOORS.iter().enumerate().flat_map(|(floor, rooms)| rooms.iter().map(move |room| (*room, floor))).collect();
     let listed: BTreeSet<&str> = floors.keys().copied().collect();
@@ -91,9 +113,16 @@ fn read(folder: &str) -> Crate {
     source
 }
 
+/// The leader with the rooms that are crates of their own, so that a use is seen whichever border it crosses.
 fn read_all(folder: &str) -> Crate {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    Crate::read(&root).unwrap_or_else(|error| panic!("reading {folder}: {error}"))
+    let own: &[(&str, &str, &str)] = if folder == LEADER { LEADER_CRATES } else { &[] };
+    let own: Vec<_> = own.iter().map(|(room, name, folder)| (room, name, place(folder))).collect();
+    let own: Vec<_> = own.iter().map(|(room, name, folder)| OwnCrate { room, name, folder }).collect();
+    Crate::read(&place(folder), &own).unwrap_or_else(|error| panic!("reading {folder}: {error}"))
+}
+
+fn place(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 /// Says who uses each other: files, or rooms.
@@ -141,14 +170,19 @@ fn reached_from<'a>(start: &str, next: &'a BTreeMap<String, BTreeSet<String>>) -
 mod reading {
     use super::*;
 
-    fn crate_of(files: &[(&str, &str)]) -> (tempfile::TempDir, Crate) {
+    fn folder_of(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (path, text) in files {
             let path = folder.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        let source = Crate::read(folder.path()).unwrap();
+        folder
+    }
+
+    fn crate_of(files: &[(&str, &str)]) -> (tempfile::TempDir, Crate) {
+        let folder = folder_of(files);
+        let source = Crate::read(folder.path(), &[]).unwrap();
         (folder, source)
     }
 
@@ -189,5 +223,30 @@ mod reading {
             ("c.rs", "pub fn f() { let _ = super::a::A; }"),
         ]);
         assert!(circles("x", "files", &source.uses, ends).contains("x: 3 files use each other"));
+    }
+
+    #[test]
+    fn a_room_that_is_a_crate_of_its_own_is_a_room_still() {
+        let folder = folder_of(&[
+            ("src/lib.rs", "mod a;\nmod b;"),
+            ("src/a.rs", "use house_low::Thing;\npub struct A;\nfn f() { house_low::deep::g(); }"),
+            ("src/b.rs", "pub use house_low as low;\nfn f() { low::root(); other::low::root(); }"),
+            ("low/src/lib.rs", "mod deep;\nmod things;\npub use things::Thing;\npub fn root() {}"),
+            ("low/src/things.rs", "pub struct Thing;\nfn f() { crate::deep::g(); crate::a::A; }"),
+            ("low/src/deep.rs", "pub fn g() { super::root(); house_high::h(); }"),
+            ("high/src/lib.rs", "pub fn h() { house_low::root(); }"),
+        ]);
+        let (low, high) = (folder.path().join("low/src"), folder.path().join("high/src"));
+        let own = [
+            OwnCrate { room: "low", name: "house_low", folder: &low },
+            OwnCrate { room: "high", name: "house_high", folder: &high },
+        ];
+        let source = Crate::read(&folder.path().join("src"), &own).unwrap();
+        assert_eq!(source.rooms, ["a", "b", "high", "low"].map(str::to_owned).into());
+        let (things, deep, low, high) = ("low/src/things.rs", "low/src/deep.rs", "low/src/lib.rs", "high/src/lib.rs");
+        let expected = [("a.rs", things), ("a.rs", deep), ("b.rs", low), (high, low), (deep, high), (things, deep)];
+        assert_eq!(edges(&source), expected);
+        let by_room = |one: &Use| (one.from_room.clone(), one.to_room.clone());
+        assert!(circles("x", "rooms", &source.uses, by_room).contains("x: 2 rooms use each other"));
     }
 }

@@ -131,6 +131,13 @@ const KNOWN_MESSAGES: &[(&str, ErrorKind, &str, &str)] = &[
         "window functions that differ in a cast only are not supported in one query",
         "compute one of them in a subquery",
     ),
+    ("is out of range int", ErrorKind::NumericOutOfRange, "value out of range for a whole number", ""),
+    (
+        "to grouping function is not in grouping columns",
+        ErrorKind::Grouping,
+        "arguments to GROUPING must be grouping expressions of the same query",
+        "",
+    ),
     ("typed literal requires a string", ErrorKind::Syntax, "only a string may stand behind the name of a type", ""),
     ("arguments but received", ErrorKind::UndefinedFunction, "a function is called with too few or too many arguments", ""),
     ("expects numeric but received", ErrorKind::UndefinedFunction, "a function of numbers is called with something else", ""),

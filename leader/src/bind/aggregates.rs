@@ -7,13 +7,13 @@
 use super::Binder;
 use super::columns::column;
 use super::functions::is_aggregate;
-use crate::sql::parse_made;
-use crate::sql::rewrite::query_of;
 use datafusion::sql::sqlparser::ast::{
     Expr, GroupByExpr, Ident, OrderBy, Query, Select, SelectItem, SetExpr, TableFactor, Value, Visit, VisitMut, Visitor,
     VisitorMut,
 };
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_sql::parse_made;
+use slipher_sql::rewrite::query_of;
 use std::ops::ControlFlow;
 
 /// The name of the derived table.

@@ -6,7 +6,7 @@ use slipher_common::{Error, ErrorKind};
 /// The columns of a relation or a join, each with its name and what it means; None where nobody knows them.
 pub(super) type Columns = Option<Vec<(String, Expr)>>;
 
-/// What the engine calls the columns of a relation, all of them differently; what SQL calls each is its [`crate::sql::output::plain_name`]. None where nobody
+/// What the engine calls the columns of a relation, all of them differently; what SQL calls each is its [`slipher_sql::output::plain_name`]. None where nobody
 /// knows them.
 pub(super) type Names = Option<Vec<String>>;
 

@@ -3,12 +3,12 @@
 use super::Binder;
 use super::columns::{Clause, Columns};
 use super::scope::{Unqualified, read_again};
-use crate::sql::names::folded;
-use crate::sql::rewrite::query_of;
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, SetExpr, Values, VisitorMut,
 };
 use slipher_common::{Error, Result};
+use slipher_sql::names::folded;
+use slipher_sql::rewrite::query_of;
 use std::ops::ControlFlow;
 
 /// Walks a piece of a statement. What it has bound it does not look at again.

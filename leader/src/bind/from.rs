@@ -5,15 +5,15 @@ use super::expressions::Expressions;
 use super::outputs::{engine_names, free, select_items, tell_apart};
 use super::scope::{Factor, Scope};
 use super::{Binder, BoundRelation, RELATION_SCHEMA};
-use crate::sql::names::folded;
-use crate::sql::rewrite::build::call;
-use crate::sql::{QualifiedName, ROW_ID_SCHEMA, parse_made};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Query, SetExpr, TableAlias, TableAliasColumnDef,
     TableFactor, TableWithJoins, Value, VisitMut,
 };
 use slipher_common::ids::TableId;
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_sql::names::folded;
+use slipher_sql::rewrite::build::call;
+use slipher_sql::{QualifiedName, ROW_ID_SCHEMA, parse_made};
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 

@@ -27,7 +27,7 @@ static VOLATILE: LazyLock<HashSet<String>> = LazyLock::new(|| {
 
 fn name_of(function: &Function) -> Option<String> {
     match function.name.0.as_slice() {
-        [only] => only.as_ident().map(crate::sql::names::folded),
+        [only] => only.as_ident().map(slipher_sql::names::folded),
         _ => None,
     }
 }

@@ -23,12 +23,12 @@ mod tests;
 
 pub(crate) use check::check_plan;
 
-use crate::sql::QualifiedName;
 use datafusion::sql::sqlparser::ast;
 use parking_lot::Mutex;
 use scope::Frame;
 use slipher_common::ids::TableId;
 use slipher_common::{Error, Result};
+use slipher_sql::QualifiedName;
 use std::collections::HashSet;
 use std::sync::Arc;
 

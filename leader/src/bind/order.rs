@@ -4,11 +4,11 @@
 use super::Binder;
 use super::columns::Clause;
 use super::outputs::engine_name;
-use crate::sql::names::folded;
 use datafusion::sql::sqlparser::ast::{
     Expr, Ident, OrderBy, OrderByKind, Query, SetExpr, UnaryOperator, Value, Visit, Visitor, visit_expressions,
 };
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_sql::names::folded;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 

@@ -2,10 +2,10 @@
 
 use super::Binder;
 use super::columns::{Clause, Names, ambiguous_column};
-use crate::sql::names::folded;
-use crate::sql::output::{numbered, plain_name};
 use datafusion::sql::sqlparser::ast::{Expr, Ident, SelectItem, SetExpr};
 use slipher_common::Result;
+use slipher_sql::names::folded;
+use slipher_sql::output::{numbered, plain_name};
 use std::collections::HashSet;
 
 /// One column of a result.

@@ -6,11 +6,11 @@ use super::expressions::Expressions;
 use super::functions::calls_volatile;
 use super::outputs::{Outputs, engine_names, first_names, tell_apart};
 use super::scope::{Frame, WithQuery};
-use crate::sql::names::folded;
 use datafusion::sql::sqlparser::ast::{
     Cte, Distinct, GroupByExpr, Ident, ObjectName, Query, Select, SetExpr, Visit, VisitMut, Visitor, With,
 };
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_sql::names::folded;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 

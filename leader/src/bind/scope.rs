@@ -4,12 +4,12 @@ use super::aggregates::FromInside;
 use super::columns::{Columns, Names, ambiguous_column, column};
 use super::outputs::Outputs;
 use super::{Binder, Known};
-use crate::sql::TARGET;
-use crate::sql::names::folded;
-use crate::sql::output::plain_name;
-use crate::sql::position::NO_FACTOR;
 use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, visit_relations};
 use slipher_common::{Error, ErrorKind, Result, error::did_you_mean};
+use slipher_sql::TARGET;
+use slipher_sql::names::folded;
+use slipher_sql::output::plain_name;
+use slipher_sql::position::NO_FACTOR;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 

@@ -4,11 +4,11 @@ use super::Binder;
 use super::columns::Columns;
 use super::outputs::select_items;
 use super::scope::Unqualified;
-use crate::sql::names::folded;
 use datafusion::sql::sqlparser::ast::{
     ExcludeSelectItem, Expr, SelectItem, SelectItemQualifiedWildcardKind, WildcardAdditionalOptions,
 };
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_sql::names::folded;
 use std::collections::HashSet;
 
 impl Binder<'_> {

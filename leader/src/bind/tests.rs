@@ -31,7 +31,7 @@ impl Relations for Fake {
 }
 
 fn bound(sql: &str) -> Result<String> {
-    let statement = crate::sql::embedded::query(sql)?;
+    let statement = slipher_sql::embedded::query(sql)?;
     match bind(&statement, &Fake, &Aliases::default())? {
         Binding::Bound(bound) => Ok(bound.statement.to_string().replace("\"slipher$relation\".", "#").replace('"', "")),
         Binding::Wants(id) => Ok(format!("wants {id}")),
@@ -179,8 +179,8 @@ fn what_is_volatile_is_read_once() {
 #[test]
 fn the_target_of_a_change_is_told_from_what_decides_about_it() {
     let sql = "delete from ra.t using rb.t where ra.t.id = rb.t.id";
-    let statements = crate::sql::parse::parse(sql).unwrap();
-    let crate::sql::Parsed::Change(spec) = statements[0].parsed.as_ref() else { panic!("no change") };
+    let statements = slipher_sql::parse::parse(sql).unwrap();
+    let slipher_sql::Parsed::Change(spec) = statements[0].parsed.as_ref() else { panic!("no change") };
     let Binding::Bound(bound) = bind(&spec.query(TableId(1)), &Fake, &Aliases::default()).unwrap() else { panic!("not bound") };
     let text = bound.statement.to_string().replace('"', "");
     assert!(text.ends_with("FROM slipher$row_ids.1 AS t, slipher$relation.2 AS t_1 WHERE t.id = t_1.id"), "{text}");

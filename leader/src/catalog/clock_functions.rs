@@ -1,6 +1,5 @@
 //! Functions that say what time it is: for the leader alone, which computes them once per statement.
 
-use crate::sql::rewrite::STATEMENT_TIME;
 use crate::transaction::Clock;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
@@ -8,6 +7,7 @@ use datafusion::error::Result as EngineResult;
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use slipher_common::SqlType;
+use slipher_sql::rewrite::STATEMENT_TIME;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Names in other databases are refused: a session sees its own.
 
-use crate::sql::Name;
-use crate::sql::position::REFERENCE_TO_DATABASE;
 use slipher_common::{Error, Result};
+use slipher_sql::Name;
+use slipher_sql::position::REFERENCE_TO_DATABASE;
 
 /// Refuses a name in a database other than the session's `own`.
 pub(crate) fn check_database(named: Option<&Name>, own: &str) -> Result<()> {

@@ -14,7 +14,6 @@ use crate::plan::semantics;
 use crate::plan::subqueries::SubqueriesToJoins;
 use crate::plan::tight::TightComparisons;
 use crate::plan::window_keys::PlainPartitions;
-use crate::sql;
 use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::sql::sqlparser::ast;
@@ -147,7 +146,7 @@ impl EngineSessions {
         if let Some((_, query)) = self.parsed_views.lock().get(&view.id).filter(|(known, _)| Arc::ptr_eq(known, view)) {
             return Ok(Arc::clone(query));
         }
-        let query = Arc::<ast::Statement>::from(sql::embedded::query(&view.query)?);
+        let query = Arc::<ast::Statement>::from(slipher_sql::embedded::query(&view.query)?);
         let mut parsed = self.parsed_views.lock();
         if parsed.len() >= VIEWS_MAX {
             parsed.clear();

@@ -6,12 +6,12 @@ mod databases;
 mod engine_sessions;
 mod relations;
 mod temporary;
+#[cfg(test)]
+mod tests;
 mod tpch_function;
 mod views;
 
 pub(crate) use backend_functions::{Signal, Signals};
-#[cfg(test)]
-pub(crate) use clock_functions::register as register_clock_functions;
 pub(crate) use databases::{check_database, refused};
 pub(crate) use engine_sessions::{EngineSessions, EngineSettings};
 use relations::SnapshotRelations;
@@ -21,16 +21,16 @@ pub(crate) use views::plan as plan_view;
 
 use crate::bind::{Aliases, Binding, Bound, bind};
 use crate::cluster::ClusterView;
-use crate::meta::{Relation, SchemaState, State, TableState};
 use crate::plan::context::QueryContext;
 use crate::plan::disabled_rules::DisabledRules;
 use crate::plan::table::SliceTable;
-use crate::sql::{Name, QualifiedName};
 use crate::transaction::{Clock, Reads};
 use datafusion::sql::sqlparser::ast;
 use slipher_common::catalog::{DATABASE, View, ViewReference};
 use slipher_common::ids::{TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result, error::did_you_mean};
+use slipher_meta::{Relation, SchemaState, State, TableState};
+use slipher_sql::{Name, QualifiedName};
 use std::sync::Arc;
 
 /// The catalog at one version, for one query.

@@ -2,8 +2,6 @@
 
 use super::{Snapshot, views};
 use crate::bind::{Known, RELATION_SCHEMA, Relations, relation_of};
-use crate::meta::Relation;
-use crate::sql::{QualifiedName, ROW_ID_SCHEMA};
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::Column;
@@ -13,6 +11,8 @@ use datafusion::logical_expr::LogicalPlanBuilder;
 use slipher_common::catalog::{View, ViewReference};
 use slipher_common::ids::TableId;
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_meta::Relation;
+use slipher_sql::{QualifiedName, ROW_ID_SCHEMA};
 use std::collections::HashMap;
 use std::sync::Arc;
 

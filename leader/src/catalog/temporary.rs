@@ -2,11 +2,11 @@
 
 use super::Snapshot;
 use crate::cluster::Cluster;
-use crate::meta::{Relation, TableState};
-use crate::sql::QualifiedName;
 use slipher_common::catalog::ADMIN_USER;
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_meta::{Relation, TableState};
 use slipher_proto::meta::{self as proto, operation::Kind};
+use slipher_sql::QualifiedName;
 use std::sync::Arc;
 
 /// What a session calls its schema of temporary tables.

@@ -2,7 +2,6 @@
 
 use super::Snapshot;
 use crate::plan::planner::logical_plan;
-use crate::sql;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::view::ViewTable;
 use datafusion::common::Column;
@@ -57,7 +56,7 @@ pub(crate) async fn plan(snapshot: &Arc<Snapshot>, view: &Arc<View>) -> Result<L
         let message = format!("view \"{view}\" names {} columns, its query has {}", view.columns.len(), columns.len());
         return Err(Error::new(ErrorKind::Syntax, message));
     }
-    let names = sql::output::column_names(&query, plan.schema().fields().iter().map(|field| field.name().as_str()));
+    let names = slipher_sql::output::column_names(&query, plan.schema().fields().iter().map(|field| field.name().as_str()));
     let given = view.columns.iter().map(|column| column.name.clone());
     let names = given.chain(names.into_iter().skip(view.columns.len()));
     renamed(plan, columns, names)

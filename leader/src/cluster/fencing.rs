@@ -1,10 +1,10 @@
 //! Who commands: what this leader says of itself with each order, and what it learns from nodes that have obeyed a newer one.
 
 use super::Cluster;
-use crate::meta::Meta;
 use slipher_common::fence::{Fence, Judgement};
 use slipher_common::ids::NodeId;
 use slipher_common::{Error, Result};
+use slipher_meta::Meta;
 use slipher_proto::compute as proto;
 use std::sync::OnceLock;
 use tokio_util::sync::CancellationToken;

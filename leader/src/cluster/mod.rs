@@ -15,7 +15,6 @@ pub(crate) use pins::Pin;
 pub use service::LeaderService;
 pub(crate) use view::ClusterView;
 
-use crate::meta::{Meta, State};
 use crate::side_files::SideFiles;
 use fencing::Leading;
 use liveness::Liveness;
@@ -29,6 +28,7 @@ use slipher_common::ids::{NodeId, TransactionId};
 use slipher_common::manifest::set_aside;
 use slipher_common::placement::Placement;
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_meta::{Meta, State};
 use slipher_proto::compute::compute_node_client::ComputeNodeClient;
 use slipher_proto::compute::node_control_client::NodeControlClient;
 use slipher_proto::compute::{CancelQueryRequest, NodeActivity, QueryProgressRequest, QueryProgressResponse};

@@ -1,9 +1,9 @@
 //! Versions that somebody still reads: their segments are not swept.
 
 use super::Cluster;
-use crate::meta::State;
 use parking_lot::Mutex;
 use slipher_common::ids::SegmentId;
+use slipher_meta::State;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

@@ -6,13 +6,13 @@
 //! placement is refused by its receipts' epoch and runs again by itself.
 
 use super::Cluster;
-use crate::meta::State;
 use futures::{StreamExt, TryStreamExt};
 use slipher_common::channels::call_error;
 use slipher_common::ids::{NodeId, SliceId};
 use slipher_common::manifest::Segment;
 use slipher_common::placement::{Placement, SlicePlacement};
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_meta::State;
 use slipher_proto::compute::FetchSegmentRequest;
 use slipher_proto::meta::{self as proto, operation::Kind};
 use std::collections::{BTreeMap, BTreeSet};

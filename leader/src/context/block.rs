@@ -3,10 +3,10 @@
 use super::Context;
 use super::settings::{ISOLATION, READ_ONLY};
 use crate::frontend::Outcome;
-use crate::sql::TransactionModes;
 use crate::transaction::{LockOwner, Transaction};
 use chrono::{DateTime, Utc};
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_sql::TransactionModes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 

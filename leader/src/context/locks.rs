@@ -2,12 +2,12 @@
 
 use super::{Block, Context};
 use crate::catalog::{check_database, on_path, own_schema};
-use crate::meta::{Relation, State};
-use crate::sql::{Name, QualifiedName, SchemaName};
 use crate::transaction::{LockMode, LockOwner};
 use slipher_common::catalog::Table;
 use slipher_common::ids::TableId;
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_meta::{Relation, State};
+use slipher_sql::{Name, QualifiedName, SchemaName};
 use std::sync::Arc;
 
 /// What a statement outside of a block holds until this is dropped; inside of one, its block does.

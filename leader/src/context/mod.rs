@@ -16,13 +16,13 @@ pub(crate) use shared::Shared;
 
 use crate::catalog::{is_temp_schema, temp_schema_of};
 use crate::frontend::Outcome;
-use crate::meta::{DatabaseState, State};
 use crate::run::Attempt;
 use crate::transaction::{Clock, Committing, LockOwner, Reads, Scope, Transaction};
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use slipher_common::ids::{DatabaseId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_meta::{DatabaseState, State};
 use slipher_proto::meta::{self as proto, operation::Kind};
 use std::fmt;
 use std::sync::Arc;

@@ -23,7 +23,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("query_group", "default"),
     (disabled_rules::SETTING, ""),
     ("search_path", "$user, public"),
-    ("standard_conforming_strings", crate::sql::STANDARD_CONFORMING_STRINGS),
+    ("standard_conforming_strings", slipher_sql::STANDARD_CONFORMING_STRINGS),
     ("statement_timeout", "0"),
     ("timezone", "UTC"),
 ];
@@ -160,7 +160,7 @@ fn check(name: &str, value: &str) -> Result<()> {
         "timezone" => matches!(lower.as_str(), "utc" | "gmt" | "etc/utc" | "z" | "default"),
         "extra_float_digits" => value.parse().is_ok_and(|digits: i32| (-15..=3).contains(&digits)),
         "client_encoding" => matches!(lower.replace(['-', '_'], "").as_str(), "utf8" | "unicode"),
-        "standard_conforming_strings" => lower == crate::sql::STANDARD_CONFORMING_STRINGS,
+        "standard_conforming_strings" => lower == slipher_sql::STANDARD_CONFORMING_STRINGS,
         "datestyle" => lower.starts_with("iso"),
         ISOLATION => {
             matches!(lower.as_str(), "serializable" | "snapshot" | "repeatable read" | "read committed" | "read uncommitted")

@@ -2,8 +2,8 @@
 //!
 //! The endpoints (`wire`) know nothing else of it, and nothing of planning.
 
-pub(crate) use crate::sql::Deallocates;
-pub use crate::sql::Statement;
+pub(crate) use slipher_sql::Deallocates;
+pub use slipher_sql::Statement;
 
 use crate::users::ScramVerifier;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};

@@ -5,9 +5,7 @@ use super::{
     add_segments, always_generated, find, identity_fills, missing_value, plan_sink, remove_as_read, run_sink, target_columns,
     write_rows,
 };
-use crate::meta::TableState;
 use crate::run::{Attempt, Runner, guarded};
-use crate::sql::{Change, ChangeSpec, MergeInsert, MergeSpec, Name};
 use crate::transaction::Scope;
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
@@ -21,7 +19,9 @@ use slipher_common::catalog::Table;
 use slipher_common::manifest::{DeleteVector, Segment, Segments, bitmap_to_bytes};
 use slipher_common::plan::row_of_id;
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_meta::TableState;
 use slipher_proto::meta::{self as proto, operation::Kind};
+use slipher_sql::{Change, ChangeSpec, MergeInsert, MergeSpec, Name};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;

@@ -2,12 +2,12 @@
 
 use super::{always_generated, commit, files, find, identity_fills, in_table_order, target_columns, write_rows};
 use crate::run::Runner;
-use crate::sql::{CopyFormat, CopySpec};
 use crate::transaction::Scope;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use slipher_common::catalog::Table;
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_sql::{CopyFormat, CopySpec};
 use std::path::Path;
 use std::sync::Arc;
 

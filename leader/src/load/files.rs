@@ -1,7 +1,6 @@
 //! COPY's files: found below the configured directory, and dealt to the lanes of all compute nodes.
 
 use crate::plan::context::QueryContext;
-use crate::sql::{CopyFormat, CopySpec};
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -12,6 +11,7 @@ use slipher_common::assign::{can_split_delimited, normalize_load_schema};
 use slipher_common::catalog::Table;
 use slipher_common::plan::{FileFormat, FileRef, FileScanExec};
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_sql::{CopyFormat, CopySpec};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -2,8 +2,6 @@
 //! of its passes.
 
 use crate::run::Attempt;
-use crate::sql::literal_rows::{Literal, LiteralRows};
-use crate::sql::{InsertSource, InsertSpec, values_query};
 use arrow::array::{
     ArrayRef, BooleanArray, Decimal128Array, Int32Array, Int64Array, NullArray, RecordBatch, StringArray, StringBuilder,
 };
@@ -15,6 +13,8 @@ use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast;
 use slipher_common::Result;
+use slipher_sql::literal_rows::{Literal, LiteralRows};
+use slipher_sql::{InsertSource, InsertSpec, values_query};
 use std::fmt::Write;
 use std::sync::Arc;
 

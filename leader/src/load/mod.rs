@@ -5,12 +5,10 @@ mod files;
 mod literals;
 
 use crate::catalog::Snapshot;
-use crate::meta::{State, TableState};
 use crate::plan::output_types::column_types;
 use crate::plan::table::SliceTable;
 use crate::plan::write_rows::yields_few_constants;
 use crate::run::{Attempt, Runner, guarded};
-use crate::sql::{CreateTableAsSpec, InsertSpec, QualifiedName};
 use crate::transaction::{Load, Scope};
 use arrow::array::RecordBatch;
 use datafusion::catalog::MemTable;
@@ -27,7 +25,9 @@ use slipher_common::ids::{ColumnId, TableId, TransactionId, Version};
 use slipher_common::manifest::Segment;
 use slipher_common::plan::{AssignExec, IdentityFill, SliceSinkExec};
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_meta::{State, TableState};
 use slipher_proto::meta::{self as proto, operation::Kind};
+use slipher_sql::{CreateTableAsSpec, InsertSpec, QualifiedName};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -276,7 +276,7 @@ async fn insert_source(
     let default = |index: usize| -> Result<ast::Expr> {
         let column = targets.get(index).and_then(|target| table.columns.get(*target));
         match column.and_then(|column| column.default_expression.as_deref()) {
-            Some(text) => crate::sql::embedded::parse_expression(text),
+            Some(text) => slipher_sql::embedded::parse_expression(text),
             None => Ok(ast::Expr::Value(ast::Value::Null.into())),
         }
     };
@@ -333,7 +333,7 @@ fn in_table_order(attempt: &Attempt, table: &Table, targets: &[usize], source: L
 fn missing_value(attempt: &Attempt, column: &Column) -> Result<Expr> {
     if let Some(text) = &column.default_expression {
         // The default is kept as it was written.
-        let rewritten = crate::sql::embedded::parse_expression(text)?.to_string();
+        let rewritten = slipher_sql::embedded::parse_expression(text)?.to_string();
         let empty = datafusion::common::DFSchema::empty();
         return Ok(attempt.session.create_logical_expr(&rewritten, &empty)?);
     }

@@ -2,9 +2,7 @@
 //! the old rows until it is committed; writers that commit in between make it lose, and it runs again.
 
 use super::{add_segments, check_rows, find, missing_value, plan_sink, remove_as_read, run_sink};
-use crate::meta::{TableState, changed_definition};
 use crate::run::{Attempt, Runner};
-use crate::sql::QualifiedName;
 use crate::transaction::Scope;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
@@ -12,7 +10,9 @@ use slipher_common::catalog::{Column, Table};
 use slipher_common::ids::Version;
 use slipher_common::manifest::Segments;
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_meta::{TableState, changed_definition};
 use slipher_proto::meta::operation::Kind;
+use slipher_sql::QualifiedName;
 use std::sync::Arc;
 
 /// Writes all rows of a table under the definition that `change` makes of its own.

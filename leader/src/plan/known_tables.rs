@@ -1,6 +1,5 @@
 //! What is known of tables, worked out once for each version of one: statistics, and the bounds by which scans leave segments out.
 
-use crate::meta::TableState;
 use crate::plan::table_statistics::Summary;
 use parking_lot::Mutex;
 use slipher_common::catalog::Table;
@@ -8,6 +7,7 @@ use slipher_common::ids::TableId;
 use slipher_common::manifest::ReadsDetails;
 use slipher_common::pruning::TableSegments;
 use slipher_common::selectivity::TableStatistics;
+use slipher_meta::TableState;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};

@@ -1,7 +1,6 @@
 //! What is known of a table's rows: the sum of what is known of its segments'. It is kept up as segments come, and made anew when enough
 //! have gone.
 
-use crate::meta::TableState;
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use imbl::ordmap::DiffItem;
@@ -13,6 +12,7 @@ use slipher_common::ids::ColumnId;
 use slipher_common::manifest::{KnownColumn, ReadsDetails, Segment, SegmentDetails, Segments, TrailingBlanks};
 use slipher_common::selectivity::TableStatistics;
 use slipher_common::statistics::{DistinctSketch, decode_bound};
+use slipher_meta::TableState;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;

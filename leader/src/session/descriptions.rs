@@ -2,10 +2,10 @@
 
 use crate::frontend::{Description, Statement};
 use crate::plan::disabled_rules::DisabledRules;
-use crate::sql::Parsed;
 use parking_lot::Mutex;
 use slipher_common::SqlType;
 use slipher_common::ids::{DatabaseId, Version};
+use slipher_sql::Parsed;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 

@@ -8,9 +8,7 @@ use crate::cluster::record;
 use crate::context::{Block, CASE_SENSITIVE_IDENTIFIERS, Context, READ_ONLY, Running, Shared, failed_block};
 use crate::frontend::{CatalogListing, Description, DirectRun, Outcome, Progress, Session, Statement, terminated};
 use crate::load;
-use crate::meta::DatabaseState;
 use crate::run::until_memory_is_free;
-use crate::sql::{self, Parsed, TransactionModes};
 use crate::statement::{self, Effect};
 use crate::telemetry::OpenSession;
 use async_trait::async_trait;
@@ -20,7 +18,9 @@ use parking_lot::Mutex;
 use slipher_common::ids::DatabaseId;
 use slipher_common::plan::ResultTarget;
 use slipher_common::{Error, ErrorKind, Result, SqlType};
+use slipher_meta::DatabaseState;
 use slipher_proto::meta::{self as proto, operation::Kind};
+use slipher_sql::{Parsed, TransactionModes};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -198,10 +198,10 @@ fn can_hand_over() -> bool {
 impl Session for LeaderSession {
     fn parse(&self, sql: &str) -> Result<Vec<Statement>> {
         let case_sensitive = self.context.settings.lock().is_on(CASE_SENSITIVE_IDENTIFIERS);
-        let text = if case_sensitive { Cow::Borrowed(sql) } else { sql::fold::fold_quoted(sql) };
+        let text = if case_sensitive { Cow::Borrowed(sql) } else { slipher_sql::fold::fold_quoted(sql) };
         let parsed = match text.len() > LONG_TEXT_BYTES && can_hand_over() {
-            true => tokio::task::block_in_place(|| sql::parse::parse(&text)),
-            false => sql::parse::parse(&text),
+            true => tokio::task::block_in_place(|| slipher_sql::parse::parse(&text)),
+            false => slipher_sql::parse::parse(&text),
         };
         parsed.inspect_err(|_| self.context.fail_block())
     }
@@ -227,7 +227,7 @@ impl Session for LeaderSession {
         }
         described.map_err(|error| {
             self.context.fail_block();
-            sql::position::locate(&statement.text, error)
+            slipher_sql::position::locate(&statement.text, error)
         })
     }
 
@@ -251,7 +251,7 @@ impl Session for LeaderSession {
             Err(error) => {
                 counted.end(Some(&error));
                 self.context.fail_block();
-                Err(sql::position::locate(&statement.text, error))
+                Err(slipher_sql::position::locate(&statement.text, error))
             }
         }
     }
@@ -286,7 +286,7 @@ impl Session for LeaderSession {
             Err(error) => {
                 counted.end(Some(&error));
                 self.context.fail_block();
-                Err(sql::position::locate(&statement.text, error))
+                Err(slipher_sql::position::locate(&statement.text, error))
             }
         }
     }

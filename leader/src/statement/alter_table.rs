@@ -6,10 +6,7 @@ use super::{Effect, Executes, Running, view};
 use crate::context::{Block, Context, Requires};
 use crate::frontend::Outcome;
 use crate::load;
-use crate::meta::{Relation, State, TableState, changed_definition};
 use crate::run::Attempt;
-use crate::sql::create_table::{COLUMNS_MAX, CreateTableSpec};
-use crate::sql::{Name, QualifiedName, TableChange};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ParamValues, ScalarValue};
@@ -18,7 +15,10 @@ use slipher_common::catalog::{Column, ConstraintKind, Distribution, Table, ViewR
 use slipher_common::error::did_you_mean;
 use slipher_common::ids::{ColumnId, TableId};
 use slipher_common::{Error, ErrorKind, Result, SqlType};
+use slipher_meta::{Relation, State, TableState, changed_definition};
 use slipher_proto::meta::{self as proto, operation::Kind};
+use slipher_sql::create_table::{COLUMNS_MAX, CreateTableSpec};
+use slipher_sql::{Name, QualifiedName, TableChange};
 use tokio_util::sync::CancellationToken;
 
 /// ALTER TABLE, ALTER VIEW.
@@ -178,7 +178,7 @@ fn operations(attempt: &Attempt, name: &QualifiedName, change: &TableChange) -> 
             let index = table.index_of_name(&name.value).map_err(|error| error.at(name.position))?;
             let word = encoding.value.to_lowercase();
             let column = &mut table.columns[index];
-            column.encoding = crate::sql::create_table::checked_encoding(&word, &column.name, column.sql_type)
+            column.encoding = slipher_sql::create_table::checked_encoding(&word, &column.name, column.sql_type)
                 .map_err(|error| error.at(encoding.position))?;
             table.encode_auto &= column.encoding.is_none();
         }

@@ -3,8 +3,8 @@
 use super::{Effect, Executes, Running};
 use crate::context::Context;
 use crate::frontend::Outcome;
-use crate::sql::QualifiedName;
 use datafusion::common::ParamValues;
+use slipher_sql::QualifiedName;
 use tokio_util::sync::CancellationToken;
 
 /// ANALYZE of one table, or of all.

@@ -5,10 +5,10 @@ use super::query::select;
 use super::{Effect, Executes, Running};
 use crate::context::Context;
 use crate::frontend::{Description, Outcome};
-use crate::sql::Name;
 use datafusion::common::ParamValues;
 use datafusion::sql::sqlparser::ast;
 use slipher_common::{Error, ErrorKind, Result, SqlType};
+use slipher_sql::Name;
 use tokio_util::sync::CancellationToken;
 
 /// DECLARE.

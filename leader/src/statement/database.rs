@@ -3,13 +3,13 @@
 use super::{Effect, Executes, Running};
 use crate::context::{Block, Context};
 use crate::frontend::Outcome;
-use crate::meta::{DatabaseState, State};
-use crate::sql::{DatabaseChange, Name};
 use datafusion::common::ParamValues;
 use slipher_common::catalog::DATABASE;
 use slipher_common::ids::DatabaseId;
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_meta::{DatabaseState, State};
 use slipher_proto::meta::{self as proto, operation::Kind};
+use slipher_sql::{DatabaseChange, Name};
 use tokio_util::sync::CancellationToken;
 
 /// So many sessions of a database that is in use are named.

@@ -6,10 +6,10 @@ use crate::context::{Context, Requires};
 use crate::frontend::{Description, Outcome};
 use crate::load;
 use crate::run::Attempt;
-use crate::sql::MergeSpec;
 use datafusion::common::ParamValues;
 use datafusion::physical_plan::ExecutionPlan;
 use slipher_common::SqlType;
+use slipher_sql::MergeSpec;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 

@@ -36,11 +36,11 @@ pub(crate) use view::columns as columns_of_view;
 use crate::context::{Context, Requires};
 use crate::frontend::{Description, Outcome};
 use crate::run::{Attempt, until_memory_is_free};
-use crate::sql::Parsed;
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::physical_plan::ExecutionPlan;
 use futures::future::BoxFuture;
 use slipher_common::{Error, Result, SqlType};
+use slipher_sql::Parsed;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 

@@ -1,11 +1,11 @@
 //! What the names in definitions must mean.
 
 use crate::catalog::{Snapshot, is_temp_schema};
-use crate::meta::{Relation, State, not_a_view};
-use crate::sql::{Name, QualifiedName};
 use slipher_common::error::did_you_mean;
 use slipher_common::ids::TableId;
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_meta::{Relation, State, not_a_view};
+use slipher_sql::{Name, QualifiedName};
 
 /// Temporary tables stay where they are.
 pub(super) fn check_move(from: &str, to: &str) -> Result<()> {

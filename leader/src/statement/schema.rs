@@ -4,10 +4,10 @@ use super::{Effect, Executes, Running};
 use crate::catalog::{RESERVED_SCHEMA_PREFIX, is_temp_schema};
 use crate::context::{Context, Requires};
 use crate::frontend::Outcome;
-use crate::sql::{Name, SchemaName};
 use datafusion::common::ParamValues;
 use slipher_common::{Error, ErrorKind};
 use slipher_proto::meta::{self as proto, operation::Kind};
+use slipher_sql::{Name, SchemaName};
 use tokio_util::sync::CancellationToken;
 
 /// CREATE SCHEMA.

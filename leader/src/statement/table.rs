@@ -4,11 +4,11 @@ use super::names::to_drop;
 use super::{Effect, Executes, Running};
 use crate::context::{Context, Requires};
 use crate::frontend::Outcome;
-use crate::sql::CreateTableSpec;
-use crate::sql::QualifiedName;
 use datafusion::common::ParamValues;
 use slipher_common::ids::TableId;
 use slipher_proto::meta::{self as proto, operation::Kind};
+use slipher_sql::CreateTableSpec;
+use slipher_sql::QualifiedName;
 use std::sync::atomic::Ordering;
 use tokio_util::sync::CancellationToken;
 

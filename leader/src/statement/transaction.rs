@@ -3,8 +3,8 @@
 use super::{Effect, Executes, Running};
 use crate::context::Context;
 use crate::frontend::Outcome;
-use crate::sql::TransactionModes;
 use datafusion::common::ParamValues;
+use slipher_sql::TransactionModes;
 use tokio_util::sync::CancellationToken;
 
 /// BEGIN.

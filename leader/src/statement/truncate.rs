@@ -4,8 +4,8 @@ use super::{Effect, Executes, Running};
 use crate::context::{Context, Requires};
 use crate::frontend::Outcome;
 use crate::load;
-use crate::sql::QualifiedName;
 use datafusion::common::ParamValues;
+use slipher_sql::QualifiedName;
 use tokio_util::sync::CancellationToken;
 
 /// TRUNCATE.

@@ -3,12 +3,12 @@
 use super::{Effect, Executes, Running};
 use crate::context::Context;
 use crate::frontend::Outcome;
-use crate::sql::{Name, Password, UserSpec};
 use crate::users::new_verifier;
 use datafusion::common::ParamValues;
 use slipher_common::catalog::ADMIN_USER;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta::{self as proto, operation::Kind};
+use slipher_sql::{Name, Password, UserSpec};
 use tokio_util::sync::CancellationToken;
 
 /// CREATE USER.

@@ -3,13 +3,13 @@
 use super::{Effect, Executes, Running};
 use crate::context::{Block, Context, Requires};
 use crate::frontend::Outcome;
-use crate::sql::{QualifiedName, VacuumKind};
 use crate::transaction::Scope;
 use crate::upkeep::{self, Choice};
 use datafusion::common::ParamValues;
 use slipher_common::catalog::Table;
 use slipher_common::ids::TableId;
 use slipher_common::{Error, ErrorKind};
+use slipher_sql::{QualifiedName, VacuumKind};
 use tokio_util::sync::CancellationToken;
 
 /// VACUUM.

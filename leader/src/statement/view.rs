@@ -6,10 +6,8 @@ use crate::bind::BoundRelation;
 use crate::catalog::{Snapshot, TPCH_FUNCTION, is_temp_schema};
 use crate::context::Context;
 use crate::frontend::{Description, Outcome, text_schema};
-use crate::meta::{Relation, ViewState, not_a_view};
 use crate::plan::output_types::column_types;
 use crate::run::Attempt;
-use crate::sql::{CreateViewSpec, QualifiedName, TableChange};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::ParamValues;
 use datafusion::common::TableReference;
@@ -19,7 +17,9 @@ use datafusion::sql::parser::Statement as EngineStatement;
 use slipher_common::catalog::{ReferencedColumn, View, ViewColumn, ViewReference};
 use slipher_common::ids::{ColumnId, TableId};
 use slipher_common::{Error, ErrorKind, Result, SqlType};
+use slipher_meta::{Relation, ViewState, not_a_view};
 use slipher_proto::meta::{self as proto, operation::Kind};
+use slipher_sql::{CreateViewSpec, QualifiedName, TableChange};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -156,7 +156,7 @@ async fn bind(attempt: &Attempt, spec: &CreateViewSpec) -> Result<(Vec<ViewColum
             types.len()
         )));
     }
-    let names = crate::sql::output::column_names(&spec.query, plan.schema().fields().iter().map(|field| field.name().as_str()));
+    let names = slipher_sql::output::column_names(&spec.query, plan.schema().fields().iter().map(|field| field.name().as_str()));
     let given = spec.columns.iter().map(|name| name.value.clone());
     let names = given.chain(names.into_iter().skip(spec.columns.len()));
     let columns = names.zip(&types).map(|(name, (_, sql_type))| ViewColumn { name, sql_type: Some(*sql_type) });

@@ -11,13 +11,13 @@ mod tests;
 pub(crate) use locks::{LockMode, LockOwner, TableLocks};
 
 use crate::cluster::{Cluster, OpenBlock, Pin, RunningInBlock, RunningLoad, record};
-use crate::meta::{Applied, State, TableState, identified, in_time};
 use crate::plan::disabled_rules::DisabledRules;
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use slipher_common::error::JOIN_OUT_OF_MEMORY;
 use slipher_common::ids::{DatabaseId, TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_meta::{Applied, State, TableState, identified, in_time};
 use slipher_proto::meta as proto;
 use slipher_proto::meta::operation::Kind;
 use std::collections::BTreeSet;

@@ -1,13 +1,13 @@
 //! Which segments VACUUM and the background write anew.
 
-use crate::meta::TableState;
-use crate::sql::VacuumKind;
 use datafusion::common::ScalarValue;
 use slipher_common::Result;
 use slipher_common::catalog::Table;
 use slipher_common::ids::{SegmentId, SliceId};
 use slipher_common::manifest::Segment;
 use slipher_common::statistics::decode_bound;
+use slipher_meta::TableState;
+use slipher_sql::VacuumKind;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Segments of fewer rows are worth merging when somebody asks.

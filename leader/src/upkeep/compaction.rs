@@ -4,13 +4,13 @@
 use super::choice::{Choice, wanted_segments};
 use super::vacuum::{Tools, Vacuumed, vacuum_round};
 use crate::cluster::WAIT_FOR_SHORT_MAX_SECONDS;
-use crate::meta::TableState;
 use crate::plan::disabled_rules::DisabledRules;
 use crate::transaction::{Clock, LockMode, Scope, TableLocks};
 use slipher_common::catalog::ADMIN_USER;
 use slipher_common::ids::{DatabaseId, TableId, Version};
 use slipher_common::manifest::Segments;
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_meta::TableState;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -35,7 +35,8 @@ impl fmt::Display for Use {
     }
 }
 
-/// Where a module stands below its crate: `["plan", "align"]`; the root is empty.
+/// Where a module stands below its crate: `["plan", "align"]`; the root is empty. A room that is a crate of its own stands where it did as a
+/// module.
 type ModulePath = Vec<String>;
 
 /// One module: a file, or a `mod` with a body inside of one.
@@ -67,25 +68,46 @@ enum Meaning {
     ItemOf(ModulePath),
 }
 
+/// A room of a crate that is a crate of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnCrate<'a> {
+    /// What the room is called.
+    pub room: &'a str,
+    /// What paths call the crate.
+    pub name: &'a str,
+    /// Where its `lib.rs` is.
+    pub folder: &'a Path,
+}
+
 impl Crate {
-    /// Reads `lib.rs` or `main.rs` in `root`, and all modules that it has outside of tests.
-    pub fn read(root: &Path) -> io::Result<Self> {
+    /// Reads `lib.rs` or `main.rs` in `root`, and all modules that it has outside of tests; with them the rooms that are crates of their own.
+    pub fn read(root: &Path, own_crates: &[OwnCrate<'_>]) -> io::Result<Self> {
         let main = ["lib.rs", "main.rs"].into_iter().find(|name| root.join(name).is_file());
         let main = main.ok_or_else(|| io::Error::other("neither lib.rs nor main.rs"))?;
         let mut modules = Modules::default();
         modules.read_file(root, root, Path::new(main), Vec::new())?;
-        let rooms = modules.0.get(&Vec::new()).map(|root| root.children.clone()).unwrap_or_default();
+        for own in own_crates {
+            modules.rooms_of_crates.insert(own.name.to_owned(), own.room.to_owned());
+            let shown_from = root.parent().unwrap_or(root);
+            modules.read_file(shown_from, own.folder, Path::new("lib.rs"), vec![own.room.to_owned()])?;
+        }
+        let mut rooms = modules.by_path.get(&Vec::new()).map(|root| root.children.clone()).unwrap_or_default();
+        rooms.extend(modules.rooms_of_crates.values().cloned());
         let mut uses = Vec::new();
-        for (path, module) in &modules.0 {
+        for (path, module) in &modules.by_path {
             modules.uses_of(path, module, &mut uses);
         }
-        let files = modules.0.values().map(|module| module.file.clone()).collect();
+        let files = modules.by_path.values().map(|module| module.file.clone()).collect();
         Ok(Self { rooms, files, uses })
     }
 }
 
 #[derive(Debug, Default)]
-struct Modules(BTreeMap<ModulePath, Module>);
+struct Modules {
+    by_path: BTreeMap<ModulePath, Module>,
+    /// The rooms that are crates of their own, by what paths call the crates.
+    rooms_of_crates: BTreeMap<String, String>,
+}
 
 impl Modules {
     fn read_file(&mut self, root: &Path, folder: &Path, file: &Path, path: ModulePath) -> io::Result<()> {
@@ -124,7 +146,7 @@ impl Modules {
                 Some(Meaning::ItemOf(target)) => target,
                 _ => continue,
             };
-            let Some(to) = self.0.get(&target) else { continue };
+            let Some(to) = self.by_path.get(&target) else { continue };
             let hands_on = written.is_public && target.starts_with(path);
             // The file of a folder holds what the files inside share, and hands work out to them: to it they are parts of itself.
             let is_part = path.starts_with(&target) && !target.is_empty();
@@ -147,12 +169,17 @@ impl Modules {
         if depth > 16 {
             return None;
         }
+        if let Some((room, rest)) =
+            segments.split_first().and_then(|(first, rest)| Some((self.rooms_of_crates.get(first)?, rest)))
+        {
+            return self.inside(vec![room.clone()], rest, true, depth);
+        }
         let mut at = here.clone();
         let mut rest = segments;
         let mut anchored = false;
         while let Some((first, others)) = rest.split_first() {
             match first.as_str() {
-                "crate" => at = Vec::new(),
+                "crate" => at = self.root_of(here),
                 "self" => {}
                 "super" => drop(at.pop()),
                 _ => break,
@@ -163,16 +190,22 @@ impl Modules {
         self.inside(at, rest, anchored, depth)
     }
 
+    /// The root of the crate that a module is in.
+    fn root_of(&self, here: &ModulePath) -> ModulePath {
+        let own = here.first().filter(|room| self.rooms_of_crates.values().any(|own| own == *room));
+        own.into_iter().cloned().collect()
+    }
+
     fn inside(&self, mut at: ModulePath, mut rest: &[String], mut anchored: bool, depth: usize) -> Option<Meaning> {
         loop {
-            let module = self.0.get(&at)?;
+            let module = self.by_path.get(&at)?;
             let Some((first, others)) = rest.split_first() else { return Some(Meaning::Module(at)) };
             if first == "*" || first == "self" {
                 return Some(Meaning::Module(at));
             }
             if module.children.contains(first) {
                 at.push(first.clone());
-                if !self.0.contains_key(&at) {
+                if !self.by_path.contains_key(&at) {
                     return None;
                 }
                 (rest, anchored) = (others, true);
@@ -191,7 +224,7 @@ impl Modules {
             for glob in &module.globs {
                 let path: Vec<String> = glob.segments.iter().filter(|segment| *segment != "*").chain(rest).cloned().collect();
                 if let Some(Meaning::Module(target)) = self.meaning(&at, &path[..path.len() - rest.len()], depth + 1)
-                    && self.0.get(&target).is_some_and(|target| target.items.contains(first))
+                    && self.by_path.get(&target).is_some_and(|target| target.items.contains(first))
                 {
                     return Some(Meaning::ItemOf(target));
                 }
@@ -240,7 +273,7 @@ impl Reader<'_> {
                 _ => self.path(&mut module),
             }
         }
-        self.modules.0.insert(path, module);
+        self.modules.by_path.insert(path, module);
     }
 
     /// Passes over an attribute, and over what it marks if that is for tests only.

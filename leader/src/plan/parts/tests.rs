@@ -16,7 +16,7 @@ fn context() -> SessionContext {
 async fn values(sql: &str) -> slipher_common::Result<Vec<String>> {
     let context = context();
     let state = context.state();
-    let statement = crate::sql::embedded::query(sql)?;
+    let statement = slipher_sql::embedded::query(sql)?;
     let plan = state.statement_to_plan(EngineStatement::Statement(statement)).await?;
     let plan = cut_deep_expressions(plan, &state)?;
     let batches = context.execute_logical_plan(plan).await?.collect().await?;
@@ -101,7 +101,7 @@ fn no_pass_of_the_engine_sees_a_deep_expression() {
             );
             // The parser bounds what nests; here it is built by hand.
             let sql = if levels > 50 { format!("select n{} from {T}", " - n".repeat(levels)) } else { sql };
-            let statement = crate::sql::embedded::query(&sql).unwrap();
+            let statement = slipher_sql::embedded::query(&sql).unwrap();
             let plan = state.statement_to_plan(EngineStatement::Statement(statement)).await.unwrap();
             let plan = cut_deep_expressions(plan, &state).unwrap();
             let mut nodes = 0;

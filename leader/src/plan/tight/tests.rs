@@ -1,5 +1,4 @@
 use super::*;
-use crate::meta::TableState;
 use crate::plan::table_statistics::table_statistics;
 use arrow::array::{RecordBatch, StringViewArray};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -13,6 +12,7 @@ use slipher_common::manifest::{
     Details, InlineDetails, KnownColumn, ReadsDetails, Segment, SegmentColumns, Segments, TrailingBlanks,
 };
 use slipher_common::member::member_udaf;
+use slipher_meta::TableState;
 use slipher_proto::meta as proto;
 
 /// A session with two tables whose strings nobody knows anything of: `b (v, w)` and `d (v)`.

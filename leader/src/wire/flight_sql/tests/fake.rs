@@ -93,8 +93,8 @@ impl std::fmt::Debug for FakeSession {
 }
 
 /// The endpoint never looks into what the parser made; any value does.
-fn parsed() -> Arc<crate::sql::Parsed> {
-    Arc::new(crate::sql::Parsed::Discard { all: true, temporary: true })
+fn parsed() -> Arc<slipher_sql::Parsed> {
+    Arc::new(slipher_sql::Parsed::Discard { all: true, temporary: true })
 }
 
 struct CountDrop(Arc<AtomicUsize>);

@@ -190,7 +190,7 @@ impl Session for FakeSession {
         for part in sql.split(';') {
             let blanks = part.chars().count() - part.trim_start().chars().count();
             if !part.trim().is_empty() {
-                let parsed = Arc::new(crate::sql::Parsed::Discard { all: true, temporary: true });
+                let parsed = Arc::new(slipher_sql::Parsed::Discard { all: true, temporary: true });
                 statements.push(Statement { text: part.trim().into(), offset: offset + blanks, parsed });
             }
             offset += part.chars().count() + 1;

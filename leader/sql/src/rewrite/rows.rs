@@ -1,0 +1,174 @@
+//! Row values in comparisons: `(a, b) = (1, 2)`, `(a, b) IN ((1, 2), (3, 4))`, `(a, b) IN (SELECT x, y ...)`.
+//!
+//! Lists become AND and OR of their columns. The planner takes subqueries of one column only, so columns travel to it as one
+//! (`struct(a, b) IN (SELECT struct(x, y) FROM (SELECT x, y ...))`), and `plan::subqueries` takes them apart again.
+
+use super::balance::join;
+use super::build::{call, nested};
+use crate::made::parse_made;
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Query, SelectItem, SetExpr, TableFactor, UnaryOperator, Value};
+use slipher_common::{Error, ErrorKind, Result};
+
+/// The function that carries several columns in one.
+const ROW: &str = "struct";
+/// The name of a subquery whose columns travel together.
+const ROWS: &str = "__rows";
+
+/// Rewrites a comparison of row values; leaves other expressions alone.
+pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
+    match expression {
+        Expr::InSubquery { expr, subquery, .. } => {
+            if let Expr::Tuple(values) = expr.as_mut() {
+                let columns = values.len();
+                **expr = call(ROW, std::mem::take(values));
+                carry(subquery, columns)?;
+            }
+        }
+        Expr::InList { expr, list, negated } => {
+            if let Expr::Tuple(values) = expr.as_ref() {
+                *expression = in_list(values, list, *negated)?;
+            }
+        }
+        Expr::AnyOp { left, compare_op, right, .. } => {
+            carry_row(left, right)?;
+            if let Some(elements) = elements(right) {
+                *expression = any_of(left, compare_op, elements);
+            }
+        }
+        Expr::AllOp { left, compare_op, right } => {
+            carry_row(left, right)?;
+            if let Some(elements) = elements(right) {
+                *expression = all_of(left, compare_op, elements);
+            }
+        }
+        Expr::BinaryOp { left, op: op @ (BinaryOperator::Eq | BinaryOperator::NotEq), right } => {
+            match (left.as_ref(), right.as_ref()) {
+                (Expr::Tuple(one), Expr::Tuple(other)) => {
+                    let equal = equality(one, other)?;
+                    *expression = if *op == BinaryOperator::Eq { equal } else { not(equal) };
+                }
+                (Expr::Tuple(_), Expr::Subquery(_)) | (Expr::Subquery(_), Expr::Tuple(_)) => {
+                    let instead = "write (a, b) IN (SELECT x, y ...), or compare each column with a subquery of its own";
+                    return Err(Error::not_supported("comparing a row with a subquery by an operator", instead));
+                }
+                _ => {}
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// A row beside a subquery of several columns.
+fn carry_row(left: &mut Expr, right: &mut Expr) -> Result<()> {
+    if let (Expr::Tuple(values), Expr::Subquery(subquery)) = (&mut *left, right) {
+        let columns = values.len();
+        let row = call(ROW, std::mem::take(values));
+        carry(subquery, columns)?;
+        *left = row;
+    }
+    Ok(())
+}
+
+/// What `ARRAY[...]` lists, with a cast or without.
+fn elements(right: &Expr) -> Option<Vec<Expr>> {
+    match right {
+        Expr::Array(array) => Some(array.elem.clone()),
+        Expr::Nested(inner) => elements(inner),
+        Expr::Cast { expr, .. } => elements(expr),
+        _ => None,
+    }
+}
+
+/// `x = ANY(ARRAY[a, b])` is `x IN (a, b)`: the engine's search in an array would see blanks at the end.
+fn any_of(left: &Expr, op: &BinaryOperator, elements: Vec<Expr>) -> Expr {
+    match op {
+        _ if elements.is_empty() => Expr::value(Value::Boolean(false)),
+        BinaryOperator::Eq => Expr::InList { expr: Box::new(left.clone()), list: elements, negated: false },
+        _ => nested(join(compared(left, op, elements), &BinaryOperator::Or)),
+    }
+}
+
+fn all_of(left: &Expr, op: &BinaryOperator, elements: Vec<Expr>) -> Expr {
+    match op {
+        _ if elements.is_empty() => Expr::value(Value::Boolean(true)),
+        BinaryOperator::NotEq => Expr::InList { expr: Box::new(left.clone()), list: elements, negated: true },
+        _ => nested(join(compared(left, op, elements), &BinaryOperator::And)),
+    }
+}
+
+fn compared(left: &Expr, op: &BinaryOperator, elements: Vec<Expr>) -> Vec<Expr> {
+    let with =
+        |element: Expr| Expr::BinaryOp { left: Box::new(nested(left.clone())), op: op.clone(), right: Box::new(nested(element)) };
+    elements.into_iter().map(with).collect()
+}
+
+fn not(expression: Expr) -> Expr {
+    Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(nested(expression)) }
+}
+
+/// `(a, b) IN ((1, 2), (3, 4))` as `a = 1 AND b = 2 OR a = 3 AND b = 4`.
+fn in_list(values: &[Expr], list: &[Expr], negated: bool) -> Result<Expr> {
+    let mut rows = Vec::with_capacity(list.len());
+    for item in list {
+        let Expr::Tuple(row) = item else { return Err(unequal()) };
+        rows.push(nested(equality(values, row)?));
+    }
+    if rows.is_empty() {
+        return Err(unequal());
+    }
+    let any = join(rows, &BinaryOperator::Or);
+    Ok(if negated { not(any) } else { nested(any) })
+}
+
+fn equality(one: &[Expr], other: &[Expr]) -> Result<Expr> {
+    if one.is_empty() || one.len() != other.len() {
+        return Err(unequal());
+    }
+    let equal = |(left, right): (&Expr, &Expr)| Expr::BinaryOp {
+        left: Box::new(nested(left.clone())),
+        op: BinaryOperator::Eq,
+        right: Box::new(nested(right.clone())),
+    };
+    let parts = one.iter().zip(other).map(equal).collect();
+    Ok(nested(join(parts, &BinaryOperator::And)))
+}
+
+fn unequal() -> Error {
+    Error::new(ErrorKind::Syntax, "unequal number of entries in row expressions")
+}
+
+/// `query`, of so many columns, with all of them in one.
+fn carry(query: &mut Query, columns: usize) -> Result<()> {
+    if let Some(given) = width(&query.body)
+        && given != columns
+    {
+        let much = if given > columns { "many" } else { "few" };
+        return Err(Error::new(ErrorKind::Syntax, format!("subquery has too {much} columns")));
+    }
+    let names: Vec<String> = (1..=columns).map(|index| format!("c{index}")).collect();
+    let shown: Vec<String> = names.iter().map(|name| format!("{ROWS}.{name}")).collect();
+    let text = format!("SELECT {ROW}({}) FROM (SELECT 1) AS {ROWS}({})", shown.join(", "), names.join(", "));
+    let mut outer = parse_made(&text)?;
+    if let SetExpr::Select(select) = outer.body.as_mut()
+        && let Some(TableFactor::Derived { subquery, .. }) = select.from.first_mut().map(|from| &mut from.relation)
+    {
+        std::mem::swap(subquery.as_mut(), query);
+        std::mem::swap(query, outer.as_mut());
+    }
+    Ok(())
+}
+
+/// How many columns a query has, where its text says so.
+fn width(body: &SetExpr) -> Option<usize> {
+    match body {
+        SetExpr::Select(select) => {
+            let named = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
+            select.projection.iter().all(named).then_some(select.projection.len())
+        }
+        SetExpr::Query(query) => width(&query.body),
+        SetExpr::SetOperation { left, .. } => width(left),
+        SetExpr::Values(values) => values.rows.first().map(|row| row.content.len()),
+        _ => None,
+    }
+}
