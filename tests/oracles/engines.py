@@ -51,6 +51,8 @@ class Wire:
         self.connection.autocommit = True
         with self.connection.cursor() as cursor:
             cursor.execute(f"SET statement_timeout TO {STATEMENT_MAX_SECONDS * 1000}")
+            # All digits of floats: those of a REAL are fewer than the whole numbers have that it may be made of.
+            cursor.execute("SET extra_float_digits TO 3")
             for statement in self.setup:
                 cursor.execute(statement)
 

@@ -16,6 +16,9 @@ use super::no_such_call;
 /// `slipher_held(value)`, `slipher_held(value, number)`: the value. Two that have different numbers are not taken for the same.
 pub const HELD: &str = "slipher_held";
 
+/// The number of a value that is kept from estimates only: what computes with it may take it out. Other numbers are greater.
+pub const HELD_FROM_ESTIMATES: i64 = 0;
+
 /// The function.
 pub fn held_udf() -> Arc<ScalarUDF> {
     static FUNCTION: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {

@@ -43,7 +43,7 @@ pub use bounded::CONCAT;
 pub use cast_from::CAST_FROM;
 pub use date_part::DatePart;
 pub use extract::{DATE_PART, DATE_TRUNC, EXTRACT, EXTRACT_EPOCH};
-pub use held::{HELD, held_udf, unknown_udf};
+pub use held::{HELD, HELD_FROM_ESTIMATES, held_udf, unknown_udf};
 pub use intervals::{
     INTERVAL_BETWEEN, INTERVAL_NANOS, INTERVAL_OVER, INTERVAL_TIMES, INTERVAL_VALUE, PARSE_INTERVAL, TIME_MINUS, TIME_PLUS,
 };

@@ -1,7 +1,7 @@
 //! The leaf that reads a table's slices.
 
 use crate::error::Error;
-use crate::functions::{HELD, tight_udf};
+use crate::functions::{HELD, HELD_FROM_ESTIMATES, tight_udf};
 use crate::ids::TableId;
 use crate::plan::scan_segments::{LaneSegments, ScanSegments};
 use crate::plan::slice_metrics::{is_analyzed, slice_by_slice};
@@ -12,11 +12,11 @@ use crate::selectivity::{TableStatistics, selectivity_of_all};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{ColumnStatistics, Statistics};
+use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::expressions::{CastExpr, Column, DynamicFilterTracking};
+use datafusion::physical_expr::expressions::{Column, DynamicFilterTracking, Literal};
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
@@ -214,7 +214,9 @@ impl SliceScanExec {
 /// A cast that was kept from the engine's estimates, which scans do without.
 fn held_cast(expression: &Arc<dyn PhysicalExpr>) -> Option<Arc<dyn PhysicalExpr>> {
     let call = expression.downcast_ref::<ScalarFunctionExpr>().filter(|call| call.name() == HELD)?;
-    call.args().first().filter(|held| held.is::<CastExpr>()).cloned()
+    let [held, number] = call.args() else { return None };
+    let number = number.downcast_ref::<Literal>()?.value();
+    (*number == ScalarValue::Int64(Some(HELD_FROM_ESTIMATES))).then(|| Arc::clone(held))
 }
 
 impl DisplayAs for SliceScanExec {

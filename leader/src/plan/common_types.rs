@@ -1,41 +1,69 @@
-//! Numbers of several types meet in the type that Redshift gives them ([`slipher_common::numeric`]): compared, in CASE, COALESCE and their
-//! like, in the columns of VALUES, UNION, INTERSECT and EXCEPT.
+//! Values of several types meet in one: in CASE, COALESCE and their like, in the columns of VALUES, UNION, INTERSECT and EXCEPT; numbers where
+//! they are compared, too, in the type that Redshift gives them ([`slipher_common::numeric`]).
 //!
 //! The engine would make a DECIMAL with 15 digits behind the point of a DECIMAL and a DOUBLE PRECISION, in which small numbers are zero and
-//! large ones do not fit. What has one type already is none of its business, so everything gets one here.
+//! large ones do not fit. And it takes the type of a CASE from its first branch and that of a UNION from its first input until it brings types
+//! together itself, when what stands above and in subqueries has been planned for another one (DataFusion 55.2): dates for timestamps, strings
+//! for views of strings. What has one type already is none of its business, so everything gets one here.
 
-use crate::plan::semantics::{cannot_be_matched, is_comparison, is_text, type_of};
+use crate::plan::semantics::{cannot_be_matched, is_comparison, is_text, planned_anew, type_of};
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchema, NullEquality, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Between, BinaryExpr, Cast, InList, InSubquery, ScalarFunction, SetComparison};
 use datafusion::logical_expr::{Case, Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery};
-use slipher_common::Error;
 use slipher_common::functions::WHOLE_DOUBLES_MAX;
 use slipher_common::numeric::{common_type, compared_as};
+use slipher_common::{Error, SqlType};
 use std::sync::Arc;
 
 /// Functions whose arguments have one type.
 const OF_ONE_TYPE: &[&str] = &["coalesce", "greatest", "least"];
 
-/// Two types of numbers become one.
-type Meet = fn(&DataType, &DataType) -> Option<DataType>;
+/// Types that have a common one.
+#[derive(Clone, Copy)]
+struct Family {
+    holds: fn(&DataType) -> bool,
+    /// Two types of it become one.
+    meet: fn(&DataType, &DataType) -> Option<DataType>,
+}
 
-/// An expression whose operands have been looked at, with numbers in it of one type where they meet.
+/// Numbers that are compared.
+const COMPARED: &[Family] = &[Family { holds: DataType::is_numeric, meet: compared_as }];
+
+/// What stands in one column.
+const VALUES: &[Family] = &[
+    Family { holds: DataType::is_numeric, meet: common_type },
+    Family { holds: is_moment, meet: common_moment },
+    Family { holds: is_text, meet: |_, _| Some(DataType::Utf8View) },
+];
+
+fn is_moment(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Date32 | DataType::Timestamp(..))
+}
+
+/// A day is its midnight.
+fn common_moment(one: &DataType, other: &DataType) -> Option<DataType> {
+    let zoned = [one, other].into_iter().any(|moment| matches!(moment, DataType::Timestamp(_, Some(_))));
+    Some(if zoned { SqlType::TimestampTz } else { SqlType::Timestamp }.to_arrow())
+}
+
+/// An expression whose operands have been looked at, with values in it of one type where they meet.
 pub(super) fn unified(node: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match node {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(op) => {
-            let [left, right] = unify([*left, *right], compared_as, schema)?;
+            let [left, right] = unify([*left, *right], COMPARED, schema)?;
             Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))))
         }
+        Expr::BinaryExpr(computed) => planned_anew(computed, schema),
         Expr::Between(Between { expr, negated, low, high }) => {
-            let [expr, low, high] = unify([*expr, *low, *high], compared_as, schema)?;
+            let [expr, low, high] = unify([*expr, *low, *high], COMPARED, schema)?;
             Ok(Transformed::yes(Expr::Between(Between::new(Box::new(expr), negated, Box::new(low), Box::new(high)))))
         }
         Expr::InList(InList { expr, mut list, negated }) => {
             list.push(*expr);
-            let mut list = unify_all(list, compared_as, schema)?;
+            let mut list = unify_all(list, COMPARED, schema)?;
             let Some(expr) = list.pop() else { return Err(Error::internal("IN lost its left side").into()) };
             Ok(Transformed::yes(Expr::InList(InList::new(Box::new(expr), list, negated))))
         }
@@ -50,19 +78,19 @@ pub(super) fn unified(node: Expr, schema: &DFSchema) -> Result<Transformed<Expr>
         }
         Expr::Case(case) => unified_case(case, schema).map(|case| Transformed::yes(Expr::Case(case))),
         Expr::ScalarFunction(mut call) if OF_ONE_TYPE.contains(&call.name()) => {
-            call.args = unify_all(call.args, common_type, schema)?;
+            call.args = unify_all(call.args, VALUES, schema)?;
             Ok(Transformed::yes(Expr::ScalarFunction(call)))
         }
         Expr::ScalarFunction(call) if call.name() == "nullif" => null_if(call, schema),
         Expr::ScalarFunction(mut call) if call.name() == "nvl2" && call.args.len() == 3 => {
-            let values = unify_all(call.args.split_off(1), common_type, schema)?;
+            let values = unify_all(call.args.split_off(1), VALUES, schema)?;
             call.args.extend(values);
             Ok(Transformed::yes(Expr::ScalarFunction(call)))
         }
         // The value, and what stands for it where there is no such row.
         Expr::WindowFunction(mut call) if matches!(call.fun.name(), "lag" | "lead") && call.params.args.len() == 3 => {
             let (default, offset) = (call.params.args.pop(), call.params.args.pop());
-            let values = unify_all(call.params.args.drain(..).chain(default).collect(), common_type, schema)?;
+            let values = unify_all(call.params.args.drain(..).chain(default).collect(), VALUES, schema)?;
             let mut values = values.into_iter();
             call.params.args = values.next().into_iter().chain(offset).chain(values).collect();
             Ok(Transformed::yes(Expr::WindowFunction(call)))
@@ -77,7 +105,7 @@ fn null_if(call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>>
     let typed = |expr: &Expr| type_of(expr, schema).filter(|known| !is_text(known) && *known != DataType::Null);
     match (typed(value), typed(other)) {
         (Some(own), Some(its)) if own != its => {
-            let [one, two] = unify([value.clone(), other.clone()], compared_as, schema)?;
+            let [one, two] = unify([value.clone(), other.clone()], COMPARED, schema)?;
             let null = Expr::Literal(ScalarValue::try_from(&own)?, None);
             let equal = Expr::BinaryExpr(BinaryExpr::new(Box::new(one), Operator::Eq, Box::new(two)));
             let branches = vec![(Box::new(equal), Box::new(null))];
@@ -93,14 +121,14 @@ fn unified_case(case: Case, schema: &DFSchema) -> Result<Case> {
     let expr = match expr {
         Some(expr) => {
             whens.push(*expr);
-            whens = unify_all(whens, compared_as, schema)?;
+            whens = unify_all(whens, COMPARED, schema)?;
             whens.pop()
         }
         None => None,
     };
     let otherwise = else_expr.is_some();
     thens.extend(else_expr.map(|otherwise| *otherwise));
-    let mut thens = unify_all(thens, common_type, schema)?;
+    let mut thens = unify_all(thens, VALUES, schema)?;
     let otherwise = if otherwise { thens.pop() } else { None };
     let branches = whens.into_iter().map(Box::new).zip(thens.into_iter().map(Box::new)).collect();
     Ok(Case::new(expr.map(Box::new), branches, otherwise.map(Box::new)))
@@ -115,35 +143,34 @@ fn beside_subquery(expr: Expr, subquery: Subquery, schema: &DFSchema) -> Result<
     Ok((as_type(expr, &own, &wanted)?, Subquery { subquery: plan, ..subquery }))
 }
 
-fn unify<const N: usize>(exprs: [Expr; N], meet: Meet, schema: &DFSchema) -> Result<[Expr; N]> {
-    let all = unify_all(exprs.to_vec(), meet, schema)?;
+fn unify<const N: usize>(exprs: [Expr; N], families: &[Family], schema: &DFSchema) -> Result<[Expr; N]> {
+    let all = unify_all(exprs.to_vec(), families, schema)?;
     all.try_into().map_err(|_| Error::internal("an operand was lost").into())
 }
 
-/// The numbers among the expressions in the type that all of them meet in.
-fn unify_all(exprs: Vec<Expr>, meet: Meet, schema: &DFSchema) -> Result<Vec<Expr>> {
+/// The expressions with one type for what has a common one.
+fn unify_all(exprs: Vec<Expr>, families: &[Family], schema: &DFSchema) -> Result<Vec<Expr>> {
     let types: Vec<Option<DataType>> = exprs.iter().map(|expr| type_of(expr, schema)).collect();
-    let Some(wanted) = met(types.iter().flatten(), meet) else { return Ok(exprs) };
-    exprs
-        .into_iter()
-        .zip(types)
-        .map(|(expr, own)| match own {
-            Some(own) if own.is_numeric() => as_type(expr, &own, &wanted),
-            _ => Ok(expr),
-        })
-        .collect()
+    let Some((family, wanted)) = met(types.iter().flatten(), families) else { return Ok(exprs) };
+    let typed = exprs.into_iter().zip(types).map(|(expr, own)| match own {
+        Some(own) if (family.holds)(&own) => as_type(expr, &own, &wanted),
+        _ => Ok(expr),
+    });
+    typed.collect()
 }
 
-/// What the numbers among the types meet in; `None` where there is nothing to do.
-fn met<'a>(types: impl Iterator<Item = &'a DataType>, meet: Meet) -> Option<DataType> {
-    let mut numbers = types.filter(|data_type| data_type.is_numeric());
-    let first = numbers.next()?.clone();
-    let (mut all, mut differ) = (first.clone(), false);
-    for other in numbers {
-        differ |= *other != first;
-        all = meet(&all, other)?;
-    }
-    differ.then_some(all)
+/// The first family that has several of the types, and what these meet in; `None` where there is nothing to do.
+fn met<'a>(types: impl Iterator<Item = &'a DataType> + Clone, families: &[Family]) -> Option<(Family, DataType)> {
+    families.iter().find_map(|family| {
+        let mut members = types.clone().filter(|data_type| (family.holds)(data_type));
+        let first = members.next()?;
+        let (mut all, mut differ) = (first.clone(), false);
+        for other in members {
+            differ |= other != first;
+            all = (family.meet)(&all, other)?;
+        }
+        differ.then_some((*family, all))
+    })
 }
 
 fn as_type(expr: Expr, own: &DataType, wanted: &DataType) -> Result<Expr> {
@@ -163,16 +190,16 @@ fn as_type(expr: Expr, own: &DataType, wanted: &DataType) -> Result<Expr> {
     })
 }
 
-/// Rows of VALUES with one type of numbers in each column.
+/// Rows of VALUES with one type in each column.
 pub(super) fn unified_rows(mut rows: Vec<Vec<Expr>>) -> Result<Vec<Vec<Expr>>> {
     let empty = DFSchema::empty();
     for column in 0..rows.first().map_or(0, Vec::len) {
         let types: Vec<Option<DataType>> =
             rows.iter().map(|row| row.get(column).and_then(|cell| type_of(cell, &empty))).collect();
-        let Some(wanted) = met(types.iter().flatten(), common_type) else { continue };
+        let Some((family, wanted)) = met(types.iter().flatten(), VALUES) else { continue };
         for (row, own) in rows.iter_mut().zip(types) {
             if let (Some(cell), Some(own)) = (row.get_mut(column), own)
-                && own.is_numeric()
+                && (family.holds)(&own)
             {
                 *cell = as_type(std::mem::replace(cell, Expr::Literal(ScalarValue::Null, None)), &own, &wanted)?;
             }
@@ -181,7 +208,7 @@ pub(super) fn unified_rows(mut rows: Vec<Vec<Expr>>) -> Result<Vec<Vec<Expr>>> {
     Ok(rows)
 }
 
-/// Branches of UNION with one type of numbers in each column; text in quotes is read as what stands in the others.
+/// Branches of UNION with one type in each column; text in quotes is read as what stands in the others.
 pub(super) fn unified_branches(inputs: Vec<Arc<LogicalPlan>>) -> Result<Vec<Arc<LogicalPlan>>> {
     let columns = inputs.first().map_or(0, |input| input.schema().fields().len());
     if inputs.iter().any(|input| input.schema().fields().len() != columns) {
@@ -198,17 +225,17 @@ pub(super) fn unified_branches(inputs: Vec<Arc<LogicalPlan>>) -> Result<Vec<Arc<
 /// The type that a column of each branch gets, if it is not to keep its own.
 fn column_types(inputs: &[Arc<LogicalPlan>], column: usize) -> Result<Vec<Option<DataType>>> {
     let types: Vec<DataType> = inputs.iter().map(|input| input.schema().field(column).data_type().clone()).collect();
-    let common = met(types.iter(), common_type);
+    let common = met(types.iter(), VALUES);
     let known = types.iter().filter(|data_type| **data_type != DataType::Null);
     let (texts, others): (Vec<&DataType>, Vec<&DataType>) = known.partition(|data_type| is_text(data_type));
-    let read_as = common.clone().or_else(|| others.first().map(|other| (*other).clone()));
+    let wanted = |own: &DataType| common.as_ref().filter(|(family, _)| (family.holds)(own)).map(|(_, wanted)| wanted.clone());
+    let read_as = others.first().map(|other| wanted(other).unwrap_or_else(|| (*other).clone()));
     let of = |(input, own): (&Arc<LogicalPlan>, &DataType)| match own {
-        number if number.is_numeric() => Ok(common.clone()),
         text if is_text(text) && !others.is_empty() => match is_literal(input, column) {
             true => Ok(read_as.clone()),
             false => Err(cannot_be_matched(texts[0], others[0]).with_hint("cast one of them").into()),
         },
-        _ => Ok(None),
+        own => Ok(wanted(own)),
     };
     inputs.iter().zip(&types).map(of).collect()
 }

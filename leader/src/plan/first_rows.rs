@@ -82,7 +82,7 @@ fn may_be_ordered(plan: &Plan) -> bool {
     let looked = plan.apply(|node| {
         found |= node.output_ordering().is_some() || node.required_input_ordering().iter().any(Option::is_some);
         // A window over all rows asks for no order, and what is above it may be ordered all the same.
-        found |= super::window_order::windows_of(node).is_some();
+        found |= super::false_orders::windows_of(node).is_some();
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
     found || looked.is_err()

@@ -103,28 +103,22 @@ pub(super) fn held(value: Arc<dyn PhysicalExpr>, schema: &Schema, config: &Arc<C
     Ok(Arc::new(call(held_udf(), vec![value, Arc::new(call(unknown_udf(), Vec::new())?)])?))
 }
 
-/// `node` with those of its columns held above it that `is_held` names, by their places; None where it names none.
+/// `node` with its columns at `places` held above it; None where there are none.
 pub(super) fn held_above(
     node: &Arc<dyn ExecutionPlan>,
     config: &Arc<ConfigOptions>,
-    is_held: impl Fn(usize, &Field) -> bool,
+    places: &[usize],
 ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-    let (schema, mut any) = (node.schema(), false);
+    if places.is_empty() {
+        return Ok(None);
+    }
+    let schema = node.schema();
     let column = |(index, field): (usize, &Arc<Field>)| {
         let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), index));
-        let expr = match is_held(index, field) {
-            true => {
-                any = true;
-                held(column, &schema, config)?
-            }
-            false => column,
-        };
+        let expr = if places.contains(&index) { held(column, &schema, config)? } else { column };
         Ok(ProjectionExpr { expr, alias: field.name().clone() })
     };
     let columns = schema.fields().iter().enumerate().map(column).collect::<Result<Vec<_>>>()?;
-    if !any {
-        return Ok(None);
-    }
     Ok(Some(Arc::new(ProjectionExec::try_new(columns, Arc::clone(node))?)))
 }
 

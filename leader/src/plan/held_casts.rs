@@ -12,7 +12,7 @@ use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::{Expr, ExprSchemable, Filter, LogicalPlan};
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
-use slipher_common::functions::HELD;
+use slipher_common::functions::{HELD, HELD_FROM_ESTIMATES};
 
 /// The rule. It runs after those that take casts out of comparisons.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl OptimizerRule for HeldCasts {
         }
         let held = predicate.clone().transform_down(|expr| match &expr {
             Expr::Cast(Cast { expr: inner, field }) if !keeps_all(&inner.get_type(schema)?, field.data_type()) => {
-                Ok(Transformed::new(hold(expr, None), true, TreeNodeRecursion::Jump))
+                Ok(Transformed::new(hold(expr, Some(HELD_FROM_ESTIMATES)), true, TreeNodeRecursion::Jump))
             }
             Expr::ScalarFunction(call) if call.name() == HELD => Ok(Transformed::new(expr, false, TreeNodeRecursion::Jump)),
             _ => Ok(Transformed::no(expr)),

@@ -7,6 +7,7 @@ use crate::plan::context::{DirectResults, QueryContext};
 use crate::plan::date_bounds::DateBounds;
 use crate::plan::disabled_rules::DisabledRules;
 use crate::plan::equal_windows::EqualWindows;
+use crate::plan::false_orders::FalseOrders;
 use crate::plan::filters_above::optimizer_rules;
 use crate::plan::first_rows::with_first_rows;
 use crate::plan::grouping_sets::with_plain_keys;
@@ -14,14 +15,11 @@ use crate::plan::held_casts::HeldCasts;
 use crate::plan::join_keys::JoinKeys;
 use crate::plan::join_order::{JoinOrder, OneMatch};
 use crate::plan::literals::with_typed_literals;
-use crate::plan::outer_joins::OuterColumns;
 use crate::plan::parts::parts_to_travel;
 use crate::plan::plain_filters::with_plain_filters;
 use crate::plan::scan_filters::{JOIN_SELECTION, SEGMENT_PRUNING, with_filters_in_scans};
 use crate::plan::semantics::{CastsAreOurs, type_planner, with_windows_by_length};
 use crate::plan::sorted_merges::with_sorted_merges;
-use crate::plan::unions::UnionColumns;
-use crate::plan::window_order::WindowOrder;
 use crate::plan::yielding::JoinsYield;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
@@ -113,9 +111,7 @@ pub(crate) fn local_state(lanes: usize, runtime: Arc<RuntimeEnv>) -> SessionStat
 /// The engine's physical rules, where they are wrong in ours.
 fn engine_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = with_first_rows(with_aggregate_rules(with_plain_filters(PhysicalOptimizer::default().rules)));
-    let ours: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 3] =
-        [Arc::new(OuterColumns), Arc::new(WindowOrder), Arc::new(UnionColumns)];
-    rules.splice(0..0, ours);
+    rules.insert(0, Arc::new(FalseOrders));
     rules
 }
 

@@ -21,7 +21,13 @@ pub(super) fn restored(original: &Plan, aligned: Aligned) -> Result<Aligned> {
     if as_shipped(&aligned.plan)?.equivalence_properties().ordering_satisfy(order.clone())? {
         return Ok(aligned);
     }
-    let sort = SortExec::new(order.clone(), aligned.plan).with_preserve_partitioning(true);
+    // A node that keeps its first rows only was told so because they are the first ones of this order.
+    let fetch = aligned.plan.fetch();
+    let (unsorted, fetch) = match fetch.and_then(|_| aligned.plan.with_fetch(None)) {
+        Some(all) => (all, fetch),
+        None => (aligned.plan, None),
+    };
+    let sort = SortExec::new(order.clone(), unsorted).with_preserve_partitioning(true).with_fetch(fetch);
     Ok(Aligned { plan: Arc::new(sort), spread: aligned.spread })
 }
 

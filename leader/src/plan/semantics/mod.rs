@@ -12,6 +12,7 @@ mod windows;
 pub(crate) use coerced::CastsAreOurs;
 pub(crate) use intervals::with_windows_by_length;
 pub(crate) use numbers::typed_literal;
+pub(crate) use temporal::planned_anew;
 pub(crate) use unions::{cannot_be_matched, check_unions};
 
 use arrow::datatypes::DataType;

@@ -51,8 +51,8 @@ impl ExprPlanner for TemporalPlanner {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         let (left, right) = (kind_of(&expr.left, schema), kind_of(&expr.right, schema));
         let planned = match expr.op {
-            BinaryOperator::Plus => plus(&expr, left, right)?,
-            BinaryOperator::Minus => minus(&expr, left, right)?,
+            BinaryOperator::Plus => plus((&expr.left, left), (&expr.right, right))?,
+            BinaryOperator::Minus => minus((&expr.left, left), (&expr.right, right))?,
             BinaryOperator::Multiply => match (left, right) {
                 (Kind::Interval, Kind::Number) => Some(both(INTERVAL_TIMES, &expr.left, &expr.right)?),
                 (Kind::Number, Kind::Interval) => Some(both(INTERVAL_TIMES, &expr.right, &expr.left)?),
@@ -73,6 +73,18 @@ impl ExprPlanner for TemporalPlanner {
         };
         Ok(planned.map_or(PlannerResult::Original(expr), PlannerResult::Planned))
     }
+}
+
+/// `+` and `-` planned anew, where what they compute with has got another type since: it was a date, and is a timestamp.
+pub(crate) fn planned_anew(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let combine = match binary.op {
+        Operator::Plus => plus,
+        Operator::Minus => minus,
+        _ => return Ok(Transformed::no(Expr::BinaryExpr(binary))),
+    };
+    let side = |side| (side, kind_of(side, schema));
+    let planned = combine(side(&binary.left), side(&binary.right))?;
+    Ok(planned.map_or_else(|| Transformed::no(Expr::BinaryExpr(binary)), Transformed::yes))
 }
 
 fn beside_interval(expr: &RawBinaryExpr, left: Kind, right: Kind) -> Result<Option<Expr>> {
@@ -127,8 +139,7 @@ fn moment(expr: &Expr, kind: Kind) -> Expr {
 }
 
 /// A date and an interval are a timestamp; time of day goes round at midnight.
-fn plus(expr: &RawBinaryExpr, left: Kind, right: Kind) -> Result<Option<Expr>> {
-    let (a, b) = (&expr.left, &expr.right);
+fn plus((a, left): (&Expr, Kind), (b, right): (&Expr, Kind)) -> Result<Option<Expr>> {
     Ok(match (left, right) {
         (Kind::Date | Kind::Timestamp, Kind::Interval) => Some(binary(moment(a, left), Operator::Plus, b)),
         (Kind::Interval, Kind::Date | Kind::Timestamp) => Some(binary(moment(b, right), Operator::Plus, a)),
@@ -145,8 +156,7 @@ fn since_midnight(time: &Expr) -> Result<Expr> {
 }
 
 /// Moments differ by days and time of day.
-fn minus(expr: &RawBinaryExpr, left: Kind, right: Kind) -> Result<Option<Expr>> {
-    let (a, b) = (&expr.left, &expr.right);
+fn minus((a, left): (&Expr, Kind), (b, right): (&Expr, Kind)) -> Result<Option<Expr>> {
     let read = |text: &Expr, sql_type: SqlType| parsed(text.clone(), &sql_type.to_arrow());
     Ok(match (left, right) {
         (Kind::Date | Kind::Timestamp, Kind::Interval) => Some(binary(moment(a, left), Operator::Minus, b)),

@@ -1,0 +1,47 @@
+//! Columns that the engine takes for constant or ordered where they are not (DataFusion 55.2): it leaves out sorts by them, and rows come in a
+//! wrong order, or get lost. They are computed anew above the node that is wrong about them, in a way that it cannot follow.
+
+mod outer_joins;
+mod unions;
+mod windows;
+
+pub(super) use windows::windows_of;
+
+use super::held::held_above;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::config::ConfigOptions;
+use datafusion::error::Result;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::ExecutionPlan;
+use std::sync::Arc;
+
+/// The rule. It runs before anything asks for an order.
+#[derive(Debug)]
+pub(super) struct FalseOrders;
+
+impl PhysicalOptimizerRule for FalseOrders {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        let config = Arc::new(config.clone());
+        plan.transform_up(|node| {
+            let above_keys = windows::above_plain_keys(&node, &config)?;
+            let changed = above_keys.is_some();
+            let node = above_keys.unwrap_or(node);
+            let mut places = outer_joins::false_columns(&node);
+            places.extend(unions::false_columns(&node));
+            places.extend(windows::false_columns(&node));
+            Ok(match held_above(&node, &config, &places)? {
+                Some(above) => Transformed::yes(above),
+                None => Transformed::new_transformed(node, changed),
+            })
+        })
+        .data()
+    }
+
+    fn name(&self) -> &str {
+        "false_orders"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
