@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{ColumnId, NodeId, SegmentId, SliceId, TableId};
 use roaring::RoaringBitmap;
 use slipher_proto::meta as proto;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The segments of a table. A clone shares all of them, and a change copies a few places.
@@ -113,6 +114,15 @@ impl DeleteVector {
     /// The rows.
     pub fn rows(&self) -> &RoaringBitmap {
         &self.0
+    }
+
+    /// Those between two rows, without the second; None where there are none.
+    pub fn within(&self, rows: &Range<u64>) -> Option<Self> {
+        let bound = |row: u64| u32::try_from(row).unwrap_or(u32::MAX);
+        let mut within = RoaringBitmap::new();
+        within.insert_range(bound(rows.start)..bound(rows.end));
+        within &= &*self.0;
+        Self::new(within)
     }
 
     /// The portable form.

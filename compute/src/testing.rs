@@ -119,6 +119,7 @@ pub(crate) fn reference(segment: &Segment) -> SegmentRef {
         other_copies: Arc::default(),
         delete_vector: segment.delete_vector.clone(),
         number: 0,
+        part: None,
     }
 }
 

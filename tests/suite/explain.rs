@@ -203,3 +203,30 @@ fn rows_of(metric: &str) -> u64 {
     let digits: String = metric.rsplit(':').next().unwrap_or_default().chars().take_while(char::is_ascii_digit).collect();
     digits.parse().unwrap_or_else(|_| panic!("{metric}"))
 }
+
+/// How many lanes read of the slices of `table`, by what EXPLAIN ANALYZE says.
+async fn lanes_of(client: &Client, query: &str) -> u64 {
+    let lines = plan(client, &format!("ANALYZE {query}")).await;
+    let words = lines.split([' ', '[', ',']).filter(|word| word.starts_with("slice_") && word.contains("_lanes={"));
+    words.map(rows_of).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_large_slice_is_read_by_all_lanes() {
+    let cluster = Cluster::start_with(1, &["--slices", "5", "--lanes", "4"]);
+    let client = cluster.connect().await;
+    client.batch_execute("CREATE TABLE big (id int, k int, v varchar(20)) DISTKEY(k)").await.expect("create");
+    let load = "INSERT INTO big SELECT n, 7, 'v' || n % 10 FROM generate_series(1, 400000) g(n)";
+    client.batch_execute(load).await.expect("load");
+    assert_eq!(lanes_of(&client, "SELECT sum(id) FROM big").await, 4);
+    // Who groups by the key needs its rows in one lane, as long as nothing moves them.
+    assert_eq!(lanes_of(&client, "SELECT k, v, count(*) OVER (PARTITION BY k ORDER BY id) FROM big LIMIT 1").await, 1);
+    let all = "SELECT count(*), count(DISTINCT id), sum(id), min(v), max(v) FROM big";
+    assert_eq!(rows(&client, all).await.expect("all"), [["400000", "400000", "80000200000", "v0", "v9"]]);
+    // Row ids of parts, and deleted rows in them.
+    client.batch_execute("DELETE FROM big WHERE id % 10 = 3").await.expect("delete");
+    client.batch_execute("UPDATE big SET id = -id WHERE id % 10 = 4 AND id > 100000").await.expect("update");
+    assert_eq!(rows(&client, all).await.expect("all"), [["360000", "360000", "57000340000", "v0", "v9"]]);
+    assert_eq!(rows(&client, "SELECT count(*) FROM big a JOIN big b ON a.id = b.id").await.expect("join"), [["360000"]]);
+    assert_eq!(rows(&client, "SELECT id FROM big WHERE id IN (65536, 65537, 131072, 399999)").await.expect("edges").len(), 4);
+}

@@ -6,7 +6,7 @@ use crate::ids::{SegmentId, SliceId, TableId, TransactionId};
 use crate::manifest::DeleteVector;
 use crate::plan::{
     AssignExec, FileFormat, FileRef, FileScanExec, IdentityFill, LaneSink, OnlyTask0Exec, ResultSinkExec, ResultTarget,
-    ScanSource, SegmentRef, SinkSlice, SinkTarget, SliceScanExec, SliceSinkExec, TpchScanExec,
+    ScanSource, SegmentRef, SinkSlice, SinkTarget, SliceScanExec, SliceSinkExec, TpchScanExec, WithoutKeysExec,
 };
 use crate::selectivity::TableStatistics;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -40,6 +40,7 @@ impl PhysicalExtensionCodec for SlipherCodec {
         Ok(match node.kind.ok_or_else(|| torn("an empty node"))? {
             Kind::SliceScan(scan) => Arc::new(decode_scan(&scan, context)?),
             Kind::OnlyTask0(_) => Arc::new(OnlyTask0Exec::new(input()?)),
+            Kind::WithoutKeys(_) => Arc::new(WithoutKeysExec::new(input()?)),
             Kind::SliceSink(sink) => Arc::new(SliceSinkExec::new(input()?, Arc::new(decode_target(&sink)?))),
             Kind::Assign(assign) => {
                 let table = Arc::new(decode_table(&assign.target)?);
@@ -72,6 +73,8 @@ impl PhysicalExtensionCodec for SlipherCodec {
             Kind::SliceScan(encode_scan(scan)?)
         } else if node.is::<OnlyTask0Exec>() {
             Kind::OnlyTask0(proto::OnlyTask0 {})
+        } else if node.is::<WithoutKeysExec>() {
+            Kind::WithoutKeys(proto::WithoutKeys {})
         } else if let Some(sink) = node.downcast_ref::<SliceSinkExec>() {
             Kind::SliceSink(encode_target(sink.target()))
         } else if let Some(assign) = node.downcast_ref::<AssignExec>() {
@@ -161,6 +164,7 @@ fn encode_segment(segment: &SegmentRef) -> proto::SegmentRef {
         other_copies: segment.other_copies.to_vec(),
         delete_vector: segment.delete_vector.as_ref().map(DeleteVector::to_bytes).unwrap_or_default(),
         number: segment.number,
+        part: segment.part.as_ref().map(|part| proto::RowRange { start: part.start, end: part.end }),
     }
 }
 
@@ -207,6 +211,7 @@ fn decode_segment(segment: &proto::SegmentRef) -> Result<SegmentRef> {
         other_copies: segment.other_copies.as_slice().into(),
         delete_vector: DeleteVector::from_bytes(&segment.delete_vector)?,
         number: segment.number,
+        part: segment.part.as_ref().map(|part| part.start..part.end),
     })
 }
 

@@ -6,7 +6,9 @@
 
 use crate::catalog::Table;
 use crate::error::{Error, ErrorKind};
-use crate::plan::{AssignExec, FileScanExec, OnlyTask0Exec, ResultSinkExec, SliceScanExec, SliceSinkExec, TpchScanExec};
+use crate::plan::{
+    AssignExec, FileScanExec, OnlyTask0Exec, ResultSinkExec, SliceScanExec, SliceSinkExec, TpchScanExec, WithoutKeysExec,
+};
 use arrow::datatypes::{Field, Schema};
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -113,6 +115,7 @@ const KINDS: &[(&str, Attributes)] = &[
         attributes!(sink: ResultSinkExec => sink.target().secret, sink.target().owner, columns(&sink.target().schema)),
     ),
     ("OnlyTask0Exec", |plan| plan.downcast_ref::<OnlyTask0Exec>().map(|_| Vec::new())),
+    ("WithoutKeysExec", |plan| plan.downcast_ref::<WithoutKeysExec>().map(|_| Vec::new())),
     ("BroadcastExec", |_| Some(Vec::new())),
     ("NetworkShuffleExec", |_| Some(Vec::new())),
     ("NetworkCoalesceExec", |_| Some(Vec::new())),

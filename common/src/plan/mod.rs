@@ -8,10 +8,12 @@ mod only_task0;
 mod result_sink;
 mod runtime;
 mod scan_segments;
+mod shared_lanes;
 mod slice_metrics;
 mod slice_pruning;
 mod slice_scan;
 mod slice_sink;
+mod without_keys;
 
 pub use assign::{AssignExec, IdentityFill};
 pub use codec::{SlipherCodec, decode_lane, encode_lane};
@@ -28,6 +30,7 @@ pub use scan_segments::{LaneSegments, ScanSegments};
 pub use slice_metrics::is_analyzed;
 pub use slice_scan::{ScanSource, SliceScanExec};
 pub use slice_sink::{RECEIPT_SCHEMA, SinkTarget, SliceSinkExec};
+pub use without_keys::WithoutKeysExec;
 
 use crate::error::Error;
 use datafusion::config::ConfigOptions;

@@ -12,6 +12,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::future::BoxFuture;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// One segment to read.
@@ -33,6 +34,34 @@ pub struct SegmentRef {
     pub delete_vector: Option<DeleteVector>,
     /// Its number in the table, for row ids.
     pub number: u32,
+    /// Which of its rows are read, from 0 in stored order; None: all of them.
+    pub part: Option<Range<u64>>,
+}
+
+impl SegmentRef {
+    /// How many rows are read, with those that are deleted.
+    pub fn rows_read(&self) -> u64 {
+        self.part.as_ref().map_or(self.rows, |part| part.end.saturating_sub(part.start))
+    }
+
+    /// The first `rows` of the rows that are read, and the others.
+    pub(super) fn cut(self, rows: u64) -> (Self, Self) {
+        let all = self.part.clone().unwrap_or(0..self.rows);
+        let middle = all.start + rows;
+        let others = self.clone().only(middle..all.end);
+        (self.only(all.start..middle), others)
+    }
+
+    /// A delete vector travels with each part.
+    fn only(self, part: Range<u64>) -> Self {
+        Self { delete_vector: self.delete_vector.and_then(|deleted| deleted.within(&part)), part: Some(part), ..self }
+    }
+
+    /// Bytes of the file for the rows that are read.
+    pub fn bytes_read(&self) -> u64 {
+        let share = u128::from(self.bytes) * u128::from(self.rows_read()) / u128::from(self.rows.max(1));
+        share as u64
+    }
 }
 
 /// Name of the column that a scan for UPDATE and DELETE has behind those of the table: which row of which segment a row is.

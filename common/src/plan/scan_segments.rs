@@ -92,6 +92,7 @@ fn segment_ref(segment: &Segment, number: usize, other_copies: Arc<[String]>) ->
         other_copies,
         delete_vector: segment.delete_vector.clone(),
         number: number as u32,
+        part: None,
     }
 }
 

@@ -67,8 +67,10 @@ impl SliceMetrics {
     fn new(metrics: &ExecutionPlanMetricsSet, partition: usize, slice: SliceId, part: &LaneScan) -> Self {
         let name = if slice == SliceId::ALL { "all".to_owned() } else { slice.0.to_string() };
         let count = |what: &str| MetricBuilder::new(metrics).counter(format!("slice_{name}_{what}"), partition);
-        let bytes = part.segments.iter().map(|segment| segment.bytes as usize).sum();
+        let bytes = part.segments.iter().map(|segment| segment.bytes_read() as usize).sum();
         count("bytes").add(bytes);
+        // How many lanes read of it.
+        count("lanes").add(1);
         Self { rows: count("rows"), time: MetricBuilder::new(metrics).subset_time(format!("slice_{name}_time"), partition) }
     }
 }

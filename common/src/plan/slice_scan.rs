@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::functions::{HELD, HELD_FROM_ESTIMATES, tight_udf};
 use crate::ids::TableId;
 use crate::plan::scan_segments::{LaneSegments, ScanSegments};
+use crate::plan::shared_lanes::shared;
 use crate::plan::slice_metrics::{is_analyzed, slice_by_slice};
 use crate::plan::slice_pruning::wanted_slices;
 use crate::plan::{LaneScan, RuntimeHandle, SegmentRef};
@@ -44,7 +45,7 @@ pub struct ScanSource {
     pub blanks_in_key: Option<Arc<ConfigOptions>>,
     /// Slices of the cluster; 0 where nobody needs to know.
     pub slice_count: u32,
-    /// Every task reads the whole table (DISTSTYLE ALL), all of it in lane 0.
+    /// Every task reads the whole table (DISTSTYLE ALL).
     pub replicated: bool,
     /// What its tasks read. None after the plan has been shipped, when a scan has its own list.
     pub segments: Option<ScanSegments>,
@@ -86,6 +87,8 @@ pub struct SliceScanExec {
     limit: Option<usize>,
     /// The segments of the task that it is for.
     reads: Option<LaneSegments>,
+    /// Nobody relies on which lane a row is in.
+    shares_lanes: bool,
     lanes: usize,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
@@ -120,6 +123,7 @@ impl SliceScanExec {
             predicates,
             limit,
             reads,
+            shares_lanes: false,
             lanes,
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
@@ -151,9 +155,17 @@ impl SliceScanExec {
         self.lanes
     }
 
+    /// The same scan, whose lanes read about as many rows each, whatever their slices are. Nothing is known of the lanes of its rows any more.
+    pub fn with_shared_lanes(&self) -> Result<Self> {
+        let source = ScanSource { hash_column: None, ..ScanSource::clone(&self.source) };
+        let scan = Self { source: Arc::new(source), ..self.clone() }.rebuilt(self.projection.clone(), self.predicates.clone())?;
+        Ok(Self { shares_lanes: true, ..scan })
+    }
+
     /// The same scan for one task.
     pub fn for_task(&self, task: usize) -> Self {
-        let reads = self.source.segments.as_ref().map(|segments| Arc::new(segments.of_task(task)));
+        let segments = self.source.segments.as_ref().map(|segments| segments.of_task(task));
+        let reads = segments.map(|lanes| Arc::new(if self.shares_lanes { shared(lanes) } else { lanes }));
         Self { reads, metrics: ExecutionPlanMetricsSet::new(), ..self.clone() }
     }
 

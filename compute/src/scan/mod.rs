@@ -40,7 +40,7 @@ use object_store::path::Path as ObjectPath;
 use predicate::Schemas;
 use reader::SegmentReaders;
 use roaring::RoaringTreemap;
-use slipher_common::plan::LaneScan;
+use slipher_common::plan::{LaneScan, SegmentRef};
 use slipher_common::{Error, ErrorKind, Result};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -246,7 +246,7 @@ fn columns_to_read(projection: &[usize], refused: &Predicates) -> Vec<usize> {
 }
 
 fn files(lane: &LaneScan, stamps: &[FileStamp]) -> Vec<PartitionedFile> {
-    let file = |(segment, stamp): (&slipher_common::plan::SegmentRef, &FileStamp)| {
+    let file = |(segment, stamp): (&SegmentRef, &FileStamp)| {
         let mut file = PartitionedFile::new_from_meta(ObjectMeta {
             // Below the directory of segments; see SegmentReaders.
             location: ObjectPath::from(format!("{}/{}.{SEGMENT_EXTENSION}", lane.table_id, segment.id)),
@@ -255,11 +255,22 @@ fn files(lane: &LaneScan, stamps: &[FileStamp]) -> Vec<PartitionedFile> {
             e_tag: None,
             version: None,
         });
-        if let Some(deleted) = &segment.delete_vector {
-            let rows = RoaringTreemap::from_bitmaps([(0, deleted.rows().clone())]);
-            file.extensions.insert(VortexAccessPlan::default().with_selection(Selection::ExcludeRoaring(rows)));
+        if let Some(selection) = selection(segment) {
+            file.extensions.insert(VortexAccessPlan::default().with_selection(selection));
         }
         file
     };
     lane.segments.iter().zip(stamps).map(file).collect()
+}
+
+/// The rows of a segment that are read, where these are not all of them.
+fn selection(segment: &SegmentRef) -> Option<Selection> {
+    let deleted = segment.delete_vector.as_ref().map(|deleted| RoaringTreemap::from_bitmaps([(0, deleted.rows().clone())]));
+    let Some(part) = segment.part.clone() else { return deleted.map(Selection::ExcludeRoaring) };
+    let mut rows = RoaringTreemap::new();
+    rows.insert_range(part);
+    Some(Selection::IncludeRoaring(match deleted {
+        Some(deleted) => rows - deleted,
+        None => rows,
+    }))
 }

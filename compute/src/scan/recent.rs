@@ -16,15 +16,13 @@ use slipher_common::plan::LaneScan;
 const CHUNK_ROWS: usize = 8 * 1024;
 
 impl Scanner {
-    /// Takes the segments out of `lane` whose rows are in memory; answers those rows. Rows that were deleted are known by their place in the file:
-    /// such segments stay.
+    /// Takes the segments out of `lane` whose rows are in memory; answers those rows. Rows that were deleted are known by their place in the file, and so
+    /// are parts: such segments stay.
     pub(super) fn take_recent(&self, lane: &mut LaneScan) -> Vec<RecordBatch> {
         let mut found = Vec::new();
         lane.segments.retain(|segment| {
-            let rows = match segment.delete_vector {
-                Some(_) => None,
-                None => self.recent.get(segment.id, &lane.schema),
-            };
+            let is_whole = segment.delete_vector.is_none() && segment.part.is_none();
+            let rows = if is_whole { self.recent.get(segment.id, &lane.schema) } else { None };
             let is_left = rows.is_none();
             found.extend(rows);
             is_left

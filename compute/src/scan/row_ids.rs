@@ -63,8 +63,10 @@ impl Scanner {
                 limit: None,
                 ..lane.clone()
             };
+            // Rows of a part are numbered as in the file.
+            let next = segment.part.as_ref().map_or(0, |part| part.start as u32);
             let numbering =
-                Numbering { segment, next: 0, predicate: predicate.clone(), output: output.clone(), schema: Arc::clone(&schema) };
+                Numbering { segment, next, predicate: predicate.clone(), output: output.clone(), schema: Arc::clone(&schema) };
             match scanner.open(&whole, &[stamp], Arc::clone(&context)) {
                 Ok(batches) => numbered(batches, numbering, Arc::clone(&whole.schema), columns.clone()).boxed(),
                 Err(error) => futures::stream::iter([Err(DataFusionError::from(error))]).boxed(),

@@ -139,6 +139,7 @@ impl ComputeNode for ComputeNodeService {
             other_copies: request.addresses.into(),
             delete_vector: None,
             number: 0,
+            part: None,
         };
         let table = TableId(request.table_id);
         let readable = ensure_readable(self.node.store(), self.node.peers(), table, &request.table_name, &segment).await;

@@ -18,7 +18,7 @@ use datafusion_distributed::{
     NetworkShuffleExec, display_plan_ascii,
 };
 use slipher_common::Result;
-use slipher_common::plan::{OnlyTask0Exec, SliceScanExec};
+use slipher_common::plan::{OnlyTask0Exec, SliceScanExec, WithoutKeysExec};
 use std::sync::Arc;
 
 type Plan = Arc<dyn ExecutionPlan>;
@@ -213,6 +213,7 @@ fn title(plan: &Plan) -> Option<String> {
         || plan.is::<CoalescePartitionsExec>()
         || plan.is::<BroadcastExec>()
         || plan.is::<OnlyTask0Exec>()
+        || plan.is::<WithoutKeysExec>()
         || plan.name() == "CooperativeExec"
         || plan.name() == "CoalesceBatchesExec";
     (!silent).then(|| plan.name().trim_end_matches("Exec").to_owned())

@@ -15,7 +15,7 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use std::sync::Arc;
 
 /// The engine's rule that moves sorts.
-const ENSURE_REQUIREMENTS: &str = "EnsureRequirements";
+pub(super) const ENSURE_REQUIREMENTS: &str = "EnsureRequirements";
 
 type Plan = Arc<dyn ExecutionPlan>;
 

@@ -7,7 +7,7 @@ use crate::plan::context::{DirectResults, QueryContext};
 use crate::plan::date_bounds::DateBounds;
 use crate::plan::disabled_rules::DisabledRules;
 use crate::plan::equal_windows::EqualWindows;
-use crate::plan::false_orders::FalseOrders;
+use crate::plan::false_orders::{FalseOrders, with_unique_keys};
 use crate::plan::filters_above::optimizer_rules;
 use crate::plan::first_rows::with_first_rows;
 use crate::plan::grouping_sets::with_plain_keys;
@@ -110,7 +110,8 @@ pub(crate) fn local_state(lanes: usize, runtime: Arc<RuntimeEnv>) -> SessionStat
 
 /// The engine's physical rules, where they are wrong in ours.
 fn engine_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    let mut rules = with_first_rows(with_aggregate_rules(with_plain_filters(PhysicalOptimizer::default().rules)));
+    let mut rules =
+        with_unique_keys(with_first_rows(with_aggregate_rules(with_plain_filters(PhysicalOptimizer::default().rules))));
     rules.insert(0, Arc::new(FalseOrders));
     rules
 }

@@ -4,9 +4,12 @@
 //! places, above which nobody knows the constants any more (DataFusion 55.2): what is left is a merge or a window of rows of which nothing says
 //! that they are sorted, and the plan is refused. The sort is put back there.
 //!
+//! A merge by fewer keys than its rows are sorted by is taken for one by all of them: sorts above it, which stood there for the others, are left
+//! out. It merges by all of them then.
+//!
 //! And what keeps no rows has none: a sort of the first 0 rows ends the thread it runs on.
 
-use super::align::as_required;
+use super::align::{as_required, merged_by_all};
 use super::replaced::replaced;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::config::ConfigOptions;
@@ -35,7 +38,7 @@ pub(crate) fn with_sorted_merges(
 
 impl PhysicalOptimizerRule for SortedMerges {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        replaced(plan.transform_up(sorted_below).data()?, without_rows)
+        replaced(plan, without_rows)?.transform_up(sorted_below).data()
     }
 
     fn name(&self) -> &str {
@@ -48,6 +51,9 @@ impl PhysicalOptimizerRule for SortedMerges {
 }
 
 fn sorted_below(node: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
+    if let Some(merged) = merged_by_all(&node)? {
+        return Ok(Transformed::yes(merged));
+    }
     let children: Vec<_> = node.children().into_iter().map(Arc::clone).collect();
     let sorted = children.iter().enumerate().map(|(index, child)| as_required(&node, index, Arc::clone(child)));
     let sorted = sorted.collect::<Result<Vec<_>>>()?;

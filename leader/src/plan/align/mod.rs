@@ -11,10 +11,11 @@
 //! shuffle or sort is put in where they do not: the state and the partitioning together are the proof of the plan.
 
 mod joins;
+mod lanes;
 mod order;
 mod sinks;
 
-pub(super) use order::as_required;
+pub(super) use order::{as_required, merged_by_all};
 
 use crate::plan::context::{DirectResults, QueryContext};
 use crate::plan::explain::estimated_rows;
@@ -77,7 +78,7 @@ pub(crate) fn align(
     {
         aligned.plan = Arc::new(ResultSinkExec::new(aligned.plan, Arc::clone(&direct.target)));
     }
-    aligner.gather_into_one(aligned)
+    lanes::with_shared_lanes(aligner.gather_into_one(aligned)?)
 }
 
 /// Nodes that stand above each other in one message: each takes two levels of it, of which there may be a hundred with those of expressions.
@@ -145,7 +146,8 @@ impl Aligner<'_> {
             let child = self.walk(only_child(&plan)?)?;
             let sorted = order::as_required(&plan, 0, child.plan)?;
             let gathered = self.gather(Aligned { plan: sorted, spread: child.spread })?;
-            return Ok(Aligned { plan: with_children(plan, vec![gathered])?, spread: Spread::Single });
+            let merged = with_children(plan, vec![gathered])?;
+            return Ok(Aligned { plan: merged_by_all(&merged)?.unwrap_or(merged), spread: Spread::Single });
         }
         if plan.is::<HashJoinExec>() {
             return self.hash_join(plan);

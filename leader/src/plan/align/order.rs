@@ -41,8 +41,25 @@ pub(in crate::plan) fn as_required(parent: &Plan, index: usize, child: Plan) -> 
         return Ok(child);
     }
     // Nothing else says how many rows are enough.
-    let fetch = parent.downcast_ref::<SortPreservingMergeExec>().and_then(|merge| merge.fetch());
+    let fetch = parent.downcast_ref::<SortPreservingMergeExec>().and_then(|merge| merge.fetch()).filter(|fetch| *fetch > 0);
     Ok(Arc::new(SortExec::new(required.into(), child).with_preserve_partitioning(true).with_fetch(fetch)))
+}
+
+/// A merge by all that its rows are sorted by, where `node` is one by less: the engine takes it for the same.
+pub(in crate::plan) fn merged_by_all(node: &Plan) -> Result<Option<Plan>> {
+    let Some(merge) = node.downcast_ref::<SortPreservingMergeExec>() else { return Ok(None) };
+    let mut keys = merge.expr().clone();
+    for more in merge.input().output_ordering().into_iter().flatten() {
+        if !keys.iter().any(|key| key.expr.eq(&more.expr)) {
+            keys.push(more.clone());
+        }
+    }
+    let is_sorted = || merge.input().equivalence_properties().ordering_satisfy(keys.clone());
+    if keys.len() == merge.expr().len() || !is_sorted()? {
+        return Ok(None);
+    }
+    let by_all = SortPreservingMergeExec::new(keys, Arc::clone(merge.input())).with_fetch(merge.fetch());
+    Ok(Some(Arc::new(by_all)))
 }
 
 /// A sort below a shuffle is for nothing.

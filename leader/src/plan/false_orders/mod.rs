@@ -3,8 +3,10 @@
 
 mod outer_joins;
 mod unions;
+mod unique_keys;
 mod windows;
 
+pub(super) use unique_keys::with_unique_keys;
 pub(super) use windows::windows_of;
 
 use super::held::held_above;
@@ -23,16 +25,10 @@ impl PhysicalOptimizerRule for FalseOrders {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         let config = Arc::new(config.clone());
         plan.transform_up(|node| {
-            let above_keys = windows::above_plain_keys(&node, &config)?;
-            let changed = above_keys.is_some();
-            let node = above_keys.unwrap_or(node);
             let mut places = outer_joins::false_columns(&node);
             places.extend(unions::false_columns(&node));
             places.extend(windows::false_columns(&node));
-            Ok(match held_above(&node, &config, &places)? {
-                Some(above) => Transformed::yes(above),
-                None => Transformed::new_transformed(node, changed),
-            })
+            Ok(held_above(&node, &config, &places)?.map_or_else(|| Transformed::no(node), Transformed::yes))
         })
         .data()
     }
