@@ -171,6 +171,7 @@ fn planning(criterion: &mut Criterion) {
         slice_count: 8,
         replication_factor: 1,
         lanes: 2,
+        node_lanes: Some(2),
         load_dir: None,
         memory_bytes: 1 << 30,
         broadcast_rows_max: usize::MAX,

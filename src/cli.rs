@@ -201,7 +201,7 @@ pub struct LeaderOptions {
     /// Copies of each slice in a new cluster, where there are enough nodes [default: 2].
     #[arg(long, env = "SLIPHER_REPLICATION_FACTOR", value_name = "COPIES")]
     pub replication_factor: Option<u32>,
-    /// Partitions of a query on each compute node [default: cores, shared among the nodes of this process; at least 2].
+    /// Partitions of a query in each of its tasks [default: as many as the smallest compute node works on at a time, which are its processors; at least 2].
     #[arg(long, env = "SLIPHER_LANES", value_name = "P")]
     pub lanes: Option<usize>,
     /// COPY reads files below this directory; without it COPY from files is refused.
@@ -291,6 +291,9 @@ pub struct ComputeOptions {
     /// Host and port under which clients reach that [default: the host of --advertise].
     #[arg(long, env = "SLIPHER_FLIGHT_ADVERTISE", value_name = "HOST:PORT")]
     pub flight_advertise: Option<String>,
+    /// Partitions that this node works on at a time: a node that works on twice as many as others gets twice as much data [default: its processors].
+    #[arg(long, env = "SLIPHER_LANES", value_name = "P")]
+    pub lanes: Option<usize>,
     /// Memory for results.
     #[command(flatten)]
     pub results: ResultsArgs,
@@ -321,6 +324,7 @@ impl ComputeOptions {
             flight_listen,
             flight_advertise,
             name,
+            lanes,
             node_memory_mib,
             query_memory_mib
         );

@@ -58,6 +58,7 @@ impl LocalCluster {
         let of_leader = config.memory_bytes.saturating_add(results.all_bytes);
         let node_memory_bytes = given.node_bytes(options.node_memory_mib, node_count, of_leader)?;
         let leader = Leader::start(config, shutdown.clone()).await?;
+        let lanes = lanes(options.leader.lanes, node_count)?;
         let mut nodes = Vec::new();
         for number in 1..=node_count {
             let config = ComputeConfig {
@@ -69,7 +70,7 @@ impl LocalCluster {
                 tls: options.leader.tls.options()?,
                 leader: format!("http://{}", loopback(leader.addresses().internal)),
                 name: format!("node-{number}"),
-                options: node_options(node_memory_bytes, options.query_memory_mib, results),
+                options: node_options(node_memory_bytes, options.query_memory_mib, results, lanes),
             };
             nodes.push(ComputeNode::start(config, shutdown.clone()).await?);
         }
@@ -134,9 +135,19 @@ fn loopback(address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() { SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port()) } else { address }
 }
 
-fn node_options(node_memory_bytes: usize, query_memory_mib: Option<usize>, results: LedgerLimits) -> NodeOptions {
+fn node_options(node_memory_bytes: usize, query_memory_mib: Option<usize>, results: LedgerLimits, lanes: usize) -> NodeOptions {
     let query_memory_bytes = query_bytes(query_memory_mib, node_memory_bytes);
-    NodeOptions { node_memory_bytes, query_memory_bytes, results, ..NodeOptions::default() }
+    NodeOptions { node_memory_bytes, query_memory_bytes, results, lanes, ..NodeOptions::default() }
+}
+
+/// What was given, or the processors of each of so many nodes in this process.
+fn lanes(given: Option<usize>, nodes_in_process: usize) -> Result<usize> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let lanes = given.unwrap_or(cores.div_ceil(nodes_in_process));
+    if !(1..=LANES_MAX).contains(&lanes) {
+        return Err(Error::new(ErrorKind::Config, format!("--lanes is {lanes}: it must be 1 to {LANES_MAX}")));
+    }
+    Ok(lanes)
 }
 
 /// Makes a data directory that nobody else may look into; one that others may look into is closed to them.
@@ -169,11 +180,7 @@ fn leader_config(options: &LeaderOptions, data_dir: PathBuf, nodes_in_process: u
     if replication_factor == 0 {
         return Err(Error::new(ErrorKind::Config, "--replication-factor is 0: one copy is the least"));
     }
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let lanes = options.lanes.unwrap_or(cores.div_ceil(nodes_in_process));
-    if !(1..=LANES_MAX).contains(&lanes) {
-        return Err(Error::new(ErrorKind::Config, format!("--lanes is {lanes}: it must be 1 to {LANES_MAX}")));
-    }
+    let lanes = lanes(options.lanes, nodes_in_process)?;
     let sweep_seconds = options.sweep_seconds.unwrap_or(SWEEP_SECONDS_DEFAULT);
     if sweep_seconds == 0 {
         return Err(Error::new(ErrorKind::Config, "--sweep-seconds is 0: files of running loads would be swept"));
@@ -200,6 +207,7 @@ fn leader_config(options: &LeaderOptions, data_dir: PathBuf, nodes_in_process: u
         slice_count,
         replication_factor,
         lanes,
+        node_lanes: options.lanes,
         load_dir: options.load_dir.clone(),
         memory_bytes: given.leader_bytes(options.leader_memory_mib),
         broadcast_rows_max: options.broadcast_rows_max.unwrap_or(BROADCAST_ROWS_MAX_DEFAULT),
@@ -283,7 +291,7 @@ pub async fn run_compute(options: ComputeOptions, shutdown: CancellationToken) -
         advertise: options.advertise.as_ref().map(|address| format!("http://{address}")),
         leader: format!("http://{}", options.leader.as_deref().unwrap_or("127.0.0.1:5441")),
         name: options.name.clone().or_else(|| options.advertise.clone()).unwrap_or_else(|| listen.to_string()),
-        options: node_options(node_memory_bytes, options.query_memory_mib, results),
+        options: node_options(node_memory_bytes, options.query_memory_mib, results, lanes(options.lanes, 1)?),
     };
     let node = ComputeNode::start(config, shutdown.clone()).await?;
     announce(&format!("compute node listens on {}", node.address()));

@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{NodeId, SliceId};
 use slipher_proto::meta as proto;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// Fewest lanes of a task: one partition satisfies every distribution, so each task would answer alone.
@@ -23,6 +24,35 @@ pub struct SlicePlacement {
     pub epoch: u64,
 }
 
+/// How much a node has to do for its size. Ordered by slices for each part of its share; who has no share has too many.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Slices that it owns.
+    pub slices: usize,
+    /// Parts of all slices that it should own, where others should own so many.
+    pub share: usize,
+}
+
+impl Ord for Load {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.slices * other.share).cmp(&(other.slices * self.share))
+    }
+}
+
+impl PartialOrd for Load {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Load {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Load {}
+
 /// Slice → owner, replicas, epoch; indexed by slice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Placement {
@@ -31,16 +61,18 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// Deals `slice_count` slices round robin over `nodes`; each slice's replicas are the next nodes in turn.
-    pub fn deal(slice_count: u32, nodes: &[NodeId], replication_factor: usize) -> Self {
-        let slices = (0..slice_count as usize)
-            .filter(|_| !nodes.is_empty())
-            .map(|slice| {
-                let copies = replication_factor.clamp(1, nodes.len());
-                let node = |offset: usize| nodes[(slice + offset) % nodes.len()];
-                SlicePlacement { owner: node(0), replicas: (1..copies).map(node).collect(), epoch: 1 }
-            })
-            .collect();
+    /// Deals `slice_count` slices in turn over `nodes`, to each by its share; each slice's replicas are the next nodes in turn.
+    pub fn deal(slice_count: u32, nodes: &[(NodeId, usize)], replication_factor: usize) -> Self {
+        let copies = replication_factor.clamp(1, nodes.len().max(1));
+        let mut dealt = vec![0; nodes.len()];
+        let mut slices = Vec::with_capacity(slice_count as usize);
+        for _ in 0..slice_count {
+            let load = |place: &usize| Load { slices: dealt[*place] + 1, share: nodes[*place].1 };
+            let Some(first) = (0..nodes.len()).min_by_key(load) else { break };
+            dealt[first] += 1;
+            let node = |offset: usize| nodes[(first + offset) % nodes.len()].0;
+            slices.push(SlicePlacement { owner: node(0), replicas: (1..copies).map(node).collect(), epoch: 1 });
+        }
         Self { slices }
     }
 
@@ -84,7 +116,7 @@ impl Placement {
 /// The layout of one query: tasks, their nodes, and the lane of every slice. The same for all tables of the query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// Node of each task, by task index; a lone node stands twice.
+    /// Node of each task, by task index; a lone node stands twice, and a large one may stand several times.
     pub nodes: Vec<NodeId>,
     /// Lanes (partitions) of every task: the same number everywhere, at least [`LANES_MIN`].
     pub lanes: usize,
@@ -94,26 +126,19 @@ pub struct Layout {
 
 impl Layout {
     /// Groups the slices by serving node: a slice is served by its owner where `alive`, else by its first replica that is.
-    /// Every live node takes part, so that a copy of an ALL table can be read on it.
-    pub fn new(placement: &Placement, alive: &[NodeId], lanes: usize) -> Result<Self> {
-        let lanes = lanes.max(LANES_MIN);
-        let mut of_node: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
-        for (slice, placed) in placement.slices.iter().enumerate() {
-            let serving = std::iter::once(&placed.owner).chain(&placed.replicas).find(|node| alive.contains(node));
-            let Some(node) = serving else {
-                return Err(Error::new(ErrorKind::NodeUnavailable, format!("no compute node that holds slice {slice} answers"))
-                    .with_detail(format!("owner {}, replicas {:?}", placed.owner, placed.replicas))
-                    .with_hint("start the compute nodes that hold it; queries on other data go on"));
-            };
-            of_node.entry(*node).or_default().push(slice);
-        }
-        let tasks_per_node = if of_node.len() == 1 { TASKS_MIN } else { 1 };
+    /// Every live node takes part, so that a copy of an ALL table can be read on it. Tasks have as many lanes as the smallest of these nodes
+    /// works on at a time (`lanes_of`); a node that works on several times as many serves several tasks.
+    pub fn new(placement: &Placement, alive: &[NodeId], lanes_of: impl Fn(&NodeId) -> usize) -> Result<Self> {
+        let of_node = slices_of_nodes(placement, alive)?;
+        let lanes = of_node.keys().map(&lanes_of).min().unwrap_or(LANES_MIN).max(LANES_MIN);
+        let tasks_min = if of_node.len() == 1 { TASKS_MIN } else { 1 };
         let mut slots = vec![(0, 0); placement.slices.len()];
-        let nodes: Vec<NodeId> = of_node.keys().flat_map(|node| std::iter::repeat_n(*node, tasks_per_node)).collect();
-        for (rank_of_node, slices) in of_node.values().enumerate() {
-            for (rank, slice) in slices.iter().enumerate() {
-                let task = rank_of_node * tasks_per_node + rank % tasks_per_node;
-                slots[*slice] = (task, rank / tasks_per_node % lanes);
+        let mut nodes = Vec::with_capacity(of_node.len());
+        for (node, slices) in of_node {
+            let (first, tasks) = (nodes.len(), (lanes_of(&node) / lanes).max(tasks_min));
+            nodes.resize(first + tasks, node);
+            for (rank, slice) in slices.into_iter().enumerate() {
+                slots[slice] = (first + rank % tasks, rank / tasks % lanes);
             }
         }
         if nodes.is_empty() {
@@ -139,6 +164,21 @@ impl Layout {
     }
 }
 
+/// The slices that each node serves.
+fn slices_of_nodes(placement: &Placement, alive: &[NodeId]) -> Result<BTreeMap<NodeId, Vec<usize>>> {
+    let mut of_node: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
+    for (slice, placed) in placement.slices.iter().enumerate() {
+        let serving = std::iter::once(&placed.owner).chain(&placed.replicas).find(|node| alive.contains(node));
+        let Some(node) = serving else {
+            return Err(Error::new(ErrorKind::NodeUnavailable, format!("no compute node that holds slice {slice} answers"))
+                .with_detail(format!("owner {}, replicas {:?}", placed.owner, placed.replicas))
+                .with_hint("start the compute nodes that hold it; queries on other data go on"));
+        };
+        of_node.entry(*node).or_default().push(slice);
+    }
+    Ok(of_node)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,19 +188,43 @@ mod tests {
         (1..=count).map(|n| NodeId(Uuid::from_u128(n))).collect()
     }
 
+    fn alike(nodes: &[NodeId]) -> Vec<(NodeId, usize)> {
+        nodes.iter().map(|node| (*node, 1)).collect()
+    }
+
+    fn two(_: &NodeId) -> usize {
+        2
+    }
+
     #[test]
     fn every_slice_has_one_slot_and_a_dead_node_is_replaced_by_its_replica() {
         let nodes = nodes(3);
-        let placement = Placement::deal(8, &nodes, 2);
-        let layout = Layout::new(&placement, &nodes, 2).unwrap();
+        let placement = Placement::deal(8, &alike(&nodes), 2);
+        let layout = Layout::new(&placement, &nodes, two).unwrap();
         assert_eq!(layout.tasks(), 3);
         let all: usize =
             (0..3).flat_map(|task| (0..2).map(move |lane| (task, lane))).map(|(t, l)| layout.slices_of(t, l).count()).sum();
         assert_eq!(all, 8);
-        let without_first = Layout::new(&placement, &nodes[1..], 2).unwrap();
+        let without_first = Layout::new(&placement, &nodes[1..], two).unwrap();
         assert_eq!(without_first.tasks(), 2);
-        assert!(Layout::new(&placement, &nodes[..1], 2).is_err());
-        let alone = Layout::new(&Placement::deal(8, &nodes[..1], 1), &nodes[..1], 2).unwrap();
+        assert!(Layout::new(&placement, &nodes[..1], two).is_err());
+        let alone = Layout::new(&Placement::deal(8, &alike(&nodes[..1]), 1), &nodes[..1], two).unwrap();
         assert_eq!(alone.nodes, vec![nodes[0], nodes[0]]);
+    }
+
+    #[test]
+    fn a_larger_node_has_more_slices_and_tasks() {
+        let nodes = nodes(3);
+        let lanes_of = |node: &NodeId| if *node == nodes[1] { 8 } else { 2 };
+        let shares: Vec<(NodeId, usize)> = nodes.iter().map(|node| (*node, lanes_of(node))).collect();
+        let placement = Placement::deal(24, &shares, 1);
+        let owned = |node: &NodeId| placement.slices.iter().filter(|placed| placed.owner == *node).count();
+        assert_eq!(nodes.iter().map(owned).collect::<Vec<_>>(), [4, 16, 4]);
+        let layout = Layout::new(&placement, &nodes, lanes_of).unwrap();
+        assert_eq!((layout.tasks(), layout.lanes), (6, 2));
+        // Each lane of the cluster has the same number of slices.
+        let mut slices = vec![0; layout.tasks() * layout.lanes];
+        layout.slot_of_slices().into_iter().for_each(|slot| slices[slot] += 1);
+        assert_eq!(slices, vec![2; 12]);
     }
 }

@@ -238,6 +238,7 @@ async fn register(
         version: VERSION.to_owned(),
         flight_address: flight_address.to_owned(),
         fence: store.fence().map(|fence| fence.to_proto()),
+        lanes: runtime.lanes() as u32,
     };
     let mut client = LeaderClient::new(endpoint(&config.leader)?.connect_lazy());
     loop {

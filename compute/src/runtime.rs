@@ -63,6 +63,8 @@ pub struct NodeOptions {
     pub footer_cache_bytes: usize,
     /// Bytes of rows that wait for Flight SQL clients, of each user and of all.
     pub results: LedgerLimits,
+    /// Partitions that this node works on at a time.
+    pub lanes: usize,
 }
 
 impl Default for NodeOptions {
@@ -73,6 +75,7 @@ impl Default for NodeOptions {
             query_spill_bytes: QUERY_SPILL_BYTES_DEFAULT,
             footer_cache_bytes: FOOTER_CACHE_BYTES_DEFAULT,
             results: LedgerLimits { owner_bytes: RESULTS_BYTES_DEFAULT / 2, all_bytes: RESULTS_BYTES_DEFAULT },
+            lanes: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
 }
@@ -91,6 +94,7 @@ pub struct NodeRuntime {
     rows_received: Arc<AtomicU64>,
     results: Arc<Results>,
     background: Threads,
+    lanes: usize,
 }
 
 impl fmt::Debug for NodeRuntime {
@@ -125,7 +129,13 @@ impl NodeRuntime {
             rows_received: Arc::default(),
             results: Arc::new(Results::new(options.results)),
             background: background_threads()?,
+            lanes: options.lanes,
         })
+    }
+
+    /// Partitions that it works on at a time.
+    pub fn lanes(&self) -> usize {
+        self.lanes
     }
 
     /// The data directory.

@@ -225,6 +225,14 @@ impl Cluster {
         self.nodes.push(node);
     }
 
+    /// Starts one more compute node, with options of its own.
+    pub fn add_node_with(&mut self, options: &[&str]) {
+        let own = options.iter().map(|option| (*option).to_owned()).collect();
+        let others = std::mem::replace(&mut self.node_options, own);
+        self.add_node();
+        self.node_options = others;
+    }
+
     /// What `/metrics` says.
     pub fn metrics(&self) -> String {
         self.get("/metrics")

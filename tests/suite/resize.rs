@@ -68,6 +68,23 @@ async fn a_node_that_joins_gets_slices_while_work_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_larger_node_gets_more_slices_and_tasks() {
+    let mut cluster = Cluster::start_with_all(2, &["--slices", "20"], &["--lanes", "2"]);
+    let client = cluster.connect().await;
+    prepare(&client).await;
+    assert_eq!(slices_owned(&cluster), [10, 10]);
+    cluster.add_node_with(&["--lanes", "6"]);
+    eventually("each node has slices by its lanes", || slices_owned(&cluster) == [4, 4, 12]).await;
+    assert_eq!(rows(&client, COUNT).await.expect("an answer"), all_counted());
+    let plan = rows(&client, "EXPLAIN VERBOSE SELECT count(*) FROM by_key").await.expect("a plan").concat().join("\n");
+    assert!(plan.contains("tasks=5, partitions=2"), "{plan}");
+    client.batch_execute("INSERT INTO by_key SELECT n, 1, t FROM src").await.expect("a load");
+    let joined = "SELECT count(*), count(DISTINCT a.n) FROM by_key a JOIN src b ON a.n = b.n JOIN everywhere e ON e.n = a.n";
+    client.batch_execute("INSERT INTO everywhere SELECT n, 0, 'x' FROM src WHERE n < 100").await.expect("a load");
+    assert_eq!(rows(&client, joined).await.expect("an answer"), [["100", "100"]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_node_gets_copies_of_everything() {
     let mut cluster = Cluster::start_with(1, &["--slices", "3"]);
     let client = cluster.connect().await;

@@ -46,6 +46,7 @@ impl ComputeNodeService {
             activity: Some(self.activity(self.disk_space().await?)),
             now_ms: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64,
             fence: store.fence().map(|fence| fence.to_proto()),
+            lanes: self.node.lanes() as u32,
         })
     }
 

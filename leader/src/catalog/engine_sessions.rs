@@ -38,8 +38,10 @@ const VIEWS_MAX: usize = 4096;
 pub(crate) struct EngineSettings {
     /// Connections to compute nodes.
     pub(crate) channels: NodeChannels,
-    /// Lanes of every task.
+    /// Partitions that the leader works on at a time.
     pub(crate) lanes: usize,
+    /// Lanes of every task; None: as many as its node works on.
+    pub(crate) node_lanes: Option<usize>,
     /// A join's side of at most so many estimated rows is copied to every node.
     pub(crate) broadcast_rows_max: usize,
     /// The leader's own memory for queries.
@@ -80,9 +82,9 @@ impl EngineSessions {
         Self { settings, known_tables, prototypes: Mutex::default(), parsed_views: Mutex::default() }
     }
 
-    /// Lanes of every task.
-    pub(crate) fn lanes(&self) -> usize {
-        self.settings.lanes
+    /// Lanes of every task; None: as many as its node works on.
+    pub(crate) fn node_lanes(&self) -> Option<usize> {
+        self.settings.node_lanes
     }
 
     /// The engine's session over a snapshot.

@@ -155,6 +155,7 @@ impl Cluster {
                     return Pong::Gone;
                 }
                 self.judge_by(node, answer.fence.as_ref());
+                self.note_lanes(node, answer.lanes);
                 self.clocks_ms.write().insert(node, answer.now_ms);
                 if let Some(activity) = answer.activity {
                     self.activities.write().insert(node, activity);

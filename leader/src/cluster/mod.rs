@@ -58,6 +58,8 @@ pub struct Cluster {
     readiness: Readiness,
     /// A node of which nothing is heard for so long is dead.
     node_silence_max: Duration,
+    /// Partitions that each node works on at a time, by what it said last.
+    lanes: RwLock<BTreeMap<NodeId, usize>>,
     /// What each node said last.
     activities: RwLock<BTreeMap<NodeId, NodeActivity>>,
     /// What the clock of each node said when it answered last, in milliseconds since 1970.
@@ -104,6 +106,7 @@ impl Cluster {
             control: ControlChannels::new(control),
             liveness: Liveness::default(),
             node_silence_max,
+            lanes: RwLock::default(),
             activities: RwLock::default(),
             clocks_ms: RwLock::default(),
             running_loads: RwLock::default(),
@@ -146,7 +149,9 @@ impl Cluster {
     /// Where everything is, by `state`.
     pub(crate) fn view(&self, state: &State) -> ClusterView {
         let addresses = state.nodes().iter().map(|(id, node)| (*id, node.address.clone())).collect();
-        let alive = self.alive().into_iter().filter(|node| state.nodes().contains_key(node)).collect();
+        let alive: Vec<NodeId> = self.alive().into_iter().filter(|node| state.nodes().contains_key(node)).collect();
+        let lanes = self.lanes.read();
+        let lanes = alive.iter().filter_map(|node| lanes.get(node).map(|lanes| (*node, *lanes))).collect();
         let flight = state.nodes().iter().filter(|(_, node)| !node.flight_address.is_empty());
         let flight_addresses = flight.map(|(id, node)| (*id, node.flight_address.clone())).collect();
         ClusterView {
@@ -154,6 +159,7 @@ impl Cluster {
             addresses: Arc::new(addresses),
             flight_addresses: Arc::new(flight_addresses),
             alive: Arc::new(alive),
+            lanes: Arc::new(lanes),
         }
     }
 
@@ -238,10 +244,23 @@ impl Cluster {
         if has_rows || (nodes.iter().all(|node| placed.contains(node)) && !old.slices.is_empty()) {
             return Ok(());
         }
-        let mut placement = Placement::deal(cluster.slice_count, &nodes, cluster.replication_factor as usize);
+        let mut placement = Placement::deal(cluster.slice_count, &self.shares(nodes), cluster.replication_factor as usize);
         let epoch = old.slices.iter().map(|slice| slice.epoch).max().unwrap_or(0) + 1;
         placement.slices.iter_mut().for_each(|slice| slice.epoch = epoch);
         self.propose(vec![Kind::SetPlacement(proto::SetPlacement { slices: placement.to_proto() })]).await
+    }
+
+    /// Which share of the slices each of `nodes` should have: as many parts as it has lanes, or one as long as it has not said that.
+    fn shares(&self, nodes: Vec<NodeId>) -> Vec<(NodeId, usize)> {
+        let lanes = self.lanes.read();
+        nodes.into_iter().map(|node| (node, lanes.get(&node).copied().unwrap_or(1).max(1))).collect()
+    }
+
+    /// A node said how many partitions it works on at a time; 0 says nothing.
+    fn note_lanes(&self, node: NodeId, lanes: u32) {
+        if lanes > 0 {
+            self.lanes.write().insert(node, lanes as usize);
+        }
     }
 
     async fn propose(&self, operations: Vec<Kind>) -> Result<()> {

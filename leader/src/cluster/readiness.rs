@@ -2,7 +2,6 @@
 //! what comes to it then waits a moment.
 
 use super::Cluster;
-use slipher_common::placement::{LANES_MIN, Layout};
 use slipher_common::{Error, ErrorKind, Result};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -27,7 +26,7 @@ impl Cluster {
             return;
         }
         let view = self.view(&self.meta.state());
-        if Layout::new(&view.placement, &view.alive, LANES_MIN).is_ok() {
+        if view.layout(None).is_ok() {
             self.readiness.0.send_replace(true);
         }
     }

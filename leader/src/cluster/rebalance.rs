@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt};
 use slipher_common::channels::call_error;
 use slipher_common::ids::{NodeId, SliceId};
 use slipher_common::manifest::Segment;
-use slipher_common::placement::{Placement, SlicePlacement};
+use slipher_common::placement::{Load, Placement, SlicePlacement};
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_meta::State;
 use slipher_proto::compute::FetchSegmentRequest;
@@ -72,7 +72,8 @@ impl Cluster {
         if self.overtaken().is_some() || nodes.iter().any(|node| !self.is_alive(*node)) {
             return Ok(false);
         }
-        let next = next_move(state.placement(), &nodes, cluster.replication_factor as usize).or_else(|| repair(&state));
+        let next =
+            next_move(state.placement(), &self.shares(nodes), cluster.replication_factor as usize).or_else(|| repair(&state));
         let Some(wanted) = next else { return Ok(false) };
         tracing::info!(slice = wanted.slice, owner = %wanted.owner, replicas = ?wanted.replicas, "moving a slice");
         for _ in 0..ROUNDS_MAX {
@@ -131,11 +132,13 @@ impl Cluster {
     }
 }
 
-/// The next slice to move, if any: to the node that owns the fewest from the one that owns the most, or to one more node for a copy.
-fn next_move(placement: &Placement, nodes: &[NodeId], replication_factor: usize) -> Option<Move> {
+/// The next slice to move, if any: to the node that owns the fewest for its share from the one that owns the most, or to one more node for a
+/// copy. `nodes` with the parts that they should have.
+fn next_move(placement: &Placement, nodes: &[(NodeId, usize)], replication_factor: usize) -> Option<Move> {
+    let shares: BTreeMap<NodeId, usize> = nodes.iter().copied().collect();
     let copies_of =
         |placed: &SlicePlacement| std::iter::once(placed.owner).chain(placed.replicas.iter().copied()).collect::<Vec<_>>();
-    let mut owned: BTreeMap<NodeId, usize> = nodes.iter().map(|node| (*node, 0)).collect();
+    let mut owned: BTreeMap<NodeId, usize> = shares.keys().map(|node| (*node, 0)).collect();
     let mut held = owned.clone();
     for placed in &placement.slices {
         *owned.entry(placed.owner).or_default() += 1;
@@ -146,12 +149,16 @@ fn next_move(placement: &Placement, nodes: &[NodeId], replication_factor: usize)
     let mut slices = placement.slices.iter().enumerate();
     if let Some((slice, placed)) = slices.find(|(_, placed)| placed.replicas.len() + 1 < copies_wanted) {
         let copies = copies_of(placed);
-        let node = *nodes.iter().filter(|node| !copies.contains(node)).min_by_key(|node| held.get(node))?;
+        let node = *shares.keys().filter(|node| !copies.contains(node)).min_by_key(|node| held.get(node))?;
         return Some(Move { slice, owner: placed.owner, replicas: copies[1..].iter().copied().chain([node]).collect() });
     }
-    let (fewest, few) = owned.iter().filter(|(node, _)| nodes.contains(node)).min_by_key(|(_, count)| **count)?;
-    let (most, many) = owned.iter().max_by_key(|(_, count)| **count)?;
-    if many - few >= 2 {
+    // Who is not among the nodes should have none.
+    let load = |node: &NodeId, slices: usize| Load { slices, share: shares.get(node).copied().unwrap_or(0) };
+    let (fewest, few) =
+        owned.iter().filter(|(node, _)| shares.contains_key(node)).min_by_key(|(node, few)| load(node, **few + 1))?;
+    let (most, many) = owned.iter().max_by_key(|(node, many)| load(node, **many))?;
+    // Only if the other one has less then all the same.
+    if load(fewest, few + 1) < load(most, *many) {
         let mut candidates = placement.slices.iter().enumerate().filter(|(_, placed)| placed.owner == *most);
         // A slice that the node has a copy of already moves for nothing.
         let first = candidates.clone().next();
@@ -182,12 +189,12 @@ mod tests {
     use super::*;
     use uuid::Uuid;
 
-    fn nodes(count: u128) -> Vec<NodeId> {
-        (1..=count).map(|number| NodeId(Uuid::from_u128(number))).collect()
+    fn nodes(count: u128) -> Vec<(NodeId, usize)> {
+        (1..=count).map(|number| (NodeId(Uuid::from_u128(number)), 2)).collect()
     }
 
     /// Moves until nothing is left to move.
-    fn settled(mut placement: Placement, nodes: &[NodeId], copies: usize) -> (Placement, usize) {
+    fn settled(mut placement: Placement, nodes: &[(NodeId, usize)], copies: usize) -> (Placement, usize) {
         let mut moves = 0;
         while let Some(next) = next_move(&placement, nodes, copies) {
             let placed = &mut placement.slices[next.slice];

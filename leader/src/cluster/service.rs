@@ -44,6 +44,7 @@ impl Leader for LeaderService {
         if let Some(error) = self.cluster.overtaken() {
             return Err(Status::unavailable(error.message));
         }
+        self.cluster.note_lanes(node, request.lanes);
         self.cluster
             .register(node, &request.address, &request.flight_address, &request.name)
             .await

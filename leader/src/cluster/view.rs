@@ -1,7 +1,8 @@
 //! Where everything is.
 
+use slipher_common::Result;
 use slipher_common::ids::NodeId;
-use slipher_common::placement::Placement;
+use slipher_common::placement::{LANES_MIN, Layout, Placement};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,4 +17,14 @@ pub(crate) struct ClusterView {
     pub(crate) flight_addresses: Arc<BTreeMap<NodeId, String>>,
     /// The nodes that answer.
     pub(crate) alive: Arc<Vec<NodeId>>,
+    /// Partitions that each of these works on at a time.
+    pub(crate) lanes: Arc<BTreeMap<NodeId, usize>>,
+}
+
+impl ClusterView {
+    /// Tasks and lanes of a query now; `lanes` of every task where the leader was told so.
+    pub(crate) fn layout(&self, lanes: Option<usize>) -> Result<Layout> {
+        let lanes_of = |node: &NodeId| lanes.or_else(|| self.lanes.get(node).copied()).unwrap_or(LANES_MIN);
+        Layout::new(&self.placement, &self.alive, lanes_of)
+    }
 }

@@ -116,7 +116,7 @@ impl Runner {
     }
 
     fn route(&self, view: &ClusterView, query_id: &str, background: bool) -> Result<Arc<QueryContext>> {
-        let context = self.routings.context(view, self.engine.lanes(), query_id)?;
+        let context = self.routings.context(view, self.engine.node_lanes(), query_id)?;
         let whole_memory = wants_whole_memory();
         Ok(Arc::new(QueryContext { background, whole_memory, fence: self.cluster.fence(), ..context }))
     }

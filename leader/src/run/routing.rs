@@ -4,7 +4,6 @@ use crate::cluster::{ClusterView, task_addresses};
 use crate::plan::context::QueryContext;
 use parking_lot::Mutex;
 use slipher_common::Result;
-use slipher_common::placement::Layout;
 use std::sync::Arc;
 
 /// What the last statement was routed by.
@@ -23,17 +22,18 @@ impl Routed {
         Arc::ptr_eq(&self.view.placement, &view.placement)
             && self.view.alive == view.alive
             && self.view.addresses == view.addresses
+            && self.view.lanes == view.lanes
     }
 }
 
 impl Routings {
     /// The context of a query over the nodes of `view`.
-    pub(super) fn context(&self, view: &ClusterView, lanes: usize, query_id: &str) -> Result<QueryContext> {
+    pub(super) fn context(&self, view: &ClusterView, lanes: Option<usize>, query_id: &str) -> Result<QueryContext> {
         let mut last = self.0.lock();
         if let Some(routed) = last.as_ref().filter(|routed| routed.is_of(view)) {
             return Ok(QueryContext { query_id: query_id.to_owned(), ..routed.context.clone() });
         }
-        let layout = Layout::new(&view.placement, &view.alive, lanes)?;
+        let layout = view.layout(lanes)?;
         let addresses = task_addresses(&layout.nodes, &view.addresses)?;
         let context = QueryContext::new(query_id.to_owned(), Arc::new(layout), addresses)?;
         *last = Some(Routed { view: view.clone(), context: context.clone() });

@@ -24,7 +24,6 @@ use slipher_common::drain::drained;
 use slipher_common::ids::DatabaseId;
 use slipher_common::ledger::LedgerLimits;
 use slipher_common::manifest::ReadsDetails;
-use slipher_common::placement::Layout;
 use slipher_common::threads::Threads;
 use slipher_common::tls::{ServerTls, TlsOptions};
 use slipher_common::{Error, ErrorKind, Result};
@@ -62,8 +61,10 @@ pub struct LeaderConfig {
     pub slice_count: u32,
     /// Copies of each slice in a new cluster, where there are enough nodes.
     pub replication_factor: u32,
-    /// Lanes of every task.
+    /// Partitions that the leader works on at a time.
     pub lanes: usize,
+    /// Lanes of every task; None: as many as its node works on.
+    pub node_lanes: Option<usize>,
     /// COPY reads files below this directory only.
     pub load_dir: Option<PathBuf>,
     /// Bytes the operators of all queries may hold on the leader.
@@ -143,6 +144,7 @@ impl Leader {
         let settings = EngineSettings {
             channels: cluster.channels().clone(),
             lanes,
+            node_lanes: config.node_lanes,
             broadcast_rows_max: config.broadcast_rows_max,
             runtime,
             signals: Arc::clone(&signals),
@@ -365,7 +367,7 @@ impl Engine for LeaderEngine {
     fn check_ready(&self) -> Result<()> {
         let cluster = &self.shared.cluster;
         let view = cluster.view(&cluster.meta().state());
-        Layout::new(&view.placement, &view.alive, self.shared.runner.engine.lanes()).map(|_| ())
+        view.layout(self.shared.runner.engine.node_lanes()).map(|_| ())
     }
 
     fn metrics(&self) -> Result<String> {
