@@ -11,8 +11,8 @@ const SLACK_PARTS: u64 = 8;
 /// `lanes` dealt anew, in the order they were in: each lane reads about as many rows as any other, and no row is read twice.
 pub(super) fn shared(lanes: Vec<Vec<SegmentRef>>) -> Vec<Vec<SegmentRef>> {
     let count = lanes.len();
-    let rows: u64 = lanes.iter().flatten().map(SegmentRef::rows_read).sum();
-    let mut deal = Deal { share: rows.div_ceil(count.max(1) as u64), filled: 0, lane: 0, lanes: vec![Vec::new(); count] };
+    let rows = lanes.iter().flatten().map(SegmentRef::rows_read).sum();
+    let mut deal = Deal { rows, dealt: 0, lane: 0, lanes: vec![Vec::new(); count] };
     for segment in lanes.into_iter().flatten() {
         deal.add(segment);
     }
@@ -20,38 +20,46 @@ pub(super) fn shared(lanes: Vec<Vec<SegmentRef>>) -> Vec<Vec<SegmentRef>> {
 }
 
 struct Deal {
-    /// Rows that each lane should get.
-    share: u64,
-    /// Rows that the present one has.
-    filled: u64,
+    /// All rows.
+    rows: u64,
+    /// Those that some lane has.
+    dealt: u64,
+    /// The lane that gets the next ones.
     lane: usize,
     lanes: Vec<Vec<SegmentRef>>,
 }
 
 impl Deal {
+    /// How many rows this lane and those before it should have.
+    fn end(&self) -> u64 {
+        let (lane, lanes) = (self.lane as u128 + 1, self.lanes.len().max(1) as u128);
+        (u128::from(self.rows) * lane / lanes) as u64
+    }
+
     fn add(&mut self, segment: SegmentRef) {
+        let slack = self.rows / self.lanes.len().max(1) as u64 / SLACK_PARTS;
         let mut rest = segment;
-        loop {
-            let (left, room) = (rest.rows_read(), self.share.saturating_sub(self.filled));
-            let is_last = self.lane + 1 == self.lanes.len();
-            if is_last || left <= room + self.share / SLACK_PARTS {
+        while self.lane + 1 < self.lanes.len() {
+            let (left, end) = (rest.rows_read(), self.end());
+            let room = end.saturating_sub(self.dealt);
+            let cut = (room + CUT_ROWS / 2) / CUT_ROWS * CUT_ROWS;
+            // What is too small for a cut goes where more of it belongs.
+            let is_whole = if cut == 0 { room * 2 >= left } else { cut >= left };
+            if is_whole || self.dealt + left <= end + slack {
                 return self.push(rest);
             }
-            let cut = room / CUT_ROWS * CUT_ROWS;
-            if cut > 0 && left > cut {
+            if cut > 0 {
                 let (first, others) = rest.cut(cut);
                 self.push(first);
                 rest = others;
-            } else if self.filled == 0 || room * 2 >= left {
-                return self.push(rest);
             }
             self.lane += 1;
-            self.filled = 0;
         }
+        self.push(rest);
     }
 
     fn push(&mut self, segment: SegmentRef) {
-        self.filled += segment.rows_read();
+        self.dealt += segment.rows_read();
         if let Some(lane) = self.lanes.get_mut(self.lane) {
             lane.push(segment);
         }
@@ -88,7 +96,7 @@ mod tests {
     fn one_large_segment_keeps_all_lanes_busy() {
         let million = 1_000_000;
         let rows = rows_of(&shared(vec![vec![segment(0, million)], vec![], vec![], vec![]]));
-        assert!(rows.iter().all(|rows| rows.abs_diff(million / 4) <= 2 * CUT_ROWS), "{rows:?}");
+        assert!(rows.iter().all(|rows| rows.abs_diff(million / 4) <= CUT_ROWS), "{rows:?}");
         assert_eq!(rows.iter().sum::<u64>(), million);
     }
 
@@ -133,11 +141,9 @@ mod tests {
                 prop_assert_eq!(ends.last(), Some(*rows));
             }
             prop_assert!(read.is_empty());
-            // A lane has its share, the slack, a cut's rows, or one segment that is not worth a cut.
             let share = rows.iter().sum::<u64>().div_ceil(lanes as u64);
-            let before_last = rows_of(&dealt).into_iter().take(lanes - 1);
-            for rows in before_last {
-                prop_assert!(rows <= share + share / SLACK_PARTS + 2 * CUT_ROWS, "{} of {}", rows, share);
+            for rows in rows_of(&dealt) {
+                prop_assert!(rows <= share + share / SLACK_PARTS + CUT_ROWS, "{} of {}", rows, share);
             }
         }
     }

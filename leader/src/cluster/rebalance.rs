@@ -210,7 +210,7 @@ mod tests {
         for copies in [1, 2] {
             let (placement, moves) = settled(Placement::deal(8, &nodes(3), copies), &nodes(4), copies);
             assert_eq!(moves, 2, "{placement:?}");
-            for node in nodes(4) {
+            for (node, _) in nodes(4) {
                 assert_eq!(placement.slices.iter().filter(|placed| placed.owner == node).count(), 2, "{placement:?}");
             }
             assert!(
@@ -227,6 +227,6 @@ mod tests {
     fn a_second_node_gets_the_missing_copies() {
         let (placement, _) = settled(Placement::deal(4, &nodes(1), 2), &nodes(2), 2);
         assert!(placement.slices.iter().all(|placed| placed.replicas.len() == 1), "{placement:?}");
-        assert_eq!(placement.slices.iter().filter(|placed| placed.owner == nodes(2)[1]).count(), 2);
+        assert_eq!(placement.slices.iter().filter(|placed| placed.owner == nodes(2)[1].0).count(), 2);
     }
 }
