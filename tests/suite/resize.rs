@@ -77,7 +77,7 @@ async fn a_larger_node_gets_more_slices_and_tasks() {
     eventually("each node has slices by its lanes", || slices_owned(&cluster) == [4, 4, 12]).await;
     assert_eq!(rows(&client, COUNT).await.expect("an answer"), all_counted());
     let plan = rows(&client, "EXPLAIN VERBOSE SELECT count(*) FROM by_key").await.expect("a plan").concat().join("\n");
-    assert!(plan.contains("tasks=5, partitions=2"), "{plan}");
+    assert!(plan.contains("tasks=5, partitions=10"), "{plan}");
     client.batch_execute("INSERT INTO by_key SELECT n, 1, t FROM src").await.expect("a load");
     let joined = "SELECT count(*), count(DISTINCT a.n) FROM by_key a JOIN src b ON a.n = b.n JOIN everywhere e ON e.n = a.n";
     client.batch_execute("INSERT INTO everywhere SELECT n, 0, 'x' FROM src WHERE n < 100").await.expect("a load");
