@@ -117,6 +117,7 @@ fn segments(criterion: &mut Criterion) {
             other_copies: Arc::default(),
             delete_vector: None,
             number: 0,
+            part: None,
         }],
         limit: None,
     };

@@ -284,6 +284,7 @@ impl SegmentTable {
                 other_copies: Arc::default(),
                 delete_vector: None,
                 number: 0,
+                part: None,
             });
         }
         let schema = known.table.arrow_schema();

@@ -136,9 +136,9 @@ mod tests {
             for (number, rows) in (0u32..).zip(&rows) {
                 let mut parts = read.remove(&number).unwrap_or_default();
                 parts.sort_by_key(|part| part.start);
-                let ends = parts.iter().map(|part| part.end);
+                let mut ends = parts.iter().map(|part| part.end);
                 prop_assert!(parts.iter().map(|part| part.start).eq(std::iter::once(0).chain(ends.clone()).take(parts.len())));
-                prop_assert_eq!(ends.last(), Some(*rows));
+                prop_assert_eq!(ends.next_back(), Some(*rows));
             }
             prop_assert!(read.is_empty());
             let share = rows.iter().sum::<u64>().div_ceil(lanes as u64);
