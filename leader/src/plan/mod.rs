@@ -17,6 +17,7 @@ pub(crate) mod held;
 mod held_casts;
 mod join_keys;
 mod join_order;
+mod kept_keys;
 pub(crate) mod known_tables;
 pub(crate) mod literals;
 pub(crate) mod output_types;

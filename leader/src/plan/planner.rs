@@ -14,6 +14,7 @@ use crate::plan::grouping_sets::with_plain_keys;
 use crate::plan::held_casts::HeldCasts;
 use crate::plan::join_keys::JoinKeys;
 use crate::plan::join_order::{JoinOrder, OneMatch};
+use crate::plan::kept_keys::with_kept_keys;
 use crate::plan::literals::with_typed_literals;
 use crate::plan::parts::parts_to_travel;
 use crate::plan::plain_filters::with_plain_filters;
@@ -170,7 +171,7 @@ pub(crate) fn prepare_for(session: &mut SessionState, query: &Arc<QueryContext>)
 
 /// The engine's logical optimizer, where it is wrong in ours.
 fn general_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    let mut rules = optimizer_rules();
+    let mut rules = with_kept_keys(optimizer_rules());
     let common = rules.iter().position(|rule| rule.name() == COMMON_EXPRESSIONS).unwrap_or(rules.len());
     rules.insert(common, Arc::new(EqualWindows));
     rules.push(Arc::new(HeldCasts));
