@@ -3,7 +3,7 @@
 use super::runtime::SegmentRef;
 
 /// Rows that segments are cut at multiples of, so that few blocks of values are decoded by two lanes.
-pub const CUT_ROWS: u64 = 64 * 1024;
+const CUT_ROWS: u64 = 64 * 1024;
 
 /// A lane may have more rows than its share by one part of so many: less is not worth a cut.
 const SLACK_PARTS: u64 = 8;

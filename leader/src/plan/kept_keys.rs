@@ -41,8 +41,11 @@ impl OptimizerRule for KeptKeys {
 
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
         let keys = keys_of(&plan)?;
+        if keys.is_empty() {
+            return self.0.rewrite(plan, config);
+        }
         let done = self.0.rewrite(plan.clone(), config)?;
-        if !done.transformed || keys.is_empty() {
+        if !done.transformed {
             return Ok(done);
         }
         let left = keys_of(&done.data)?;
