@@ -1,6 +1,7 @@
 //! Data directories that something happened to, and what `slipher admin` and the servers say of them.
 
-use crate::crash::{prepare, segment_files};
+use crate::bad_files::segment_files;
+use crate::crash::prepare;
 use crate::harness::{Cluster, Process, rows};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

@@ -2,7 +2,7 @@
 //!
 //! `SLIPHER_FAULTS=200` makes more faults than every run does; `SLIPHER_FAULT_SEED` others.
 
-use crate::crash::segment_files;
+use crate::bad_files::segment_files;
 use crate::harness::{Cluster, rows};
 use crate::ledger::{Ledger, TABLES, check, connect, number, write};
 use rand::rngs::StdRng;

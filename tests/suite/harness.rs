@@ -1,8 +1,10 @@
 //! Clusters of real processes on loopback, on ports nobody else has.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tokio_postgres::{Client, NoTls};
 
@@ -362,14 +364,19 @@ pub async fn connect_to(port: u16, user: &str, password: &str, database: &str) -
     Ok(client)
 }
 
-/// Ports that were free a moment ago, outside of the range that the system gives to whoever asks for any.
+/// Ports that were free a moment ago, outside of the range that the system gives to whoever asks for any. Each is given away once: the
+/// processes of another test could have it while its own are between two lives.
 pub fn free_ports(count: usize) -> Vec<u16> {
-    let mut listeners = Vec::new();
-    while listeners.len() < count {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().expect("the ports that were given away");
+    let mut ports = Vec::new();
+    while ports.len() < count {
         let port = rand::random_range(10_000..32_000u16);
-        listeners.extend(std::net::TcpListener::bind(("127.0.0.1", port)));
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() && given.insert(port) {
+            ports.push(port);
+        }
     }
-    listeners.iter().map(|listener| listener.local_addr().expect("its address").port()).collect()
+    ports
 }
 
 /// The rows of a simple query as text, NULL as `NULL`.

@@ -2,6 +2,7 @@
 //! The system as its users meet it: real processes, real clients, text files of SQL. One binary, as linking it is slow.
 
 mod admin;
+mod bad_files;
 mod bad_input;
 mod budgets;
 mod clients;

@@ -1,6 +1,7 @@
 //! Nodes and who commands them: silence that is not death, leaders that are behind, beginnings and ends.
 
-use crate::crash::{COUNT, all_counted, eventually, files_below, prepare, segment_files};
+use crate::bad_files::{files_below, segment_files};
+use crate::crash::{COUNT, all_counted, eventually, prepare};
 use crate::harness::{Cluster, Process, rows};
 use std::collections::BTreeSet;
 use std::net::TcpStream;

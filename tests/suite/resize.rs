@@ -1,6 +1,7 @@
 //! Compute nodes join a cluster that has data, while it is read and loaded.
 
-use crate::crash::{COUNT, all_counted, eventually, prepare, segment_files};
+use crate::bad_files::segment_files;
+use crate::crash::{COUNT, all_counted, eventually, prepare};
 use crate::harness::{Cluster, rows};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

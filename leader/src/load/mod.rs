@@ -10,13 +10,11 @@ use crate::plan::table::SliceTable;
 use crate::plan::write_rows::yields_few_constants;
 use crate::run::{Attempt, Runner, guarded};
 use crate::transaction::{Load, Scope};
-use arrow::array::RecordBatch;
-use datafusion::catalog::MemTable;
 use datafusion::common::{ParamValues, ScalarValue, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, SendableRecordBatchStream};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::sql::sqlparser::ast;
 use datafusion_distributed::NetworkBoundaryExt;
 use futures::StreamExt;
@@ -36,8 +34,6 @@ use uuid::Uuid;
 pub(crate) const LOAD_ATTEMPTS_MAX: usize = 8;
 /// Up to so long it waits before it runs again, for others to come through.
 pub(crate) const LOAD_PAUSE_MAX_MS: u64 = 40;
-/// Ingested rows are sent to compute nodes in portions of about this size.
-const INGEST_PORTION_MAX_BYTES: usize = 64 << 20;
 
 /// A load that a node broke off is run so often: nothing of it is visible before its one commit, and what it wrote is swept.
 pub(crate) const BROKEN_ATTEMPTS_MAX: usize = 3;
@@ -90,9 +86,11 @@ pub(crate) fn broke_off(error: &Error) -> bool {
 
 mod change;
 mod copy;
+mod ingest;
 mod rewrite;
 pub(crate) use change::{change, merge, plan_change, plan_merge};
 pub(crate) use copy::copy;
+pub(crate) use ingest::ingest;
 pub(crate) use rewrite::{Allowed, append_from, rewrite};
 
 /// INSERT; answers how many rows.
@@ -124,61 +122,6 @@ pub(crate) async fn truncate(runner: &Runner, scope: &Scope, name: &QualifiedNam
         let table = find(&attempt.snapshot, name)?;
         scope.change(vec![remove_segments(&table)], &attempt.snapshot.state, None).await
     })
-}
-
-/// Rows from a client, sent on in portions; one commit for all of them.
-pub(crate) async fn ingest(
-    runner: &Runner,
-    scope: &Scope,
-    schema: Option<&str>,
-    table: &str,
-    mut rows: SendableRecordBatchStream,
-) -> Result<u64> {
-    let load = scope.start_load();
-    let attempt = runner.attempt(scope, load.id(), false)?;
-    let table = Arc::clone(attempt.snapshot.resolve(schema, table)?);
-    let names: Vec<String> = rows.schema().fields().iter().map(|field| field.name().clone()).collect();
-    let targets = target_columns(&table.table, &names.iter().map(|name| (name.as_str(), 0)).collect::<Vec<_>>())?;
-    let mut identities = identity_fills(scope, &table.table, &targets);
-    let first_identities = identities.clone();
-    let mut receipts = Vec::new();
-    let mut portion: Vec<RecordBatch> = Vec::new();
-    let mut bytes = 0;
-    loop {
-        let batch = rows.next().await.transpose()?;
-        let ended = batch.is_none();
-        if let Some(batch) = batch {
-            bytes += batch.get_array_memory_size();
-            portion.push(batch);
-        }
-        if !portion.is_empty() && (ended || bytes >= INGEST_PORTION_MAX_BYTES) {
-            bytes = 0;
-            let batches = vec![std::mem::take(&mut portion)];
-            let memory = MemTable::try_new(rows.schema(), batches)?;
-            let scan = LogicalPlanBuilder::scan("rows", provider_as_source(Arc::new(memory)), None)?.build()?;
-            let source = into_table_order(&attempt, &table.table, &targets, scan)?;
-            let provider = attempt.snapshot.provider(&table)?.with_identities(identities.clone());
-            let physical = plan_sink(&attempt, provider, source).await?;
-            let parts = assign_parts(&physical, 1).unwrap_or(1) as u64;
-            let written = run_sink(&attempt, physical).await?;
-            let rows: u64 = written.iter().map(|segment| segment.rows).sum();
-            identities.iter_mut().for_each(|fill| fill.base += rows.saturating_mul(parts));
-            receipts.extend(written);
-        }
-        if ended {
-            break;
-        }
-    }
-    let advances = first_identities.iter().zip(&identities).filter(|(before, after)| after.base > before.base);
-    let advances = advances.map(|(before, after)| {
-        Kind::AdvanceIdentity(proto::AdvanceIdentity {
-            table_id: table.table.id.0,
-            column_id: table.table.columns[before.column].id.0,
-            expected_next: before.base,
-            count: after.base - before.base,
-        })
-    });
-    commit(scope, &attempt, load, &table, advances.collect(), receipts).await
 }
 
 /// CREATE TABLE AS; answers how many rows, and messages.
