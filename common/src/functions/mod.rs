@@ -56,7 +56,8 @@ use crate::{Error, ErrorKind, Result};
 
 /// `slipher_text(x [, bytes])`: x as Redshift writes it, at most so many bytes long. What CAST(x AS VARCHAR(n)) becomes.
 pub const TO_TEXT: &str = "slipher_text";
-/// `slipher_round(x)`: x rounded to a whole number, its type unchanged. What CAST(x AS INTEGER) rounds with.
+/// `slipher_round(x [, digits])`: x rounded to a whole number, or to so many digits behind the point; a decimal's type is a digit wider. What
+/// CAST(x AS INTEGER) rounds with, and a cast to a decimal of fewer digits.
 pub const ROUND_TO_WHOLE: &str = "slipher_round";
 /// `slipher_trunc(x [, digits])`: TRUNC of numbers, and of timestamps to their date.
 pub const TRUNC: &str = "slipher_trunc";

@@ -13,7 +13,7 @@ use std::sync::Arc;
 const DECIMAL_DIGITS_MAX: u8 = 38;
 
 pub(super) fn functions() -> Vec<Function> {
-    let mut round = Function::new(ROUND_TO_WHOLE, one_argument, round_type, round_to_whole);
+    let mut round = Function::new(ROUND_TO_WHOLE, round_coerce, round_type, round);
     round.simplify = Some(|arguments, data_type| match data_type {
         DataType::Float16 | DataType::Float32 | DataType::Float64 | DataType::Decimal128(..) | DataType::Decimal256(..) => None,
         _ => arguments.first().cloned(),
@@ -30,10 +30,11 @@ pub(super) fn functions() -> Vec<Function> {
     vec![round, trunc, power, bitwise_not]
 }
 
-fn one_argument(types: &[DataType]) -> Result<Vec<DataType>> {
+fn round_coerce(types: &[DataType]) -> Result<Vec<DataType>> {
     match types {
         [one] => Ok(vec![one.clone()]),
-        _ => Err(no_such_call(ROUND_TO_WHOLE, types, "slipher_round(a_number)")),
+        [one, digits] if digits.is_integer() => Ok(vec![one.clone(), DataType::Int64]),
+        _ => Err(no_such_call(ROUND_TO_WHOLE, types, "slipher_round(a_number [, digits])")),
     }
 }
 
@@ -47,9 +48,43 @@ fn round_type(types: &[DataType]) -> Result<DataType> {
     })
 }
 
+/// To the nearest whole number, or that with so many digits behind the point.
+fn round(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    match arguments {
+        [values, digits] => round_to_digits(values, downcast::<Int64Array>(digits)?),
+        _ => round_to_whole(&arguments[0]),
+    }
+}
+
+/// Decimals to the nearest with so many digits behind the point, halves away from zero. Whether it still fits is asked when it is cast.
+fn round_to_digits(array: &ArrayRef, digits: &Int64Array) -> Result<ArrayRef> {
+    let DataType::Decimal128(_, scale) = array.data_type() else { return Ok(Arc::clone(array)) };
+    let scale = *scale;
+    let DataType::Decimal128(wider, _) = round_type(&[array.data_type().clone()])? else {
+        return Err(Error::internal("rounding changed a type"));
+    };
+    let rounded = |value: i128, digits: i64| match u32::try_from(i64::from(scale) - digits) {
+        Ok(less @ 1..=38) => to_multiple_of(value, 10_i128.pow(less)),
+        _ => value,
+    };
+    let values = downcast::<Decimal128Array>(array)?;
+    let all: Decimal128Array = match digits.iter().next().flatten() {
+        Some(first) if digits.null_count() == 0 && digits.values().iter().all(|other| *other == first) => {
+            values.unary(|value| rounded(value, first))
+        }
+        _ => arrow::compute::binary(values, digits, rounded)?,
+    };
+    Ok(Arc::new(all.with_precision_and_scale(wider, scale)?))
+}
+
+/// The nearest multiple, halves away from zero. Half a unit more cannot overflow 38 digits in 128 bits; what stands under a NULL may be anything.
+fn to_multiple_of(value: i128, unit: i128) -> i128 {
+    let half = if value < 0 { -unit / 2 } else { unit / 2 };
+    value.wrapping_add(half) / unit * unit
+}
+
 /// Floats to the nearest whole number, halves to the even one; decimals to the nearest, halves away from zero.
-fn round_to_whole(arguments: &[ArrayRef]) -> Result<ArrayRef> {
-    let array = &arguments[0];
+fn round_to_whole(array: &ArrayRef) -> Result<ArrayRef> {
     Ok(match array.data_type() {
         DataType::Float32 => {
             let values: Float32Array = downcast::<Float32Array>(array)?.unary(f32::round_ties_even);
@@ -61,11 +96,7 @@ fn round_to_whole(arguments: &[ArrayRef]) -> Result<ArrayRef> {
         }
         DataType::Decimal128(precision, scale) if *scale > 0 => {
             let (unit, result) = (10_i128.pow(*scale as u32), round_type(&[array.data_type().clone()])?);
-            let rounded: Decimal128Array = downcast::<Decimal128Array>(array)?.unary(|value| {
-                let half = if value < 0 { -unit / 2 } else { unit / 2 };
-                // Half a unit more cannot overflow 38 digits in 128 bits; what stands under a NULL may be anything.
-                value.wrapping_add(half) / unit * unit
-            });
+            let rounded: Decimal128Array = downcast::<Decimal128Array>(array)?.unary(|value| to_multiple_of(value, unit));
             let DataType::Decimal128(wider, _) = result else { return Err(Error::internal("rounding changed a type")) };
             let checked = rounded.with_precision_and_scale(wider, *scale)?;
             if *precision == DECIMAL_DIGITS_MAX {

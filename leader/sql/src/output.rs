@@ -7,7 +7,7 @@ use super::names::folded;
 use datafusion::sql::sqlparser::ast::{
     DataType, Expr, Ident, Query, Select, SelectItem, SetExpr, Statement, TableFactor, Value, VisitMut, VisitorMut,
 };
-use slipher_common::functions::{ROUND_TO_WHOLE, TO_TEXT, TRUNC};
+use slipher_common::functions::{CAST_FROM, ROUND_TO_WHOLE, TO_TEXT, TRUNC};
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
@@ -151,6 +151,9 @@ fn name_of(expression: &Expr) -> Option<String> {
         Expr::CompoundIdentifier(parts) => parts.last().map(folded),
         Expr::Function(function) => {
             let name = function.name.0.last().and_then(|part| part.as_ident()).map(folded)?;
+            if name == CAST_FROM {
+                return first_argument(&function.args).and_then(name_of);
+            }
             if name == TO_TEXT || name == ROUND_TO_WHOLE {
                 return first_argument(&function.args).and_then(name_of).or_else(|| fixed("varchar"));
             }

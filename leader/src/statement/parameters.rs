@@ -56,7 +56,9 @@ fn cast_parameters(plan: &LogicalPlan) -> Result<HashMap<String, DataType>> {
 /// What a cast rounds or gives a name first, or the operand itself.
 fn rounded(operand: &Expr) -> &Expr {
     match operand {
-        Expr::ScalarFunction(call) if [ROUND_TO_WHOLE, CAST_FROM].contains(&call.name()) => call.args.first().unwrap_or(operand),
+        Expr::ScalarFunction(call) if [ROUND_TO_WHOLE, CAST_FROM].contains(&call.name()) => {
+            call.args.first().map_or(operand, rounded)
+        }
         other => other,
     }
 }

@@ -109,13 +109,13 @@ fn cast_to(inner: Expr, target: Target, kind: CastKind) -> Result<Expr> {
         |expr: Expr, data_type: DataType| Expr::Cast { kind, expr: Box::new(expr), data_type, array: false, format: None };
     Ok(match target {
         Target::Plain(data_type) if is_literal(&inner) => with_kind(inner, data_type),
-        Target::Plain(data_type) => with_kind(call(CAST_FROM, vec![inner, string(&data_type.to_string())]), data_type),
+        Target::Plain(data_type) => with_kind(named(inner, &data_type), data_type),
         Target::TimeTz if is_try => {
             return Err(Error::not_supported("TRY_CAST to TIMETZ", "use CAST"));
         }
         Target::TimeTz => call(TO_TIMETZ, vec![inner]),
         Target::Whole(data_type) if is_whole_literal(&inner) => with_kind(inner, data_type),
-        Target::Whole(data_type) => with_kind(call(ROUND_TO_WHOLE, vec![inner]), data_type),
+        Target::Whole(data_type) => with_kind(call(ROUND_TO_WHOLE, vec![named(inner, &data_type)]), data_type),
         Target::Text(_) | Target::Char(_) if is_try => {
             return Err(Error::not_supported("TRY_CAST to a string", "CAST to a string never fails; use it"));
         }
@@ -129,6 +129,11 @@ fn cast_to(inner: Expr, target: Target, kind: CastKind) -> Result<Expr> {
             call(AS_CHAR, vec![call(TO_TEXT, vec![inner]), number(length)])
         }
     })
+}
+
+/// What is cast, under a name that says to what.
+fn named(inner: Expr, data_type: &DataType) -> Expr {
+    call(CAST_FROM, vec![inner, string(&data_type.to_string())])
 }
 
 /// Whether it says by itself what it is: NULL does not.

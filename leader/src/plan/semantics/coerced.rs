@@ -1,4 +1,6 @@
 //! What the engine brings types together with, made Slipher's: text is read and written in one way, and moments have microseconds.
+//! Decimals that lose digits are rounded before they are cast: the engine takes the cast off a comparison with a literal, as if each value of
+//! the result came from one only (DataFusion 55.2), and `x::decimal(9, 0) = 1` would be `x = 1.0`.
 //!
 //! The engine's own casts go by way of nanoseconds, which end in 2262, and read and print other forms of dates. Whatever inserted a
 //! cast, after this rule there is none of those.
@@ -11,12 +13,12 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, DFSchemaRef};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::Cast;
+use datafusion::logical_expr::expr::{Cast, TryCast};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Projection, Union, Values};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Projection, Union, Values, lit};
 use datafusion::optimizer::AnalyzerRule;
-use slipher_common::functions::TO_TEXT;
+use slipher_common::functions::{ROUND_TO_WHOLE, TO_TEXT};
 use std::sync::Arc;
 
 /// The analyzer's last word on casts.
@@ -69,7 +71,14 @@ fn as_type(expr: Expr, own: &DataType, wanted: DataType) -> Expr {
 }
 
 fn rewrite_cast(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    let Expr::Cast(cast) = expr else { return Ok(Transformed::no(expr)) };
+    let cast = match expr {
+        Expr::Cast(cast) => cast,
+        Expr::TryCast(cast) => {
+            let rounded = rounded_first(*cast.expr, cast.field.data_type(), schema)?;
+            return Ok(rounded.update_data(|expr| Expr::TryCast(TryCast { expr: Box::new(expr), field: cast.field })));
+        }
+        other => return Ok(Transformed::no(other)),
+    };
     let Ok(source) = cast.expr.get_type(schema) else { return Ok(Transformed::no(Expr::Cast(cast))) };
     let target = in_micros(cast.field.data_type());
     if is_text(&source)
@@ -90,13 +99,25 @@ fn rewrite_cast(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         });
     }
     if target == *cast.field.data_type() {
-        return Ok(Transformed::no(Expr::Cast(cast)));
+        let rounded = rounded_first(*cast.expr, &target, schema)?;
+        return Ok(rounded.update_data(|expr| Expr::Cast(Cast { expr: Box::new(expr), field: cast.field })));
     }
     // An engine's function that counts in nanoseconds still needs a cast.
     Ok(Transformed::yes(match source == target {
         true => *cast.expr,
         false => Expr::Cast(Cast::new(cast.expr, target)),
     }))
+}
+
+/// What is cast to `target`, rounded to its digits where that has fewer.
+fn rounded_first(expr: Expr, target: &DataType, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let is_rounded = matches!(&expr, Expr::ScalarFunction(function) if function.name() == ROUND_TO_WHOLE);
+    match (expr.get_type(schema), target) {
+        (Ok(DataType::Decimal128(_, own)), DataType::Decimal128(_, wanted)) if *wanted < own && !is_rounded => {
+            call(ROUND_TO_WHOLE, vec![expr, lit(i64::from(*wanted))])
+        }
+        _ => Ok(Transformed::no(expr)),
+    }
 }
 
 /// VALUES has the types that the planner gave it; each cell must have its column's.
