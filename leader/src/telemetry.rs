@@ -266,7 +266,8 @@ impl ClusterCollector {
         let state = self.cluster.meta().state();
         let copies =
             |node: &NodeId| state.tables().values().map(|table| table.totals.on_node(*node)).fold(Sums::default(), Sums::plus);
-        let gauges: [PerNode<'_>; 8] = [
+        let activity = |node: &NodeId| self.cluster.activity(*node);
+        let gauges: [PerNode<'_>; 11] = [
             ("node_up", "1 when the compute node answers", &|node| Some(u64::from(self.cluster.is_alive(*node)))),
             ("node_slices", "Slices that the compute node owns", &|node| {
                 Some(state.placement().slices.iter().filter(|slice| slice.owner == *node).count() as u64)
@@ -274,22 +275,26 @@ impl ClusterCollector {
             ("node_segments", "Segments with a copy on the compute node", &|node| Some(copies(node).segments)),
             ("node_stored_bytes", "Bytes of the segments with a copy on the compute node", &|node| Some(copies(node).bytes)),
             ("node_memory_reserved_bytes", "Memory that operators hold on the compute node", &|node| {
-                self.cluster.activity(*node).map(|activity| activity.memory_reserved_bytes)
+                activity(node).map(|all| all.memory_reserved_bytes)
             }),
+            ("node_memory_budget_bytes", "Memory that all queries may have on the compute node", &|node| {
+                activity(node).map(|all| all.memory_budget_bytes)
+            }),
+            ("node_memory_charged_bytes", "Memory that queries hold there, or have for certain", &|node| {
+                activity(node).map(|all| all.memory_charged_bytes)
+            }),
+            ("node_queries_waiting", "Queries that wait there for memory", &|node| activity(node).map(|all| all.queries_waiting)),
             ("node_spill_used_bytes", "Spill space that queries hold on the compute node", &|node| {
-                self.cluster.activity(*node).map(|activity| activity.spill_used_bytes)
+                activity(node).map(|all| all.spill_used_bytes)
             }),
             ("node_disk_bytes", "Size of the file system of the compute node's data", &|node| {
-                self.cluster.activity(*node).map(|activity| activity.disk_bytes)
+                activity(node).map(|all| all.disk_bytes)
             }),
-            ("node_disk_free_bytes", "Free space of that file system", &|node| {
-                self.cluster.activity(*node).map(|activity| activity.disk_free_bytes)
-            }),
+            ("node_disk_free_bytes", "Free space of that file system", &|node| activity(node).map(|all| all.disk_free_bytes)),
         ];
         for series in gauges {
             self.encode_series(encoder, series, |value| ConstGauge::new(value as i64))?;
         }
-        let activity = |node: &NodeId| self.cluster.activity(*node);
         let counters: [PerNode<'_>; 8] = [
             ("node_tasks", "Tasks of queries that ended on the compute node", &|node| activity(node).map(|all| all.tasks)),
             ("node_scanned_rows", "Rows that scans of tables yielded", &|node| activity(node).map(|all| all.scanned_rows)),

@@ -119,6 +119,9 @@ async fn metrics_count_what_nodes_scan_shuffle_and_spill() {
     assert!(grown("slipher_node_spilled_bytes_total") > 0, "{after}");
     assert!(grown("slipher_node_spilled_rows_total") > 0);
     assert_eq!(sum(&after, "slipher_node_spill_used_bytes"), 0);
+    assert!(sum(&after, "slipher_node_memory_budget_bytes") > 0);
+    assert_eq!(sum(&after, "slipher_node_memory_charged_bytes"), 0);
+    assert_eq!(sum(&after, "slipher_node_queries_waiting"), 0);
     let (free, all) = (sum(&after, "slipher_node_disk_free_bytes"), sum(&after, "slipher_node_disk_bytes"));
     assert!(0 < free && free < all, "{free} of {all} bytes are free");
 }

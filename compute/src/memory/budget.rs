@@ -18,7 +18,7 @@ const RECLAIM_INTERVAL_MS: u64 = 100;
 
 /// The memory of a node for queries.
 #[derive(Debug)]
-pub(super) struct NodeBudget {
+pub(crate) struct NodeBudget {
     limit_bytes: usize,
     /// What queries hold, or have for certain. More than the limit where operators do not ask.
     charged_bytes: AtomicUsize,
@@ -89,13 +89,18 @@ impl NodeBudget {
     }
 
     /// Bytes that all queries may have.
-    pub(super) fn limit_bytes(&self) -> usize {
+    pub(crate) fn limit_bytes(&self) -> usize {
         self.limit_bytes
     }
 
     /// Bytes that they have.
-    pub(super) fn charged_bytes(&self) -> usize {
+    pub(crate) fn charged_bytes(&self) -> usize {
         self.charged_bytes.load(Ordering::SeqCst)
+    }
+
+    /// How many queries wait in line.
+    pub(crate) fn waiting_count(&self) -> usize {
+        self.waiting_count.load(Ordering::SeqCst)
     }
 
     /// Waits in line for `grant`. Whoever stops to wait leaves the line, and gives back what came meanwhile.

@@ -186,6 +186,11 @@ impl QueryMemory {
             .with_hint("run fewer statements at the same time, or start the compute nodes with a larger --node-memory-mib")
     }
 
+    /// What all queries may have together, and have.
+    pub(crate) fn budget(&self) -> &NodeBudget {
+        &self.budget
+    }
+
     /// How many queries hold an environment.
     pub fn running(&self) -> usize {
         self.queries.lock().values().filter(|query| query.shared.lock().environment.strong_count() > 0).count()

@@ -65,6 +65,7 @@ impl ComputeNodeService {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let activity = self.node.activity();
         let (memory_reserved_bytes, spill_used_bytes) = self.node.memory().in_use();
+        let budget = self.node.memory().budget();
         proto::NodeActivity {
             scanned_rows: count(&activity.scanned_rows),
             scanned_bytes: count(&activity.scanned_bytes),
@@ -78,6 +79,9 @@ impl ComputeNodeService {
             disk_free_bytes: disk.free_bytes,
             disk_bytes: disk.bytes,
             trash_rescued: self.node.store().trash_rescued(),
+            memory_budget_bytes: budget.limit_bytes() as u64,
+            memory_charged_bytes: budget.charged_bytes() as u64,
+            queries_waiting: budget.waiting_count() as u64,
         }
     }
 
