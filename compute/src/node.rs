@@ -1,9 +1,8 @@
 //! A compute node as a server: the worker service that executes fragments, the node's own service and its control, on one port.
 
 use crate::connections::{ControlConnections, OtherConnections, sorted};
-use crate::memory::Admission;
 use crate::runtime::{NodeOptions, NodeRuntime};
-use crate::service::{ComputeNodeService, control_service, stoppable_joins};
+use crate::service::{ComputeNodeService, control_service, stoppable_joins, task_session};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion_distributed::{DistributedExt, Worker, WorkerQueryContext};
@@ -13,7 +12,6 @@ use slipher_common::drain::drained;
 use slipher_common::fence::Fence;
 use slipher_common::flight::{PLAIN_SCHEME, TLS_SCHEME};
 use slipher_common::ids::ClusterId;
-use slipher_common::plan::{SlipherCodec, WHOLE_MEMORY_HEADER};
 use slipher_common::threads::Threads;
 use slipher_common::tls::{ServerTls, TlsOptions};
 use slipher_common::{Error, ErrorKind, Result, VERSION};
@@ -31,8 +29,6 @@ use tonic::Code;
 
 /// How often a node that cannot reach the leader tries again.
 const REGISTER_RETRY_MS: u64 = 500;
-/// The memory of a query is enough to merge the spilled rows of so many sorts.
-const SORTS_OF_A_QUERY_MAX: usize = 16;
 /// How often somebody looks whether swept files should be removed.
 const TRASH_INTERVAL_MS: u64 = 10_000;
 /// How long a registration may take.
@@ -160,7 +156,7 @@ async fn serve(runtime: Arc<NodeRuntime>, connections: OtherConnections, shutdow
     let channels = NodeChannels::default();
     let node = Arc::clone(&runtime);
     let worker = Worker::from_session_builder(move |context: WorkerQueryContext| {
-        fragment_session(context, Arc::clone(&node), channels.clone())
+        session_of_task(context, Arc::clone(&node), channels.clone())
     })
     .with_version(VERSION);
     let incoming = ReceiverStream::new(connections).map(TcpStream::from_std);
@@ -191,35 +187,17 @@ async fn empty_trash_forever(runtime: Arc<NodeRuntime>, shutdown: CancellationTo
     }
 }
 
-/// The session that one task's fragment is decoded and run in.
-async fn fragment_session(
-    context: WorkerQueryContext,
+/// The session of a task that may exchange rows with others.
+async fn session_of_task(
+    mut context: WorkerQueryContext,
     node: Arc<NodeRuntime>,
     channels: NodeChannels,
 ) -> std::result::Result<SessionState, DataFusionError> {
-    let mut builder = context.builder;
-    let admission = if context.headers.contains_key(WHOLE_MEMORY_HEADER) { Admission::Whole } else { Admission::InTurn };
-    if let Some((memory, query)) = node.start_task(&context.headers, admission).await? {
-        if let Some(config) = builder.config() {
-            config.set_extension(Arc::new(query));
-        }
-        builder = builder.with_runtime_env(memory);
-    }
-    if let Some(config) = builder.config() {
-        config.set_extension(Arc::new(node.handle()));
-        let options = config.options_mut();
-        slipher_common::plan::apply_engine_options(options);
-        // Every sort of every lane sets so much aside for merging what it spilled: a part of the query's memory, never all of it.
-        let share = node.memory().limits().query_memory_bytes / SORTS_OF_A_QUERY_MAX;
-        options.execution.sort_spill_reservation_bytes = options.execution.sort_spill_reservation_bytes.min(share);
-    }
-    let mut state = builder
-        .with_distributed_user_codec(SlipherCodec)
-        .with_distributed_channel_resolver(channels)
-        .with_distributed_worker_plan_rewrite_handler(stoppable_joins)
-        .build();
-    slipher_common::plan::register_functions(&mut state)?;
-    Ok(state)
+    let config = context.builder.config().take().unwrap_or_default();
+    let runtime = context.builder.runtime_env().take().unwrap_or_default();
+    let session = task_session(&node, &context.headers, config, runtime).await?;
+    let session = session.with_distributed_channel_resolver(channels);
+    Ok(session.with_distributed_worker_plan_rewrite_handler(stoppable_joins).build())
 }
 
 /// Joins with the addresses for other nodes and for clients.

@@ -13,7 +13,7 @@ RULES = [
     "common_sub_expression_eliminate", "date_bounds", "eliminate_cross_join", "eliminate_duplicated_expr", "eliminate_filter", "eliminate_group_by_constant",
     "eliminate_join", "eliminate_limit", "eliminate_outer_join", "filter_in_scans", "filter_null_join_keys", "join_order",
     "one_match", "optimize_projections", "optimize_unions", "propagate_empty_relation", "push_down_filter",
-    "segment_pruning", "single_distinct_aggregation_to_group_by", "unions_to_filter",
+    "segment_pruning", "short_way", "single_distinct_aggregation_to_group_by", "unions_to_filter",
 ]
 SETTING = "slipher_disabled_rules"
 

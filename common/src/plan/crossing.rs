@@ -8,12 +8,13 @@ use crate::catalog::Table;
 use crate::error::{Error, ErrorKind};
 use crate::plan::{
     AssignExec, FileScanExec, OnlyTask0Exec, ResultSinkExec, SliceScanExec, SliceSinkExec, TpchScanExec, WithoutKeysExec,
+    decode_fragment, encode_fragment, fragment_session,
 };
 use arrow::datatypes::{Field, Schema};
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
-use datafusion::execution::{FunctionRegistry, SessionState, SessionStateBuilder, TaskContext};
+use datafusion::execution::{SessionState, TaskContext};
 use datafusion::physical_expr::window::SlidingAggregateWindowExpr;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
@@ -29,9 +30,8 @@ use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, PlainAggregateWindowExpr, WindowAggExec, WindowExpr};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, displayable};
-use datafusion_distributed::{DistributedCodec, NetworkBoundaryExt};
-use datafusion_proto::bytes::{physical_plan_from_bytes_with_proto_converter, physical_plan_to_bytes_with_proto_converter};
-use datafusion_proto::physical_plan::DeduplicatingProtoConverter;
+use datafusion::prelude::SessionConfig;
+use datafusion_distributed::NetworkBoundaryExt;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
 
@@ -124,17 +124,6 @@ const KINDS: &[(&str, Attributes)] = &[
 
 static KIND_BY_NAME: LazyLock<HashMap<&str, Attributes>> = LazyLock::new(|| KINDS.iter().copied().collect());
 
-/// What a fragment's session must know besides the engine's own functions: plans name them.
-pub fn register_functions(registry: &mut dyn FunctionRegistry) -> crate::Result<()> {
-    registry.register_udf(crate::distribution::bucket_token_udf())?;
-    registry.register_udaf(crate::single_value::single_value_udaf())?;
-    registry.register_udaf(crate::member::member_udaf())?;
-    for function in crate::aggregates::all() {
-        registry.register_udaf(function)?;
-    }
-    crate::functions::register(registry)
-}
-
 /// Checks everything of `plan` that is going to run on compute nodes. `session` is the leader's.
 pub fn check_crossing(plan: &Plan, session: &dyn Session) -> Result<()> {
     plan.apply(|node| {
@@ -206,19 +195,10 @@ fn stays_here(name: &str) -> Error {
 
 /// `shipped` as a compute node gets it, compared with itself.
 fn check_round_trip(shipped: &Plan, context: &TaskContext) -> Result<()> {
-    static FRAGMENT: LazyLock<crate::Result<SessionState>> = LazyLock::new(|| {
-        let mut state = SessionStateBuilder::new().with_default_features().build();
-        register_functions(&mut state)?;
-        Ok(state)
-    });
-    let state = FRAGMENT.as_ref().map_err(Clone::clone)?;
-    let context = TaskContext::from(state).with_session_config(context.session_config().clone());
-    let codec = DistributedCodec::new_combined_with_user(context.session_config());
-    let converter = DeduplicatingProtoConverter::default();
-    let bytes = physical_plan_to_bytes_with_proto_converter(Arc::clone(shipped), &codec, &converter)?;
-    let converter = DeduplicatingProtoConverter::default();
-    let arrived = physical_plan_from_bytes_with_proto_converter(&bytes, &context, &codec, &converter)?;
-    compare(shipped, &arrived)
+    static FRAGMENT: LazyLock<SessionState> = LazyLock::new(|| fragment_session(SessionConfig::new(), Arc::default()).build());
+    let context = TaskContext::from(&*FRAGMENT).with_session_config(context.session_config().clone());
+    let bytes = encode_fragment(shipped, context.session_config())?;
+    compare(shipped, &decode_fragment(&bytes, &context)?)
 }
 
 fn compare(left: &Plan, arrived: &Plan) -> Result<()> {

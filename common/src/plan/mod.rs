@@ -4,6 +4,7 @@ mod assign;
 mod codec;
 mod crossing;
 mod file_scan;
+mod fragment;
 mod only_task0;
 mod result_sink;
 mod runtime;
@@ -18,8 +19,9 @@ mod without_keys;
 pub use assign::{AssignExec, IdentityFill};
 pub use codec::{SlipherCodec, decode_lane, encode_lane};
 pub(crate) use codec::{decode_schema, encode_schema};
-pub use crossing::{check_crossing, register_functions};
+pub use crossing::check_crossing;
 pub use file_scan::{FileScanExec, TpchScanExec};
+pub use fragment::{decode_fragment, encode_fragment, fragment_session};
 pub use only_task0::OnlyTask0Exec;
 pub use result_sink::{ResultSinkExec, ResultTarget};
 pub use runtime::{

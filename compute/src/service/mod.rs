@@ -1,6 +1,7 @@
 //! The compute node's own gRPC service: control, segment transfer, rows without a plan, sweeping, cancelling and progress.
 
 mod control;
+mod fragment;
 mod rows;
 mod stopping;
 mod sweep;
@@ -9,6 +10,7 @@ mod task;
 pub(crate) mod tests;
 
 pub(crate) use control::control_service;
+pub(crate) use fragment::task_session;
 pub(crate) use stopping::stoppable_joins;
 
 use crate::NodeRuntime;
@@ -166,6 +168,14 @@ impl ComputeNode for ComputeNodeService {
         let receipts =
             receipts.into_iter().map(|segment| Ok(proto::WriteRowsResponse { receipt: segment.to_proto().encode_to_vec() }));
         Ok(Response::new(futures::stream::iter(receipts).boxed()))
+    }
+
+    type ReadRowsStream = BoxStream<'static, Result<proto::ReadRowsResponse, Status>>;
+
+    async fn read_rows(&self, request: Request<proto::ReadRowsRequest>) -> Result<Response<Self::ReadRowsStream>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let rows = fragment::read(&self.node, &metadata.into_headers(), request).await.map_err(to_status)?;
+        Ok(Response::new(rows))
     }
 
     type GetSegmentStream = BoxStream<'static, Result<proto::GetSegmentResponse, Status>>;

@@ -3,14 +3,18 @@ use crate::queries::QueryHandle;
 use crate::testing::*;
 use arrow::array::{Int64Array, RecordBatch, StringViewArray};
 use arrow::compute::concat_batches;
+use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion_distributed::DistributedExt;
 use futures::TryStreamExt;
 use slipher_common::catalog::Distribution;
 use slipher_common::fence::Fence;
 use slipher_common::ids::{ClusterId, ColumnId};
 use slipher_common::manifest::Segment;
-use slipher_common::plan::{ComputeRuntime, LaneSink, QUERY_ID_HEADER, SinkSlice, encode_lane};
+use slipher_common::plan::{ComputeRuntime, LaneSink, QUERY_ID_HEADER, SinkSlice, SlipherCodec, encode_fragment, encode_lane};
 use slipher_common::sweep::Needed;
 use slipher_common::trace::Span;
 use slipher_common::{SqlType, VERSION};
@@ -114,6 +118,42 @@ async fn rows_without_a_plan_come_in_messages_and_part_of_them_is_refused() {
     assert_eq!(write_rows(&mut client, lane(&[0]), &stored).await.unwrap_err().kind, ErrorKind::Internal);
     assert!(write_rows(&mut client, lane(&[0, 1]), &stored[..stored.len() / 2]).await.is_err());
     assert_eq!(write_rows(&mut client, None, &stored).await.unwrap_err().kind, ErrorKind::ProtocolViolation);
+    assert!(node.runtime.queries().running().is_empty());
+}
+
+/// Calls for the rows of a fragment; answers the bytes of its messages.
+async fn read_rows(client: &mut ComputeNodeClient<Channel>, query: &str, fragment: Vec<u8>) -> Result<Vec<Vec<u8>>, Status> {
+    let mut call = Request::new(proto::ReadRowsRequest { fragment, task: 0, tasks: 1 });
+    call.metadata_mut().insert(QUERY_ID_HEADER, query.parse().unwrap());
+    client.read_rows(call).await?.into_inner().map_ok(|message| message.chunk).try_collect().await
+}
+
+#[tokio::test]
+async fn rows_of_a_fragment_come_in_one_answer_and_not_after_the_query_was_cancelled() {
+    let node = TestNode::new();
+    let address = node.serve().await;
+    let mut client = node.runtime.peers().client(&address).unwrap();
+    let context = SessionContext::new();
+    let config = context.copied_config().with_distributed_user_codec(SlipherCodec);
+    // More than one message is long: strings of 3 MiB.
+    let sql = "SELECT n, repeat('x', 3000) AS s FROM unnest(range(0, 1000)) AS t (n)";
+    let plan = context.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+    let plan: Arc<dyn ExecutionPlan> = Arc::new(CoalescePartitionsExec::new(plan));
+    let fragment = encode_fragment(&plan, &config).unwrap();
+
+    let messages = read_rows(&mut client, "q1", fragment.clone()).await.unwrap();
+    assert!(messages.len() > 2 && messages.iter().all(|message| message.len() <= MESSAGE_CHUNK_BYTES));
+    let stream = messages.concat();
+    let rows: Vec<RecordBatch> = StreamReader::try_new(&stream[..], None).unwrap().collect::<Result<_, _>>().unwrap();
+    assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 1000);
+    assert!(node.runtime.queries().running().is_empty());
+    assert_eq!(node.runtime.activity().tasks.load(Ordering::Relaxed), 1);
+
+    client.cancel_query(proto::CancelQueryRequest { query_id: "q2".into() }).await.unwrap();
+    let error = read_rows(&mut client, "q2", fragment).await.unwrap_err();
+    assert_eq!(Error::from_wire_text(error.message()).map(|error| error.kind), Some(ErrorKind::QueryCanceled));
+    let error = read_rows(&mut client, "q3", b"no plan".to_vec()).await.unwrap_err();
+    assert_eq!(error.code(), Code::Internal);
     assert!(node.runtime.queries().running().is_empty());
 }
 

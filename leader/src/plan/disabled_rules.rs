@@ -7,6 +7,8 @@ use slipher_common::{Error, ErrorKind, Result};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+/// The short way of what reads little.
+pub(crate) const SHORT_WAY: &str = "short_way";
 /// The setting's name.
 pub(crate) const SETTING: &str = "slipher_disabled_rules";
 
@@ -31,6 +33,7 @@ const OPTIONAL: &[&str] = &[
     "propagate_empty_relation",
     "push_down_filter",
     SEGMENT_PRUNING,
+    SHORT_WAY,
     "single_distinct_aggregation_to_group_by",
     "unions_to_filter",
 ];
@@ -74,7 +77,7 @@ mod tests {
         let physical = with_filters_in_scans(PhysicalOptimizer::default().rules, true);
         let mut names: BTreeSet<&str> = logical.iter().map(|rule| rule.name()).collect();
         names.extend(physical.iter().map(|rule| rule.name()));
-        names.extend([JoinOrder.name(), OneMatch.name(), DateBounds.name(), SEGMENT_PRUNING]);
+        names.extend([JoinOrder.name(), OneMatch.name(), DateBounds.name(), SEGMENT_PRUNING, SHORT_WAY]);
         let unknown: Vec<_> = OPTIONAL.iter().filter(|name| !names.contains(*name)).collect();
         assert!(unknown.is_empty(), "{unknown:?}");
     }

@@ -74,7 +74,7 @@ pub(crate) fn explain(plan: &Plan, verbose: bool) -> Result<Vec<String>> {
 }
 
 /// Children with the boundaries' and leaves' contents in place of them.
-fn inputs(plan: &Plan) -> Vec<Plan> {
+pub(super) fn inputs(plan: &Plan) -> Vec<Plan> {
     if let Some(boundary) = plan.as_network_boundary() {
         return boundary.input_stage().local_plan().into_iter().map(Arc::clone).collect();
     }

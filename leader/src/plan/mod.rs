@@ -25,6 +25,7 @@ pub(crate) mod parameters;
 pub(crate) mod parts;
 mod plain_filters;
 pub(crate) mod planner;
+pub(crate) mod read_rows;
 mod replaced;
 pub(crate) mod scan_filters;
 pub(crate) mod semantics;

@@ -87,7 +87,7 @@ pub(super) async fn select(
         let scope = Scope { merge_joins: Arc::clone(&merge_joins), ..context.scope()? };
         let attempt = runner.attempt(&scope, TransactionId(Uuid::nil()), false)?;
         let physical = attempt.plan_statement(query, parameters.clone()).await?;
-        let rows = runner.start(&attempt, physical)?;
+        let rows = runner.start(&attempt, attempt.short_way(physical)?)?;
         let mut rows = guarded(rows, Arc::clone(&context.shared.cluster), attempt.query_id.clone(), token.clone());
         match rows.next().await {
             Some(Err(error)) => {
