@@ -5,6 +5,7 @@
 use super::context::QueryContext;
 use super::explain::inputs;
 use super::planner::query_headers;
+use super::write_rows::failed;
 use arrow::buffer::Buffer;
 use arrow::ipc::reader::StreamDecoder;
 use arrow::record_batch::RecordBatch;
@@ -21,14 +22,14 @@ use datafusion::prelude::SessionConfig;
 use datafusion_distributed::{DistributedExec, DistributedLeafExec, NetworkBoundaryExt, NetworkCoalesceExec};
 use futures::TryStreamExt;
 use slipher_common::Error;
-use slipher_common::channels::{MESSAGE_CHUNK_BYTES, NodeChannels, call_error};
+use slipher_common::channels::{MESSAGE_CHUNK_BYTES, NodeChannels};
 use slipher_common::plan::{SliceScanExec, encode_fragment};
 use slipher_proto::compute::compute_node_client::ComputeNodeClient;
 use slipher_proto::compute::{ReadRowsRequest, ReadRowsResponse};
 use std::fmt;
 use std::sync::Arc;
+use tonic::Streaming;
 use tonic::metadata::MetadataMap;
-use tonic::{Status, Streaming};
 
 /// Files of more bytes are worth the engine's way, whose lanes send side by side.
 const SHORT_WAY_BYTES_MAX: u64 = 4 << 20;
@@ -169,11 +170,6 @@ impl ReadRowsExec {
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
     }
-}
-
-/// What the rows themselves are refused for is told as it is.
-fn failed(doing: &str, status: &Status) -> Error {
-    Error::from_wire_text(status.message()).unwrap_or_else(|| call_error(doing, status))
 }
 
 /// An Arrow IPC stream whose bytes come in messages.

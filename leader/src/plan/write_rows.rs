@@ -109,10 +109,7 @@ impl WriteRowsExec {
         };
         let mut call = tonic::Request::new(futures::stream::iter(messages(lane, stored)));
         *call.metadata_mut() = MetadataMap::from_headers(headers);
-        let failed = |status: Status| {
-            // What the rows themselves are refused for is told as it is.
-            Error::from_wire_text(status.message()).unwrap_or_else(|| call_error(&doing, &status))
-        };
+        let failed = |status: Status| failed(&doing, &status);
         let mut client = ComputeNodeClient::new(self.channels.channel(part.address)?);
         let mut answers = client.write_rows(call).await.map_err(failed)?.into_inner();
         let mut receipts = Vec::new();
@@ -125,6 +122,11 @@ impl WriteRowsExec {
             false => Err(Error::internal(format!("{doing}: {sent} rows became {written}"))),
         }
     }
+}
+
+/// Why a call for rows failed. What the rows themselves are refused for is told as it is.
+pub(super) fn failed(doing: &str, status: &Status) -> Error {
+    Error::from_wire_text(status.message()).unwrap_or_else(|| call_error(doing, status))
 }
 
 /// A sink, and the bytes of its rows, cut when they are wanted.
