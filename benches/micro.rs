@@ -183,6 +183,7 @@ fn planning(criterion: &mut Criterion) {
         connections_max: 500,
         results: LedgerLimits { owner_bytes: 256 << 20, all_bytes: 512 << 20 },
         tls: None,
+        queries: runtime.handle().clone(),
     };
     let (leader, _node) = runtime.block_on(async {
         let leader = Leader::start(config, shutdown.clone()).await.unwrap();
@@ -196,6 +197,7 @@ fn planning(criterion: &mut Criterion) {
             leader: format!("http://{}", leader.addresses().internal),
             name: "bench".to_owned(),
             options: NodeOptions::default(),
+            queries: runtime.handle().clone(),
         };
         std::fs::create_dir_all(&node.data_dir).unwrap();
         let node = ComputeNode::start(node, shutdown.clone()).await.unwrap();

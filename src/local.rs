@@ -3,6 +3,7 @@
 use crate::cli::{ComputeOptions, LeaderOptions, LocalOptions, TlsArgs};
 use crate::memory::{Given, query_bytes};
 use slipher_common::ledger::LedgerLimits;
+use slipher_common::threads::Threads;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_compute::{ComputeConfig, ComputeNode, NodeOptions};
 use slipher_leader::{Leader, LeaderConfig, generated_password};
@@ -41,6 +42,8 @@ pub struct LocalCluster {
     nodes: Vec<ComputeNode>,
     password: String,
     tls: TlsArgs,
+    /// What runs queries: of the leader and of all nodes.
+    _queries: Threads,
 }
 
 impl LocalCluster {
@@ -51,7 +54,8 @@ impl LocalCluster {
             return Err(Error::new(ErrorKind::Config, "--compute-nodes is 0: a warehouse needs at least one"));
         }
         let data_dir = data_dir(options.leader.data_dir.as_deref(), "slipher-data")?;
-        let mut config = leader_config(&options.leader, data_dir.clone(), node_count)?;
+        let queries = Threads::queries()?;
+        let mut config = leader_config(&options.leader, data_dir.clone(), node_count, &queries)?;
         config.internal_listen.set_port(options.leader.internal_port.unwrap_or(0));
         // All of it is memory of this process.
         let (given, results) = (Given::here(), config.results);
@@ -71,6 +75,7 @@ impl LocalCluster {
                 leader: format!("http://{}", loopback(leader.addresses().internal)),
                 name: format!("node-{number}"),
                 options: node_options(node_memory_bytes, options.query_memory_mib, results, lanes),
+                queries: queries.handle().clone(),
             };
             nodes.push(ComputeNode::start(config, shutdown.clone()).await?);
         }
@@ -82,7 +87,7 @@ impl LocalCluster {
             );
         }
         let password = shown_password(&options.leader, &data_dir);
-        Ok(Self { leader, nodes, password, tls: options.leader.tls.clone() })
+        Ok(Self { leader, nodes, password, tls: options.leader.tls.clone(), _queries: queries })
     }
 
     /// The leader.
@@ -167,7 +172,7 @@ fn data_dir(given: Option<&Path>, default: &str) -> Result<PathBuf> {
     make_dir(given.map_or_else(|| PathBuf::from(default), Path::to_owned))
 }
 
-fn leader_config(options: &LeaderOptions, data_dir: PathBuf, nodes_in_process: usize) -> Result<LeaderConfig> {
+fn leader_config(options: &LeaderOptions, data_dir: PathBuf, nodes_in_process: usize, queries: &Threads) -> Result<LeaderConfig> {
     let host = options.host.as_deref().unwrap_or("127.0.0.1");
     let host: IpAddr = host.parse().map_err(|_| {
         Error::new(ErrorKind::Config, format!("--host \"{host}\" is not an IP address")).with_hint("0.0.0.0 listens everywhere")
@@ -218,6 +223,7 @@ fn leader_config(options: &LeaderOptions, data_dir: PathBuf, nodes_in_process: u
         connections_max,
         results: given.results(&options.results)?,
         tls: options.tls.options()?,
+        queries: queries.handle().clone(),
     })
 }
 
@@ -238,7 +244,8 @@ pub async fn run(options: LocalOptions, shutdown: CancellationToken) -> Result<(
 /// `slipher leader`.
 pub async fn run_leader(options: LeaderOptions, shutdown: CancellationToken) -> Result<()> {
     let data_dir = data_dir(options.data_dir.as_deref(), "slipher-data")?;
-    let leader = Leader::start(leader_config(&options, data_dir.clone(), 1)?, shutdown.clone()).await?;
+    let queries = Threads::queries()?;
+    let leader = Leader::start(leader_config(&options, data_dir.clone(), 1, &queries)?, shutdown.clone()).await?;
     let password = shown_password(&options, &data_dir);
     announce(&how_to_connect(&leader, &options.tls, &password));
     announce(&format!("Compute nodes join with: slipher compute --leader {}", leader.addresses().internal));
@@ -282,6 +289,7 @@ pub async fn run_compute(options: ComputeOptions, shutdown: CancellationToken) -
     let given = Given::here();
     let node_memory_bytes = given.node_bytes(options.node_memory_mib, 1, 0)?;
     let results = given.results(&options.results)?;
+    let queries = Threads::queries()?;
     let config = ComputeConfig {
         data_dir: data_dir(options.data_dir.as_deref(), "slipher-compute-data")?,
         flight_listen,
@@ -292,6 +300,7 @@ pub async fn run_compute(options: ComputeOptions, shutdown: CancellationToken) -
         leader: format!("http://{}", options.leader.as_deref().unwrap_or("127.0.0.1:5441")),
         name: options.name.clone().or_else(|| options.advertise.clone()).unwrap_or_else(|| listen.to_string()),
         options: node_options(node_memory_bytes, options.query_memory_mib, results, lanes(options.lanes, 1)?),
+        queries: queries.handle().clone(),
     };
     let node = ComputeNode::start(config, shutdown.clone()).await?;
     announce(&format!("compute node listens on {}", node.address()));

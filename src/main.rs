@@ -11,7 +11,7 @@ mod memory;
 use clap::Parser;
 use cli::{Cli, Command};
 use slipher_common::Result;
-use slipher_common::threads::Threads;
+use slipher_common::threads::{STACK_BYTES, Threads};
 use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;
 
@@ -43,8 +43,6 @@ fn main() -> ExitCode {
 
 /// How long threads may go on with what they do when everything else has ended.
 const THREADS_END_MAX_MS: u64 = 500;
-/// Deep plans are walked recursively.
-const STACK_BYTES: usize = 16 << 20;
 
 async fn run(cli: Cli) -> Result<ExitCode> {
     let file = config::read(cli.config.as_deref())?;

@@ -1,6 +1,7 @@
-//! Connections between nodes: one per address, with limits on how long each step may take.
+//! Connections between nodes: two per address, with limits on how long each step may take.
 
 use crate::error::{Error, ErrorKind};
+use crate::preface::Preface;
 use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::error::{DataFusionError, Result};
@@ -51,33 +52,59 @@ pub fn endpoint(address: &str) -> crate::Result<Endpoint> {
 /// The connections of one process to compute nodes, by address.
 #[derive(Clone, Debug)]
 pub struct NodeChannels {
-    channels: Arc<Mutex<HashMap<String, NodeChannel>>>,
-    /// Where they are served, whoever uses them first.
-    runtime: Option<Handle>,
+    of_nodes: Arc<Mutex<HashMap<String, OfNode>>>,
+    /// Where connections to nodes' own services are served, whoever uses them first.
+    usual: Handle,
+    /// Where connections for tasks and their rows are.
+    queries: Handle,
 }
 
-impl Default for NodeChannels {
-    fn default() -> Self {
-        Self { channels: Arc::default(), runtime: Handle::try_current().ok() }
-    }
+/// The connections to one node.
+#[derive(Clone, Debug)]
+struct OfNode {
+    service: NodeChannel,
+    tasks: NodeChannel,
 }
 
 impl NodeChannels {
-    /// The connection to `address`; made lazily.
-    pub fn channel(&self, address: &str) -> crate::Result<NodeChannel> {
-        let mut channels = self.channels.lock();
-        if let Some(channel) = channels.get(address) {
-            return Ok(channel.clone());
-        }
-        let _served_there = self.runtime.as_ref().map(Handle::enter);
-        let channel = NodeChannel { channel: endpoint(address)?.connect_lazy(), heard: Heard::default() };
-        channels.insert(address.to_owned(), channel.clone());
-        Ok(channel)
+    /// None yet. What is asked of nodes' own services is served by the caller's threads, tasks of queries and their rows by `queries`.
+    pub fn new(queries: Handle) -> Self {
+        let usual = Handle::try_current().unwrap_or_else(|_| queries.clone());
+        Self { of_nodes: Arc::default(), usual, queries }
     }
 
-    /// When something came over the connection to `address` last: an answer, or a part of one.
+    /// The connection to the own service of the node at `address`; made lazily.
+    pub fn service(&self, address: &str) -> crate::Result<NodeChannel> {
+        Ok(self.of_node(address)?.service)
+    }
+
+    /// The connection for tasks of queries on the node at `address`; made lazily.
+    pub fn tasks(&self, address: &str) -> crate::Result<NodeChannel> {
+        Ok(self.of_node(address)?.tasks)
+    }
+
+    fn of_node(&self, address: &str) -> crate::Result<OfNode> {
+        let mut of_nodes = self.of_nodes.lock();
+        if let Some(of_node) = of_nodes.get(address) {
+            return Ok(of_node.clone());
+        }
+        let (endpoint, heard) = (endpoint(address)?, Heard::default());
+        let service = {
+            let _served_there = self.usual.enter();
+            NodeChannel { channel: Preface::Service.channel(&endpoint), heard: heard.clone() }
+        };
+        let tasks = {
+            let _served_there = self.queries.enter();
+            NodeChannel { channel: endpoint.connect_lazy(), heard }
+        };
+        let of_node = OfNode { service, tasks };
+        of_nodes.insert(address.to_owned(), of_node.clone());
+        Ok(of_node)
+    }
+
+    /// When something came from the node at `address` last: an answer, or a part of one.
     pub fn last_heard(&self, address: &str) -> Option<Instant> {
-        self.channels.lock().get(address).and_then(|channel| *channel.heard.0.lock())
+        self.of_nodes.lock().get(address).and_then(|of_node| *of_node.service.heard.0.lock())
     }
 }
 
@@ -168,7 +195,7 @@ pub fn call_error(doing: &str, status: &Status) -> Error {
 #[async_trait]
 impl ChannelResolver for NodeChannels {
     async fn get_worker_client_for_url(&self, url: &Url) -> Result<Box<dyn WorkerChannel>> {
-        let channel = self.channel(url.as_str().trim_end_matches('/')).map_err(DataFusionError::from)?;
+        let channel = self.tasks(url.as_str().trim_end_matches('/')).map_err(DataFusionError::from)?;
         Ok(create_worker_client(BoxCloneSyncChannel::new(channel)))
     }
 }

@@ -4,21 +4,15 @@
 
 use crate::Result;
 use crate::channels::endpoint;
-use hyper_util::rt::TokioIo;
+use crate::preface::Preface;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::error::Error as _;
 use std::io;
 use std::sync::Arc;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tonic::Status;
-use tonic::codegen::http::Uri;
 use tonic::transport::Channel;
-
-/// What a connection for control begins with, before HTTP/2. Other connections begin with another letter.
-pub const CONTROL_PREFACE: &[u8; 16] = b"SLIPHER/CONTROL\n";
 
 /// The control connections of one process to compute nodes, by address.
 #[derive(Clone, Debug)]
@@ -47,20 +41,10 @@ impl ControlChannels {
         }
         let endpoint = endpoint(address)?;
         let _served_there = self.runtime.enter();
-        let channel = endpoint.connect_with_connector_lazy(tower::service_fn(connect));
+        let channel = Preface::Control.channel(&endpoint);
         channels.insert(address.to_owned(), channel.clone());
         Ok(channel)
     }
-}
-
-async fn connect(address: Uri) -> io::Result<TokioIo<TcpStream>> {
-    let invalid = || io::Error::new(io::ErrorKind::InvalidInput, format!("\"{address}\" is not http://host:port"));
-    let host = address.host().ok_or_else(invalid)?.trim_matches(['[', ']']);
-    let port = address.port_u16().ok_or_else(invalid)?;
-    let mut stream = TcpStream::connect((host, port)).await?;
-    stream.set_nodelay(true)?;
-    stream.write_all(CONTROL_PREFACE).await?;
-    Ok(TokioIo::new(stream))
 }
 
 /// Whether a call failed because nobody listens at the address: the process has ended. All else may be a moment's silence.

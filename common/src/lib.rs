@@ -24,6 +24,7 @@ pub mod numeric;
 pub mod part;
 pub mod placement;
 pub mod plan;
+pub mod preface;
 pub mod pruning;
 pub mod selectivity;
 pub mod single_value;

@@ -1,7 +1,7 @@
 //! Accepts a node's connections on the threads of control, keeps those that are for control, and hands the others on to the threads that
-//! run queries: however busy these are, the node answers pings.
+//! serve them: however busy these are, the node answers pings.
 
-use slipher_common::control::CONTROL_PREFACE;
+use slipher_common::preface::{PREFACE_BYTES, PREFACE_FIRST, Preface};
 use slipher_common::{Error, ErrorKind, Result};
 use std::io;
 use std::net::TcpListener as StdListener;
@@ -22,26 +22,35 @@ const READY_MAX_COUNT: usize = 1_024;
 /// Pause after a failed accept, which mostly means that file descriptors ran out.
 const ACCEPT_PAUSE_MS: u64 = 100;
 
-/// Connections for control, on the runtime that accepted them.
-pub(crate) type ControlConnections = mpsc::Receiver<TcpStream>;
-/// All others, on no runtime yet.
-pub(crate) type OtherConnections = mpsc::Receiver<StdStream>;
+/// Connections that nobody serves yet, on no runtime.
+pub(crate) type Connections = mpsc::Receiver<StdStream>;
+
+/// A node's connections by what they are for.
+pub(crate) struct Sorted {
+    pub(crate) control: Connections,
+    pub(crate) service: Connections,
+    /// Tasks of queries, and their rows.
+    pub(crate) tasks: Connections,
+}
 
 /// Where sorted connections go.
 #[derive(Clone)]
-struct Sorted {
-    control: mpsc::Sender<TcpStream>,
-    others: mpsc::Sender<StdStream>,
+struct Sorting {
+    control: mpsc::Sender<StdStream>,
+    service: mpsc::Sender<StdStream>,
+    tasks: mpsc::Sender<StdStream>,
 }
 
 /// Accepts from `listener` on the runtime it is polled on, until it is dropped.
-pub(crate) fn sorted(listener: StdListener) -> (impl Future<Output = Result<()>> + Send, ControlConnections, OtherConnections) {
+pub(crate) fn sorted(listener: StdListener) -> (impl Future<Output = Result<()>> + Send, Sorted) {
     let (control, control_ready) = mpsc::channel(READY_MAX_COUNT);
-    let (others, others_ready) = mpsc::channel(READY_MAX_COUNT);
-    (accept_forever(listener, Sorted { control, others }), control_ready, others_ready)
+    let (service, service_ready) = mpsc::channel(READY_MAX_COUNT);
+    let (tasks, tasks_ready) = mpsc::channel(READY_MAX_COUNT);
+    let ready = Sorted { control: control_ready, service: service_ready, tasks: tasks_ready };
+    (accept_forever(listener, Sorting { control, service, tasks }), ready)
 }
 
-async fn accept_forever(listener: StdListener, sorted: Sorted) -> Result<()> {
+async fn accept_forever(listener: StdListener, sorted: Sorting) -> Result<()> {
     let listener = TcpListener::from_std(listener).map_err(|error| Error::io("listening for connections", &error))?;
     let places = Arc::new(Semaphore::new(SILENT_MAX_COUNT));
     let mut sorting = JoinSet::new();
@@ -68,22 +77,26 @@ async fn accept_forever(listener: StdListener, sorted: Sorted) -> Result<()> {
     }
 }
 
-async fn sort(mut stream: TcpStream, sorted: &Sorted) -> io::Result<()> {
+async fn sort(mut stream: TcpStream, sorted: &Sorting) -> io::Result<()> {
     // Without it small messages wait 40 ms for an acknowledgement.
     stream.set_nodelay(true)?;
     let mut first = [0; 1];
     if stream.peek(&mut first).await? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let full = || io::Error::new(io::ErrorKind::WouldBlock, "nobody takes connections");
-    if first[0] != CONTROL_PREFACE[0] {
-        // The other runtime may be busy: its connections must not keep this one from accepting.
-        return sorted.others.try_send(stream.into_std()?).map_err(|_| full());
-    }
-    let mut preface = [0; CONTROL_PREFACE.len()];
-    stream.read_exact(&mut preface).await?;
-    match &preface == CONTROL_PREFACE {
-        true => sorted.control.try_send(stream).map_err(|_| full()),
-        false => Err(io::ErrorKind::InvalidData.into()),
-    }
+    let ready = match first[0] {
+        PREFACE_FIRST => {
+            let mut preface = [0; PREFACE_BYTES];
+            stream.read_exact(&mut preface).await?;
+            match Preface::of(&preface) {
+                Some(Preface::Control) => &sorted.control,
+                Some(Preface::Service) => &sorted.service,
+                None => return Err(io::ErrorKind::InvalidData.into()),
+            }
+        }
+        _ => &sorted.tasks,
+    };
+    // Those who serve it may be busy: their connections must not keep this one from accepting.
+    let full = |_| io::Error::new(io::ErrorKind::WouldBlock, "nobody takes connections");
+    ready.try_send(stream.into_std()?).map_err(full)
 }

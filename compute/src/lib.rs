@@ -2,7 +2,6 @@
 //! nodes, and the node's own service.
 
 pub mod activity;
-mod background;
 mod connections;
 mod flight;
 pub mod load;

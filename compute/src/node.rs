@@ -1,6 +1,6 @@
 //! A compute node as a server: the worker service that executes fragments, the node's own service and its control, on one port.
 
-use crate::connections::{ControlConnections, OtherConnections, sorted};
+use crate::connections::{Connections, sorted};
 use crate::runtime::{NodeOptions, NodeRuntime};
 use crate::service::{ComputeNodeService, control_service, stoppable_joins, task_session};
 use datafusion::error::DataFusionError;
@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -55,6 +56,8 @@ pub struct ComputeConfig {
     pub name: String,
     /// Memory and spill limits.
     pub options: NodeOptions,
+    /// The threads that run queries.
+    pub queries: Handle,
 }
 
 /// A running compute node.
@@ -79,7 +82,8 @@ impl ComputeNode {
         let flight_address = format!("{}{flight_address}", if tls.is_some() { TLS_SCHEME } else { PLAIN_SCHEME });
         let mut servers = JoinSet::new();
         let control = Threads::control()?;
-        serve_all(&mut servers, &runtime, listener, &control, &shutdown)?;
+        let threads = (control.handle(), &config.queries);
+        serve_all(&mut servers, &runtime, listener, threads, &shutdown)?;
         servers.spawn(crate::flight::serve(Arc::clone(runtime.results()), flight, tls, shutdown.clone()));
         servers.spawn(empty_trash_forever(Arc::clone(&runtime), shutdown.clone()));
         register(&config, &runtime, (&address, &flight_address), &shutdown).await?;
@@ -118,25 +122,27 @@ async fn listen(address: SocketAddr, name: &str, flag: &str) -> Result<(TcpListe
     Ok((listener, local))
 }
 
-/// Serves what comes to `listener`: connections are accepted and control is answered on the threads of `control`, all else on the caller's.
+/// Serves what comes to `listener`: connections are accepted and control is answered on the threads of `control`, tasks run on those of
+/// `queries`, and the node's own service is on the caller's.
 fn serve_all(
     servers: &mut JoinSet<Result<()>>,
     runtime: &Arc<NodeRuntime>,
     listener: TcpListener,
-    control: &Threads,
+    (control, queries): (&Handle, &Handle),
     shutdown: &CancellationToken,
 ) -> Result<()> {
     let listener = listener.into_std().map_err(|error| Error::io("listening for connections", &error))?;
-    let (accepting, for_control, others) = sorted(listener);
-    servers.spawn_on(accept(accepting, shutdown.clone()), control.handle());
-    servers.spawn_on(serve_control(Arc::clone(runtime), for_control, shutdown.clone()), control.handle());
-    servers.spawn(serve(Arc::clone(runtime), others, shutdown.clone()));
+    let (accepting, ready) = sorted(listener);
+    servers.spawn_on(accept(accepting, shutdown.clone()), control);
+    servers.spawn_on(serve_control(Arc::clone(runtime), ready.control, shutdown.clone()), control);
+    servers.spawn(serve_own(Arc::clone(runtime), ready.service, shutdown.clone()));
+    servers.spawn_on(serve_tasks(Arc::clone(runtime), ready.tasks, queries.clone(), shutdown.clone()), queries);
     Ok(())
 }
 
 /// Serves control on the threads that accept connections.
-async fn serve_control(runtime: Arc<NodeRuntime>, connections: ControlConnections, shutdown: CancellationToken) -> Result<()> {
-    let incoming = ReceiverStream::new(connections).map(Ok::<_, std::io::Error>);
+async fn serve_control(runtime: Arc<NodeRuntime>, connections: Connections, shutdown: CancellationToken) -> Result<()> {
+    let incoming = ReceiverStream::new(connections).map(TcpStream::from_std);
     let server = tonic::transport::Server::builder()
         .add_service(control_service(runtime))
         .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
@@ -152,8 +158,26 @@ async fn accept(accepting: impl Future<Output = Result<()>>, shutdown: Cancellat
     }
 }
 
-async fn serve(runtime: Arc<NodeRuntime>, connections: OtherConnections, shutdown: CancellationToken) -> Result<()> {
-    let channels = NodeChannels::default();
+/// Serves what is asked of the node itself: small statements, copies of segments.
+async fn serve_own(runtime: Arc<NodeRuntime>, connections: Connections, shutdown: CancellationToken) -> Result<()> {
+    let incoming = ReceiverStream::new(connections).map(TcpStream::from_std);
+    let server = tonic::transport::Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .add_service(ComputeNodeService::of(&runtime).into_server())
+        .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
+    let ended = drained(server, shutdown.cancelled_owned()).await;
+    ended.map_err(|error| Error::new(ErrorKind::Io, format!("serving the compute node: {error}")))
+}
+
+/// Runs tasks of queries, and serves the rows that they keep for clients, on the threads of `queries`.
+async fn serve_tasks(
+    runtime: Arc<NodeRuntime>,
+    connections: Connections,
+    queries: Handle,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let channels = NodeChannels::new(queries);
     let node = Arc::clone(&runtime);
     let worker = Worker::from_session_builder(move |context: WorkerQueryContext| {
         session_of_task(context, Arc::clone(&node), channels.clone())
@@ -164,11 +188,10 @@ async fn serve(runtime: Arc<NodeRuntime>, connections: OtherConnections, shutdow
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .add_service(worker.into_worker_server())
-        .add_service(ComputeNodeService::of(&runtime).into_server())
         .add_service(crate::flight::service(Arc::clone(runtime.results())))
         .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
     let ended = drained(server, shutdown.cancelled_owned()).await;
-    ended.map_err(|error| Error::new(ErrorKind::Io, format!("serving the compute node: {error}")))
+    ended.map_err(|error| Error::new(ErrorKind::Io, format!("running tasks of queries: {error}")))
 }
 
 /// Removes swept files when they are old, or when the disk fills, until `shutdown`.
@@ -249,6 +272,7 @@ async fn register(
 mod tests {
     use super::*;
     use crate::testing::TestNode;
+    use datafusion_distributed::{ChannelResolver, GetWorkerInfoRequest};
     use slipher_common::control::ControlChannels;
     use slipher_proto::compute::PingRequest;
     use slipher_proto::compute::compute_node_client::ComputeNodeClient;
@@ -265,19 +289,41 @@ mod tests {
     }
 
     #[test]
-    fn a_node_whose_threads_for_queries_are_all_busy_answers_pings() {
-        let queries = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    fn a_node_whose_threads_are_all_busy_answers_pings_and_one_whose_queries_keep_it_busy_serves_small_statements() {
+        let one_thread = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (usual, queries) = (one_thread(), one_thread());
         let (control, elsewhere) = (Threads::control().unwrap(), Threads::control().unwrap());
         let node = TestNode::new();
         let mut servers = JoinSet::new();
-        let address = queries.block_on(async {
+        let address = usual.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = format!("http://{}", listener.local_addr().unwrap());
-            serve_all(&mut servers, &node.runtime, listener, &control, &CancellationToken::new()).unwrap();
+            let threads = (control.handle(), queries.handle());
+            serve_all(&mut servers, &node.runtime, listener, threads, &CancellationToken::new()).unwrap();
             address
         });
-        let (go_on, busy) = std::sync::mpsc::channel::<()>();
+        let channels = {
+            let _there = elsewhere.handle().enter();
+            NodeChannels::new(elsewhere.handle().clone())
+        };
+        let own = || ComputeNodeClient::new(channels.service(&address).unwrap());
+        let tasks = async || {
+            channels
+                .get_worker_client_for_url(&address.parse().unwrap())
+                .await
+                .unwrap()
+                .get_worker_info(GetWorkerInfoRequest {})
+                .await
+        };
+        let (queries_go_on, busy) = std::sync::mpsc::channel::<()>();
         queries.spawn(async move { busy.recv() });
+        elsewhere.handle().block_on(async {
+            own().ping(ping()).await.unwrap();
+            let waits = tokio::time::timeout(Duration::from_millis(ANSWER_MAX_MS), tasks()).await;
+            waits.expect_err("tasks wait for the threads of queries");
+        });
+        let (go_on, busy) = std::sync::mpsc::channel::<()>();
+        usual.spawn(async move { busy.recv() });
         elsewhere.handle().block_on(async {
             let mut client = NodeControlClient::new(ControlChannels::new(elsewhere.handle().clone()).channel(&address).unwrap());
             let started = Instant::now();
@@ -286,12 +332,12 @@ mod tests {
                 assert_eq!(answer.node_id, node.runtime.store().node_id().to_vec());
             }
             assert!(started.elapsed() < Duration::from_millis(ANSWER_MAX_MS));
-            let mut others = ComputeNodeClient::new(endpoint(&address).unwrap().connect_lazy());
-            others.ping(ping()).await.expect_err("what is not control waits for the threads of queries");
+            own().ping(ping()).await.expect_err("what is not control waits for the usual threads");
         });
-        drop(go_on);
+        drop((go_on, queries_go_on));
         elsewhere.handle().block_on(async {
-            ComputeNodeClient::new(endpoint(&address).unwrap().connect_lazy()).ping(ping()).await.unwrap();
+            own().ping(ping()).await.unwrap();
+            tasks().await.unwrap();
         });
     }
 }

@@ -1,7 +1,6 @@
 //! What a compute node does for plan nodes: the one object that a worker puts into its sessions.
 
 use crate::activity::Activity;
-use crate::background::background_threads;
 use crate::memory::{Admission, MemoryLimits, QueryMemory};
 use crate::queries::{QueryHandle, QueryRegistry, cancelled, until_cancelled};
 use crate::recent::RecentRows;
@@ -128,7 +127,7 @@ impl NodeRuntime {
             sinks_started: AtomicUsize::new(0),
             rows_received: Arc::default(),
             results: Arc::new(Results::new(options.results)),
-            background: background_threads()?,
+            background: Threads::background()?,
             lanes: options.lanes,
         })
     }

@@ -3,6 +3,7 @@
 mod assign;
 mod codec;
 mod crossing;
+mod execute_on;
 mod file_scan;
 mod fragment;
 mod only_task0;
@@ -20,6 +21,7 @@ pub use assign::{AssignExec, IdentityFill};
 pub use codec::{SlipherCodec, decode_lane, encode_lane};
 pub(crate) use codec::{decode_schema, encode_schema};
 pub use crossing::check_crossing;
+pub use execute_on::execute_on;
 pub use file_scan::{FileScanExec, TpchScanExec};
 pub use fragment::{decode_fragment, encode_fragment, fragment_session};
 pub use only_task0::OnlyTask0Exec;

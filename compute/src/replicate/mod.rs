@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use slipher_common::channels::{MESSAGE_CHUNK_BYTES, call_error};
 use slipher_common::ids::{NodeId, SegmentId, TableId, TransactionId};
 use slipher_common::plan::SegmentRef;
+use slipher_common::preface::Preface;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::compute::compute_node_client::ComputeNodeClient;
 use slipher_proto::compute::put_segment_request::Part;
@@ -73,13 +74,12 @@ impl Peers {
                 .with_hint("an internal address has the form http://host:port")
         })?;
         let _served_there = self.runtime.as_ref().map(Handle::enter);
-        let channel = endpoint
+        let endpoint = endpoint
             .connect_timeout(Duration::from_secs(CONNECT_TIMEOUT_S))
             .http2_keep_alive_interval(Duration::from_secs(KEEP_ALIVE_INTERVAL_S))
             .keep_alive_timeout(Duration::from_secs(KEEP_ALIVE_TIMEOUT_S))
-            .tcp_nodelay(true)
-            .connect_lazy();
-        let client = ComputeNodeClient::new(channel);
+            .tcp_nodelay(true);
+        let client = ComputeNodeClient::new(Preface::Service.channel(&endpoint));
         if clients.len() >= CONNECTIONS_MAX {
             // Addresses change seldom; starting over is simpler than an order of use.
             clients.clear();

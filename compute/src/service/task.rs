@@ -6,16 +6,14 @@ use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::execution_plan::{CardinalityEffect, ChildrenPropertiesMode, ReplaceChildrenOptions};
-use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
 use futures::StreamExt;
+use slipher_common::plan::execute_on;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::runtime::Handle;
 
-/// Batches that wait between a background thread and the stream that sends them.
-const BATCHES_WAITING_MAX: usize = 2;
 /// The operators that a consumer of the task replaces by its own: the mark goes below them.
 const REPLACED: [&str; 2] = ["RepartitionExec", "BroadcastExec"];
 
@@ -28,29 +26,6 @@ pub(super) fn marked(plan: Arc<dyn ExecutionPlan>, task: &Arc<RunningQuery>) -> 
     let below = plan.children().into_iter().map(|child| TaskExec::new(Arc::clone(child), Arc::clone(task)));
     let below = below.map(|mark| Arc::new(mark) as Arc<dyn ExecutionPlan>).collect();
     plan.replace_children(below, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
-}
-
-/// The rows of a partition, made on another runtime.
-fn execute_on(
-    runtime: &Handle,
-    plan: Arc<dyn ExecutionPlan>,
-    partition: usize,
-    context: Arc<TaskContext>,
-) -> SendableRecordBatchStream {
-    let mut rows = RecordBatchReceiverStreamBuilder::new(plan.schema(), BATCHES_WAITING_MAX);
-    let sender = rows.tx();
-    let work = async move {
-        let mut made = plan.execute(partition, context)?;
-        while let Some(batch) = made.next().await {
-            // Nobody wants the rest.
-            if sender.send(batch).await.is_err() {
-                return Ok(());
-            }
-        }
-        Ok(())
-    };
-    rows.spawn_on(work, runtime);
-    rows.build()
 }
 
 /// Yields what its child yields.
@@ -125,7 +100,9 @@ impl ExecutionPlan for TaskExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let rows = match self.task.background() {
             None => self.input.execute(partition, context)?,
-            Some(background) => execute_on(background, Arc::clone(&self.input), partition, context),
+            Some(background) => {
+                execute_on(background, Arc::clone(&self.input), context, move |plan, context| plan.execute(partition, context))
+            }
         };
         let schema = rows.schema();
         let guard = OpenPartition { task: Arc::clone(&self.task), open: Arc::clone(&self.open) };

@@ -94,15 +94,21 @@ impl Drop for RunningLoad {
 }
 
 impl Cluster {
-    /// A cluster whose metadata is `meta`, with the side files of it; no node counts as alive until it answered. Pings are sent on the threads of `control`; a node of
-    /// which nothing is heard for `node_silence_max` is dead.
-    pub fn new(meta: Meta, side_files: Arc<SideFiles>, control: Handle, node_silence_max: Duration) -> Self {
+    /// A cluster whose metadata is `meta`, with its side files. No node counts as alive until it answered. Pings are sent on the threads of
+    /// `control`; a node of which nothing is heard for `node_silence_max` is dead.
+    pub fn new(
+        meta: Meta,
+        side_files: Arc<SideFiles>,
+        channels: NodeChannels,
+        control: Handle,
+        node_silence_max: Duration,
+    ) -> Self {
         Self {
             leading: Leading::new(&meta),
             readiness: Readiness::default(),
             meta,
             side_files,
-            channels: NodeChannels::default(),
+            channels,
             control: ControlChannels::new(control),
             liveness: Liveness::default(),
             node_silence_max,
@@ -196,7 +202,7 @@ impl Cluster {
     }
 
     fn node_client(&self, address: &str) -> Result<ComputeNodeClient<NodeChannel>> {
-        Ok(ComputeNodeClient::new(self.channels.channel(address)?))
+        Ok(ComputeNodeClient::new(self.channels.service(address)?))
     }
 
     /// Tells every node to end a query. Best effort: a node that does not answer ends it when its streams break.

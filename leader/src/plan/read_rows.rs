@@ -5,7 +5,7 @@
 use super::context::QueryContext;
 use super::explain::inputs;
 use super::planner::query_headers;
-use super::write_rows::failed;
+use super::write_rows::{WriteRowsExec, failed};
 use arrow::buffer::Buffer;
 use arrow::ipc::reader::StreamDecoder;
 use arrow::record_batch::RecordBatch;
@@ -14,7 +14,9 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
@@ -65,6 +67,16 @@ pub(crate) fn short_way(plan: Plan, config: &SessionConfig, channels: &NodeChann
         false => Ok(Transformed::no(node)),
     };
     Arc::clone(on_leader).transform_down(replaced).data()
+}
+
+/// Whether a plan is done about as soon as other threads would begin with it: constants, and rows that nodes read or write the short way.
+pub(crate) fn is_short(plan: &Plan) -> bool {
+    let inputs = plan.children();
+    plan.is::<ReadRowsExec>()
+        || plan.is::<WriteRowsExec>()
+        || plan.is::<PlaceholderRowExec>()
+        || plan.is::<EmptyExec>()
+        || !inputs.is_empty() && inputs.into_iter().all(is_short)
 }
 
 /// The boundary of a plan that has one and no more, at which rows are only gathered.
@@ -161,7 +173,7 @@ impl ReadRowsExec {
         let doing = format!("reading rows on compute node \"{}\"", task.address);
         let mut call = tonic::Request::new(task.request.clone());
         *call.metadata_mut() = self.headers.clone();
-        let mut client = ComputeNodeClient::new(self.channels.channel(&task.address)?);
+        let mut client = ComputeNodeClient::new(self.channels.service(&task.address)?);
         let answer = client.read_rows(call).await.map_err(|status| failed(&doing, &status))?.into_inner();
         let arriving = Arriving { answer, doing, decoder: StreamDecoder::new(), chunk: Buffer::default() };
         let batches = futures::stream::try_unfold(arriving, |mut arriving| async move {

@@ -110,7 +110,7 @@ impl WriteRowsExec {
         let mut call = tonic::Request::new(futures::stream::iter(messages(lane, stored)));
         *call.metadata_mut() = MetadataMap::from_headers(headers);
         let failed = |status: Status| failed(&doing, &status);
-        let mut client = ComputeNodeClient::new(self.channels.channel(part.address)?);
+        let mut client = ComputeNodeClient::new(self.channels.service(part.address)?);
         let mut answers = client.write_rows(call).await.map_err(failed)?.into_inner();
         let mut receipts = Vec::new();
         while let Some(answer) = answers.message().await.map_err(failed)? {

@@ -3,6 +3,7 @@
 
 mod analyze;
 mod memory_wait;
+mod place;
 mod planning;
 mod routing;
 mod stream;
@@ -32,7 +33,7 @@ use crate::transaction::{Reading, Scope};
 use datafusion::common::ParamValues;
 use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::sql::sqlparser::ast;
 use slipher_common::ids::TransactionId;
@@ -54,6 +55,8 @@ pub(crate) struct Runner {
     pub(crate) engine: Arc<EngineSessions>,
     /// The threads that plan.
     pub(crate) planners: Planners,
+    /// The threads that run queries.
+    queries: Handle,
     routings: Arc<Routings>,
 }
 
@@ -73,8 +76,8 @@ pub(crate) struct Attempt {
 
 impl Runner {
     /// Of a leader that starts.
-    pub(crate) fn new(cluster: Arc<Cluster>, engine: EngineSessions, planners: Planners) -> Self {
-        Self { cluster, engine: Arc::new(engine), planners, routings: Arc::default() }
+    pub(crate) fn new(cluster: Arc<Cluster>, engine: EngineSessions, planners: Planners, queries: Handle) -> Self {
+        Self { cluster, engine: Arc::new(engine), planners, queries, routings: Arc::default() }
     }
 
     /// Pins what `scope` reads, and a layout. `collect_metrics` for EXPLAIN ANALYZE.
@@ -125,7 +128,7 @@ impl Runner {
 
     /// Runs a physical plan. The stream's errors name a node that died instead of its symptom.
     pub(crate) fn start(&self, attempt: &Attempt, plan: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream> {
-        let rows = execute_stream(plan, Arc::new(context_of(&attempt.session)))?;
+        let rows = place::rows_of(plan, Arc::new(context_of(&attempt.session)), &self.queries)?;
         Ok(match &attempt.snapshot.query {
             Ok(query) => unless_node_dies(rows, Arc::clone(&self.cluster), query.layout.nodes.clone()),
             Err(_) => rows,

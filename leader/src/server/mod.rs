@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use slipher_common::catalog::ADMIN_USER;
-use slipher_common::channels::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
+use slipher_common::channels::{CONNECTION_WINDOW_BYTES, NodeChannels, STREAM_WINDOW_BYTES};
 use slipher_common::distribution::HASH_VERSION;
 use slipher_common::drain::drained;
 use slipher_common::ids::DatabaseId;
@@ -34,6 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
@@ -85,6 +86,8 @@ pub struct LeaderConfig {
     pub results: LedgerLimits,
     /// Encryption for clients of every protocol.
     pub tls: Option<TlsOptions>,
+    /// The threads that run queries.
+    pub queries: Handle,
 }
 
 /// A running leader.
@@ -128,7 +131,9 @@ impl Leader {
         let meta = Meta::open(&config.data_dir.join("meta"), MetaOptions::default()).await?;
         let control = Threads::control()?;
         let side_files = Arc::new(SideFiles::open(&config.data_dir)?);
-        let cluster = Arc::new(Cluster::new(meta, Arc::clone(&side_files), control.handle().clone(), config.node_silence_max));
+        let channels = NodeChannels::new(config.queries.clone());
+        let (own_side_files, own_control) = (Arc::clone(&side_files), control.handle().clone());
+        let cluster = Arc::new(Cluster::new(meta, own_side_files, channels, own_control, config.node_silence_max));
         // Before anything is written: a copy of a former state must not grow.
         if let Err(error) = cluster.meet_nodes().await {
             cluster.meta().shutdown().await;
@@ -150,7 +155,7 @@ impl Leader {
             signals: Arc::clone(&signals),
             details: Arc::clone(&side_files) as Arc<dyn ReadsDetails>,
         };
-        let runner = Runner::new(Arc::clone(&cluster), EngineSessions::new(settings), planners);
+        let runner = Runner::new(Arc::clone(&cluster), EngineSessions::new(settings), planners, config.queries.clone());
         let load_dir = config.load_dir.clone();
         let shared = Arc::new(Shared {
             cluster: Arc::clone(&cluster),
