@@ -65,6 +65,7 @@ pub(crate) struct Telemetry {
     rows: Counter,
     sessions: Gauge,
     rewritten: Family<RewriterLabels, Counter>,
+    plans_reused: Counter,
 }
 
 impl fmt::Debug for Telemetry {
@@ -85,14 +86,16 @@ impl Telemetry {
             rows: Counter::default(),
             sessions: Gauge::default(),
             rewritten: Family::default(),
+            plans_reused: Counter::default(),
         };
-        let Self { registry, statements, running, seconds, rows, sessions, rewritten } = &mut telemetry;
+        let Self { registry, statements, running, seconds, rows, sessions, rewritten, plans_reused } = &mut telemetry;
         registry.register("statements", "Statements that ended, by kind and how they ended", statements.clone());
         registry.register("statements_running", "Statements that run now", running.clone());
         registry.register("statement_seconds", "Time from a statement's start to its last row", seconds.clone());
         registry.register("rows_returned", "Rows that came through the leader to clients", rows.clone());
         registry.register("sessions", "Open sessions of all endpoints", sessions.clone());
         registry.register("segments_rewritten", "Segments that VACUUM and the background made others of", rewritten.clone());
+        registry.register("plans_reused", "Runs of prepared statements with the plan of a former run", plans_reused.clone());
         registry.register_collector(Box::new(ClusterCollector { cluster, runtime, planners }));
         telemetry
     }
@@ -107,6 +110,11 @@ impl Telemetry {
     /// Counts segments whose rows `by` (`vacuum`, `compaction`, `sorting`) has written to others.
     pub(crate) fn rewrote(&self, by: &'static str, segments: usize) {
         self.rewritten.get_or_create(&RewriterLabels { by }).inc_by(segments as u64);
+    }
+
+    /// Counts a statement that has the plan of a former run.
+    pub(crate) fn reused_plan(&self) {
+        self.plans_reused.inc();
     }
 
     /// Counts a session until the answer is dropped.

@@ -19,6 +19,7 @@ mod ledger;
 mod nodes;
 mod oracle;
 mod oracles;
+mod prepared;
 mod resize;
 mod rooms;
 mod slt;

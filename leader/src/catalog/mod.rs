@@ -23,6 +23,7 @@ use crate::bind::{Aliases, Binding, Bound, bind};
 use crate::cluster::ClusterView;
 use crate::plan::context::QueryContext;
 use crate::plan::disabled_rules::DisabledRules;
+use crate::plan::known_tables::KnownTable;
 use crate::plan::table::SliceTable;
 use crate::transaction::{Clock, Reads};
 use datafusion::sql::sqlparser::ast;
@@ -31,7 +32,7 @@ use slipher_common::ids::{TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result, error::did_you_mean};
 use slipher_meta::{Relation, SchemaState, State, TableState};
 use slipher_sql::{Name, QualifiedName};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// The catalog at one version, for one query.
 #[derive(Clone, Debug)]
@@ -163,6 +164,14 @@ impl Snapshot {
         if let Some(reads) = &self.reads {
             reads.lock().insert(table);
         }
+    }
+
+    /// The provider of a table for a query, if it has the version still that something was worked out of.
+    pub(crate) fn table_if(&self, id: TableId, known: &Weak<KnownTable>) -> Option<SliceTable> {
+        let provider = self.provider(self.state.table_by_id(id)?).ok()?;
+        let same = std::ptr::eq(Arc::as_ptr(provider.known_table()), known.as_ptr());
+        // Whoever reads it is told of, as if the name had been looked up.
+        same.then(|| self.note_read(id)).map(|()| provider)
     }
 
     /// The provider of a table, for a scan or a load.

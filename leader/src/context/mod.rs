@@ -3,6 +3,7 @@
 mod block;
 mod cursors;
 mod locks;
+mod per_statement;
 mod running;
 mod settings;
 mod shared;
@@ -10,13 +11,14 @@ mod shared;
 pub(crate) use block::{Block, failed_block};
 pub(crate) use cursors::Cursors;
 pub(crate) use locks::Requires;
+pub(crate) use per_statement::PerStatement;
 pub(crate) use running::Running;
 pub(crate) use settings::{CASE_SENSITIVE_IDENTIFIERS, READ_ONLY, Settings};
 pub(crate) use shared::Shared;
 
 use crate::catalog::{is_temp_schema, temp_schema_of};
 use crate::frontend::Outcome;
-use crate::run::Attempt;
+use crate::run::{Attempt, KeptPlan};
 use crate::transaction::{Clock, Committing, LockOwner, Reads, Scope, Transaction};
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
@@ -57,6 +59,8 @@ pub(crate) struct Context {
     pub(crate) is_implicit: AtomicBool,
     /// The cursors of the block.
     pub(crate) cursors: Arc<Cursors>,
+    /// The plans of statements that run several times.
+    pub(crate) kept_plans: PerStatement<Arc<KeptPlan>>,
     /// The statement that runs, or ran last.
     pub(crate) running: Mutex<Option<Running>>,
     /// What the statement that runs outside of a block has locked.
@@ -86,6 +90,7 @@ impl Context {
             block: Arc::new(Mutex::new(Block::None)),
             is_implicit: AtomicBool::new(false),
             cursors: Arc::default(),
+            kept_plans: PerStatement::default(),
             running: Mutex::new(None),
             statement_locks: Mutex::default(),
         }

@@ -78,6 +78,11 @@ impl SliceTable {
         Self { schema: Arc::new(Schema::new(fields)), with_row_ids: Some(Arc::new(statistics)), ..self }
     }
 
+    /// What was worked out of this version of it.
+    pub(crate) fn known_table(&self) -> &Arc<KnownTable> {
+        &self.known
+    }
+
     /// What is known of its rows.
     pub(crate) fn known(&self) -> &Arc<TableStatistics> {
         self.with_row_ids.as_ref().unwrap_or_else(|| self.known.statistics())

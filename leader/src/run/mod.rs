@@ -2,6 +2,7 @@
 //! what happened.
 
 mod analyze;
+mod kept;
 mod memory_wait;
 mod place;
 mod planning;
@@ -9,6 +10,7 @@ mod routing;
 mod stream;
 
 pub(crate) use analyze::analyze;
+pub(crate) use kept::KeptPlan;
 pub(crate) use memory_wait::until_memory_is_free;
 use memory_wait::wants_whole_memory;
 use routing::Routings;

@@ -77,7 +77,7 @@ impl Attempt {
         self.on_planner(move |attempt| attempt.plan_on_leader_here(&plan)).await
     }
 
-    fn plan_typed_here(
+    pub(super) fn plan_typed_here(
         &self,
         statement: &ast::Statement,
         types: &[Option<SqlType>],
@@ -87,7 +87,10 @@ impl Attempt {
         self.plan_bound_here(bound, types, parameters)
     }
 
-    async fn on_planner<T: Send + 'static>(&self, work: impl FnOnce(&Attempt) -> Result<T> + Send + 'static) -> Result<T> {
+    pub(super) async fn on_planner<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Attempt) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let attempt = self.clone();
         self.runner.planners.run(carried(move || work(&attempt))).await
     }

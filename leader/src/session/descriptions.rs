@@ -1,16 +1,11 @@
 //! What queries were found to be, kept for the next time somebody asks: a driver asks before each run of a prepared statement.
 
+use crate::context::PerStatement;
 use crate::frontend::{Description, Statement};
 use crate::plan::disabled_rules::DisabledRules;
-use parking_lot::Mutex;
 use slipher_common::SqlType;
 use slipher_common::ids::{DatabaseId, Version};
-use slipher_sql::Parsed;
-use std::collections::HashMap;
-use std::sync::{Arc, Weak};
-
-/// Queries of one session whose description is kept.
-const DESCRIPTIONS_MAX_COUNT: usize = 1_000;
+use std::sync::Arc;
 
 /// What a description depends on besides the query.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,46 +22,18 @@ pub(super) struct Seen {
     pub(super) disabled_rules: DisabledRules,
 }
 
-#[derive(Debug)]
-struct Kept {
-    query: Weak<Parsed>,
-    seen: Seen,
-    description: Description,
-}
-
-/// The descriptions of a session, by where the parsed statement lies. It lies nowhere else as long as somebody holds it; when nobody does, the
-/// description goes.
+/// The descriptions of a session's statements.
 #[derive(Debug, Default)]
-pub(super) struct Descriptions(Mutex<HashMap<usize, Kept>>);
+pub(super) struct Descriptions(PerStatement<(Seen, Description)>);
 
 impl Descriptions {
     /// What is known of a statement, seen like this.
     pub(super) fn get(&self, statement: &Statement, seen: &Seen) -> Option<Description> {
-        let kept = self.0.lock();
-        let known = kept.get(&place(statement)).filter(|known| known.is_of(statement) && known.seen == *seen);
-        known.map(|known| known.description.clone())
+        self.0.get(&statement.parsed).filter(|(known, _)| known == seen).map(|(_, description)| description)
     }
 
     /// Keeps what was found.
     pub(super) fn keep(&self, statement: &Statement, seen: Seen, description: &Description) {
-        let mut kept = self.0.lock();
-        if kept.len() >= DESCRIPTIONS_MAX_COUNT {
-            kept.retain(|_, known| known.query.strong_count() > 0);
-        }
-        if kept.len() < DESCRIPTIONS_MAX_COUNT {
-            let (query, description) = (Arc::downgrade(&statement.parsed), description.clone());
-            kept.insert(place(statement), Kept { query, seen, description });
-        }
+        self.0.keep(&statement.parsed, (seen, description.clone()));
     }
-}
-
-impl Kept {
-    /// Another statement may lie where one lay that is gone.
-    fn is_of(&self, statement: &Statement) -> bool {
-        self.query.upgrade().is_some_and(|query| Arc::ptr_eq(&query, &statement.parsed))
-    }
-}
-
-fn place(statement: &Statement) -> usize {
-    Arc::as_ptr(&statement.parsed).addr()
 }

@@ -233,7 +233,7 @@ impl Session for LeaderSession {
 
     async fn execute(&self, statement: &Statement, parameters: Vec<ScalarValue>) -> Result<Outcome> {
         let _turn = self.one_at_a_time.lock().await;
-        let kind = statement::of(&statement.parsed);
+        let kind = statement::of_kept(&statement.parsed);
         self.check_effect(kind.effect())?;
         let counted = self.context.shared.telemetry.statement(kind.effect().counted_as());
         let (running, timer) = self.start_statement();

@@ -39,7 +39,7 @@ impl Executes for Declare<'_> {
             check_in_block(context)?;
             context.cursors.check_new(&self.name.value)?;
             // It outlives the statement, and the statement's time limit.
-            let rows = select(context, self.query, parameters, &CancellationToken::new()).await?;
+            let rows = select(context, self.query, None, parameters, &CancellationToken::new()).await?;
             context.cursors.open(&self.name.value, rows)?;
             Ok(Outcome::done("DECLARE CURSOR", Vec::new()))
         })

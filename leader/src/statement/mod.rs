@@ -118,10 +118,18 @@ pub(crate) trait Executes: Send + Sync {
     ) -> Running<'a, Outcome>;
 }
 
+/// What a statement is that may run again.
+pub(crate) fn of_kept(parsed: &Arc<Parsed>) -> Box<dyn Executes + '_> {
+    match &**parsed {
+        Parsed::Query(query) => Box::new(query::Query { query, parsed: Some(parsed) }),
+        other => of(other),
+    }
+}
+
 /// What a statement is. A new kind has its line here, or nothing compiles.
 pub(crate) fn of(parsed: &Parsed) -> Box<dyn Executes + '_> {
     match parsed {
-        Parsed::Query(query) => Box::new(query::Query(query)),
+        Parsed::Query(query) => Box::new(query::Query { query, parsed: None }),
         Parsed::Explain { analyze, verbose, inner } => {
             Box::new(explain::Explain { analyze: *analyze, verbose: *verbose, inner: of(inner) })
         }

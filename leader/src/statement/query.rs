@@ -4,7 +4,7 @@ use super::parameters::parameter_types;
 use super::{Effect, Executes, Running};
 use crate::context::Context;
 use crate::frontend::{Description, Outcome};
-use crate::run::{Attempt, guarded};
+use crate::run::{Attempt, KeptPlan, guarded};
 use crate::transaction::Scope;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
@@ -17,6 +17,7 @@ use datafusion::sql::sqlparser::ast;
 use futures::StreamExt;
 use slipher_common::ids::TransactionId;
 use slipher_common::{ErrorKind, Result, SqlType};
+use slipher_sql::Parsed;
 use slipher_sql::output::column_names;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -27,7 +28,11 @@ use uuid::Uuid;
 pub(super) const READ_ATTEMPTS_MAX: usize = 3;
 
 /// A query.
-pub(super) struct Query<'a>(pub(super) &'a ast::Statement);
+pub(super) struct Query<'a> {
+    pub(super) query: &'a ast::Statement,
+    /// The statement that it is, where that may run again.
+    pub(super) parsed: Option<&'a Arc<Parsed>>,
+}
 
 impl Executes for Query<'_> {
     fn effect(&self) -> Effect {
@@ -37,20 +42,20 @@ impl Executes for Query<'_> {
     fn describe<'a>(&'a self, context: &'a Context, declared: &'a [Option<SqlType>]) -> Running<'a, Description> {
         Box::pin(async move {
             let attempt = context.look_ahead()?;
-            let mut plan = attempt.plan_typed(self.0, declared, None).await?;
+            let mut plan = attempt.plan_typed(self.query, declared, None).await?;
             let parameters = parameter_types(&plan, declared)?;
             if parameters.len() > declared.iter().flatten().count() {
                 // What was left open is known by now.
                 let types: Vec<Option<SqlType>> = parameters.iter().copied().map(Some).collect();
-                plan = attempt.plan_typed(self.0, &types, None).await?;
+                plan = attempt.plan_typed(self.query, &types, None).await?;
             }
-            let schema = output_schema(self.0, &row_schema(&attempt, &plan).await);
+            let schema = output_schema(self.query, &row_schema(&attempt, &plan).await);
             Ok(Description { parameters, rows: Some(schema) })
         })
     }
 
     fn plans<'a>(&'a self, attempt: &'a Attempt, parameters: Option<ParamValues>) -> Running<'a, Vec<Arc<dyn ExecutionPlan>>> {
-        Box::pin(async move { Ok(vec![attempt.plan_statement(self.0, parameters).await?]) })
+        Box::pin(async move { Ok(vec![attempt.plan_statement(self.query, parameters).await?]) })
     }
 
     fn run<'a>(
@@ -59,8 +64,18 @@ impl Executes for Query<'_> {
         parameters: Option<ParamValues>,
         token: &'a CancellationToken,
     ) -> Running<'a, Outcome> {
-        Box::pin(async move { select(context, self.0, parameters, token).await })
+        let kept = self.parsed.map(|parsed| kept_plan(context, parsed));
+        Box::pin(async move { select(context, self.query, kept, parameters, token).await })
     }
+}
+
+/// What is kept of a statement's plan.
+fn kept_plan(context: &Context, parsed: &Arc<Parsed>) -> Arc<KeptPlan> {
+    context.kept_plans.get(parsed).unwrap_or_else(|| {
+        let kept = Arc::<KeptPlan>::default();
+        context.kept_plans.keep(parsed, Arc::clone(&kept));
+        kept
+    })
 }
 
 /// The schema of the rows as they will come: types are settled by the optimizer.
@@ -72,10 +87,11 @@ async fn row_schema(attempt: &Attempt, plan: &LogicalPlan) -> SchemaRef {
     }
 }
 
-/// Runs a query; again, where nodes die before its first row.
+/// Runs a query; again, where nodes die before its first row. `kept` is of former runs.
 pub(super) async fn select(
     context: &Context,
     query: &ast::Statement,
+    kept: Option<Arc<KeptPlan>>,
     parameters: Option<ParamValues>,
     token: &CancellationToken,
 ) -> Result<Outcome> {
@@ -86,7 +102,16 @@ pub(super) async fn select(
         attempts += 1;
         let scope = Scope { merge_joins: Arc::clone(&merge_joins), ..context.scope()? };
         let attempt = runner.attempt(&scope, TransactionId(Uuid::nil()), false)?;
-        let physical = attempt.plan_statement(query, parameters.clone()).await?;
+        let physical = match &kept {
+            Some(kept) => {
+                let (plan, reused) = attempt.plan_again(kept, query, parameters.clone()).await?;
+                if reused {
+                    context.shared.telemetry.reused_plan();
+                }
+                plan
+            }
+            None => attempt.plan_statement(query, parameters.clone()).await?,
+        };
         let rows = runner.start(&attempt, attempt.short_way(physical)?)?;
         let mut rows = guarded(rows, Arc::clone(&context.shared.cluster), attempt.query_id.clone(), token.clone());
         match rows.next().await {
