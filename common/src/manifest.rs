@@ -1,6 +1,7 @@
 //! Segments and manifests: which files hold a table at one version, and what is known of them.
 
 mod columns;
+mod decode;
 mod details;
 
 pub use columns::{KnownColumn, SegmentColumns};
@@ -183,6 +184,12 @@ impl Segment {
 
     /// Reads the frozen form.
     pub fn from_proto(stored: &proto::Segment) -> Result<Self> {
+        let details = Details::of_stored(&stored.side_file, stored.columns.iter().map(details_of))?;
+        Self::of_stored(stored, SegmentColumns::new(stored.columns.iter().map(KnownColumn::of_proto)), details)
+    }
+
+    /// Reads the frozen form, of which columns and details are read already.
+    fn of_stored(stored: &proto::Segment, columns: SegmentColumns, details: Details) -> Result<Self> {
         Ok(Self {
             id: SegmentId::from_bytes(&stored.segment_id)?,
             table: TableId(stored.table_id),
@@ -191,11 +198,16 @@ impl Segment {
             bytes: stored.bytes,
             checksum: stored.checksum,
             nodes: stored.nodes.iter().map(|node| NodeId::from_bytes(node)).collect::<Result<_>>()?,
-            columns: SegmentColumns::new(stored.columns.iter().map(KnownColumn::of_proto)),
-            details: Details::of_proto(stored)?,
+            columns,
+            details,
             placement_epoch: stored.placement_epoch,
             sorted_by: stored.sorted_by.iter().map(|id| ColumnId(*id)).collect(),
             delete_vector: DeleteVector::from_bytes(&stored.delete_vector)?,
         })
     }
+}
+
+/// The sketch and the histogram of a column.
+fn details_of(column: &proto::ColumnStatistics) -> (ColumnId, &[u8], &[u8]) {
+    (ColumnId(column.column_id), &column.distinct_sketch, &column.histogram)
 }

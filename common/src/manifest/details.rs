@@ -73,15 +73,15 @@ impl Details {
         Self::here(details)
     }
 
-    /// Of the frozen form.
-    pub(super) fn of_proto(stored: &proto::Segment) -> Result<Self> {
-        if !stored.side_file.is_empty() {
-            return SideFileId::from_bytes(&stored.side_file).map(Self::Aside);
+    /// Of the frozen form: the name of a side file, or columns with their sketches and histograms.
+    pub(super) fn of_stored<'a>(side_file: &[u8], columns: impl Iterator<Item = (ColumnId, &'a [u8], &'a [u8])>) -> Result<Self> {
+        if !side_file.is_empty() {
+            return SideFileId::from_bytes(side_file).map(Self::Aside);
         }
-        Ok(Self::here(stored.columns.iter().map(|column| proto::ColumnDetails {
-            column_id: column.column_id,
-            distinct_sketch: column.distinct_sketch.clone(),
-            histogram: column.histogram.clone(),
+        Ok(Self::here(columns.map(|(column, distinct_sketch, histogram)| proto::ColumnDetails {
+            column_id: column.0,
+            distinct_sketch: distinct_sketch.to_vec(),
+            histogram: histogram.to_vec(),
         })))
     }
 

@@ -223,7 +223,7 @@ impl TableState {
         let (rest, segments) = take_apart(encoded, TABLE_SEGMENTS)?;
         let table = proto::TableState::decode(&rest[..]).map_err(unreadable)?;
         let segments = segments.into_iter();
-        Self::read(&table, segments.map(|one| Segment::from_proto(&proto::Segment::decode(one).map_err(unreadable)?)))
+        Self::read(&table, segments.map(Segment::decode))
     }
 
     fn read(stored: &proto::TableState, all: impl Iterator<Item = Result<Segment>>) -> Result<Self> {
