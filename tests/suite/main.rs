@@ -21,6 +21,7 @@ mod oracle;
 mod oracles;
 mod resize;
 mod rooms;
+mod slices;
 mod slt;
 mod telemetry;
 mod tpch;
