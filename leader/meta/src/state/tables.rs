@@ -395,14 +395,14 @@ impl State {
         if segment.slice == SliceId::ALL {
             return Ok(());
         }
+        let Some(placed) = self.placement.slices.get(segment.slice.0 as usize) else {
+            return Err(Error::internal(format!("{}: slice {} has no placement", adding(), segment.slice)));
+        };
         let (slice_count, written_under) = (self.require_cluster()?.slice_count, segment.slice_count);
         if written_under == 0 || slice_count % written_under != 0 || segment.slice.0 >= written_under {
             let slices = format!("slice {} of {written_under} slices, the cluster has {slice_count}", segment.slice);
             return Err(Error::internal(format!("{}: {slices}", adding())));
         }
-        let Some(placed) = self.placement.slices.get(segment.slice.0 as usize) else {
-            return Err(Error::internal(format!("{}: slice {} has no placement", adding(), segment.slice)));
-        };
         if placed.epoch != segment.placement_epoch {
             return Err(conflict(format_args!("slice {} moved while table \"{table}\" was written", segment.slice))
                 .with_detail(format!("placement epoch is {}, the receipt's {}", placed.epoch, segment.placement_epoch)));

@@ -40,7 +40,7 @@ fn new_slices_lie_where_their_rows_are() {
     machine.run([replace(table, vec![receipt(3, table, 1, 1), of(2, 4, table, 0), of(8, 5, table, 7)], &[])]).unwrap();
     assert_eq!(coarse(&machine), (4, 2));
     for (slice_count, slice) in [(2, 2), (8, 8), (3, 1), (16, 0)] {
-        machine.fails(ErrorKind::Internal, "of slice", [replace(table, vec![of(slice_count, 9, table, slice)], &[])]);
+        machine.fails(ErrorKind::Internal, "adding segment", [replace(table, vec![of(slice_count, 9, table, slice)], &[])]);
     }
     let read = State::from_proto(&machine.state.to_proto()).unwrap();
     assert_eq!(read, machine.state);
