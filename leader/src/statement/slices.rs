@@ -66,7 +66,7 @@ fn checked(from: u32, to: u32) -> Result<u32> {
     match to {
         to if to < from => refuse(&format!("is less than the {from} slices that the cluster has")),
         to if to > SLICES_MAX => refuse(&format!("is more than {SLICES_MAX}")),
-        to if to % from != 0 => refuse(&format!("is no multiple of the {from} slices that the cluster has")),
+        to if !to.is_multiple_of(from) => refuse(&format!("is no multiple of the {from} slices that the cluster has")),
         to => Ok(to),
     }
 }

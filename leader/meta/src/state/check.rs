@@ -73,7 +73,7 @@ impl State {
                 is_so(live.insert(segment.id), || format!("segment {} is in two tables", segment.id))?;
                 is_so(segment.table == *id, || format!("segment {} of table {id} says {}", segment.id, segment.table))?;
                 let (slice, of) = (segment.slice, segment.slice_count);
-                let is_sliced = of > 0 && slice.0 < of && slice_count % of == 0;
+                let is_sliced = of > 0 && slice.0 < of && slice_count.is_multiple_of(of);
                 is_so(if slice == SliceId::ALL { of == 0 } else { is_sliced }, || {
                     format!("segment {} is in slice {slice} of {of}, and there are {slice_count}", segment.id)
                 })?;

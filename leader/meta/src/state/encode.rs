@@ -296,7 +296,7 @@ fn first_slice_count_of(stored: &proto::State) -> u32 {
 fn read_cluster(stored: &proto::State, cluster: &proto::InitCluster) -> Result<ClusterInfo> {
     let first_slice_count = first_slice_count_of(stored);
     let cluster = cluster_from_proto(cluster)?;
-    if cluster.slice_count % first_slice_count != 0 {
+    if !cluster.slice_count.is_multiple_of(first_slice_count) {
         let message = format!("the cluster has {} slices, and had {first_slice_count} first", cluster.slice_count);
         return Err(Error::internal(message));
     }

@@ -139,7 +139,7 @@ impl Draft {
         if from != cluster.slice_count {
             return Err(conflict(format!("the cluster has {} slices, and not {from} any more", cluster.slice_count)));
         }
-        if to <= from || to % from != 0 || to > SLICES_MAX {
+        if to <= from || !to.is_multiple_of(from) || to > SLICES_MAX {
             let message =
                 format!("changing the number of slices from {from} to {to}: it must be a multiple, at most {SLICES_MAX}");
             return Err(Error::new(ErrorKind::InvalidParameter, message));

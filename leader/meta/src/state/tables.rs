@@ -399,7 +399,7 @@ impl State {
             return Err(Error::internal(format!("{}: slice {} has no placement", adding(), segment.slice)));
         };
         let (slice_count, written_under) = (self.require_cluster()?.slice_count, segment.slice_count);
-        if written_under == 0 || slice_count % written_under != 0 || segment.slice.0 >= written_under {
+        if written_under == 0 || !slice_count.is_multiple_of(written_under) || segment.slice.0 >= written_under {
             let slices = format!("slice {} of {written_under} slices, the cluster has {slice_count}", segment.slice);
             return Err(Error::internal(format!("{}: {slices}", adding())));
         }

@@ -9,7 +9,7 @@ fn change(from: u32, to: u32) -> Kind {
 
 /// A receipt of somebody who knows of so many slices.
 fn of(slice_count: u32, segment: u128, table: u64, slice: u32) -> proto::Segment {
-    let nodes = vec![id(if slice % 2 == 0 { 101 } else { 102 })];
+    let nodes = vec![id(if slice.is_multiple_of(2) { 101 } else { 102 })];
     proto::Segment { slice_count, nodes, ..receipt(segment, table, slice, 1) }
 }
 
