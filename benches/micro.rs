@@ -88,6 +88,7 @@ fn segments(criterion: &mut Criterion) {
     let target = SegmentTarget {
         table: Arc::clone(&table),
         slice: SliceId(0),
+        slice_count: 8,
         placement_epoch: 1,
         transaction: TransactionId(uuid::Uuid::nil()),
     };
@@ -170,6 +171,7 @@ fn planning(criterion: &mut Criterion) {
         internal_listen: any,
         admin_password: None,
         slice_count: 8,
+        slices_by_lanes: false,
         replication_factor: 1,
         lanes: 2,
         node_lanes: Some(2),

@@ -195,7 +195,7 @@ pub struct LeaderOptions {
     /// Password of the superuser `admin`; without it one is generated and kept in the data directory.
     #[arg(long, env = "SLIPHER_ADMIN_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
     pub admin_password: Option<String>,
-    /// Slices of a new cluster: the units of distribution [default: 8].
+    /// Slices of a new cluster: the units of distribution. Without it there are as many as lanes need, and more when lanes are added [default: 8, up to 256 by lanes].
     #[arg(long, env = "SLIPHER_SLICES", value_name = "S")]
     pub slices: Option<u32>,
     /// Copies of each slice in a new cluster, where there are enough nodes [default: 2].

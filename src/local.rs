@@ -3,6 +3,7 @@
 use crate::cli::{ComputeOptions, LeaderOptions, LocalOptions, TlsArgs};
 use crate::memory::{Given, query_bytes};
 use slipher_common::ledger::LedgerLimits;
+use slipher_common::placement::SLICES_MAX;
 use slipher_common::threads::Threads;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_compute::{ComputeConfig, ComputeNode, NodeOptions};
@@ -22,7 +23,6 @@ const HTTP_PORT_DEFAULT: u16 = 5480;
 /// Data is for the user whose process this is.
 const DATA_DIR_MODE: u32 = 0o700;
 const SLICES_DEFAULT: u32 = 8;
-const SLICES_MAX: u32 = 4096;
 const REPLICATION_FACTOR_DEFAULT: u32 = 2;
 const COMPUTE_NODES_DEFAULT: usize = 2;
 const MAX_CONNECTIONS_DEFAULT: usize = 500;
@@ -210,6 +210,7 @@ fn leader_config(options: &LeaderOptions, data_dir: PathBuf, nodes_in_process: u
         internal_listen: SocketAddr::new(host, options.internal_port.unwrap_or(INTERNAL_PORT_DEFAULT)),
         admin_password: options.admin_password.clone(),
         slice_count,
+        slices_by_lanes: options.slices.is_none(),
         replication_factor,
         lanes,
         node_lanes: options.lanes,

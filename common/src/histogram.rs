@@ -331,6 +331,7 @@ mod tests {
             id: SegmentId(uuid::Uuid::from_u128(values.len() as u128)),
             table: TableId(1),
             slice: SliceId(0),
+            slice_count: 8,
             rows: values.len() as u64,
             bytes: 0,
             checksum: 0,

@@ -80,6 +80,9 @@ pub struct Segment {
     pub table: TableId,
     /// Its slice, or [`SliceId::ALL`].
     pub slice: SliceId,
+    /// Slices that the cluster had for whoever wrote it: it has rows of all slices that are `slice` modulo this. 0 of [`SliceId::ALL`], and
+    /// in what an earlier release wrote, until a state has read it.
+    pub slice_count: u32,
     /// Rows.
     pub rows: u64,
     /// File size in bytes.
@@ -168,6 +171,7 @@ impl Segment {
             segment_id: self.id.to_vec(),
             table_id: self.table.0,
             slice: self.slice.0,
+            slice_count: self.slice_count,
             rows: self.rows,
             bytes: self.bytes,
             checksum: self.checksum,
@@ -194,6 +198,7 @@ impl Segment {
             id: SegmentId::from_bytes(&stored.segment_id)?,
             table: TableId(stored.table_id),
             slice: SliceId(stored.slice),
+            slice_count: stored.slice_count,
             rows: stored.rows,
             bytes: stored.bytes,
             checksum: stored.checksum,

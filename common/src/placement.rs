@@ -13,6 +13,9 @@ pub const LANES_MIN: usize = 2;
 /// on the leader, which holds no data. A lone node therefore serves two tasks.
 pub const TASKS_MIN: usize = 2;
 
+/// Most slices of a cluster.
+pub const SLICES_MAX: u32 = 4096;
+
 /// Where one slice lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlicePlacement {
@@ -76,6 +79,20 @@ impl Placement {
         Self { slices }
     }
 
+    /// The same with more slices, a multiple: slice t lies where t modulo the number of before lies, as its rows do.
+    pub fn split(&self, slice_count: usize) -> Self {
+        match self.slices.is_empty() {
+            true => self.clone(),
+            false => Self { slices: self.slices.iter().cycle().take(slice_count).cloned().collect() },
+        }
+    }
+
+    /// Whether all slices that are the same modulo `classes` lie on the same nodes, in the same epoch.
+    pub fn keeps_classes(&self, classes: u32) -> bool {
+        let classes = classes as usize;
+        self.slices.len() <= classes || classes > 0 && self.slices[classes..] == self.slices[..self.slices.len() - classes]
+    }
+
     /// The frozen form.
     pub fn to_proto(&self) -> Vec<proto::SlicePlacement> {
         self.slices
@@ -128,11 +145,14 @@ impl Layout {
     /// Groups the slices by serving node: a slice is served by its owner where `alive`, else by its first replica that is.
     /// Every live node takes part, so that a copy of an ALL table can be read on it. Tasks have as many lanes as the smallest of these nodes
     /// works on at a time (`lanes_of`); a node that works on several times as many serves several tasks.
-    pub fn new(placement: &Placement, alive: &[NodeId], lanes_of: impl Fn(&NodeId) -> usize) -> Result<Self> {
-        let of_node = slices_of_nodes(placement, alive)?;
+    ///
+    /// Slices that are the same modulo `classes` are in one lane: there are segments with rows of all of them, which meet those of each.
+    pub fn new(placement: &Placement, classes: u32, alive: &[NodeId], lanes_of: impl Fn(&NodeId) -> usize) -> Result<Self> {
+        let classes = placement.slices.len().min(classes as usize);
+        let of_node = slices_of_nodes(&placement.slices[..classes], alive)?;
         let lanes = of_node.keys().map(&lanes_of).min().unwrap_or(LANES_MIN).max(LANES_MIN);
         let tasks_min = if of_node.len() == 1 { TASKS_MIN } else { 1 };
-        let mut slots = vec![(0, 0); placement.slices.len()];
+        let mut slots = vec![(0, 0); classes];
         let mut nodes = Vec::with_capacity(of_node.len());
         for (node, slices) in of_node {
             let (first, tasks) = (nodes.len(), (lanes_of(&node) / lanes).max(tasks_min));
@@ -145,6 +165,7 @@ impl Layout {
             return Err(Error::new(ErrorKind::CannotConnectNow, "the cluster has no compute node yet")
                 .with_hint("start one with `slipher compute --leader HOST:5441`"));
         }
+        let slots = slots.iter().cycle().take(placement.slices.len()).copied().collect();
         Ok(Self { nodes, lanes, slots })
     }
 
@@ -164,10 +185,10 @@ impl Layout {
     }
 }
 
-/// The slices that each node serves.
-fn slices_of_nodes(placement: &Placement, alive: &[NodeId]) -> Result<BTreeMap<NodeId, Vec<usize>>> {
+/// Which of these slices each node serves.
+fn slices_of_nodes(slices: &[SlicePlacement], alive: &[NodeId]) -> Result<BTreeMap<NodeId, Vec<usize>>> {
     let mut of_node: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
-    for (slice, placed) in placement.slices.iter().enumerate() {
+    for (slice, placed) in slices.iter().enumerate() {
         let serving = std::iter::once(&placed.owner).chain(&placed.replicas).find(|node| alive.contains(node));
         let Some(node) = serving else {
             return Err(Error::new(ErrorKind::NodeUnavailable, format!("no compute node that holds slice {slice} answers"))
@@ -200,15 +221,15 @@ mod tests {
     fn every_slice_has_one_slot_and_a_dead_node_is_replaced_by_its_replica() {
         let nodes = nodes(3);
         let placement = Placement::deal(8, &alike(&nodes), 2);
-        let layout = Layout::new(&placement, &nodes, two).unwrap();
+        let layout = Layout::new(&placement, 8, &nodes, two).unwrap();
         assert_eq!(layout.tasks(), 3);
         let all: usize =
             (0..3).flat_map(|task| (0..2).map(move |lane| (task, lane))).map(|(t, l)| layout.slices_of(t, l).count()).sum();
         assert_eq!(all, 8);
-        let without_first = Layout::new(&placement, &nodes[1..], two).unwrap();
+        let without_first = Layout::new(&placement, 8, &nodes[1..], two).unwrap();
         assert_eq!(without_first.tasks(), 2);
-        assert!(Layout::new(&placement, &nodes[..1], two).is_err());
-        let alone = Layout::new(&Placement::deal(8, &alike(&nodes[..1]), 1), &nodes[..1], two).unwrap();
+        assert!(Layout::new(&placement, 8, &nodes[..1], two).is_err());
+        let alone = Layout::new(&Placement::deal(8, &alike(&nodes[..1]), 1), 8, &nodes[..1], two).unwrap();
         assert_eq!(alone.nodes, vec![nodes[0], nodes[0]]);
     }
 
@@ -220,11 +241,45 @@ mod tests {
         let placement = Placement::deal(24, &shares, 1);
         let owned = |node: &NodeId| placement.slices.iter().filter(|placed| placed.owner == *node).count();
         assert_eq!(nodes.iter().map(owned).collect::<Vec<_>>(), [4, 16, 4]);
-        let layout = Layout::new(&placement, &nodes, lanes_of).unwrap();
+        let layout = Layout::new(&placement, 24, &nodes, lanes_of).unwrap();
         assert_eq!((layout.tasks(), layout.lanes), (6, 2));
         // Each lane of the cluster has the same number of slices.
         let mut slices = vec![0; layout.tasks() * layout.lanes];
         layout.slot_of_slices().into_iter().for_each(|slot| slices[slot] += 1);
         assert_eq!(slices, vec![2; 12]);
+    }
+
+    #[test]
+    fn more_slices_lie_where_their_rows_are() {
+        let nodes = nodes(3);
+        let before = Placement::deal(8, &alike(&nodes), 2);
+        let after = before.split(32);
+        assert_eq!(after.slices.len(), 32);
+        assert!((0..32).all(|slice| after.slices[slice] == before.slices[slice % 8]));
+        assert!(after.keeps_classes(8) && after.keeps_classes(16) && after.keeps_classes(32) && !after.keeps_classes(4));
+        let mut moved = after.clone();
+        moved.slices[31].epoch += 1;
+        assert!(!moved.keeps_classes(8) && !moved.keeps_classes(16) && moved.keeps_classes(32));
+        assert_eq!(Placement::default().split(32), Placement::default());
+    }
+
+    #[test]
+    fn slices_of_a_class_are_in_one_lane_whoever_lives() {
+        let nodes = nodes(3);
+        let lanes_of = |node: &NodeId| if *node == nodes[2] { 6 } else { 3 };
+        let placement = Placement::deal(8, &alike(&nodes), 2).split(64);
+        for alive in [&nodes[..], &nodes[1..], &nodes[..2]] {
+            let coarse = Layout::new(&placement, 8, alive, lanes_of).unwrap();
+            assert!((0..64).all(|slice| coarse.slots[slice] == coarse.slots[slice % 8]));
+            // As many lanes as before have something to do, and the nodes do the same.
+            let before = Layout::new(&Placement::deal(8, &alike(&nodes), 2), 8, alive, lanes_of).unwrap();
+            assert_eq!((&coarse.slots[..8], &coarse.nodes), (&before.slots[..], &before.nodes));
+            let middle = Layout::new(&placement, 16, alive, lanes_of).unwrap();
+            assert!((0..64).all(|slice| middle.slots[slice] == middle.slots[slice % 16]));
+            // In the end all of them have.
+            let fine = Layout::new(&placement, 64, alive, lanes_of).unwrap();
+            let used: std::collections::BTreeSet<_> = fine.slots.iter().collect();
+            assert_eq!(used.len(), fine.tasks() * fine.lanes);
+        }
     }
 }

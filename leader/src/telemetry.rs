@@ -256,6 +256,9 @@ impl Collector for ClusterCollector {
         gauge("statements_planning_abandoned", "Those among them that nobody waits for any more", abandoned as i64)?;
         gauge("tables", "Tables", state.tables().len() as i64)?;
         gauge("stored_rows", "Rows of all tables, each copy of a DISTSTYLE ALL table once", rows as i64)?;
+        gauge("slices", "Slices of the cluster", state.placement().slices.len() as i64)?;
+        let coarse = state.coarse_segments();
+        gauge("coarse_segments", "Segments that were written when there were fewer slices, and are to be split", coarse as i64)?;
         gauge("compute_nodes", "Compute nodes that registered", state.nodes().len() as i64)?;
         gauge("compute_nodes_alive", "Compute nodes that answer", self.cluster.alive().len() as i64)?;
         let mut counter = |name: &str, help: &str, value: u64| -> std::fmt::Result {

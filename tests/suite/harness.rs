@@ -175,6 +175,14 @@ impl Cluster {
 
     /// The same with more options for the compute nodes, too.
     pub fn start_with_all(node_count: usize, leader_options: &[&str], node_options: &[&str]) -> Self {
+        // The same on machines of any size.
+        let is_said = leader_options.contains(&"--slices");
+        let slices: &[&str] = if is_said { &[] } else { &["--slices", "8"] };
+        Self::start_as_told(node_count, &[leader_options, slices].concat(), node_options)
+    }
+
+    /// The same with these options only: the cluster has as many slices as its lanes want.
+    pub fn start_as_told(node_count: usize, leader_options: &[&str], node_options: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::create_dir_all(dir.path().join("load")).expect("the load directory");
         let ports = free_ports(4 + node_count);

@@ -194,3 +194,24 @@ async fn random_queries_after_a_node_died() {
     cluster.nodes[1].kill();
     compare(&oracle, &client, seeds(401..404)).await;
 }
+
+/// Segments with rows of several slices meet those of one, and both meet rows that are shuffled.
+#[tokio::test(flavor = "multi_thread")]
+async fn random_queries_while_segments_are_coarse() {
+    let options = ["--slices", "3", "--lanes", "2", "--broadcast-rows-max", "50", "--compact-seconds", "0"];
+    let cluster = Cluster::start_with(3, &options);
+    let (oracle, client) = loaded(&cluster).await;
+    for statement in [
+        "ALTER SYSTEM SET slices TO 6",
+        "VACUUM k_s",
+        "VACUUM k_i8",
+        "ALTER SYSTEM SET slices TO 24",
+        "VACUUM k_dtb",
+        "VACUUM e_a",
+    ] {
+        client.batch_execute(statement).await.unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+    }
+    compare(&oracle, &client, seeds(600..604)).await;
+    client.batch_execute("VACUUM").await.expect("all segments are split");
+    compare(&oracle, &client, seeds(604..605)).await;
+}

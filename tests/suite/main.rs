@@ -22,6 +22,7 @@ mod oracles;
 mod prepared;
 mod resize;
 mod rooms;
+mod slices;
 mod slt;
 mod telemetry;
 mod tpch;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Slices that each node owns, by what the leader says of itself.
-fn slices_owned(cluster: &Cluster) -> Vec<usize> {
+pub fn slices_owned(cluster: &Cluster) -> Vec<usize> {
     let metrics = cluster.metrics();
     let of_nodes = metrics.lines().filter(|line| line.starts_with("slipher_node_slices{"));
     let mut owned: Vec<usize> = of_nodes.map(|line| line.rsplit(' ').next().unwrap().parse().expect("a number")).collect();

@@ -51,10 +51,11 @@ impl ScanSegments {
         Self { kept: Some(kept), ..self }
     }
 
-    /// Those of these that are of some slices.
+    /// Those of these that may have rows of some slices.
     pub(super) fn of_slices(self, slices: &BTreeSet<u32>) -> Self {
         let all = self.all.all();
-        let some = BooleanBuffer::collect_bool(all.len(), |number| slices.contains(&all[number].slice.0));
+        let mut wanted = WantedSlices { slices, coarse: BTreeMap::new() };
+        let some = BooleanBuffer::collect_bool(all.len(), |number| wanted.may_be_in(&all[number]));
         self.only(&some)
     }
 
@@ -79,6 +80,22 @@ impl ScanSegments {
             None => (0..all.len()).for_each(&mut read),
         }
         lanes
+    }
+}
+
+/// Slices of those that the cluster has, and which slices they are of fewer.
+struct WantedSlices<'a> {
+    slices: &'a BTreeSet<u32>,
+    /// By the number of slices.
+    coarse: BTreeMap<u32, BTreeSet<u32>>,
+}
+
+impl WantedSlices<'_> {
+    /// A segment that was written under fewer slices has rows of several.
+    fn may_be_in(&mut self, segment: &Segment) -> bool {
+        let of = segment.slice_count;
+        let modulo = || self.slices.iter().filter_map(|slice| slice.checked_rem(of)).collect();
+        self.coarse.entry(of).or_insert_with(modulo).contains(&segment.slice.0)
     }
 }
 

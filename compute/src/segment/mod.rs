@@ -42,6 +42,8 @@ pub struct SegmentTarget {
     pub table: Arc<Table>,
     /// The slice.
     pub slice: SliceId,
+    /// Slices of the cluster; 0 of a copy on every node.
+    pub slice_count: u32,
     /// Epoch of the slice's placement.
     pub placement_epoch: u64,
     /// The load.
@@ -73,6 +75,7 @@ pub async fn write_segment(
         id,
         table: target.table.id,
         slice: target.slice,
+        slice_count: target.slice_count,
         rows: written,
         bytes: finished.bytes,
         checksum: finished.checksum,

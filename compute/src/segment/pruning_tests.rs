@@ -239,6 +239,7 @@ impl Random {
             id: SegmentId(Uuid::from_u128(number as u128)),
             table: table.id,
             slice: SliceId(0),
+            slice_count: 8,
             rows: rows.num_rows() as u64,
             bytes: 1,
             checksum: 0,

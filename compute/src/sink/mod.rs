@@ -21,6 +21,7 @@ use futures::StreamExt;
 use futures::future::try_join_all;
 use route::Router;
 use slipher_common::fail_point;
+use slipher_common::ids::SliceId;
 use slipher_common::manifest::Segment;
 use slipher_common::plan::LaneSink;
 use slipher_common::{Error, ErrorKind, Result};
@@ -136,6 +137,7 @@ impl LaneWriter {
         let target = SegmentTarget {
             table: Arc::clone(&self.lane.table),
             slice: placed.slice,
+            slice_count: if placed.slice == SliceId::ALL { 0 } else { self.lane.slice_count },
             placement_epoch: placed.epoch,
             transaction: self.lane.transaction_id,
         };

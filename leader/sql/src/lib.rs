@@ -178,6 +178,13 @@ pub enum Parsed {
         /// What becomes of it.
         change: DatabaseChange,
     },
+    /// ALTER SYSTEM SET slices: how many the cluster has.
+    ChangeSlices {
+        /// As many.
+        slices: u32,
+        /// Where the number stands, in characters from 1.
+        position: usize,
+    },
     /// DROP DATABASE.
     DropDatabase {
         /// The database.

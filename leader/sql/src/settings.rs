@@ -1,10 +1,13 @@
-//! SET, RESET and SHOW.
+//! SET, RESET and SHOW, and ALTER SYSTEM.
 
 use super::Parsed;
 use super::lex::Cursor;
 use super::transactions;
 use datafusion::sql::sqlparser::tokenizer::Token;
-use slipher_common::{Error, Result};
+use slipher_common::{Error, ErrorKind, Result};
+
+/// The setting of the whole cluster that can be changed while it runs.
+const SLICES: &str = "slices";
 
 /// `SET [SESSION | LOCAL] name { TO | = } value`, and the forms of it that SQL has for some settings.
 pub(super) fn parse_set(cursor: &mut Cursor<'_>) -> Result<Parsed> {
@@ -84,6 +87,34 @@ fn setting_value(cursor: &mut Cursor<'_>) -> Result<String> {
     }
 }
 
+/// `ALTER SYSTEM SET slices { TO | = } number`.
+pub(super) fn parse_alter_system(cursor: &mut Cursor<'_>) -> Result<Parsed> {
+    let position = cursor.position();
+    let refuse = |what: String| {
+        let instead = "ALTER SYSTEM SET slices TO n changes the number of slices; other settings are flags of `slipher leader`";
+        Err(Error::not_supported(what, instead).at(position))
+    };
+    if cursor.eat(&["RESET"]) {
+        return refuse("ALTER SYSTEM RESET".to_owned());
+    }
+    cursor.expect(&["SET"])?;
+    let name = setting_name(cursor)?;
+    if !cursor.eat(&["TO"]) {
+        cursor.expect_token(&Token::Eq)?;
+    }
+    if name != SLICES {
+        return refuse(format!("ALTER SYSTEM SET {name}"));
+    }
+    let position = cursor.position();
+    let value = setting_value(cursor)?;
+    match value.parse() {
+        Ok(slices) => Ok(Parsed::ChangeSlices { slices, position }),
+        Err(_) => Err(Error::new(ErrorKind::InvalidParameter, format!("invalid value for parameter \"{SLICES}\": \"{value}\""))
+            .with_hint("give a whole number: a multiple of what SHOW slices says")
+            .at(position)),
+    }
+}
+
 /// `RESET { name | ALL }`.
 pub(super) fn parse_reset(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     let position = cursor.position();
@@ -143,4 +174,33 @@ pub(super) fn parse_show(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         setting_name(cursor)?
     };
     Ok(Parsed::Show { name })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse::parse;
+    use super::*;
+    use std::sync::Arc;
+
+    fn parsed(sql: &str) -> Parsed {
+        Arc::into_inner(parse(sql).unwrap().remove(0).parsed).unwrap()
+    }
+
+    #[test]
+    fn the_number_of_slices_is_all_that_alter_system_changes() {
+        for sql in ["alter system set slices to 32", "ALTER SYSTEM SET Slices = 32", "alter system set slices = '32'"] {
+            assert!(matches!(parsed(sql), Parsed::ChangeSlices { slices: 32, .. }), "{sql}");
+        }
+        let refused = |sql: &str| match parsed(sql) {
+            Parsed::Refused(error) => (error.sqlstate(), error.position),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(refused("alter system set work_mem to 5"), ("0A000", Some(14)));
+        assert_eq!(refused("alter system reset slices"), ("0A000", Some(14)));
+        for sql in ["alter system set slices to many", "alter system set slices to -8", "alter system set slices to 8.5"] {
+            assert_eq!(refused(sql), ("22023", Some(28)), "{sql}");
+        }
+        assert!(parse("alter system set slices 5").is_err());
+        assert!(parse("alter system set slices to 5 6").is_err());
+    }
 }

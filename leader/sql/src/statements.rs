@@ -73,7 +73,7 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["CREATE", "ROLE"], "create users with CREATE USER"),
     (&["CREATE"], "CREATE DATABASE, SCHEMA, TABLE, TABLE ... AS, VIEW and USER are there"),
     (&["DROP"], "DROP DATABASE, DROP SCHEMA, DROP TABLE, DROP VIEW and DROP USER are there"),
-    (&["ALTER"], "ALTER TABLE, VIEW, USER and DATABASE are there"),
+    (&["ALTER"], "ALTER TABLE, VIEW, USER, DATABASE and SYSTEM SET slices are there"),
     (&["GRANT"], "users see every schema; make separate users with CREATE USER"),
     (&["REVOKE"], "users see every schema; make separate users with CREATE USER"),
     (&["UNLOAD"], "read the rows with a query, over PostgreSQL or Flight SQL"),
@@ -105,6 +105,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         "ALTER" if cursor.eat(&["ALTER", "TABLE"]) => super::alter_table::parse(cursor)?,
         "CREATE" if cursor.eat(&["CREATE", "DATABASE"]) => super::databases::parse_create(cursor)?,
         "ALTER" if cursor.eat(&["ALTER", "DATABASE"]) => super::databases::parse_alter(cursor)?,
+        "ALTER" if cursor.eat(&["ALTER", "SYSTEM"]) => settings::parse_alter_system(cursor)?,
         "DROP" if cursor.eat(&["DROP", "DATABASE"]) => super::databases::parse_drop(cursor)?,
         "DROP" if cursor.eat(&["DROP", "USER"]) => {
             let if_exists = cursor.eat(&["IF", "EXISTS"]);

@@ -7,6 +7,7 @@ mod pins;
 mod readiness;
 mod rebalance;
 mod service;
+mod slices;
 mod sweep;
 mod view;
 
@@ -58,6 +59,8 @@ pub struct Cluster {
     readiness: Readiness,
     /// A node of which nothing is heard for so long is dead.
     node_silence_max: Duration,
+    /// Nobody said how many slices there are: they become more when lanes outgrow them.
+    slices_by_lanes: bool,
     /// Partitions that each node works on at a time, by what it said last.
     lanes: RwLock<BTreeMap<NodeId, usize>>,
     /// What each node said last.
@@ -112,6 +115,7 @@ impl Cluster {
             control: ControlChannels::new(control),
             liveness: Liveness::default(),
             node_silence_max,
+            slices_by_lanes: false,
             lanes: RwLock::default(),
             activities: RwLock::default(),
             clocks_ms: RwLock::default(),
@@ -162,6 +166,7 @@ impl Cluster {
         let flight_addresses = flight.map(|(id, node)| (*id, node.flight_address.clone())).collect();
         ClusterView {
             placement: Arc::clone(state.placement()),
+            classes: state.slice_classes(),
             addresses: Arc::new(addresses),
             flight_addresses: Arc::new(flight_addresses),
             alive: Arc::new(alive),
@@ -219,7 +224,7 @@ impl Cluster {
         futures::future::join_all(calls).await;
     }
 
-    /// Registers a node or its new address; an empty cluster deals its slices anew over all nodes.
+    /// Registers a node or its new address; an empty cluster deals its slices anew over all nodes, as many as their lanes want.
     pub async fn register(&self, node: NodeId, address: &str, flight_address: &str, name: &str) -> Result<()> {
         let state = self.meta.state();
         let known =
@@ -250,10 +255,13 @@ impl Cluster {
         if has_rows || (nodes.iter().all(|node| placed.contains(node)) && !old.slices.is_empty()) {
             return Ok(());
         }
-        let mut placement = Placement::deal(cluster.slice_count, &self.shares(nodes), cluster.replication_factor as usize);
+        let (from, to) = (cluster.slice_count, self.slices_wanted(cluster.slice_count, &nodes));
+        let mut placement = Placement::deal(to, &self.shares(nodes), cluster.replication_factor as usize);
         let epoch = old.slices.iter().map(|slice| slice.epoch).max().unwrap_or(0) + 1;
         placement.slices.iter_mut().for_each(|slice| slice.epoch = epoch);
-        self.propose(vec![Kind::SetPlacement(proto::SetPlacement { slices: placement.to_proto() })]).await
+        let more = (from != to).then_some(Kind::ChangeSliceCount(proto::ChangeSliceCount { from, to }));
+        let deal = Kind::SetPlacement(proto::SetPlacement { slices: placement.to_proto() });
+        self.propose(more.into_iter().chain([deal]).collect()).await
     }
 
     /// Which share of the slices each of `nodes` should have: as many parts as it has lanes, or one as long as it has not said that.

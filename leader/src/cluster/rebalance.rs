@@ -3,7 +3,8 @@
 //!
 //! A move copies the slice's segments first; then one record gives the slice to its new nodes. The record names the segments that were
 //! copied: if a load added another one meanwhile, it does not apply and the move goes round again. A load that planned with the old
-//! placement is refused by its receipts' epoch and runs again by itself.
+//! placement is refused by its receipts' epoch and runs again by itself. While segments are coarse, as the cluster has got more slices, only
+//! missing copies are made.
 
 use super::Cluster;
 use futures::{StreamExt, TryStreamExt};
@@ -35,6 +36,14 @@ struct Move {
     slice: usize,
     owner: NodeId,
     replicas: Vec<NodeId>,
+}
+
+impl Move {
+    /// Whether the slice is on these nodes, and only its segments have to come to them.
+    fn stays(&self, placement: &Placement) -> bool {
+        let placed = placement.slices.get(self.slice);
+        placed.is_some_and(|placed| (placed.owner, &placed.replicas) == (self.owner, &self.replicas))
+    }
 }
 
 impl Cluster {
@@ -72,12 +81,18 @@ impl Cluster {
         if self.overtaken().is_some() || nodes.iter().any(|node| !self.is_alive(*node)) {
             return Ok(false);
         }
-        let next =
-            next_move(state.placement(), &self.shares(nodes), cluster.replication_factor as usize).or_else(|| repair(&state));
+        self.outgrow_slices(&state, &nodes).await?;
+        let state = self.meta.state();
+        let next = next_move(state.placement(), &self.shares(nodes), cluster.replication_factor as usize);
+        // A coarse segment has rows of slices that would part: they move when the last one is split.
+        let next = next.filter(|_| state.coarse_segments() == 0).or_else(|| repair(&state));
         let Some(wanted) = next else { return Ok(false) };
         tracing::info!(slice = wanted.slice, owner = %wanted.owner, replicas = ?wanted.replicas, "moving a slice");
         for _ in 0..ROUNDS_MAX {
             let state = self.meta.state();
+            if state.coarse_segments() > 0 && !wanted.stays(state.placement()) {
+                return Ok(false);
+            }
             let copied = self.copy(&state, &wanted).await?;
             let epoch = state.placement().slices.get(wanted.slice).map_or(0, |placed| placed.epoch) + 1;
             let operation = proto::MoveSlice {

@@ -131,6 +131,9 @@ impl Settings {
 }
 
 fn unknown(name: &str) -> Error {
+    if name == "slices" {
+        return Error::not_supported("SET slices for a session", "ALTER SYSTEM SET slices TO n changes it for the cluster");
+    }
     let hint = did_you_mean(name, SETTINGS.iter().map(|(known, _)| *known));
     Error::new(ErrorKind::UndefinedObject, format!("unrecognized configuration parameter \"{name}\"")).with_hint(hint)
 }

@@ -296,6 +296,7 @@ mod tests {
             id: SegmentId(uuid::Uuid::from_u128(number)),
             table: TableId(1),
             slice: SliceId(0),
+            slice_count: 8,
             rows,
             bytes: 100,
             checksum: 0,

@@ -20,6 +20,7 @@ struct Routed {
 impl Routed {
     fn is_of(&self, view: &ClusterView) -> bool {
         Arc::ptr_eq(&self.view.placement, &view.placement)
+            && self.view.classes == view.classes
             && self.view.alive == view.alive
             && self.view.addresses == view.addresses
             && self.view.lanes == view.lanes

@@ -9,7 +9,7 @@ use crate::run::Runner;
 use crate::session::{LeaderSession, Sessions};
 use crate::side_files::SideFiles;
 use crate::telemetry::Telemetry;
-use crate::upkeep::{compact_forever, sort_forever};
+use crate::upkeep::{compact_forever, sort_forever, split_forever};
 use crate::users::{ScramVerifier, generate_password, is_password, new_verifier, parse_verifier, renewed_verifier};
 use crate::wire::flight_sql::{self, FlightOptions};
 use crate::wire::http::{self, HttpOptions};
@@ -60,6 +60,8 @@ pub struct LeaderConfig {
     pub admin_password: Option<String>,
     /// Slices of a new cluster.
     pub slice_count: u32,
+    /// Nobody said so: a cluster whose lanes outgrow its slices gets more.
+    pub slices_by_lanes: bool,
     /// Copies of each slice in a new cluster, where there are enough nodes.
     pub replication_factor: u32,
     /// Partitions that the leader works on at a time.
@@ -133,7 +135,8 @@ impl Leader {
         let side_files = Arc::new(SideFiles::open(&config.data_dir)?);
         let channels = NodeChannels::new(config.queries.clone());
         let (own_side_files, own_control) = (Arc::clone(&side_files), control.handle().clone());
-        let cluster = Arc::new(Cluster::new(meta, own_side_files, channels, own_control, config.node_silence_max));
+        let cluster = Cluster::new(meta, own_side_files, channels, own_control, config.node_silence_max);
+        let cluster = Arc::new(cluster.with_slices_by_lanes(config.slices_by_lanes));
         // Before anything is written: a copy of a former state must not grow.
         if let Err(error) = cluster.meet_nodes().await {
             cluster.meta().shutdown().await;
@@ -175,6 +178,7 @@ impl Leader {
         if let Some(interval) = config.compact_interval {
             tasks.spawn(compact_forever(shared.upkeep_tools(), interval, shutdown.clone()));
             tasks.spawn(sort_forever(shared.upkeep_tools(), interval, shutdown.clone()));
+            tasks.spawn(split_forever(shared.upkeep_tools(), interval, shutdown.clone()));
         }
         tasks.spawn(sweep(cluster, config.sweep_interval, shutdown.clone()));
         let connections_max = config.connections_max;
@@ -277,6 +281,11 @@ async fn initialise(meta: &Meta, config: &LeaderConfig) -> Result<()> {
         let message =
             format!("opening \"{}\": its rows are placed by hash version {}", config.data_dir.display(), cluster.hash_version);
         return Err(Error::new(ErrorKind::Config, message).with_hint(format!("this release computes version {HASH_VERSION}")));
+    }
+    if let Some(cluster) = state.cluster().filter(|cluster| !config.slices_by_lanes && cluster.slice_count != config.slice_count)
+    {
+        let (slices, told) = (cluster.slice_count, config.slice_count);
+        tracing::info!(slices, told, "--slices counts for a new cluster only: ALTER SYSTEM SET slices TO n changes this one's");
     }
     let known = state.users().get(ADMIN_USER);
     let password = match (&config.admin_password, known) {

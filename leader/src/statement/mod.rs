@@ -23,6 +23,7 @@ mod refused;
 mod schema;
 mod setting;
 mod signal;
+mod slices;
 mod table;
 mod transaction;
 mod truncate;
@@ -163,6 +164,7 @@ pub(crate) fn of(parsed: &Parsed) -> Box<dyn Executes + '_> {
         }
         Parsed::AlterDatabase { name, change } => Box::new(database::AlterDatabase { name, change }),
         Parsed::DropDatabase { name, if_exists } => Box::new(database::DropDatabase { name, if_exists: *if_exists }),
+        Parsed::ChangeSlices { slices, position } => Box::new(slices::ChangeSlices { slices: *slices, position: *position }),
         Parsed::Lock { tables } => Box::new(lock::Lock(tables)),
         Parsed::Cancel { process_id } => Box::new(signal::Cancel(*process_id)),
         Parsed::Begin { modes } => Box::new(transaction::Begin(*modes)),

@@ -7,6 +7,8 @@ use datafusion::common::ParamValues;
 use slipher_common::{Error, ErrorKind, Result, SqlType};
 use tokio_util::sync::CancellationToken;
 
+/// A setting of the whole cluster, which SHOW tells and ALTER SYSTEM changes.
+const SLICES: &str = "slices";
 /// The columns of SHOW ALL.
 const ALL_COLUMNS: [&str; 2] = ["name", "setting"];
 
@@ -90,6 +92,7 @@ impl Executes for Show<'_> {
                 return Ok(Outcome::of_text(&ALL_COLUMNS, vec![names, values], "SHOW"));
             }
             let effective = match name {
+                SLICES => Some(super::slices::of_cluster(context)?.to_string()),
                 "transaction_isolation" => Some(if context.is_serializable() { "serializable" } else { "snapshot" }.to_owned()),
                 _ => context.settings.lock().get(name),
             };

@@ -30,6 +30,30 @@ const SORT_MAX_BYTES: u64 = 2 << 30;
 /// Sorted runs that the background merges although it cannot merge all of the slice.
 const PARTIAL_SORT_MIN_RUNS: usize = 4;
 
+/// The background splits at most so many bytes of a slice at a time: whoever changes rows meanwhile makes it lose no more.
+const SPLIT_MAX_BYTES: u64 = 1 << 30;
+
+/// Segments of one slice that were written under the same number of slices: their rows can be written to segments of the same slices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Group {
+    /// Slices that there were.
+    slice_count: u32,
+    /// The slice of these.
+    pub(super) slice: SliceId,
+}
+
+impl Group {
+    /// The one of a segment.
+    pub(super) fn of(segment: &Segment) -> Self {
+        Self { slice_count: segment.slice_count, slice: segment.slice }
+    }
+
+    /// Whether its rows are of several of the slices that there are now. A copy on every node is of none.
+    fn is_coarse(self, slice_count: u32) -> bool {
+        self.slice != SliceId::ALL && self.slice_count < slice_count
+    }
+}
+
 /// Which segments are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
@@ -47,6 +71,8 @@ pub(crate) enum Choice {
     },
     /// Large segments that overlap in the sort key.
     Sorting,
+    /// Coarse segments: they were written when the cluster had fewer slices.
+    Splitting,
 }
 
 impl Choice {
@@ -56,23 +82,32 @@ impl Choice {
             Self::Asked { .. } => "vacuum",
             Self::Compaction { .. } => "compaction",
             Self::Sorting => "sorting",
+            Self::Splitting => "splitting",
         }
     }
 }
 
-/// The chosen segments of a table.
-pub(super) fn choose(table: &TableState, choice: Choice) -> Result<BTreeSet<SegmentId>> {
-    let mut slices: BTreeMap<SliceId, Vec<&Segment>> = BTreeMap::new();
+/// The chosen segments of a table, where the cluster has so many slices.
+pub(super) fn choose(table: &TableState, slice_count: u32, choice: Choice) -> Result<BTreeSet<SegmentId>> {
+    // The one question about each table that has a cheap answer.
+    if choice == Choice::Splitting && table.totals.slice_counts().below(slice_count) == 0 {
+        return Ok(BTreeSet::new());
+    }
+    let mut groups: BTreeMap<Group, Vec<&Segment>> = BTreeMap::new();
     for segment in table.segments.values() {
-        slices.entry(segment.slice).or_default().push(segment);
+        groups.entry(Group::of(segment)).or_default().push(segment);
     }
     let mut chosen = BTreeSet::new();
-    for segments in slices.values() {
-        let of_slice = match choice {
-            Choice::Asked { kind: VacuumKind::DeleteOnly, .. } => with_deleted_rows(segments),
-            Choice::Asked { sorted_percent, .. } => asked(&table.table, segments, sorted_percent)?,
-            Choice::Compaction { quiet } => tiny_and_worn(segments, quiet),
-            Choice::Sorting => unsorted(&table.table, segments)?,
+    for (group, segments) in &groups {
+        let of_slice = match (choice, group.is_coarse(slice_count)) {
+            (Choice::Asked { kind: VacuumKind::DeleteOnly, .. }, _) => with_deleted_rows(segments),
+            (Choice::Asked { .. }, true) => segments.iter().map(|segment| segment.id).collect(),
+            (Choice::Splitting, true) => to_split(segments),
+            // They are not written twice.
+            (Choice::Compaction { .. } | Choice::Sorting, true) | (Choice::Splitting, false) => BTreeSet::new(),
+            (Choice::Asked { sorted_percent, .. }, false) => asked(&table.table, segments, sorted_percent)?,
+            (Choice::Compaction { quiet }, false) => tiny_and_worn(segments, quiet),
+            (Choice::Sorting, false) => unsorted(&table.table, segments)?,
         };
         chosen.extend(of_slice);
     }
@@ -80,8 +115,18 @@ pub(super) fn choose(table: &TableState, choice: Choice) -> Result<BTreeSet<Segm
 }
 
 /// Of how many segments of a table the background would make others.
-pub(crate) fn wanted_segments(table: &TableState, choice: Choice) -> Result<usize> {
-    Ok(choose(table, choice)?.len())
+pub(crate) fn wanted_segments(table: &TableState, slice_count: u32, choice: Choice) -> Result<usize> {
+    Ok(choose(table, slice_count, choice)?.len())
+}
+
+/// The first of them; one at least.
+fn to_split(segments: &[&Segment]) -> BTreeSet<SegmentId> {
+    let mut bytes = 0;
+    let fits = |(place, segment): &(usize, &&Segment)| {
+        bytes += segment.bytes;
+        *place == 0 || bytes <= SPLIT_MAX_BYTES
+    };
+    segments.iter().enumerate().take_while(fits).map(|(_, segment)| segment.id).collect()
 }
 
 fn with_deleted_rows(segments: &[&Segment]) -> BTreeSet<SegmentId> {
@@ -241,6 +286,10 @@ pub(super) fn is_better<'a>(
     new: &[Segment],
 ) -> Result<bool> {
     let old: Vec<&Segment> = old.collect();
+    let slices = |segment: &&Segment| segment.slice_count;
+    if old.iter().map(slices).min() < new.iter().map(|segment| segment.slice_count).min() {
+        return Ok(true);
+    }
     if choice != Choice::Sorting {
         return Ok(new.len() < old.len() || old.iter().any(|segment| segment.delete_vector.is_some()));
     }
@@ -260,10 +309,11 @@ pub(super) fn is_better<'a>(
 mod tests {
     use super::*;
     use slipher_common::SqlType;
-    use slipher_common::ids::{ColumnId, TableId};
+    use slipher_common::ids::{ColumnId, TableId, Version};
     use slipher_common::manifest::{DeleteVector, Details, KnownColumn, SegmentColumns};
     use slipher_common::statistics::encode_bound;
     use slipher_proto::meta as proto;
+    use std::sync::Arc;
     use uuid::Uuid;
 
     const KEY: ColumnId = ColumnId(1);
@@ -286,6 +336,7 @@ mod tests {
             id: SegmentId(Uuid::from_u128(id)),
             table: TableId(1),
             slice: SliceId(0),
+            slice_count: 8,
             rows,
             bytes: megabytes << 20,
             checksum: 0,
@@ -378,6 +429,33 @@ mod tests {
         // As a sink with little memory has cut them.
         assert_eq!(merged(&[700_000, 700_000, 700_000, 20_000]), 0);
         assert_eq!(merged(&[700_000, 700_000, 700_000, 20_000, 20_000]), 5);
+    }
+
+    #[test]
+    fn coarse_segments_are_split_and_nothing_else() {
+        let of = |id: u128, megabytes: u64, (slice, slice_count): (u32, u32)| {
+            Arc::new(Segment { slice: SliceId(slice), slice_count, ..segment(id, ROWS, megabytes, (0, 9)) })
+        };
+        let every_node = Segment { slice: SliceId::ALL, slice_count: 0, ..segment(7, 9, 1, (0, 9)) };
+        let all = [of(1, 900, (3, 8)), of(2, 100, (3, 8)), of(3, 100, (3, 8)), of(4, 1, (3, 16)), of(5, 1, (3, 32))];
+        let all = all.into_iter().chain([of(6, 2000, (4, 8)), Arc::new(every_node)]).map(|segment| (segment.id, segment));
+        let table = TableState {
+            table: Arc::new(table()),
+            created_version: Version(1),
+            changed_version: Version(1),
+            defined_version: Version(1),
+            layout_version: Version(1),
+            segments: Arc::default(),
+            totals: Arc::default(),
+        };
+        let table = table.with_segments(all.collect());
+        let chosen = |slice_count, choice| numbers(choose(&table, slice_count, choice).unwrap());
+        assert_eq!(chosen(32, Choice::Splitting), [1, 2, 4, 6]);
+        assert_eq!(chosen(32, Choice::Compaction { quiet: true }), []);
+        assert_eq!(chosen(32, Choice::Sorting), []);
+        let kind = VacuumKind::Full;
+        assert_eq!(chosen(32, Choice::Asked { kind, sorted_percent: 95 }), [1, 2, 3, 4, 6]);
+        assert_eq!(chosen(8, Choice::Splitting), []);
     }
 
     #[test]

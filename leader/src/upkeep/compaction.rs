@@ -1,5 +1,5 @@
 //! Storage that looks after itself: tables whose scans suffer from many tiny segments, deleted rows or segments that overlap in the sort
-//! key are rewritten in the background. Merging is urgent and short, sorting is neither: each has a task of its own.
+//! key are rewritten in the background, and those that are coarse. Merging is urgent and short, the others are neither: each has a task of its own.
 
 use super::choice::{Choice, wanted_segments};
 use super::vacuum::{Tools, Vacuumed, vacuum_round};
@@ -57,6 +57,19 @@ pub(crate) async fn sort_forever(tools: Tools, interval: Duration, shutdown: Can
     Ok(())
 }
 
+/// Splits segments that were written when the cluster had fewer slices, until `shutdown`. It rests as long as it works.
+pub(crate) async fn split_forever(tools: Tools, interval: Duration, shutdown: CancellationToken) -> Result<()> {
+    let mut upkeep = Upkeep::new(tools, |_| Some(Choice::Splitting));
+    let mut pause = interval;
+    while goes_on(tokio::time::sleep(pause), &shutdown).await {
+        let began = Instant::now();
+        let mut done = 0;
+        goes_on(async { done = upkeep.look(1).await }, &shutdown).await;
+        pause = if done > 0 { began.elapsed() } else { interval };
+    }
+    Ok(())
+}
+
 fn to_compact(since: Since) -> Option<Choice> {
     Some(Choice::Compaction { quiet: since.changed >= seconds(QUIET_SECONDS) })
 }
@@ -102,6 +115,8 @@ struct Seen {
     version: Version,
     /// The segments that were looked at.
     segments: Arc<Segments>,
+    /// Slices that the cluster had then.
+    slice_count: u32,
     /// When it was seen first with these rows.
     changed: Instant,
     /// When there was nothing to do for it, or it was seen first.
@@ -153,12 +168,13 @@ impl Upkeep {
     /// most. Answers of how many it did.
     async fn look(&mut self, tables_max: usize) -> usize {
         let state = self.scope.cluster.meta().state();
+        let slice_count = state.cluster().map_or(0, |cluster| cluster.slice_count);
         self.seen.retain(|table, _| state.table_by_id(*table).is_some());
         let mut tables: Vec<&Arc<TableState>> = state.tables().values().collect();
         tables.sort_by_key(|table| (table.table.id <= self.last, table.table.id));
         let mut done = 0;
         for table in tables {
-            let Some(choice) = self.wanted(table) else { continue };
+            let Some(choice) = self.wanted(table, slice_count) else { continue };
             let Some(waited) = self.free(table.table.id) else { continue };
             self.last = table.table.id;
             done += usize::from(self.rewrite(table, choice, waited).await);
@@ -170,11 +186,12 @@ impl Upkeep {
     }
 
     /// What there is to do for a table now.
-    fn wanted(&mut self, table: &TableState) -> Option<Choice> {
+    fn wanted(&mut self, table: &TableState, slice_count: u32) -> Option<Choice> {
         let now = Instant::now();
         let fresh = Seen {
             version: table.changed_version,
             segments: Arc::clone(&table.segments),
+            slice_count,
             changed: now,
             in_order: now,
             futile_rounds: 0,
@@ -183,7 +200,7 @@ impl Upkeep {
             is_settled: false,
         };
         let seen = self.seen.entry(table.table.id).or_insert_with(|| fresh.clone());
-        if seen.version != table.changed_version {
+        if seen.version != table.changed_version || seen.slice_count != slice_count {
             *seen = Seen { in_order: seen.in_order, gives_way: seen.gives_way, retry: seen.retry, ..fresh };
         } else if !Arc::ptr_eq(&seen.segments, &table.segments) {
             // The same rows in other segments: ours, of which enough may be enough, or what the other kind of upkeep left for this one.
@@ -196,7 +213,7 @@ impl Upkeep {
         }
         let since = Since { changed: now - seen.changed, in_order: now - seen.in_order };
         let choice = (self.choice)(since)?;
-        match wanted_segments(table, choice) {
+        match wanted_segments(table, slice_count, choice) {
             Ok(0) => {}
             Ok(_) => return Some(choice),
             // It is looked at again when it has changed.

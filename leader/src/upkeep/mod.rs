@@ -5,5 +5,5 @@ mod compaction;
 mod vacuum;
 
 pub(crate) use choice::Choice;
-pub(crate) use compaction::{compact_forever, sort_forever};
+pub(crate) use compaction::{compact_forever, sort_forever, split_forever};
 pub(crate) use vacuum::{Tools, vacuum};

@@ -3,14 +3,14 @@
 //! It is an INSERT of the chosen segments' rows into their own table and the removal of the segments, in one record. Readers keep the
 //! segments they began with. Rows that somebody deletes meanwhile make it lose, and it runs again.
 
-use super::choice::{Choice, choose, is_better};
+use super::choice::{Choice, Group, choose, is_better};
 use crate::load::{check_rows, plan_sink, replayed, run_sink};
 use crate::run::Runner;
 use crate::telemetry::Telemetry;
 use crate::transaction::{Scope, TableLocks};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlanBuilder;
-use slipher_common::ids::{SliceId, TableId};
+use slipher_common::ids::TableId;
 use slipher_common::manifest::{Segment, Segments};
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta::{self as proto, operation::Kind};
@@ -49,7 +49,7 @@ pub(crate) struct Vacuumed {
 
 /// Compaction waits so long with what it wrote for others, who would lose against it; it can do its work again.
 const MERGED_GIVES_WAY_MAX_SECONDS: u64 = 1;
-/// Sorting waits so long.
+/// Sorting and splitting wait so long.
 const SORTED_GIVES_WAY_MAX_SECONDS: u64 = 60;
 /// How often it looks whether they are done.
 const GIVE_WAY_LOOK_MS: u64 = 20;
@@ -60,8 +60,8 @@ pub(crate) async fn vacuum(tools: &Tools, scope: &Scope, table: TableId, choice:
     let (mut done, mut total) = (BTreeSet::new(), None::<Vacuumed>);
     loop {
         let round = replayed!(scope, vacuum_once(tools, scope, table, choice, Duration::ZERO, &done));
-        let Some((slices, vacuumed)) = round? else { return Ok(total) };
-        done.extend(slices);
+        let Some((groups, vacuumed)) = round? else { return Ok(total) };
+        done.extend(groups);
         total = Some(total.map_or(vacuumed, |total| total + vacuumed));
     }
 }
@@ -96,7 +96,7 @@ async fn give_way(tools: &Tools, scope: &Scope, table: TableId, choice: Choice, 
     let seconds = match choice {
         Choice::Asked { .. } => return true,
         Choice::Compaction { .. } => MERGED_GIVES_WAY_MAX_SECONDS,
-        Choice::Sorting => SORTED_GIVES_WAY_MAX_SECONDS,
+        Choice::Sorting | Choice::Splitting => SORTED_GIVES_WAY_MAX_SECONDS,
     };
     let blocks = || scope.cluster.has_blocks_in_the_way(table, waited);
     let writers = || choice == Choice::Sorting && tools.locks.has_several_writers(table);
@@ -110,30 +110,31 @@ async fn give_way(tools: &Tools, scope: &Scope, table: TableId, choice: Choice, 
     true
 }
 
-/// One round: of each lane the first slice that is not done and has something to do.
+/// One round: of each lane the first slice that is not done and has something to do. What is written is of the slices that there are now.
 async fn vacuum_once(
     tools: &Tools,
     scope: &Scope,
     table: TableId,
     choice: Choice,
     waited: Duration,
-    done: &BTreeSet<SliceId>,
-) -> Result<Option<(BTreeSet<SliceId>, Vacuumed)>> {
+    done: &BTreeSet<Group>,
+) -> Result<Option<(BTreeSet<Group>, Vacuumed)>> {
     let load = scope.start_load();
     let attempt = tools.runner.attempt(scope, load.id(), false)?;
     let Some(current) = attempt.snapshot.state.table_by_id(table).map(Arc::clone) else {
         return Err(Error::new(ErrorKind::UndefinedTable, format!("table with id {table} was dropped")));
     };
-    let chosen = choose(&current, choice)?;
-    let is_chosen = |segment: &&Arc<Segment>| chosen.contains(&segment.id) && !done.contains(&segment.slice);
+    let slice_count = attempt.snapshot.state.require_cluster()?.slice_count;
+    let chosen = choose(&current, slice_count, choice)?;
+    let is_chosen = |segment: &&Arc<Segment>| chosen.contains(&segment.id) && !done.contains(&Group::of(segment));
     let chosen: Vec<&Arc<Segment>> = current.segments.values().filter(is_chosen).collect();
     let layout = &attempt.snapshot.query.clone()?.layout;
-    let mut round: BTreeMap<Option<(usize, usize)>, SliceId> = BTreeMap::new();
+    let mut round: BTreeMap<Option<(usize, usize)>, Group> = BTreeMap::new();
     for segment in &chosen {
-        round.entry(layout.slots.get(segment.slice.0 as usize).copied()).or_insert(segment.slice);
+        round.entry(layout.slots.get(segment.slice.0 as usize).copied()).or_insert(Group::of(segment));
     }
-    let slices: BTreeSet<SliceId> = round.into_values().collect();
-    let in_round = chosen.into_iter().filter(|segment| slices.contains(&segment.slice));
+    let groups: BTreeSet<Group> = round.into_values().collect();
+    let in_round = chosen.into_iter().filter(|segment| groups.contains(&Group::of(segment)));
     let old: Segments = in_round.map(|segment| (segment.id, Arc::clone(segment))).collect();
     if old.is_empty() {
         return Ok(None);
@@ -142,13 +143,13 @@ async fn vacuum_once(
     let source = provider_as_source(Arc::new(attempt.snapshot.provider(&part)?));
     let source = LogicalPlanBuilder::scan(current.table.name.clone(), source, None)?.build()?;
     let mut target = attempt.snapshot.provider(&current)?;
-    let is_large = |slice: &SliceId| {
-        let of_slice = || old.values().filter(|segment| segment.slice == *slice);
+    let is_large = |group: &Group| {
+        let of_slice = || old.values().filter(|segment| Group::of(segment) == *group);
         of_slice().map(|segment| segment.bytes).sum::<u64>() > UNSORTED_SLICE_MAX_BYTES
             || of_slice().map(|segment| segment.rows).sum::<u64>() > UNSORTED_SLICE_MAX_ROWS
     };
     // What fits into one segment is sorted there.
-    if choice == Choice::Sorting || slices.iter().any(is_large) {
+    if choice == Choice::Sorting || groups.iter().any(is_large) {
         target = target.sorted();
     }
     let physical = plan_sink(&attempt, target, source).await?;
@@ -174,5 +175,5 @@ async fn vacuum_once(
         deleted_rows: old.values().map(|segment| segment.deleted_rows()).sum(),
         is_better: is_better(&current.table, choice, old.values().map(Arc::as_ref), &new)?,
     };
-    Ok(Some((slices, vacuumed)))
+    Ok(Some((groups, vacuumed)))
 }

@@ -12,6 +12,8 @@ use uuid::Uuid;
 
 const NODES: [u128; 2] = [101, 102];
 const SEGMENT_ROWS: u64 = 50;
+const FIRST_SLICES: u32 = 2;
+const SLICES_MAX: u32 = 16;
 const TRANSACTION_FIRST: u128 = 1 << 64;
 const TRANSACTION_LAST: u128 = u128::MAX;
 
@@ -58,7 +60,7 @@ impl Client {
         (made, false)
     }
 
-    fn segment(&mut self, table_id: u64, slice: u32, state: &State) -> proto::Segment {
+    fn segment(&mut self, table_id: u64, (slice, slice_count): (u32, u32), state: &State) -> proto::Segment {
         self.next += 1;
         let placement_epoch = state.placement().slices.get(slice as usize).map_or(0, |placed| placed.epoch);
         let column = proto::ColumnStatistics { column_id: 1, nulls: self.next as u64 % 3, ..Default::default() };
@@ -66,6 +68,7 @@ impl Client {
             segment_id: id(self.next),
             table_id,
             slice,
+            slice_count,
             placement_epoch,
             rows: SEGMENT_ROWS,
             bytes: self.next as u64,
@@ -75,15 +78,27 @@ impl Client {
         }
     }
 
+    /// A coarse segment becomes one of the slices that there are now.
+    fn split(&mut self, state: &State, table: &TableState) -> Kind {
+        let now = state.cluster().map_or(FIRST_SLICES, |cluster| cluster.slice_count);
+        let coarse = table.segments.values().find(|segment| segment.slice_count < now);
+        let remove = coarse.iter().map(|segment| segment.id.to_vec()).collect();
+        let live = coarse.map(|segment| segment.live_rows()).unwrap_or_default();
+        let split = |slice| proto::Segment { rows: live, ..self.segment(table.table.id.0, (slice, now), state) };
+        let add = coarse.iter().map(|segment| segment.slice.0).map(split).collect();
+        let table_id = table.table.id.0;
+        Kind::ReplaceSegments(proto::ReplaceSegments { table_id, add, remove, keeps_rows: true, ..Default::default() })
+    }
+
     fn operations(&mut self, random: &mut StdRng, state: &State) -> Vec<Kind> {
-        let slice = random.random_range(0..2);
+        let place = place(random, state);
         let tables: Vec<_> = state.tables().values().collect();
         if tables.len() < 3 || random.random_bool(0.1) {
             let name = format!("t{}", random.random_range(0..6));
             let if_not_exists = random.random_bool(0.5);
             let create =
                 Kind::CreateTable(proto::CreateTable { table: Some(definition(name)), if_not_exists, ..Default::default() });
-            let add = vec![self.segment(0, slice, state)];
+            let add = vec![self.segment(0, place, state)];
             return vec![
                 create,
                 Kind::ReplaceSegments(proto::ReplaceSegments { table_id: 0, add, remove: Vec::new(), ..Default::default() }),
@@ -91,7 +106,7 @@ impl Client {
         }
         let table = tables[random.random_range(0..tables.len())];
         let table_id = table.table.id.0;
-        match random.random_range(0..10) {
+        match random.random_range(0..13) {
             0 => vec![Kind::DropTable(proto::DropTable { table_id, cascade: false })],
             1 => {
                 let expected_next = table.table.columns[0].identity.as_ref().map_or(0, |identity| identity.next);
@@ -104,17 +119,43 @@ impl Client {
                 }
                 vec![Kind::CreateSchema(proto::CreateSchema { name, ..Default::default() })]
             }
-            3 => vec![move_slice(state, slice as usize)],
+            3 | 10 => vec![move_slice(state, place.0 as usize)],
+            11 => vec![more_slices(random, state)],
+            12 => vec![self.split(state, table)],
             4 => change_databases(random, state),
             5 => delete_rows(random, table),
             _ => {
                 let live = table.segments.keys().take(random.random_range(0..3));
                 let remove = live.map(|segment| segment.to_vec()).collect();
-                let add = vec![self.segment(table_id, slice, state)];
+                let add = vec![self.segment(table_id, place, state)];
                 vec![Kind::ReplaceSegments(proto::ReplaceSegments { table_id, add, remove, ..Default::default() })]
             }
         }
     }
+}
+
+/// A slice, of as many as there are or as there were before: who writes may have begun then.
+fn place(random: &mut StdRng, state: &State) -> (u32, u32) {
+    let now = state.cluster().map_or(FIRST_SLICES, |cluster| cluster.slice_count);
+    let mut slice_count = now;
+    while slice_count > FIRST_SLICES && random.random_bool(0.2) {
+        slice_count /= 2;
+    }
+    // An earlier release did not say.
+    let says = slice_count != FIRST_SLICES || random.random_bool(0.5);
+    (random.random_range(0..slice_count), if says { slice_count } else { 0 })
+}
+
+/// More slices, or a number that there cannot be.
+fn more_slices(random: &mut StdRng, state: &State) -> Kind {
+    let now = state.cluster().map_or(FIRST_SLICES, |cluster| cluster.slice_count);
+    let from = if random.random_bool(0.1) { now + 1 } else { now };
+    let to = match random.random_range(0..10) {
+        0 => now + 1,
+        1 => now / 2,
+        _ => (now * 2).min(SLICES_MAX),
+    };
+    Kind::ChangeSliceCount(proto::ChangeSliceCount { from, to })
 }
 
 /// Some rows of a segment; others may have deleted them meanwhile.
@@ -149,7 +190,7 @@ fn change_databases(random: &mut StdRng, state: &State) -> Vec<Kind> {
 }
 
 fn first_operations() -> Vec<Kind> {
-    let init = proto::InitCluster { cluster_id: id(1), slice_count: 2, replication_factor: 1, hash_version: 1 };
+    let init = proto::InitCluster { cluster_id: id(1), slice_count: FIRST_SLICES, replication_factor: 1, hash_version: 1 };
     let mut kinds = vec![Kind::InitCluster(init)];
     kinds.extend(NODES.map(|node| {
         let address = format!("http://127.0.0.1:{node}");

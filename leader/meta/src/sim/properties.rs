@@ -31,9 +31,13 @@ fn spoil_kind(random: &mut StdRng, kind: &mut Kind) {
         Kind::ReplaceSegments(replace) => {
             replace.remove.push(some_id());
             replace.add.extend(replace.add.first().cloned());
-            replace.add.iter_mut().for_each(|segment| segment.placement_epoch += 1);
+            match random.random_bool(0.5) {
+                true => replace.add.iter_mut().for_each(|segment| segment.placement_epoch += 1),
+                false => replace.add.iter_mut().for_each(|segment| segment.slice_count += 1),
+            }
         }
         Kind::DeleteRows(delete) => delete.segments.iter_mut().for_each(|part| part.rows.truncate(part.rows.len() / 2)),
+        Kind::ChangeSliceCount(change) => change.to += 1,
         Kind::MoveSlice(moved) => moved.replicas.push(moved.owner.clone()),
         Kind::SetPlacement(placement) => placement.slices.iter_mut().for_each(|slice| slice.owner = some_id()),
         Kind::CreateTable(create) => {

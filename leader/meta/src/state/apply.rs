@@ -1,10 +1,8 @@
 //! Applying a record: all of its operations or none.
 
-use super::{AppliedRecord, ClusterInfo, DatabaseState, DefinitionsVersion, FIRST_OBJECT_ID, NodeInfo, State, TableState, User};
+use super::{AppliedRecord, ClusterInfo, DatabaseState, DefinitionsVersion, FIRST_OBJECT_ID, NodeInfo, State, User};
 use slipher_common::error::did_you_mean;
-use slipher_common::ids::{ClusterId, DatabaseId, NodeId, SegmentId, SliceId, TableId, TransactionId, Version};
-use slipher_common::manifest::Segment;
-use slipher_common::placement::Placement;
+use slipher_common::ids::{ClusterId, DatabaseId, NodeId, TableId, TransactionId, Version};
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta as proto;
 use slipher_proto::meta::operation::Kind;
@@ -108,6 +106,7 @@ fn defines(kind: &Kind) -> bool {
         Kind::RegisterNode(_)
         | Kind::SetPlacement(_)
         | Kind::MoveSlice(_)
+        | Kind::ChangeSliceCount(_)
         | Kind::ReplaceSegments(_)
         | Kind::DeleteRows(_)
         | Kind::AdvanceIdentity(_) => false,
@@ -151,6 +150,7 @@ impl Draft {
             Kind::DropUser(operation) => self.drop_user(operation),
             Kind::AdvanceIdentity(operation) => self.advance_identity(operation),
             Kind::MoveSlice(operation) => self.move_slice(operation),
+            Kind::ChangeSliceCount(operation) => self.change_slice_count(operation),
             Kind::ChangeTable(operation) => self.change_table(operation),
             Kind::DeleteRows(operation) => self.delete_rows(operation),
             Kind::CreateView(operation) => self.create_view(operation),
@@ -176,75 +176,6 @@ impl Draft {
     fn register_node(&mut self, operation: &proto::RegisterNode) -> Result<()> {
         let node = node_from_proto(operation)?;
         Arc::make_mut(&mut self.state.nodes).insert(node.id, node);
-        Ok(())
-    }
-
-    fn set_placement(&mut self, operation: &proto::SetPlacement) -> Result<()> {
-        let placement = Placement::from_proto(&operation.slices)?;
-        let slice_count = self.state.require_cluster()?.slice_count as usize;
-        if placement.slices.len() != slice_count {
-            let message = format!("setting the placement: it has {} slices, the cluster {slice_count}", placement.slices.len());
-            return Err(Error::internal(message));
-        }
-        for (slice, placed) in placement.slices.iter().enumerate() {
-            let mut copies = BTreeSet::new();
-            for node in std::iter::once(&placed.owner).chain(&placed.replicas) {
-                if !self.state.nodes.contains_key(node) {
-                    return Err(Error::internal(format!("setting the placement of slice {slice}: unknown node {node}")));
-                }
-                if !copies.insert(*node) {
-                    return Err(Error::internal(format!("setting the placement of slice {slice}: node {node} stands twice")));
-                }
-            }
-            let Some(current) = self.state.placement.slices.get(slice) else {
-                continue;
-            };
-            // Without a newer epoch, receipts of the old owner would pass.
-            let lowest = current.epoch + u64::from(current.owner != placed.owner);
-            if placed.epoch < lowest {
-                let what = format!("slice {slice} has placement epoch {}, the new placement {}", current.epoch, placed.epoch);
-                return Err(conflict(what));
-            }
-        }
-        self.state.placement = Arc::new(placement);
-        Ok(())
-    }
-
-    fn move_slice(&mut self, operation: &proto::MoveSlice) -> Result<()> {
-        let slice = operation.slice as usize;
-        let mut slices = self.state.placement.to_proto();
-        let Some(current) = slices.get_mut(slice) else {
-            return Err(Error::internal(format!("moving slice {slice}: it has no placement")));
-        };
-        if operation.epoch != current.epoch + 1 {
-            let what = format!("slice {slice} has placement epoch {}, its move {}", current.epoch, operation.epoch);
-            return Err(conflict(what));
-        }
-        current.owner.clone_from(&operation.owner);
-        current.replicas.clone_from(&operation.replicas);
-        current.epoch = operation.epoch;
-        self.set_placement(&proto::SetPlacement { slices })?;
-        self.spread_segments(operation)
-    }
-
-    /// The slice's segments are on its new nodes, and count as being nowhere else.
-    fn spread_segments(&mut self, operation: &proto::MoveSlice) -> Result<()> {
-        let nodes = std::iter::once(&operation.owner).chain(&operation.replicas).map(|node| NodeId::from_bytes(node));
-        let nodes = nodes.collect::<Result<Vec<_>>>()?;
-        let copied = operation.copied_segment_ids.iter().map(|id| SegmentId::from_bytes(id)).collect::<Result<BTreeSet<_>>>()?;
-        let slice = SliceId(operation.slice);
-        let tables = Arc::clone(&self.state.tables);
-        for table in tables.values().filter(|table| table.totals.of_slice(slice).segments > 0) {
-            let mut spread = TableState::clone(table);
-            for segment in table.segments.values().filter(|segment| segment.slice == slice) {
-                if copied.contains(&segment.id) {
-                    spread.put_segment(Segment { nodes: nodes.clone(), ..Segment::clone(segment) });
-                } else if !nodes.first().is_some_and(|owner| segment.nodes.contains(owner)) {
-                    return Err(conflict(format!("slice {slice} got segment {} while it was copied", segment.id)));
-                }
-            }
-            Arc::make_mut(&mut self.state.tables).insert(table.table.id, Arc::new(spread));
-        }
         Ok(())
     }
 
@@ -340,6 +271,7 @@ pub(super) fn cluster_from_proto(stored: &proto::InitCluster) -> Result<ClusterI
     let cluster = ClusterInfo {
         id: ClusterId::from_bytes(&stored.cluster_id)?,
         slice_count: stored.slice_count,
+        first_slice_count: stored.slice_count,
         replication_factor: stored.replication_factor,
         hash_version: stored.hash_version,
     };

@@ -1,7 +1,7 @@
 //! What must always hold in a state, whatever was applied.
 
 use super::State;
-use super::totals::Totals;
+use super::totals::{SliceCounts, Totals};
 use slipher_common::ids::{DatabaseId, SegmentId, SliceId};
 use slipher_common::{Error, Result};
 use std::collections::BTreeSet;
@@ -64,7 +64,7 @@ impl State {
 
     fn check_segments(&self) -> Result<()> {
         let slice_count = self.cluster.map_or(0, |cluster| cluster.slice_count);
-        let mut live: BTreeSet<SegmentId> = BTreeSet::new();
+        let (mut live, mut slice_counts): (BTreeSet<SegmentId>, _) = (BTreeSet::new(), SliceCounts::default());
         for (id, table) in self.tables.iter() {
             is_so(table.created_version <= table.changed_version, || format!("table {id} was changed before it was made"))?;
             is_so(table.changed_version <= self.version, || format!("table {id} was changed after version {}", self.version))?;
@@ -72,15 +72,22 @@ impl State {
                 is_so(*segment_id == segment.id, || format!("segment {} stands under {segment_id}", segment.id))?;
                 is_so(live.insert(segment.id), || format!("segment {} is in two tables", segment.id))?;
                 is_so(segment.table == *id, || format!("segment {} of table {id} says {}", segment.id, segment.table))?;
-                let slice = segment.slice;
-                is_so(slice == SliceId::ALL || slice.0 < slice_count, || format!("segment {} is in slice {slice}", segment.id))?;
+                let (slice, of) = (segment.slice, segment.slice_count);
+                let is_sliced = of > 0 && slice.0 < of && slice_count.is_multiple_of(of);
+                is_so(if slice == SliceId::ALL { of == 0 } else { is_sliced }, || {
+                    format!("segment {} is in slice {slice} of {of}, and there are {slice_count}", segment.id)
+                })?;
                 is_so(segment.deleted_rows() <= segment.rows, || {
                     format!("segment {} has fewer rows than are deleted", segment.id)
                 })?;
             }
             let totals = Totals::of(table.segments.values().map(std::convert::AsRef::as_ref));
+            slice_counts.add(totals.slice_counts());
             is_so(*table.totals == totals, || format!("table {id} has totals {:?} instead of {totals:?}", table.totals))?;
         }
+        is_so(self.slice_counts == slice_counts, || {
+            format!("segments are counted by slices as {:?} instead of {slice_counts:?}", self.slice_counts)
+        })?;
         is_so(self.live_segments.is(&live), || format!("the index of segments has other ids than the {} live ones", live.len()))
     }
 
@@ -88,6 +95,8 @@ impl State {
         let slices = self.placement.slices.len();
         let slice_count = self.cluster.map_or(0, |cluster| cluster.slice_count as usize);
         is_so(slices == 0 || slices == slice_count, || format!("{slices} of {slice_count} slices are placed"))?;
+        let classes = self.slice_classes();
+        is_so(self.placement.keeps_classes(classes), || format!("slices of one of {classes} classes are on different nodes"))?;
         for (slice, placed) in self.placement.slices.iter().enumerate() {
             let unknown = std::iter::once(&placed.owner).chain(&placed.replicas).find(|node| !self.nodes.contains_key(node));
             is_so(unknown.is_none(), || format!("slice {slice} is on an unknown node"))?;

@@ -1,7 +1,10 @@
 //! The whole state in its frozen form: the body of a Raft snapshot.
 
 use super::apply::{cluster_from_proto, node_from_proto, user_from_proto};
-use super::{DatabaseState, DefinitionsVersion, FIRST_OBJECT_ID, Map, SchemaState, State, TableState, Totals, ViewState};
+use super::slices::with_slice_count;
+use super::{
+    ClusterInfo, DatabaseState, DefinitionsVersion, FIRST_OBJECT_ID, Map, SchemaState, State, TableState, Totals, ViewState,
+};
 use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use slipher_common::catalog::{Table, View};
@@ -23,16 +26,23 @@ impl State {
     /// The frozen form; equal states give equal bytes.
     pub fn to_proto(&self) -> proto::State {
         proto::State {
-            tables: self.tables.values().map(|table| table_to_proto(table)).collect(),
+            tables: self.tables.values().map(|table| table_to_proto(table, self.first_slice_count())).collect(),
             ..self.to_proto_without_tables()
         }
     }
 
     /// The same, encoded, in parts of which none is much larger than a table: together they are read as one message.
     pub(crate) fn encoded_parts(&self) -> impl Iterator<Item = Vec<u8>> {
-        let table = |table: &Arc<TableState>| proto::State { tables: vec![table_to_proto(table)], ..proto::State::default() };
+        let first = self.first_slice_count();
+        let table =
+            move |table: &Arc<TableState>| proto::State { tables: vec![table_to_proto(table, first)], ..proto::State::default() };
         let parts = std::iter::once(self.to_proto_without_tables()).chain(self.tables.values().map(table));
         parts.map(|part| part.encode_to_vec())
+    }
+
+    /// Slices that the cluster had first.
+    fn first_slice_count(&self) -> u32 {
+        self.cluster.map_or(0, |cluster| cluster.first_slice_count)
     }
 
     fn to_proto_without_tables(&self) -> proto::State {
@@ -80,6 +90,7 @@ impl State {
                 })
                 .collect(),
             tables: Vec::new(),
+            first_slice_count: self.cluster.filter(ClusterInfo::has_other_slices).map_or(0, |cluster| cluster.first_slice_count),
             users: self
                 .users
                 .values()
@@ -115,25 +126,25 @@ impl State {
 
     /// Reads the frozen form.
     pub fn from_proto(stored: &proto::State) -> Result<Self> {
-        Self::read(
-            stored,
-            &mut stored.tables.iter().map(|table| TableState::read(table, table.segments.iter().map(Segment::from_proto))),
-        )
-        .map_err(|error| damaged(stored.version, &error))
+        let first = first_slice_count_of(stored);
+        let tables = stored.tables.iter();
+        let mut tables = tables.map(|table| TableState::read(table, first, table.segments.iter().map(Segment::from_proto)));
+        Self::read(stored, &mut tables).map_err(|error| damaged(stored.version, &error))
     }
 
     /// Reads the frozen form, encoded, one segment at a time: all messages together would be several times as large as what they say.
     pub fn decode(encoded: &[u8]) -> Result<Self> {
         let (rest, tables) = take_apart(encoded, STATE_TABLES).map_err(|error| damaged(0, &error))?;
         let stored = proto::State::decode(&rest[..]).map_err(|error| damaged(0, &error))?;
-        Self::read(&stored, &mut decode_tables(&tables).into_iter()).map_err(|error| damaged(stored.version, &error))
+        let tables = decode_tables(&tables, first_slice_count_of(&stored));
+        Self::read(&stored, &mut tables.into_iter()).map_err(|error| damaged(stored.version, &error))
     }
 
     fn read(stored: &proto::State, tables: &mut dyn Iterator<Item = Result<TableState>>) -> Result<Self> {
         let mut state = Self {
             version: Version(stored.version),
             definitions: DefinitionsVersion(Version(stored.version)),
-            cluster: stored.cluster.as_ref().map(cluster_from_proto).transpose()?,
+            cluster: stored.cluster.as_ref().map(|cluster| read_cluster(stored, cluster)).transpose()?,
             placement: Arc::new(Placement::from_proto(&stored.placement)?),
             next_object_id: stored.next_object_id.max(FIRST_OBJECT_ID),
             ..Self::default()
@@ -196,13 +207,13 @@ impl State {
 }
 
 /// Tables by all cores: one would need ten seconds for a million segments.
-fn decode_tables(encoded: &[&[u8]]) -> Vec<Result<TableState>> {
+fn decode_tables(encoded: &[&[u8]], first_slice_count: u32) -> Vec<Result<TableState>> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(encoded.len());
     let next = AtomicUsize::new(0);
     let work = || {
         let mine = std::iter::from_fn(|| {
             let place = next.fetch_add(1, Ordering::Relaxed);
-            encoded.get(place).map(|table| (place, TableState::decode(table)))
+            encoded.get(place).map(|table| (place, TableState::decode(table, first_slice_count)))
         });
         mine.collect::<Vec<_>>()
     };
@@ -219,18 +230,18 @@ fn decode_tables(encoded: &[&[u8]]) -> Vec<Result<TableState>> {
 }
 
 impl TableState {
-    fn decode(encoded: &[u8]) -> Result<Self> {
+    fn decode(encoded: &[u8], first_slice_count: u32) -> Result<Self> {
         let (rest, segments) = take_apart(encoded, TABLE_SEGMENTS)?;
         let table = proto::TableState::decode(&rest[..]).map_err(unreadable)?;
         let segments = segments.into_iter();
-        Self::read(&table, segments.map(Segment::decode))
+        Self::read(&table, first_slice_count, segments.map(Segment::decode))
     }
 
-    fn read(stored: &proto::TableState, all: impl Iterator<Item = Result<Segment>>) -> Result<Self> {
+    fn read(stored: &proto::TableState, first_slice_count: u32, all: impl Iterator<Item = Result<Segment>>) -> Result<Self> {
         let definition = stored.table.as_ref().ok_or_else(|| Error::internal("a table has no definition"))?;
         let mut segments = Segments::new();
         for segment in all {
-            let segment = segment?;
+            let segment = with_slice_count(segment?, first_slice_count);
             if segments.insert(segment.id, Arc::new(segment)).is_some() {
                 return Err(Error::internal("a segment stands twice"));
             }
@@ -275,13 +286,35 @@ fn take_apart(encoded: &[u8], field: u32) -> Result<(Vec<u8>, Vec<&[u8]>)> {
     Ok((rest, taken))
 }
 
-fn table_to_proto(table: &TableState) -> proto::TableState {
+/// How many slices the cluster had first, of a state that is read.
+fn first_slice_count_of(stored: &proto::State) -> u32 {
+    let now = stored.cluster.as_ref().map_or(0, |cluster| cluster.slice_count);
+    if stored.first_slice_count == 0 { now } else { stored.first_slice_count }
+}
+
+fn read_cluster(stored: &proto::State, cluster: &proto::InitCluster) -> Result<ClusterInfo> {
+    let first_slice_count = first_slice_count_of(stored);
+    let cluster = cluster_from_proto(cluster)?;
+    if !cluster.slice_count.is_multiple_of(first_slice_count) {
+        let message = format!("the cluster has {} slices, and had {first_slice_count} first", cluster.slice_count);
+        return Err(Error::internal(message));
+    }
+    Ok(ClusterInfo { first_slice_count, ..cluster })
+}
+
+/// A segment that was written under the slices which the cluster had first does not say so: it is as it always was.
+fn segment_to_proto(segment: &Segment, first_slice_count: u32) -> proto::Segment {
+    let stored = segment.to_proto();
+    if stored.slice_count == first_slice_count { proto::Segment { slice_count: 0, ..stored } } else { stored }
+}
+
+fn table_to_proto(table: &TableState, first_slice_count: u32) -> proto::TableState {
     proto::TableState {
         table: Some(table.table.to_proto()),
         created_version: table.created_version.0,
         changed_version: table.changed_version.0,
         defined_version: if table.defined_version > table.created_version { table.defined_version.0 } else { 0 },
         layout_version: if table.layout_version > table.created_version { table.layout_version.0 } else { 0 },
-        segments: table.segments.values().map(|segment| segment.to_proto()).collect(),
+        segments: table.segments.values().map(|segment| segment_to_proto(segment, first_slice_count)).collect(),
     }
 }

@@ -9,13 +9,14 @@ mod databases;
 mod encode;
 mod recent;
 mod segment_index;
+mod slices;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod totals;
 mod views;
 
-pub use self::totals::{Sums, Totals};
+pub use self::totals::{SliceCounts, Sums, Totals};
 pub use self::views::not_a_view;
 
 use self::recent::RecentTransactions;
@@ -42,17 +43,26 @@ pub const FIRST_OBJECT_ID: u64 = 100_000;
 /// much there is.
 pub type Map<K, V> = imbl::OrdMap<K, V>;
 
-/// What was decided when the cluster was made, for ever.
+/// What was decided when the cluster was made, for ever, but for its slices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClusterInfo {
     /// The cluster.
     pub id: ClusterId,
     /// Number of slices, S.
     pub slice_count: u32,
+    /// How many it had first: those of segments that do not say.
+    pub first_slice_count: u32,
     /// Copies of each slice where there are enough nodes.
     pub replication_factor: u32,
     /// Version of the distribution hash.
     pub hash_version: u32,
+}
+
+impl ClusterInfo {
+    /// Whether it has other slices than it had first.
+    pub fn has_other_slices(&self) -> bool {
+        self.slice_count != self.first_slice_count
+    }
 }
 
 /// A compute node that registered.
@@ -181,6 +191,8 @@ pub struct State {
     views: Arc<Map<TableId, Arc<ViewState>>>,
     users: Arc<Map<String, User>>,
     live_segments: SegmentIndex,
+    /// Those of all tables.
+    slice_counts: SliceCounts,
     next_object_id: u64,
     recent: RecentTransactions,
     definitions: DefinitionsVersion,
@@ -212,6 +224,7 @@ impl Default for State {
             views: Arc::default(),
             users: Arc::default(),
             live_segments: SegmentIndex::default(),
+            slice_counts: SliceCounts::default(),
             next_object_id: FIRST_OBJECT_ID,
             recent: RecentTransactions::default(),
             definitions: DefinitionsVersion::default(),

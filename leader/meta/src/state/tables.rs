@@ -1,6 +1,7 @@
 //! Operations on schemas, tables and their segments.
 
 use super::apply::{Draft, LastCreated, check_name, conflict, list_objects};
+use super::slices::with_slice_count;
 use super::{Map, SchemaState, State, TableState, Totals};
 use slipher_common::catalog::{Distribution, Table};
 use slipher_common::ids::{ColumnId, SegmentId, SliceId, TableId};
@@ -177,7 +178,7 @@ impl Draft {
             segments: Arc::clone(&current.segments),
             totals: Arc::clone(&current.totals),
         };
-        Arc::make_mut(&mut self.state.tables).insert(before.id, Arc::new(changed));
+        self.state.put_table(changed);
         Ok(())
     }
 
@@ -200,6 +201,7 @@ impl Draft {
             return;
         };
         removed.segments.keys().for_each(|segment| self.state.live_segments.remove(*segment));
+        self.state.slice_counts.remove(removed.totals.slice_counts());
         if let Some(schema) = self.state.schema_mut(removed.table.database, &removed.table.schema) {
             schema.tables.remove(&removed.table.name);
         }
@@ -231,6 +233,7 @@ impl Draft {
             return Ok(());
         };
         let table = Arc::clone(&changed.table);
+        let first_slice_count = self.state.require_cluster()?.first_slice_count;
         let (mut removed, mut removed_rows, mut added_rows) = (BTreeSet::new(), 0, 0);
         for (place, bytes) in operation.remove.iter().enumerate() {
             let segment = SegmentId::from_bytes(bytes)?;
@@ -249,7 +252,7 @@ impl Draft {
             return Err(conflict(format_args!("table \"{table}\" got another layout while rows were written for it")));
         }
         for receipt in &operation.add {
-            let mut segment = Segment::from_proto(receipt)?;
+            let mut segment = with_slice_count(Segment::from_proto(receipt)?, first_slice_count);
             if operation.table_id == 0 && segment.table == TableId(0) {
                 segment.table = id;
             }
@@ -266,13 +269,13 @@ impl Draft {
             let message = format!("replacing segments of table \"{table}\": {removed_rows} rows became {added_rows}");
             return Err(Error::internal(message));
         }
-        Arc::make_mut(&mut self.state.tables).insert(id, Arc::new(changed));
+        self.state.put_table(changed);
         Ok(())
     }
 
     /// Adds rows to delete vectors. Rows that somebody else deleted in the meantime are a conflict.
     pub(super) fn delete_rows(&mut self, operation: &proto::DeleteRows) -> Result<()> {
-        let Some((id, mut changed)) = self.table_to_change(operation.table_id)? else {
+        let Some((_, mut changed)) = self.table_to_change(operation.table_id)? else {
             return Ok(());
         };
         let table = Arc::clone(&changed.table);
@@ -295,12 +298,12 @@ impl Draft {
             changed.put_segment(worn);
         }
         changed.changed_version = self.version;
-        Arc::make_mut(&mut self.state.tables).insert(id, Arc::new(changed));
+        self.state.put_table(changed);
         Ok(())
     }
 
     pub(super) fn advance_identity(&mut self, operation: &proto::AdvanceIdentity) -> Result<()> {
-        let Some((id, mut changed)) = self.table_to_change(operation.table_id)? else {
+        let Some((_, mut changed)) = self.table_to_change(operation.table_id)? else {
             return Ok(());
         };
         let mut table = Table::clone(&changed.table);
@@ -320,7 +323,7 @@ impl Draft {
             Error::new(ErrorKind::NumericOutOfRange, format!("table \"{}\" has no identity values left", changed.table))
         })?;
         changed.table = Arc::new(table);
-        Arc::make_mut(&mut self.state.tables).insert(id, Arc::new(changed));
+        self.state.put_table(changed);
         Ok(())
     }
 }
@@ -372,7 +375,7 @@ impl State {
             return Err(Error::internal(format!("adding table \"{}\": its schema is not there", table.table)));
         };
         let named_before = schema.tables.insert(name.clone(), id);
-        let known_before = Arc::make_mut(&mut self.tables).insert(id, Arc::new(table));
+        let known_before = self.put_table(table);
         if named_before.is_some() || known_before.is_some() {
             return Err(Error::internal(format!("adding table {id}: its id or its name is there already")));
         }
@@ -395,9 +398,18 @@ impl State {
         let Some(placed) = self.placement.slices.get(segment.slice.0 as usize) else {
             return Err(Error::internal(format!("{}: slice {} has no placement", adding(), segment.slice)));
         };
+        let (slice_count, written_under) = (self.require_cluster()?.slice_count, segment.slice_count);
+        if written_under == 0 || !slice_count.is_multiple_of(written_under) || segment.slice.0 >= written_under {
+            let slices = format!("slice {} of {written_under} slices, the cluster has {slice_count}", segment.slice);
+            return Err(Error::internal(format!("{}: {slices}", adding())));
+        }
         if placed.epoch != segment.placement_epoch {
             return Err(conflict(format_args!("slice {} moved while table \"{table}\" was written", segment.slice))
                 .with_detail(format!("placement epoch is {}, the receipt's {}", placed.epoch, segment.placement_epoch)));
+        }
+        if !self.placement.keeps_classes(written_under) {
+            let what = format_args!("the slices of the cluster were split and moved while table \"{table}\" was written");
+            return Err(conflict(what));
         }
         Ok(())
     }

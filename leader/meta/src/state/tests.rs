@@ -6,6 +6,7 @@ use slipher_proto::meta as proto;
 use slipher_proto::meta::operation::Kind;
 use uuid::Uuid;
 
+mod slices;
 mod views;
 use views::create_view;
 

@@ -54,6 +54,45 @@ struct Known {
     nulls: u64,
 }
 
+/// Segments by the number of slices that the cluster had when they were written; without copies on every node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SliceCounts(OrdMap<u32, u64>);
+
+impl SliceCounts {
+    /// The fewest slices that a segment was written under.
+    pub fn fewest(&self) -> Option<u32> {
+        self.0.get_min().map(|(slice_count, _)| *slice_count)
+    }
+
+    /// Segments that were written under fewer slices than these.
+    pub fn below(&self, slice_count: u32) -> u64 {
+        self.0.range(..slice_count).map(|(_, segments)| *segments).sum()
+    }
+
+    /// Puts the segments of a table there, or of others, too.
+    pub(super) fn add(&mut self, others: &Self) {
+        others.0.iter().for_each(|(slice_count, segments)| self.put(*slice_count, *segments));
+    }
+
+    /// Takes them away.
+    pub(super) fn remove(&mut self, others: &Self) {
+        others.0.iter().for_each(|(slice_count, segments)| self.take(*slice_count, *segments));
+    }
+
+    fn put(&mut self, slice_count: u32, segments: u64) {
+        let sum = self.0.entry(slice_count).or_default();
+        *sum = sum.saturating_add(segments);
+    }
+
+    fn take(&mut self, slice_count: u32, segments: u64) {
+        let left = self.0.get(&slice_count).copied().unwrap_or_default().saturating_sub(segments);
+        match left {
+            0 => drop(self.0.remove(&slice_count)),
+            _ => drop(self.0.insert(slice_count, left)),
+        }
+    }
+}
+
 /// The totals of one table. Equal segments have equal totals, whatever was there before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -61,6 +100,7 @@ pub struct Totals {
     slices: OrdMap<SliceId, Sums>,
     copies: OrdMap<(SliceId, NodeId), Sums>,
     columns: OrdMap<ColumnId, Known>,
+    slice_counts: SliceCounts,
 }
 
 impl Totals {
@@ -76,7 +116,12 @@ impl Totals {
         self.all
     }
 
-    /// Those of a slice.
+    /// Under how many slices they were written.
+    pub fn slice_counts(&self) -> &SliceCounts {
+        &self.slice_counts
+    }
+
+    /// Those of a slice, by its number: coarse ones, too, whatever they were written under.
     pub fn of_slice(&self, slice: SliceId) -> Sums {
         self.slices.get(&slice).copied().unwrap_or_default()
     }
@@ -105,6 +150,9 @@ impl Totals {
     pub(super) fn add(&mut self, segment: &Segment) {
         let sums = Sums::of(segment);
         self.all = self.all.plus(sums);
+        if segment.slice != SliceId::ALL {
+            self.slice_counts.put(segment.slice_count, 1);
+        }
         let slice = self.slices.entry(segment.slice).or_default();
         *slice = slice.plus(sums);
         for node in &segment.nodes {
@@ -121,6 +169,9 @@ impl Totals {
     pub(super) fn remove(&mut self, segment: &Segment) {
         let sums = Sums::of(segment);
         self.all = self.all.minus(sums);
+        if segment.slice != SliceId::ALL {
+            self.slice_counts.take(segment.slice_count, 1);
+        }
         take(&mut self.slices, segment.slice, sums);
         for node in &segment.nodes {
             take(&mut self.copies, (segment.slice, *node), sums);

@@ -124,6 +124,7 @@ fn known(segments: &[[TrailingBlanks; 3]], missing_value: Option<&str>) -> Vec<b
             id,
             table: table.id,
             slice: SliceId(0),
+            slice_count: 8,
             rows: 1,
             bytes: 1,
             checksum: 0,
