@@ -138,7 +138,13 @@ fn commits(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let meta = runtime.block_on(Meta::open(dir.path(), MetaOptions::default())).unwrap();
-    let init = proto::InitCluster { cluster_id: vec![1; 16], slice_count: 8, replication_factor: 1, hash_version: 1 };
+    let init = proto::InitCluster {
+        cluster_id: vec![1; 16],
+        slice_count: 8,
+        replication_factor: 1,
+        hash_version: 1,
+        slices_by_lanes: false,
+    };
     let record = |kind: proto::operation::Kind| proto::Record {
         operations: vec![proto::Operation { kind: Some(kind) }],
         ..proto::Record::default()

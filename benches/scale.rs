@@ -93,7 +93,13 @@ fn first_record() -> proto::Record {
         ..proto::RegisterNode::default()
     };
     let placed = |slice| proto::SlicePlacement { slice, owner: id(1), replicas: vec![id(2)], epoch: 1 };
-    let init = proto::InitCluster { cluster_id: id(7), slice_count: SLICES, replication_factor: 2, hash_version: 1 };
+    let init = proto::InitCluster {
+        cluster_id: id(7),
+        slice_count: SLICES,
+        replication_factor: 2,
+        hash_version: 1,
+        slices_by_lanes: false,
+    };
     record(vec![
         Kind::InitCluster(init),
         Kind::RegisterNode(node(1)),

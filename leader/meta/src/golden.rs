@@ -152,7 +152,7 @@ fn user() -> proto::User {
 }
 
 fn cluster() -> proto::InitCluster {
-    proto::InitCluster { cluster_id: id(0x11), slice_count: 2, replication_factor: 2, hash_version: 1 }
+    proto::InitCluster { cluster_id: id(0x11), slice_count: 2, replication_factor: 2, hash_version: 1, slices_by_lanes: false }
 }
 
 fn schema(if_not_exists: bool) -> proto::CreateSchema {

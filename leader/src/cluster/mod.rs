@@ -59,8 +59,6 @@ pub struct Cluster {
     readiness: Readiness,
     /// A node of which nothing is heard for so long is dead.
     node_silence_max: Duration,
-    /// Nobody said how many slices there are: they become more when lanes outgrow them.
-    slices_by_lanes: bool,
     /// Partitions that each node works on at a time, by what it said last.
     lanes: RwLock<BTreeMap<NodeId, usize>>,
     /// What each node said last.
@@ -115,7 +113,6 @@ impl Cluster {
             control: ControlChannels::new(control),
             liveness: Liveness::default(),
             node_silence_max,
-            slices_by_lanes: false,
             lanes: RwLock::default(),
             activities: RwLock::default(),
             clocks_ms: RwLock::default(),
@@ -255,7 +252,7 @@ impl Cluster {
         if has_rows || (nodes.iter().all(|node| placed.contains(node)) && !old.slices.is_empty()) {
             return Ok(());
         }
-        let (from, to) = (cluster.slice_count, self.slices_wanted(cluster.slice_count, &nodes));
+        let (from, to) = (cluster.slice_count, self.slices_wanted(cluster, &nodes));
         let mut placement = Placement::deal(to, &self.shares(nodes), cluster.replication_factor as usize);
         let epoch = old.slices.iter().map(|slice| slice.epoch).max().unwrap_or(0) + 1;
         placement.slices.iter_mut().for_each(|slice| slice.epoch = epoch);

@@ -3,7 +3,7 @@
 use super::Cluster;
 use slipher_common::Result;
 use slipher_common::ids::NodeId;
-use slipher_meta::State;
+use slipher_meta::{ClusterInfo, State};
 use slipher_proto::meta::{self as proto, operation::Kind};
 
 /// Slices for each lane of the cluster: nodes that have two do about the same when one is away, or when lanes cannot be shared out evenly.
@@ -12,14 +12,11 @@ const SLICES_PER_LANE: usize = 2;
 const SLICES_BY_LANES_MAX: u32 = 256;
 
 impl Cluster {
-    /// The same cluster, whose slices become more when its lanes outgrow them.
-    pub fn with_slices_by_lanes(self, slices_by_lanes: bool) -> Self {
-        Self { slices_by_lanes, ..self }
-    }
-
-    /// How many slices `nodes` should have: as many as there are, unless their lanes have outgrown these.
-    pub(super) fn slices_wanted(&self, slice_count: u32, nodes: &[NodeId]) -> u32 {
-        if !self.slices_by_lanes {
+    /// How many slices `nodes` should have: as many as there are, unless their lanes have outgrown these in a cluster of which nobody said how
+    /// many it has. One that an earlier release made keeps its number.
+    pub(super) fn slices_wanted(&self, cluster: &ClusterInfo, nodes: &[NodeId]) -> u32 {
+        let slice_count = cluster.slice_count;
+        if !cluster.slices_by_lanes {
             return slice_count;
         }
         let lanes = self.lanes.read();
@@ -28,8 +25,8 @@ impl Cluster {
 
     /// Makes more slices if the lanes of all nodes have outgrown those there are. What is stored is split in the background.
     pub(super) async fn outgrow_slices(&self, state: &State, nodes: &[NodeId]) -> Result<()> {
-        let from = state.require_cluster()?.slice_count;
-        let to = self.slices_wanted(from, nodes);
+        let cluster = state.require_cluster()?;
+        let (from, to) = (cluster.slice_count, self.slices_wanted(cluster, nodes));
         if to == from || state.placement().slices.is_empty() {
             return Ok(());
         }

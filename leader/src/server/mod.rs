@@ -60,7 +60,7 @@ pub struct LeaderConfig {
     pub admin_password: Option<String>,
     /// Slices of a new cluster.
     pub slice_count: u32,
-    /// Nobody said so: a cluster whose lanes outgrow its slices gets more.
+    /// Nobody said so: the new cluster gets more when its lanes outgrow them.
     pub slices_by_lanes: bool,
     /// Copies of each slice in a new cluster, where there are enough nodes.
     pub replication_factor: u32,
@@ -135,8 +135,7 @@ impl Leader {
         let side_files = Arc::new(SideFiles::open(&config.data_dir)?);
         let channels = NodeChannels::new(config.queries.clone());
         let (own_side_files, own_control) = (Arc::clone(&side_files), control.handle().clone());
-        let cluster = Cluster::new(meta, own_side_files, channels, own_control, config.node_silence_max);
-        let cluster = Arc::new(cluster.with_slices_by_lanes(config.slices_by_lanes));
+        let cluster = Arc::new(Cluster::new(meta, own_side_files, channels, own_control, config.node_silence_max));
         // Before anything is written: a copy of a former state must not grow.
         if let Err(error) = cluster.meet_nodes().await {
             cluster.meta().shutdown().await;
@@ -276,6 +275,7 @@ async fn initialise(meta: &Meta, config: &LeaderConfig) -> Result<()> {
             slice_count: config.slice_count,
             replication_factor: config.replication_factor,
             hash_version: HASH_VERSION,
+            slices_by_lanes: config.slices_by_lanes,
         }));
     } else if let Some(cluster) = state.cluster().filter(|cluster| cluster.hash_version != HASH_VERSION) {
         let message =

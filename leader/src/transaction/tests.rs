@@ -12,6 +12,7 @@ fn initialized() -> State {
         slice_count: 4,
         replication_factor: 1,
         hash_version: 1,
+        slices_by_lanes: false,
     };
     let mut state = State::default();
     apply(&mut state, vec![Kind::InitCluster(init)]).unwrap();

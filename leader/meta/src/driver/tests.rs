@@ -9,7 +9,13 @@ fn record(kinds: impl IntoIterator<Item = Kind>) -> proto::Record {
 }
 
 fn init() -> proto::Record {
-    let init = proto::InitCluster { cluster_id: vec![1; 16], slice_count: 4, replication_factor: 1, hash_version: 1 };
+    let init = proto::InitCluster {
+        cluster_id: vec![1; 16],
+        slice_count: 4,
+        replication_factor: 1,
+        hash_version: 1,
+        slices_by_lanes: false,
+    };
     record([Kind::InitCluster(init)])
 }
 

@@ -190,7 +190,13 @@ fn change_databases(random: &mut StdRng, state: &State) -> Vec<Kind> {
 }
 
 fn first_operations() -> Vec<Kind> {
-    let init = proto::InitCluster { cluster_id: id(1), slice_count: FIRST_SLICES, replication_factor: 1, hash_version: 1 };
+    let init = proto::InitCluster {
+        cluster_id: id(1),
+        slice_count: FIRST_SLICES,
+        replication_factor: 1,
+        hash_version: 1,
+        slices_by_lanes: false,
+    };
     let mut kinds = vec![Kind::InitCluster(init)];
     kinds.extend(NODES.map(|node| {
         let address = format!("http://127.0.0.1:{node}");

@@ -274,6 +274,7 @@ pub(super) fn cluster_from_proto(stored: &proto::InitCluster) -> Result<ClusterI
         first_slice_count: stored.slice_count,
         replication_factor: stored.replication_factor,
         hash_version: stored.hash_version,
+        slices_by_lanes: stored.slices_by_lanes,
     };
     // u32::MAX stands for "every node" in the place of a slice.
     if cluster.slice_count == 0 || cluster.slice_count == u32::MAX || cluster.replication_factor == 0 || cluster.hash_version == 0

@@ -53,6 +53,7 @@ impl State {
                 slice_count: cluster.slice_count,
                 replication_factor: cluster.replication_factor,
                 hash_version: cluster.hash_version,
+                slices_by_lanes: cluster.slices_by_lanes,
             }),
             nodes: self
                 .nodes

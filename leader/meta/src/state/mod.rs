@@ -56,6 +56,8 @@ pub struct ClusterInfo {
     pub replication_factor: u32,
     /// Version of the distribution hash.
     pub hash_version: u32,
+    /// It gets more slices when its lanes outgrow them.
+    pub slices_by_lanes: bool,
 }
 
 impl ClusterInfo {

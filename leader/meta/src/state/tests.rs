@@ -76,7 +76,13 @@ impl Machine {
     /// Two nodes, two slices.
     fn new() -> Self {
         let mut machine = Self { state: State::default(), next: 1 };
-        let init = proto::InitCluster { cluster_id: id(7), slice_count: 2, replication_factor: 1, hash_version: 1 };
+        let init = proto::InitCluster {
+            cluster_id: id(7),
+            slice_count: 2,
+            replication_factor: 1,
+            hash_version: 1,
+            slices_by_lanes: false,
+        };
         let node = |number| {
             let address = format!("http://127.0.0.1:{number}");
             Kind::RegisterNode(proto::RegisterNode {
@@ -325,7 +331,8 @@ fn nothing_is_done_before_the_cluster_is_initialized_and_that_once() {
     let early = state.apply(1, &record(1, [create_schema("s", false)])).unwrap_err();
     assert_eq!(early.kind, ErrorKind::CannotConnectNow);
     let mut machine = Machine::new();
-    let init = proto::InitCluster { cluster_id: id(8), slice_count: 2, replication_factor: 1, hash_version: 1 };
+    let init =
+        proto::InitCluster { cluster_id: id(8), slice_count: 2, replication_factor: 1, hash_version: 1, slices_by_lanes: false };
     machine.fails(ErrorKind::DuplicateObject, "initialized already", [Kind::InitCluster(init)]);
     machine.fails(
         ErrorKind::Internal,
@@ -409,7 +416,8 @@ fn a_table_that_is_replaced_must_be_as_it_was_read() {
 #[test]
 fn databases_keep_their_names_apart_and_go_with_what_is_in_them() {
     let mut state = State::default();
-    let init = proto::InitCluster { cluster_id: id(1), slice_count: 2, replication_factor: 1, hash_version: 1 };
+    let init =
+        proto::InitCluster { cluster_id: id(1), slice_count: 2, replication_factor: 1, hash_version: 1, slices_by_lanes: false };
     state.apply(1, &record(1, [Kind::InitCluster(init)])).unwrap();
     let database =
         proto::CreateDatabase { database_id: FIRST_OBJECT_ID, name: "lager".into(), owner: "admin".into(), serializable: true };

@@ -328,7 +328,13 @@ fn damage(path: &Path, others: &[u8], rng: &mut StdRng) -> String {
 
 fn record(number: u64) -> Vec<u8> {
     use proto::operation::Kind;
-    let init = proto::InitCluster { cluster_id: vec![1; 16], slice_count: 4, replication_factor: 1, hash_version: 1 };
+    let init = proto::InitCluster {
+        cluster_id: vec![1; 16],
+        slice_count: 4,
+        replication_factor: 1,
+        hash_version: 1,
+        slices_by_lanes: false,
+    };
     let schema = proto::CreateSchema { name: format!("schema_{number}"), owner: "x".repeat(300), ..Default::default() };
     let kind = if number == 0 { Kind::InitCluster(init) } else { Kind::CreateSchema(schema) };
     let operations = vec![proto::Operation { kind: Some(kind) }];
