@@ -5,6 +5,8 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
 type Values<'a> = Vec<&'a (dyn ToSql + Sync)>;
+/// A query, the types of its parameters, and values for them: as parameters, and as they are written.
+type Tried<'a> = (&'static str, Vec<Type>, Vec<(Values<'a>, Vec<String>)>);
 
 /// The rows of a prepared statement, all of whose columns are text.
 async fn run(client: &Client, statement: &Statement, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Vec<String>>, String> {
@@ -42,7 +44,7 @@ const BETWEEN: [&str; 12] = [
 ];
 
 /// Queries over text, with `?` for each value, and the values as types, as parameters, and as they are written.
-fn queries<'a>(numbers: &'a [i32; 3], reals: &'a [f64; 2]) -> Vec<(&'static str, Vec<Type>, Vec<(Values<'a>, Vec<String>)>)> {
+fn queries<'a>(numbers: &'a [i32; 3], reals: &'a [f64; 2]) -> Vec<Tried<'a>> {
     let number = |n: &'a i32| (vec![n as &(dyn ToSql + Sync)], vec![n.to_string()]);
     let real = |d: &'a f64| (vec![d as &(dyn ToSql + Sync)], vec![format!("{d}::float8")]);
     let by_number = || numbers.iter().map(number).collect::<Vec<_>>();
