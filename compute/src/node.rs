@@ -188,6 +188,8 @@ async fn serve_tasks(
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .add_service(worker.into_worker_server())
+        // Rows of what reads more than little.
+        .add_service(ComputeNodeService::of(&runtime).into_server())
         .add_service(crate::flight::service(Arc::clone(runtime.results())))
         .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
     let ended = drained(server, shutdown.cancelled_owned()).await;

@@ -35,6 +35,9 @@ use tonic::metadata::MetadataMap;
 
 /// Files of more bytes are worth the engine's way, whose lanes send side by side.
 const SHORT_WAY_BYTES_MAX: u64 = 4 << 20;
+/// What reads more rows, or bytes of files, leaves the usual threads to statements that need less.
+const PROMPT_ROWS_MAX: u64 = 64 << 10;
+const PROMPT_BYTES_MAX: u64 = 512 << 10;
 
 type Plan = Arc<dyn ExecutionPlan>;
 
@@ -45,7 +48,7 @@ pub(crate) fn short_way(plan: Plan, config: &SessionConfig, channels: &NodeChann
     let [on_leader] = distributed.children()[..] else { return Ok(plan) };
     let Some(boundary) = only_boundary(on_leader) else { return Ok(plan) };
     let Some(fragment) = inputs(&boundary).pop() else { return Ok(plan) };
-    let Some(reading) = tasks_that_read(&fragment) else { return Ok(plan) };
+    let Some(Reading { tasks: reading, is_prompt }) = tasks_that_read(&fragment) else { return Ok(plan) };
     let tasks = boundary.as_network_boundary().map_or(0, |boundary| boundary.input_stage().task_count());
     let mut calls = Vec::with_capacity(reading.len());
     for task in reading {
@@ -61,7 +64,8 @@ pub(crate) fn short_way(plan: Plan, config: &SessionConfig, channels: &NodeChann
     let calls = calls.into_iter().map(|(_, call)| call).collect();
     // Here, where the statement's span is the current one.
     let headers = MetadataMap::from_headers(query_headers(&query)?);
-    let read: Plan = Arc::new(ReadRowsExec::new(equivalences, calls, headers, channels.clone()));
+    let read = ReadRowsExec { is_prompt, ..ReadRowsExec::new(equivalences, calls, headers, channels.clone()) };
+    let read: Plan = Arc::new(read);
     let replaced = |node: Plan| match Arc::ptr_eq(&node, &boundary) {
         true => Ok(Transformed::yes(Arc::clone(&read))),
         false => Ok(Transformed::no(node)),
@@ -69,10 +73,10 @@ pub(crate) fn short_way(plan: Plan, config: &SessionConfig, channels: &NodeChann
     Arc::clone(on_leader).transform_down(replaced).data()
 }
 
-/// Whether a plan is done about as soon as other threads would begin with it: constants, and rows that nodes read or write the short way.
+/// Whether a plan is done about as soon as other threads would begin with it: constants, and few rows that nodes read or write the short way.
 pub(crate) fn is_short(plan: &Plan) -> bool {
     let inputs = plan.children();
-    plan.is::<ReadRowsExec>()
+    plan.downcast_ref::<ReadRowsExec>().is_some_and(|read| read.is_prompt)
         || plan.is::<WriteRowsExec>()
         || plan.is::<PlaceholderRowExec>()
         || plan.is::<EmptyExec>()
@@ -93,10 +97,18 @@ fn only_boundary(plan: &Plan) -> Option<Plan> {
     }
 }
 
-/// The tasks that have something to read, one at least; None where the fragment reads much, or something else than slices. What reads nothing
+/// What a stage reads.
+struct Reading {
+    /// The tasks that have something to read, one at least.
+    tasks: Vec<usize>,
+    /// It is so little that it is done at once.
+    is_prompt: bool,
+}
+
+/// The tasks that have something to read; None where the fragment reads much, or something else than slices. What reads nothing
 /// yields nothing, or what a sum of nothing is, which adds nothing.
-fn tasks_that_read(fragment: &Plan) -> Option<Vec<usize>> {
-    let (mut reading, mut bytes, mut only_scans) = (Vec::new(), 0, true);
+fn tasks_that_read(fragment: &Plan) -> Option<Reading> {
+    let (mut reading, mut bytes, mut rows, mut only_scans) = (Vec::new(), 0, 0, true);
     super::explain::visit(fragment, &mut |node| {
         let Some(leaf) = node.downcast_ref::<DistributedLeafExec>() else {
             only_scans &= !inputs(node).is_empty();
@@ -106,9 +118,11 @@ fn tasks_that_read(fragment: &Plan) -> Option<Vec<usize>> {
             match variant.downcast_ref::<SliceScanExec>() {
                 Some(scan) => {
                     let segments = scan.reads().iter().flatten();
-                    let of_task = segments.fold((0, 0), |(count, sum), segment| (count + 1, sum + segment.bytes));
-                    reading.extend((of_task.0 > 0).then_some(task));
-                    bytes += of_task.1;
+                    let before = rows;
+                    for segment in segments {
+                        (bytes, rows) = (bytes + segment.bytes, rows + segment.rows_read());
+                    }
+                    reading.extend((rows > before).then_some(task));
                 }
                 None => only_scans = false,
             }
@@ -122,7 +136,7 @@ fn tasks_that_read(fragment: &Plan) -> Option<Vec<usize>> {
     }
     reading.sort_unstable();
     reading.dedup();
-    Some(reading)
+    Some(Reading { tasks: reading, is_prompt: rows <= PROMPT_ROWS_MAX && bytes <= PROMPT_BYTES_MAX })
 }
 
 /// What a task runs of a fragment.
@@ -158,13 +172,15 @@ struct ReadRowsExec {
     headers: MetadataMap,
     channels: NodeChannels,
     properties: Arc<PlanProperties>,
+    /// It is done at once, by nodes' usual threads; otherwise by those that run queries.
+    is_prompt: bool,
 }
 
 impl ReadRowsExec {
     fn new(equivalences: EquivalenceProperties, calls: Vec<Call>, headers: MetadataMap, channels: NodeChannels) -> Self {
         let partitioning = Partitioning::UnknownPartitioning(calls.len());
         let properties = PlanProperties::new(equivalences, partitioning, EmissionType::Incremental, Boundedness::Bounded);
-        Self { calls: Arc::new(calls), headers, channels, properties: Arc::new(properties) }
+        Self { calls: Arc::new(calls), headers, channels, properties: Arc::new(properties), is_prompt: true }
     }
 
     /// Calls the node of a task.
@@ -173,7 +189,11 @@ impl ReadRowsExec {
         let doing = format!("reading rows on compute node \"{}\"", task.address);
         let mut call = tonic::Request::new(task.request.clone());
         *call.metadata_mut() = self.headers.clone();
-        let mut client = ComputeNodeClient::new(self.channels.service(&task.address)?);
+        let channel = match self.is_prompt {
+            true => self.channels.service(&task.address)?,
+            false => self.channels.tasks(&task.address)?,
+        };
+        let mut client = ComputeNodeClient::new(channel);
         let answer = client.read_rows(call).await.map_err(|status| failed(&doing, &status))?.into_inner();
         let arriving = Arriving { answer, doing, decoder: StreamDecoder::new(), chunk: Buffer::default() };
         let batches = futures::stream::try_unfold(arriving, |mut arriving| async move {
