@@ -25,6 +25,7 @@ pub use display::{
     EXTRA_FLOAT_DIGITS_DEFAULT, write_date, write_decimal, write_f32, write_f64, write_interval, write_time, write_timestamp,
 };
 pub use fault::{Fault, OnFault, TextFault, base_name, shorten};
+pub(crate) use scalar_text::parse_decimal_cut;
 pub use text::{TextFormats, parse_column, parse_scalar};
 pub use to_text::text_of;
 

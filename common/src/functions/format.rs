@@ -1,10 +1,13 @@
 //! TO_CHAR of dates and times, TO_DATE and TO_TIMESTAMP, with PostgreSQL's patterns.
 
+use super::number_format::{number_to_char, written_type};
 use super::{Function, downcast, is_text, no_such_call};
 use crate::{Error, ErrorKind, Result};
-use arrow::array::{Array, ArrayRef, AsArray, Date32Array, StringArray, StringViewArray, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, StringArray, StringViewArray, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+use chrono::{DateTime, Datelike, Days, Duration, Months, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use std::iter::Peekable;
 use std::str::Chars;
 use std::sync::Arc;
@@ -14,36 +17,39 @@ const MONTHS: [&str; 12] =
 const DAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
 /// Names of months and days are padded to this many characters.
 const NAME_WIDTH: usize = 9;
+/// The Julian day before 0001-01-01.
+const JULIAN_DAY_OF_CE: i64 = 1_721_425;
 
 pub(super) fn functions() -> Vec<Function> {
     let timestamptz = |_: &[DataType]| Ok(DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC"))));
     vec![
         Function::new("to_char", to_char_coerce, |_| Ok(DataType::Utf8View), to_char),
-        Function::new("to_date", |types| two_texts("to_date", types), |_| Ok(DataType::Date32), to_date),
-        Function::new("to_timestamp", |types| two_texts("to_timestamp", types), timestamptz, to_timestamp),
+        Function::new("to_date", |types| coerce_reading("to_date", types), |_| Ok(DataType::Date32), to_date),
+        Function::new("to_timestamp", |types| coerce_reading("to_timestamp", types), timestamptz, to_timestamp),
     ]
 }
 
 fn to_char_coerce(types: &[DataType]) -> Result<Vec<DataType>> {
     match types {
         [DataType::Timestamp(_, zone), pattern] if is_text(pattern) => {
-            Ok(vec![DataType::Timestamp(TimeUnit::Microsecond, zone.clone()), DataType::Utf8])
+            Some(vec![DataType::Timestamp(TimeUnit::Microsecond, zone.clone()), DataType::Utf8])
         }
-        [DataType::Date32 | DataType::Null, pattern] if is_text(pattern) => Ok(vec![super::MICROSECOND, DataType::Utf8]),
-        [number, _] if number.is_numeric() => Err(Error::not_supported(
-            "TO_CHAR of a number",
-            "cast the number to VARCHAR, or to DECIMAL with the digits you want first",
-        )),
-        _ => Err(no_such_call("to_char", types, "to_char(a_timestamp, 'YYYY-MM-DD HH24:MI:SS')")),
+        [DataType::Date32 | DataType::Null, pattern] if is_text(pattern) => Some(vec![super::MICROSECOND, DataType::Utf8]),
+        [number, pattern] if is_text(pattern) => written_type(number).map(|number| vec![number, DataType::Utf8]),
+        _ => None,
     }
+    .ok_or_else(|| no_such_call("to_char", types, "to_char(a_timestamp, 'YYYY-MM-DD HH24:MI:SS') or to_char(a_number, '999D99')"))
 }
 
-fn two_texts(name: &str, types: &[DataType]) -> Result<Vec<DataType>> {
+/// A text, its pattern, and whether parts out of range are refused.
+fn coerce_reading(name: &str, types: &[DataType]) -> Result<Vec<DataType>> {
+    let textual = |data_type: &DataType| is_text(data_type) || *data_type == DataType::Null;
     match types {
-        [text, pattern] if (is_text(text) || *text == DataType::Null) && is_text(pattern) => {
-            Ok(vec![DataType::Utf8, DataType::Utf8])
+        [text, pattern] if textual(text) && textual(pattern) => Ok(vec![DataType::Utf8; 2]),
+        [text, pattern, DataType::Boolean | DataType::Null] if textual(text) && textual(pattern) => {
+            Ok(vec![DataType::Utf8, DataType::Utf8, DataType::Boolean])
         }
-        _ => Err(no_such_call(name, types, &format!("{name}('2024-12-31', 'YYYY-MM-DD')"))),
+        _ => Err(no_such_call(name, types, &format!("{name}('2024-12-31', 'YYYY-MM-DD' [, is_strict])"))),
     }
 }
 
@@ -68,6 +74,10 @@ enum Item {
     DayOfYear,
     Day,
     DayOfWeek,
+    IsoDayOfWeek,
+    WeekOfMonth,
+    JulianDay,
+    Century,
     DayName { case: Case, short: bool },
     Hour24,
     Hour12,
@@ -87,7 +97,7 @@ struct Pattern(Vec<(Item, bool)>);
 /// Codes, longest first where one begins another; matched in any case.
 const CODES: &[&str] = &[
     "SSSS", "HH24", "HH12", "YYYY", "IYYY", "MONTH", "A.M.", "P.M.", "YYY", "DDD", "MON", "DAY", "YY", "MM", "DD", "DY", "HH",
-    "MI", "SS", "MS", "US", "WW", "IW", "AM", "PM", "TZ", "Y", "Q", "D",
+    "MI", "SS", "MS", "US", "WW", "IW", "AM", "PM", "TZ", "CC", "ID", "Y", "Q", "D", "W", "J",
 ];
 
 impl Pattern {
@@ -151,6 +161,10 @@ fn item_of(code: &str, written: &str) -> Item {
         "DDD" => Item::DayOfYear,
         "DD" => Item::Day,
         "D" => Item::DayOfWeek,
+        "ID" => Item::IsoDayOfWeek,
+        "W" => Item::WeekOfMonth,
+        "J" => Item::JulianDay,
+        "CC" => Item::Century,
         "DAY" => Item::DayName { case: case(), short: false },
         "DY" => Item::DayName { case: case(), short: true },
         "HH24" => Item::Hour24,
@@ -192,6 +206,11 @@ fn write(pattern: &Pattern, when: NaiveDateTime, zone: &str) -> String {
             Item::DayOfYear => padded(i64::from(when.ordinal()), 3),
             Item::Day => padded(i64::from(when.day()), 2),
             Item::DayOfWeek => padded(i64::from(when.weekday().num_days_from_sunday() + 1), 1),
+            Item::IsoDayOfWeek => padded(i64::from(when.weekday().number_from_monday()), 1),
+            Item::WeekOfMonth => padded(i64::from(when.day0() / 7 + 1), 1),
+            Item::JulianDay => padded(i64::from(when.num_days_from_ce()) + JULIAN_DAY_OF_CE, 1),
+            // The 21st began in 2001.
+            Item::Century => padded(i64::from((when.year() - 1).div_euclid(100) + 1), 2),
             Item::Hour24 => padded(i64::from(when.hour()), 2),
             Item::Hour12 => padded(i64::from(when.hour12().1), 2),
             Item::Minute => padded(i64::from(when.minute()), 2),
@@ -247,6 +266,9 @@ fn with_patterns<T>(
 }
 
 fn to_char(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    if !matches!(arguments[0].data_type(), DataType::Timestamp(..)) {
+        return number_to_char(arguments);
+    }
     let moments: &TimestampMicrosecondArray = arguments[0]
         .as_primitive_opt::<TimestampMicrosecondType>()
         .ok_or_else(|| Error::internal(format!("to_char got a column of {}", arguments[0].data_type())))?;
@@ -263,21 +285,26 @@ fn to_char(arguments: &[ArrayRef]) -> Result<ArrayRef> {
     Ok(Arc::new(texts.into_iter().collect::<StringViewArray>()))
 }
 
-fn to_date(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+/// What the texts say by their patterns, made into numbers.
+fn read_all<T>(arguments: &[ArrayRef], made: impl Fn(NaiveDateTime) -> T) -> Result<Vec<Option<T>>> {
     let texts: &StringArray = downcast(&arguments[0])?;
-    let days = with_patterns(downcast(&arguments[1])?, texts.len(), |row, pattern| {
-        let days = |when: NaiveDateTime| when.date().signed_duration_since(NaiveDate::default()).num_days() as i32;
-        texts.is_valid(row).then(|| read(pattern, texts.value(row)).map(days)).transpose()
-    })?;
+    let strict = arguments.get(2).map(downcast::<BooleanArray>).transpose()?;
+    with_patterns(downcast(&arguments[1])?, texts.len(), |row, pattern| {
+        if texts.is_null(row) || strict.is_some_and(|strict| strict.is_null(row)) {
+            return Ok(None);
+        }
+        let strict = strict.is_some_and(|strict| strict.value(row));
+        read(pattern, texts.value(row), strict).map(|when| Some(made(when)))
+    })
+}
+
+fn to_date(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    let days = read_all(arguments, |when| when.date().signed_duration_since(NaiveDate::default()).num_days() as i32)?;
     Ok(Arc::new(Date32Array::from(days)))
 }
 
 fn to_timestamp(arguments: &[ArrayRef]) -> Result<ArrayRef> {
-    let texts: &StringArray = downcast(&arguments[0])?;
-    let micros = with_patterns(downcast(&arguments[1])?, texts.len(), |row, pattern| {
-        let micros = |when: NaiveDateTime| when.and_utc().timestamp_micros();
-        texts.is_valid(row).then(|| read(pattern, texts.value(row)).map(micros)).transpose()
-    })?;
+    let micros = read_all(arguments, |when| when.and_utc().timestamp_micros())?;
     Ok(Arc::new(TimestampMicrosecondArray::from(micros).with_timezone("UTC")))
 }
 
@@ -296,7 +323,7 @@ struct Fields {
 }
 
 /// Reads `text` by a pattern.
-fn read(pattern: &Pattern, text: &str) -> Result<NaiveDateTime> {
+fn read(pattern: &Pattern, text: &str, strict: bool) -> Result<NaiveDateTime> {
     let wrong = |what: &str| Error::new(ErrorKind::InvalidDatetime, format!("\"{text}\" does not fit its date pattern: {what}"));
     let mut rest = text.trim().chars().peekable();
     let mut fields = Fields::default();
@@ -347,8 +374,17 @@ fn read(pattern: &Pattern, text: &str) -> Result<NaiveDateTime> {
                     _ => return Err(wrong("AM or PM is missing")),
                 });
             }
-            Item::Quarter | Item::IsoWeek | Item::WeekOfYear | Item::DayOfWeek | Item::IsoYear | Item::Zone => {
-                return Err(Error::not_supported("reading a date by week, quarter or zone", "use YYYY, MM and DD"));
+            Item::Quarter
+            | Item::IsoWeek
+            | Item::WeekOfYear
+            | Item::DayOfWeek
+            | Item::IsoYear
+            | Item::Zone
+            | Item::IsoDayOfWeek
+            | Item::WeekOfMonth
+            | Item::JulianDay
+            | Item::Century => {
+                return Err(Error::not_supported("reading a date by week, quarter, century or zone", "use YYYY, MM and DD"));
             }
         }
     }
@@ -356,23 +392,35 @@ fn read(pattern: &Pattern, text: &str) -> Result<NaiveDateTime> {
         return Err(wrong("there is more text than pattern"));
     }
     fields
-        .moment()
+        .moment(strict)
         .ok_or_else(|| Error::new(ErrorKind::DatetimeOutOfRange, format!("\"{text}\" is not a date and time that exists")))
 }
 
 impl Fields {
-    fn moment(&self) -> Option<NaiveDateTime> {
+    /// Where it is not strict, days behind a month's last are in the next one, hours behind a day's last in the next day, and so on.
+    fn moment(&self, strict: bool) -> Option<NaiveDateTime> {
         let year = self.year.unwrap_or(1);
+        let (month, day) = (self.month.unwrap_or(1), self.day.unwrap_or(1));
         let date = match self.day_of_year {
-            Some(day) => NaiveDate::from_yo_opt(year, day)?,
-            None => NaiveDate::from_ymd_opt(year, self.month.unwrap_or(1), self.day.unwrap_or(1))?,
+            Some(day) if strict => NaiveDate::from_yo_opt(year, day)?,
+            Some(day) => NaiveDate::from_yo_opt(year, 1)?.checked_add_days(Days::new(day.checked_sub(1)?.into()))?,
+            None if strict => NaiveDate::from_ymd_opt(year, month, day)?,
+            None => {
+                let first = NaiveDate::from_ymd_opt(year, 1, 1)?.checked_add_months(Months::new(month.checked_sub(1)?))?;
+                first.checked_add_days(Days::new(day.checked_sub(1)?.into()))?
+            }
         };
         let hour = match self.afternoon {
             Some(_) if !(1..=12).contains(&self.hour) => return None,
             Some(afternoon) => self.hour % 12 + if afternoon { 12 } else { 0 },
             None => self.hour,
         };
-        Some(date.and_time(NaiveTime::from_hms_micro_opt(hour, self.minute, self.second, self.micros)?))
+        if strict {
+            return Some(date.and_time(NaiveTime::from_hms_micro_opt(hour, self.minute, self.second, self.micros)?));
+        }
+        let seconds = u64::from(hour) * 3600 + u64::from(self.minute) * 60 + u64::from(self.second);
+        date.and_time(NaiveTime::MIN)
+            .checked_add_signed(Duration::seconds(seconds as i64) + Duration::microseconds(self.micros.into()))
     }
 }
 

@@ -21,12 +21,20 @@ mod blanks;
 mod bounded;
 mod calendar;
 mod cast_from;
+mod compared;
 mod date_part;
 mod extract;
+mod farm;
 mod format;
+mod hashes;
 mod held;
 mod interval_text;
 mod intervals;
+mod json_scan;
+mod json_text;
+mod number_format;
+mod number_pattern;
+mod number_write;
 mod numbers;
 mod only_value;
 mod parse;
@@ -36,6 +44,7 @@ mod regex;
 mod tests;
 mod text;
 mod window;
+mod words;
 
 pub use arithmetic::{CHECKED_NEGATE, arithmetic_function, arithmetic_operation};
 pub use blanks::{AS_CHAR, AS_TYPE, BLANK_KEY, BLANK_VALUE, TIGHT, ends_in_blank, tight_argument, tight_key, tight_udf};
@@ -74,15 +83,20 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
         blanks::functions(),
         bounded::functions(),
         calendar::functions(),
+        compared::functions(),
         extract::functions(),
         format::functions(),
+        hashes::functions(),
         intervals::functions(),
+        json_text::functions(),
+        number_format::functions(),
         numbers::functions(),
         vec![only_value::function(), cast_from::function()],
         parse::functions(),
         real::functions(),
         regex::functions(),
         text::functions(),
+        words::functions(),
     ]
     .into_iter()
     .flatten()
@@ -120,6 +134,8 @@ type Describe = fn(&[FieldRef], &[Option<&ScalarValue>]) -> Option<FieldRef>;
 type Preimage = fn(&[Expr], &Expr, &SimplifyContext) -> EngineResult<PreimageResult>;
 /// Computes the result where the arguments' fields say more than their types.
 type ComputeFields = fn(&[ArrayRef], &[FieldRef]) -> Result<ArrayRef>;
+/// Computes a result of a type that the arguments' types do not say.
+type ComputeAs = fn(&[ArrayRef], &DataType) -> Result<ArrayRef>;
 
 /// A scalar function without state. Its name is its identity.
 #[derive(Debug)]
@@ -133,12 +149,24 @@ struct Function {
     describe: Option<Describe>,
     preimage: Option<Preimage>,
     compute_fields: Option<ComputeFields>,
+    compute_as: Option<ComputeAs>,
 }
 
 impl Function {
     fn new(name: &'static str, coerce: Coerce, returns: Returns, compute: Compute) -> Self {
         let signature = Signature::user_defined(Volatility::Immutable);
-        Self { name, signature, coerce, returns, compute, simplify: None, describe: None, preimage: None, compute_fields: None }
+        Self {
+            name,
+            signature,
+            coerce,
+            returns,
+            compute,
+            simplify: None,
+            describe: None,
+            preimage: None,
+            compute_fields: None,
+            compute_as: None,
+        }
     }
 }
 
@@ -186,9 +214,10 @@ impl ScalarUDFImpl for Function {
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
         let scalar = arguments.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
         let arrays = ColumnarValue::values_to_arrays(&arguments.args)?;
-        let answer = match self.compute_fields {
-            Some(compute) => compute(&arrays, &arguments.arg_fields)?,
-            None => (self.compute)(&arrays)?,
+        let answer = match (self.compute_fields, self.compute_as) {
+            (Some(compute), _) => compute(&arrays, &arguments.arg_fields)?,
+            (None, Some(compute)) => compute(&arrays, arguments.return_field.data_type())?,
+            (None, None) => (self.compute)(&arrays)?,
         };
         if scalar {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&answer, 0)?));

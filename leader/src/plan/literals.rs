@@ -21,8 +21,9 @@ use slipher_common::functions::{BITWISE_NOT, CHECKED_NEGATE, arithmetic_operatio
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Functions whose result has the type of their arguments; others take whole numbers of 64 bits.
-const AS_ARGUMENTS: &[&str] = &["coalesce", "nullif", "greatest", "least", "nvl2", "abs", "to_hex", CHECKED_NEGATE, BITWISE_NOT];
+/// Functions whose result has the type of their arguments, or depends on it; others take whole numbers of 64 bits.
+const AS_ARGUMENTS: &[&str] =
+    &["coalesce", "nullif", "greatest", "least", "nvl2", "abs", "to_hex", "fnv_hash", CHECKED_NEGATE, BITWISE_NOT];
 
 /// The plan with its literals typed.
 pub(crate) fn with_typed_literals(plan: LogicalPlan) -> Result<LogicalPlan> {

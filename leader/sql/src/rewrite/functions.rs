@@ -4,7 +4,7 @@ use super::PositionOf;
 use super::build::{arguments_of, call, case, cast, nested, number, string};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, Ident, Interval, ObjectName, TimezoneInfo, UnaryOperator, Value,
+    FunctionArguments, Ident, Interval, ObjectName, TimezoneInfo, UnaryOperator, Value, WindowType,
 };
 use slipher_common::functions::{
     BITWISE_NOT, CONCAT, DATE_PART, DATE_TRUNC, DatePart, EXTRACT, EXTRACT_EPOCH, PARSE_INTERVAL, POWER, TO_TEXT, TO_TIMETZ,
@@ -60,6 +60,13 @@ const TEXT_FIRST: &[&str] = &[
     "regexp_count",
     "regexp_instr",
     "regexp_substr",
+    "sha",
+    "sha1",
+    "func_sha1",
+    "sha2",
+    "crc32",
+    "soundex",
+    "quote_literal",
 ];
 
 /// Rewrites a call; leaves other expressions alone.
@@ -155,6 +162,13 @@ fn rewrite_call(function: &mut Function, position_of: PositionOf<'_>) -> Result<
         return rewrite_listagg(function);
     }
     let Some(mut arguments) = plain_arguments(&function.args) else { return Ok(None) };
+    if name == "percentile_cont" && function.over.is_some() {
+        percentile_over(function, arguments);
+        return Ok(None);
+    }
+    if name == "ratio_to_report" {
+        return ratio_to_report(function, arguments).map(Some).map_err(|error| error.at(position));
+    }
     if function.over.is_none()
         && let Some(replacement) = replace(&name, &mut arguments, position, position_of)?
     {
@@ -327,6 +341,43 @@ fn make_text(expression: &mut Expr) {
         _ => |inner| call(TO_TEXT, vec![inner]),
     };
     *expression = wrap(std::mem::replace(expression, string("")));
+}
+
+/// PERCENTILE_CONT(p) WITHIN GROUP (ORDER BY x) OVER (...) is percentile_cont(x, p) OVER (...): over a window the engine takes it so only.
+fn percentile_over(function: &mut Function, mut arguments: Vec<Expr>) {
+    let [key] = function.within_group.as_slice() else { return };
+    let descending = key.options.asc == Some(false);
+    arguments.insert(0, key.expr.clone());
+    if let (true, Some(Expr::Value(part))) = (descending, arguments.get_mut(1))
+        && let Value::Number(text, _) = &mut part.value
+        && let Ok(portion) = text.parse::<f64>()
+    {
+        *text = (1.0 - portion).to_string();
+    }
+    function.within_group.clear();
+    put_arguments(&mut function.args, arguments);
+}
+
+/// RATIO_TO_REPORT(x) OVER (...) is x / SUM(x) OVER (...), both in double precision.
+fn ratio_to_report(function: &Function, mut arguments: Vec<Expr>) -> Result<Expr> {
+    let usage = "write RATIO_TO_REPORT(x) OVER (PARTITION BY y)";
+    let refused = |message: &str| Error::new(ErrorKind::Windowing, message).with_hint(usage);
+    let (Some(value), true) = (arguments.pop(), arguments.is_empty()) else {
+        return Err(Error::new(ErrorKind::UndefinedFunction, "function \"ratio_to_report\" takes one argument").with_hint(usage));
+    };
+    match &function.over {
+        None => return Err(refused("window function \"ratio_to_report\" requires an OVER clause")),
+        Some(WindowType::WindowSpec(spec)) if !spec.order_by.is_empty() || spec.window_frame.is_some() => {
+            return Err(refused("the window of \"ratio_to_report\" has neither an order nor a frame"));
+        }
+        Some(_) => {}
+    }
+    let value = cast(value, DataType::DoublePrecision);
+    let mut sum = function.clone();
+    sum.name = ObjectName::from(vec![Ident { span: ident_span(function), ..Ident::new("sum") }]);
+    sum.args = arguments_of(vec![value.clone()]);
+    let (left, right) = (Box::new(value), Box::new(Expr::Function(sum)));
+    Ok(Expr::Nested(Box::new(Expr::BinaryOp { left, op: BinaryOperator::Divide, right })))
 }
 
 /// LISTAGG(x [, delimiter]) WITHIN GROUP (ORDER BY y DESC) is listagg(x, delimiter, 'd', y); string_agg(x, delimiter ORDER BY y DESC), too.
