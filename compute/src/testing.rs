@@ -1,5 +1,6 @@
 //! What the tests of several modules need.
 
+use crate::connections::sorted;
 use crate::service::ComputeNodeService;
 use crate::{NodeOptions, NodeRuntime};
 use arrow::array::*;
@@ -8,7 +9,7 @@ use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::SessionContext;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use slipher_common::catalog::{Column, Distribution, SortStyle, Table};
 use slipher_common::ids::{ColumnId, SliceId, TableId, TransactionId};
 use slipher_common::manifest::Segment;
@@ -16,7 +17,8 @@ use slipher_common::plan::{ComputeRuntime, LaneScan, LaneSink, SegmentRef, SinkS
 use slipher_common::{Result, SqlType};
 use std::sync::Arc;
 use tempfile::TempDir;
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio::net::TcpStream;
+use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
 /// A node in a directory of its own.
@@ -44,8 +46,12 @@ impl TestNode {
     pub(crate) async fn serve(&self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let server = tonic::transport::Server::builder().add_service(ComputeNodeService::of(&self.runtime).into_server());
-        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        let (accepting, ready) = sorted(listener.into_std().unwrap());
+        tokio::spawn(accepting);
+        for connections in [ready.service, ready.tasks] {
+            let server = tonic::transport::Server::builder().add_service(ComputeNodeService::of(&self.runtime).into_server());
+            tokio::spawn(server.serve_with_incoming(ReceiverStream::new(connections).map(TcpStream::from_std)));
+        }
         address
     }
 
