@@ -5,6 +5,7 @@ mod decode;
 mod details;
 
 pub use columns::{KnownColumn, SegmentColumns};
+pub use decode::take_apart;
 pub use details::{ColumnDetails, Details, InlineDetails, ReadsDetails, SegmentDetails, SideFile, set_aside};
 
 use crate::error::{Error, ErrorKind, Result};

@@ -22,15 +22,8 @@ struct StoredColumn<'a> {
 impl Segment {
     /// Reads the frozen form, encoded.
     pub fn decode(encoded: &[u8]) -> Result<Self> {
-        let (mut rest, mut columns) = (Vec::new(), Vec::new());
-        let mut left = encoded;
-        while !left.is_empty() {
-            let before = left;
-            match next_field(&mut left)? {
-                (SEGMENT_COLUMNS, Some(column)) => columns.push(StoredColumn::decode(column)?),
-                _ => rest.extend_from_slice(&before[..before.len() - left.len()]),
-            }
-        }
+        let (rest, columns) = take_apart(encoded, SEGMENT_COLUMNS)?;
+        let columns = columns.into_iter().map(StoredColumn::decode).collect::<Result<Vec<_>>>()?;
         let stored = proto::Segment::decode(&rest[..]).map_err(unreadable)?;
         let details = columns.iter().map(|column| (column.known.column, column.distinct_sketch, column.histogram));
         let details = Details::of_stored(&stored.side_file, details)?;
@@ -77,6 +70,20 @@ impl<'a> StoredColumn<'a> {
     }
 }
 
+/// An encoded message without the messages in one of its fields, and those.
+pub fn take_apart(encoded: &[u8], field: u32) -> Result<(Vec<u8>, Vec<&[u8]>)> {
+    let (mut rest, mut taken) = (Vec::new(), Vec::new());
+    let mut left = encoded;
+    while !left.is_empty() {
+        let before = left;
+        match next_field(&mut left)? {
+            (found, Some(message)) if found == field => taken.push(message),
+            _ => rest.extend_from_slice(&before[..before.len() - left.len()]),
+        }
+    }
+    Ok((rest, taken))
+}
+
 /// The number of the field that `left` begins with, and its bytes if it has some; `left` is what follows.
 fn next_field<'a>(left: &mut &'a [u8]) -> Result<(u32, Option<&'a [u8]>)> {
     let (field, wire_type) = decode_key(left).map_err(unreadable)?;
@@ -95,7 +102,7 @@ fn unreadable(error: prost::DecodeError) -> Error {
 }
 
 fn damaged(why: String) -> Error {
-    Error::new(ErrorKind::DataCorrupted, format!("reading a segment of the metadata: {why}"))
+    Error::new(ErrorKind::DataCorrupted, format!("reading a message of the metadata: {why}"))
 }
 
 #[cfg(test)]

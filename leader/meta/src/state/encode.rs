@@ -6,10 +6,9 @@ use super::{
     ClusterInfo, DatabaseState, DefinitionsVersion, FIRST_OBJECT_ID, Map, SchemaState, State, TableState, Totals, ViewState,
 };
 use prost::Message as _;
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use slipher_common::catalog::{Table, View};
 use slipher_common::ids::{DatabaseId, TransactionId, Version};
-use slipher_common::manifest::{Segment, Segments};
+use slipher_common::manifest::{Segment, Segments, take_apart};
 use slipher_common::placement::Placement;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta as proto;
@@ -265,26 +264,6 @@ fn damaged(version: u64, error: &dyn std::fmt::Display) -> Error {
 
 fn unreadable(error: prost::DecodeError) -> Error {
     Error::internal(error.to_string())
-}
-
-/// An encoded message without the messages in one of its fields, and those.
-fn take_apart(encoded: &[u8], field: u32) -> Result<(Vec<u8>, Vec<&[u8]>)> {
-    let (mut rest, mut taken) = (Vec::new(), Vec::new());
-    let mut left = encoded;
-    while !left.is_empty() {
-        let before = left;
-        let (tag, wire_type) = decode_key(&mut left).map_err(unreadable)?;
-        if tag == field && wire_type == WireType::LengthDelimited {
-            let length = usize::try_from(decode_varint(&mut left).map_err(unreadable)?).unwrap_or(usize::MAX);
-            let (one, behind) = left.split_at_checked(length).ok_or_else(|| Error::internal("a message ends too early"))?;
-            taken.push(one);
-            left = behind;
-        } else {
-            skip_field(wire_type, tag, &mut left, DecodeContext::default()).map_err(unreadable)?;
-            rest.extend_from_slice(&before[..before.len() - left.len()]);
-        }
-    }
-    Ok((rest, taken))
 }
 
 /// How many slices the cluster had first, of a state that is read.
