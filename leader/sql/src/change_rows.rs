@@ -59,6 +59,11 @@ impl ChangeSpec {
         self.query_where(table, self.joins)
     }
 
+    /// The query, for WITH before the statement.
+    pub(super) fn query_mut(&mut self) -> &mut Statement {
+        &mut self.query
+    }
+
     fn query_where(&self, table: TableId, conditional: bool) -> Statement {
         let mut query = self.query.clone();
         if let Some(select) = select_of(&mut query).filter(|_| !conditional) {

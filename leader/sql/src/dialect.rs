@@ -116,6 +116,11 @@ impl Dialect for SlipherDialect {
         true
     }
 
+    /// Redshift's `a.x = b.y(+)`.
+    fn supports_outer_join_operator(&self) -> bool {
+        true
+    }
+
     fn is_nested_delimited_identifier_start(&self, ch: char) -> bool {
         REDSHIFT.is_nested_delimited_identifier_start(ch)
     }

@@ -33,6 +33,7 @@ mod transactions;
 mod types;
 mod users;
 mod views;
+mod with;
 
 pub use alter_table::TableChange;
 pub use change_rows::{Change, ChangeSpec, ROW_ID_SCHEMA, TARGET};

@@ -1,4 +1,4 @@
-//! MERGE: a change of the rows that match, and an INSERT of the others.
+//! MERGE: changes of the rows that match, and an INSERT of the others.
 
 use super::Parsed;
 use super::change_rows::{
@@ -7,19 +7,24 @@ use super::change_rows::{
 use super::embedded::{position_of, with_sqlparser};
 use super::lex::Cursor;
 use super::made::parse_made;
-use super::names::Name;
+use super::names::{Name, QualifiedName};
 use super::rewrite;
-use datafusion::sql::sqlparser::ast::{Expr, SetExpr, Statement, TableWithJoins};
+use super::rewrite::build::nested;
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, SetExpr, Statement, TableWithJoins};
 use datafusion::sql::sqlparser::tokenizer::Token;
 use slipher_common::{Error, ErrorKind, Result};
 
 /// MERGE.
 #[derive(Debug)]
 pub struct MergeSpec {
-    /// WHEN MATCHED.
-    pub matched: ChangeSpec,
-    /// WHEN NOT MATCHED.
-    pub insert: MergeInsert,
+    /// The table whose rows change.
+    pub target: QualifiedName,
+    /// WHEN MATCHED, each for the pairs of rows that none before it is for.
+    pub matched: Vec<ChangeSpec>,
+    /// WHEN NOT MATCHED, each for the rows that none before it is for.
+    pub inserts: Vec<MergeInsert>,
+    /// REMOVE DUPLICATES: the rows that match make place for those of the source.
+    pub removes_duplicates: bool,
 }
 
 /// Rows of the source that match nothing.
@@ -45,7 +50,87 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         cursor.expect_end()?;
         return remove_duplicates(cursor, &target, source, condition);
     }
-    cursor.expect(&["WHEN", "MATCHED", "THEN"])?;
+    let mut clauses = Clauses { target, source, condition, pairs: Vec::new(), rows: Vec::new(), spec: None };
+    while cursor.looking_at(&["WHEN"]) {
+        clauses.clause(cursor)?;
+    }
+    cursor.expect_end()?;
+    match clauses.spec {
+        Some(spec) => Ok(Parsed::Merge(Box::new(spec))),
+        None => Err(cursor.error("expected WHEN MATCHED or WHEN NOT MATCHED")),
+    }
+}
+
+/// The WHEN clauses of a MERGE as they are read.
+struct Clauses {
+    target: Target,
+    source: TableWithJoins,
+    condition: Expr,
+    /// The conditions of WHEN MATCHED so far; None for one without, behind which no row is left.
+    pairs: Vec<Option<Expr>>,
+    /// Those of WHEN NOT MATCHED.
+    rows: Vec<Option<Expr>>,
+    spec: Option<MergeSpec>,
+}
+
+impl Clauses {
+    /// Reads one clause.
+    fn clause(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
+        let position = cursor.position();
+        cursor.expect(&["WHEN"])?;
+        let is_matched = !cursor.eat(&["NOT"]);
+        cursor.expect(&["MATCHED"])?;
+        if !is_matched && cursor.eat(&["BY"]) {
+            let what = "WHEN NOT MATCHED BY SOURCE or BY TARGET";
+            return Err(Error::not_supported(what, "write WHEN NOT MATCHED; change rows without a source row with UPDATE or DELETE")
+                .at(position));
+        }
+        let condition = if cursor.eat(&["AND"]) { Some(with_sqlparser(cursor, |parser| parser.parse_expr())?) } else { None };
+        cursor.expect(&["THEN"])?;
+        let before = if is_matched { &self.pairs } else { &self.rows };
+        if before.iter().any(Option::is_none) {
+            let message = "unreachable WHEN clause specified after unconditional WHEN clause";
+            return Err(Error::new(ErrorKind::Syntax, message).at(position));
+        }
+        let selected = selected(before, condition.as_ref());
+        if is_matched { &mut self.pairs } else { &mut self.rows }.push(condition);
+        let target = &self.target;
+        let spec = self.spec.get_or_insert_with(|| MergeSpec {
+            target: target.table.clone(),
+            matched: Vec::new(),
+            inserts: Vec::new(),
+            removes_duplicates: false,
+        });
+        if cursor.eat(&["DO", "NOTHING"]) {
+            return Ok(());
+        }
+        match is_matched {
+            true => spec.matched.push(change(cursor, target, &self.source, &self.condition, selected)?),
+            false => spec.inserts.push(insert(cursor, target, &self.source, &self.condition, selected)?),
+        }
+        Ok(())
+    }
+}
+
+/// The condition of a clause, which is for no row that one before it is for.
+fn selected(before: &[Option<Expr>], own: Option<&Expr>) -> Option<Expr> {
+    let is_not = |condition: &Expr| Expr::IsNotTrue(Box::new(nested(condition.clone())));
+    let all = before.iter().flatten().map(is_not).chain(own.map(|own| nested(own.clone())));
+    all.reduce(and)
+}
+
+fn and(left: Expr, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::And, right: Box::new(right) }
+}
+
+/// `UPDATE SET ...` or `DELETE` of the pairs of rows that match.
+fn change(
+    cursor: &mut Cursor<'_>,
+    target: &Target,
+    source: &TableWithJoins,
+    condition: &Expr,
+    selected: Option<Expr>,
+) -> Result<ChangeSpec> {
     let (change, values) = if cursor.eat(&["DELETE"]) {
         (Change::Delete, Vec::new())
     } else {
@@ -53,8 +138,19 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         let Assignments { columns, values } = assignments(cursor)?;
         (Change::Update(columns), values)
     };
-    let changed = matched(cursor, &target, (change, values), vec![source.clone()], Some(condition.clone()))?;
-    cursor.expect(&["WHEN", "NOT", "MATCHED", "THEN", "INSERT"])?;
+    let pairs = std::iter::once(nested(condition.clone())).chain(selected).reduce(and);
+    matched(cursor, target, (change, values), vec![source.clone()], pairs)
+}
+
+/// `INSERT [(columns)] VALUES (...)` of the rows of the source that match nothing.
+fn insert(
+    cursor: &mut Cursor<'_>,
+    target: &Target,
+    source: &TableWithJoins,
+    condition: &Expr,
+    selected: Option<Expr>,
+) -> Result<MergeInsert> {
+    cursor.expect(&["INSERT"])?;
     let columns = if cursor.looking_at_token(&Token::LParen) { cursor.names_in_parentheses("a column")? } else { Vec::new() };
     cursor.expect(&["VALUES"])?;
     let (given, values) = values_in_parentheses(cursor)?;
@@ -62,10 +158,8 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         let message = format!("INSERT of MERGE names {} columns and gives {} values", columns.len(), given.len());
         return Err(Error::new(ErrorKind::Syntax, message).at(columns[0].position));
     }
-    cursor.expect_end()?;
-    let query = unmatched(cursor, &target, values, source, condition)?;
-    let insert = MergeInsert { columns, given: Some(given), query };
-    Ok(Parsed::Merge(Box::new(MergeSpec { matched: changed, insert })))
+    let query = unmatched(cursor, target, values, source.clone(), (condition.clone(), selected))?;
+    Ok(MergeInsert { columns, given: Some(given), query })
 }
 
 /// Rows of the target that match go, all rows of the source come: so one row is left where several matched.
@@ -77,8 +171,9 @@ fn remove_duplicates(cursor: &Cursor<'_>, target: &Target, source: TableWithJoin
     };
     select.from = vec![source];
     rewrite::rewrite_statement(&mut query, &|span| position_of(cursor.lexed, span))?;
-    let insert = MergeInsert { columns: Vec::new(), given: None, query };
-    Ok(Parsed::Merge(Box::new(MergeSpec { matched, insert })))
+    let inserts = vec![MergeInsert { columns: Vec::new(), given: None, query }];
+    let spec = MergeSpec { target: target.table.clone(), matched: vec![matched], inserts, removes_duplicates: true };
+    Ok(Parsed::Merge(Box::new(spec)))
 }
 
 /// `(value, ...)`, each an expression or DEFAULT.
@@ -99,13 +194,13 @@ fn values_in_parentheses(cursor: &mut Cursor<'_>) -> Result<(Vec<bool>, Vec<Expr
     Ok((given, values))
 }
 
-/// `SELECT values FROM source WHERE NOT EXISTS (SELECT 1 FROM target WHERE condition)`.
+/// `SELECT values FROM source WHERE NOT EXISTS (SELECT 1 FROM target WHERE condition) AND selected`.
 fn unmatched(
     cursor: &Cursor<'_>,
     target: &Target,
     values: Vec<Expr>,
     source: TableWithJoins,
-    condition: Expr,
+    (condition, selected): (Expr, Option<Expr>),
 ) -> Result<Box<Statement>> {
     let table = &target.table;
     let schema = table.schema.as_ref().map(|schema| format!("{}.", quoted(schema))).unwrap_or_default();
@@ -123,7 +218,8 @@ fn unmatched(
         select.projection = given_values(values).collect();
     }
     select.from = vec![source];
-    select.selection = Some(Expr::Exists { subquery, negated: true });
+    let missing = Expr::Exists { subquery, negated: true };
+    select.selection = std::iter::once(missing).chain(selected).reduce(and);
     rewrite::rewrite_statement(&mut statement, &|span| position_of(cursor.lexed, span))?;
     Ok(statement)
 }

@@ -4,7 +4,7 @@ use super::chains::check_chains;
 use super::embedded::{position_of, read_query};
 use super::lex::{Cursor, Lexed, offset_of};
 use super::statement::Statement;
-use super::{OWN_NAMES_PREFIX, Parsed, change_rows, copy, create_table, insert, merge, rewrite, statements, views};
+use super::{OWN_NAMES_PREFIX, Parsed, change_rows, copy, create_table, insert, merge, rewrite, statements, views, with};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use slipher_common::{Error, ErrorKind, Result};
@@ -105,6 +105,7 @@ fn check_names(lexed: &Lexed<'_>) -> Result<()> {
 pub(super) fn parse_cursor(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     let first = cursor.peek().and_then(|lexeme| lexeme.keyword()).unwrap_or_default();
     match first.as_str() {
+        "WITH" if with::changes_rows(cursor) => with::parse(cursor),
         "SELECT" | "WITH" | "VALUES" => parse_query_statement(cursor),
         "EXPLAIN" => parse_explain(cursor),
         "INSERT" => Ok(Parsed::Insert(Box::new(insert::parse(cursor)?))),

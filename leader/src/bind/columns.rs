@@ -21,6 +21,8 @@ pub(super) enum Clause {
     Having,
     /// An expression in ORDER BY; the same.
     OrderBy,
+    /// The select list (what stands before) and WHERE: Redshift's lateral column aliases, which columns of FROM hide.
+    Lateral,
 }
 
 /// A column that could be several.

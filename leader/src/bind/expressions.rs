@@ -6,7 +6,7 @@ use super::scope::{Unqualified, read_again};
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, SetExpr, Values, VisitorMut,
 };
-use slipher_common::{Error, Result};
+use slipher_common::{Error, ErrorKind, Result};
 use slipher_sql::names::folded;
 use slipher_sql::rewrite::query_of;
 use std::ops::ControlFlow;
@@ -33,6 +33,10 @@ impl<'b, 'a> Expressions<'b, 'a> {
                 }
                 Ok(())
             }
+            Expr::OuterJoin(_) if !self.binder.may_mark() => {
+                let message = "(+) can stand in conditions of WHERE only";
+                Err(Error::new(ErrorKind::Syntax, message).with_hint("write LEFT JOIN ... ON"))
+            }
             Expr::Function(function) => match &mut function.args {
                 FunctionArguments::List(list) => list.args.iter_mut().try_for_each(|argument| self.wildcard(argument)),
                 _ => Ok(()),
@@ -54,7 +58,8 @@ impl<'b, 'a> Expressions<'b, 'a> {
             Unqualified::Here(meaning) => Some(*meaning),
             Unqualified::Outside(meaning) if self.clause == Clause::GroupBy => output()?.or(Some(*meaning)),
             Unqualified::Outside(meaning) => Some(*meaning),
-            Unqualified::Unknown => output()?,
+            Unqualified::Open if self.clause == Clause::Lateral => None,
+            Unqualified::Unknown | Unqualified::Open => output()?,
         })
     }
 

@@ -46,7 +46,7 @@ impl Binder<'_> {
     }
 
     /// What a tree of joins yields.
-    fn joined(&mut self, table: &mut TableWithJoins, scope: &mut Scope) -> Result<Columns> {
+    pub(super) fn joined(&mut self, table: &mut TableWithJoins, scope: &mut Scope) -> Result<Columns> {
         let mut columns = self.table_factor(&mut table.relation, scope)?;
         for join in &mut table.joins {
             let right = self.table_factor(&mut join.relation, scope)?;
@@ -118,6 +118,7 @@ impl Binder<'_> {
                     None => self.unnamed(alias, columns),
                 }
             }
+            TableFactor::Pivot { .. } | TableFactor::Unpivot { .. } => self.turned(table)?,
             other => {
                 self.show(scope);
                 self.table_function(other)?
@@ -177,7 +178,7 @@ impl Binder<'_> {
     }
 
     /// A factor with an alias of the user's, which may name its first columns anew.
-    fn aliased(&self, alias: &mut TableAlias, columns: Names) -> Result<Factor> {
+    pub(super) fn aliased(&self, alias: &mut TableAlias, columns: Names) -> Result<Factor> {
         let visible = folded(&alias.name);
         let columns = given_names(alias, columns)?;
         let unique = self.aliases.unique(&visible);
@@ -186,7 +187,7 @@ impl Binder<'_> {
     }
 
     /// A derived table without an alias: nothing can name it, but what is in it has to be told from others.
-    fn unnamed(&self, alias: &mut Option<TableAlias>, columns: Names) -> Factor {
+    pub(super) fn unnamed(&self, alias: &mut Option<TableAlias>, columns: Names) -> Factor {
         let unique = self.aliases.unique("unnamed_subquery");
         *alias = Some(alias_of(&unique));
         Factor { alias: unique, visible: String::new(), plain: None, hides: None, is_target: false, columns }

@@ -2,7 +2,7 @@
 
 use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::Volatility;
-use datafusion::sql::sqlparser::ast::{Expr, Function, Query, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{Expr, Function, Visit, Visitor};
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
@@ -40,8 +40,8 @@ pub(super) fn is_aggregate(expr: &Expr) -> bool {
     }
 }
 
-/// Whether a query calls a function that answers something else each time.
-pub(super) fn calls_volatile(query: &Query) -> bool {
+/// Whether a query or an expression calls a function that answers something else each time.
+pub(super) fn calls_volatile<T: Visit>(piece: &T) -> bool {
     struct Calls;
     impl Visitor for Calls {
         type Break = ();
@@ -55,7 +55,7 @@ pub(super) fn calls_volatile(query: &Query) -> bool {
             }
         }
     }
-    query.visit(&mut Calls).is_break()
+    piece.visit(&mut Calls).is_break()
 }
 
 #[cfg(test)]

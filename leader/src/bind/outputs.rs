@@ -2,11 +2,14 @@
 
 use super::Binder;
 use super::columns::{Clause, Names, ambiguous_column};
-use datafusion::sql::sqlparser::ast::{Expr, Ident, SelectItem, SetExpr};
-use slipher_common::Result;
+use super::functions::calls_volatile;
+use datafusion::sql::sqlparser::ast::{Expr, Ident, SelectItem, SetExpr, visit_expressions};
+use slipher_common::{Error, ErrorKind, Result};
 use slipher_sql::names::folded;
 use slipher_sql::output::{numbered, plain_name};
+use slipher_sql::rewrite::build::nested;
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 
 /// One column of a result.
 #[derive(Clone, Debug)]
@@ -15,6 +18,17 @@ pub(super) struct Output {
     pub(super) name: Option<String>,
     /// What it is computed from; None behind set operations.
     pub(super) expr: Option<Expr>,
+}
+
+impl Output {
+    /// What an item of a select list yields.
+    pub(super) fn of(item: &SelectItem) -> Self {
+        let expr = match item {
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr.clone()),
+            _ => None,
+        };
+        Self { name: engine_name(item), expr }
+    }
 }
 
 /// The columns of a result.
@@ -29,11 +43,7 @@ pub(super) struct Outputs {
 impl Outputs {
     /// Those of a select list that is bound.
     pub(super) fn of(projection: &[SelectItem]) -> Self {
-        let expr = |item: &SelectItem| match item {
-            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr.clone()),
-            _ => None,
-        };
-        let list: Vec<_> = projection.iter().map(|item| Output { name: engine_name(item), expr: expr(item) }).collect();
+        let list: Vec<_> = projection.iter().map(Output::of).collect();
         let complete = list.iter().all(|output| output.expr.is_some());
         Self { list, complete }
     }
@@ -67,6 +77,7 @@ impl Binder<'_> {
             Clause::Plain => None,
             Clause::OrderBy => name.as_ref().map(|name| Expr::Identifier(Ident::with_quote('"', name.clone()))),
             Clause::Having => expr.clone(),
+            Clause::Lateral => expr.as_ref().map(|expr| lateral(&wanted, expr)).transpose()?,
             Clause::GroupBy => expr.clone().map(|expr| match expr {
                 // As a number it would be a position; all constants make one group.
                 constant @ Expr::Value(_) => Expr::IsNull(Box::new(constant)),
@@ -74,6 +85,28 @@ impl Binder<'_> {
             }),
         })
     }
+}
+
+/// Parts of an expression that may stand where its alias is named: an alias of aliases of aliases doubles at each step.
+const LATERAL_PARTS_MAX: usize = 5_000;
+
+/// What an alias of the same select list means: its expression once more, which must be worth the same there.
+fn lateral(name: &str, expr: &Expr) -> Result<Expr> {
+    if calls_volatile(expr) {
+        let what = format!("naming alias \"{name}\" of a volatile function in the same SELECT");
+        return Err(Error::not_supported(&what, "write the function in a subquery in FROM, and name its column"));
+    }
+    let mut parts = 0_usize;
+    let _ = visit_expressions(expr, |_| {
+        parts += 1;
+        if parts > LATERAL_PARTS_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    if parts > LATERAL_PARTS_MAX {
+        return Err(Error::new(ErrorKind::TooComplex, "statement too complex")
+            .with_detail(format!("alias \"{name}\" stands for more than {LATERAL_PARTS_MAX} operations, through the aliases that it names"))
+            .with_hint("compute it in a subquery in FROM, and name its column"));
+    }
+    Ok(nested(expr.clone()))
 }
 
 /// What the engine calls an item of a select list; None where that is its text, or several.

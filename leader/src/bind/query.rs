@@ -159,7 +159,8 @@ impl Binder<'_> {
         }
         if let Some(expression) = &mut select.selection {
             self.enter("WHERE");
-            self.expressions(expression)?;
+            self.expressions_in(expression, Clause::Lateral)?;
+            self.outer_joins(select)?;
             self.leave();
         }
         for expression in [&mut select.having, &mut select.qualify].into_iter().flatten() {

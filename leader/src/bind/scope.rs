@@ -86,8 +86,10 @@ pub(super) enum Unqualified {
     Here(Box<Expr>),
     /// This column of a query around it.
     Outside(Box<Expr>),
-    /// No column that is known.
+    /// No column.
     Unknown,
+    /// Maybe a column: those of FROM are not all known.
+    Open,
 }
 
 impl Binder<'_> {
@@ -153,7 +155,7 @@ impl Binder<'_> {
         let wanted = folded(name);
         for (depth, frame) in self.frames.iter().rev().enumerate() {
             let Some(scope) = &frame.scope else { continue };
-            let Some(columns) = &scope.columns else { return Ok(Unqualified::Unknown) };
+            let Some(columns) = &scope.columns else { return Ok(Unqualified::Open) };
             let mut fitting = columns.iter().filter(|(column, _)| *column == wanted);
             match (fitting.next(), fitting.next()) {
                 (Some((_, meaning)), None) if depth == 0 => return Ok(Unqualified::Here(Box::new(meaning.clone()))),

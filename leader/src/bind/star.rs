@@ -1,8 +1,8 @@
 //! The select list: what its wildcards stand for.
 
 use super::Binder;
-use super::columns::Columns;
-use super::outputs::select_items;
+use super::columns::{Clause, Columns};
+use super::outputs::{Output, select_items};
 use super::scope::Unqualified;
 use datafusion::sql::sqlparser::ast::{
     ExcludeSelectItem, Expr, SelectItem, SelectItemQualifiedWildcardKind, WildcardAdditionalOptions,
@@ -30,23 +30,34 @@ impl Binder<'_> {
                 Some(columns) => items.extend(select_items(columns)),
                 None => items.push(item),
             }
+            if let Some(frame) = self.frames.last_mut() {
+                let known = frame.outputs.list.len();
+                frame.outputs.list.extend(items.iter().skip(known).map(Output::of));
+            }
         }
         *projection = items;
         Ok(())
     }
 
     fn item(&mut self, item: &mut SelectItem) -> Result<()> {
-        if let SelectItem::UnnamedExpr(Expr::Identifier(ident)) = item
-            && let Unqualified::Here(meaning) | Unqualified::Outside(meaning) = self.unqualified(ident)?
-        {
-            *item = match *meaning {
-                // It has the right name itself.
-                column @ Expr::CompoundIdentifier(_) => SelectItem::UnnamedExpr(column),
-                other => SelectItem::ExprWithAlias { expr: other, alias: ident.clone() },
+        if let SelectItem::UnnamedExpr(Expr::Identifier(ident)) = item {
+            let meaning = match self.unqualified(ident)? {
+                Unqualified::Here(meaning) | Unqualified::Outside(meaning) => Some(*meaning),
+                Unqualified::Unknown => self.output_named(ident, Clause::Lateral)?,
+                Unqualified::Open => None,
             };
-            return Ok(());
+            if let Some(meaning) = meaning {
+                *item = match meaning {
+                    // It has the right name itself.
+                    Expr::CompoundIdentifier(parts) if parts.last().map(folded) == Some(folded(ident)) => {
+                        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts))
+                    }
+                    other => SelectItem::ExprWithAlias { expr: other, alias: ident.clone() },
+                };
+                return Ok(());
+            }
         }
-        self.expressions(item)
+        self.expressions_in(item, Clause::Lateral)
     }
 
     /// What `*` stands for; None where the engine has to say it.

@@ -37,6 +37,17 @@ impl Found {
     fn count(&self) -> u64 {
         self.rows.values().map(RoaringBitmap::len).sum()
     }
+
+    /// Whether a row is in both.
+    fn meets(&self, other: &Self) -> bool {
+        self.rows.iter().any(|(segment, rows)| other.rows.get(segment).is_some_and(|others| !rows.is_disjoint(others)))
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (segment, rows) in &other.rows {
+            *self.rows.entry(*segment).or_default() |= rows;
+        }
+    }
 }
 
 /// Runs UPDATE or DELETE; answers how many rows. `only_one_source`: a row that several rows of FROM would change is an error.
@@ -86,35 +97,55 @@ pub(crate) async fn plan_change(
     attempt.plan_statement(&spec.query(table.table.id), parameters).await
 }
 
-/// The plans of a MERGE: of the rows that match, and of those that come.
+/// The plans of a MERGE: of the rows that match, and of those that come, a plan for each clause.
 pub(crate) async fn plan_merge(
     attempt: &Attempt,
     spec: &MergeSpec,
     parameters: Option<ParamValues>,
 ) -> Result<Vec<Arc<dyn ExecutionPlan>>> {
-    let matched = plan_change(attempt, &spec.matched, parameters.clone()).await?;
-    let table = find(&attempt.snapshot, &spec.matched.table)?;
-    let (_, source) = unmatched(attempt, &table.table, &spec.insert, parameters).await?;
-    Ok(vec![matched, plan_sink(attempt, attempt.snapshot.provider(&table)?, source).await?])
+    let mut plans = Vec::new();
+    for change in &spec.matched {
+        plans.push(plan_change(attempt, change, parameters.clone()).await?);
+    }
+    let table = find(&attempt.snapshot, &spec.target)?;
+    for insert in &spec.inserts {
+        let (_, source) = unmatched(attempt, &table.table, insert, parameters.clone()).await?;
+        plans.push(plan_sink(attempt, attempt.snapshot.provider(&table)?, source).await?);
+    }
+    Ok(plans)
 }
 
 async fn merge_once(runner: &Runner, scope: &Scope, spec: &MergeSpec, parameters: Option<ParamValues>) -> Result<u64> {
     let load = scope.start_load();
     let attempt = runner.attempt(scope, load.id(), false)?;
-    let table = find(&attempt.snapshot, &spec.matched.table)?;
+    let table = find(&attempt.snapshot, &spec.target)?;
     scope.note_changing(table.table.id);
-    let (mut kinds, changed) = matched(scope, &attempt, &table, &spec.matched, parameters.clone(), true).await?;
-    let (targets, source) = unmatched(&attempt, &table.table, &spec.insert, parameters).await?;
-    let identities = identity_fills(scope, &table.table, &targets);
-    let (added, advances) = write_rows(&attempt, &table, identities, source).await?;
-    let inserted: u64 = added.iter().map(|segment| segment.rows).sum();
-    kinds.extend(advances);
-    kinds.extend(add_segments(&table, &attempt.snapshot.state, &added));
+    let (mut kinds, changed) = all_matched(scope, &attempt, &table, spec, parameters.clone()).await?;
+    let mut inserted = 0;
+    // Where the numbers of an IDENTITY column go on behind those that a clause before took.
+    let mut next_number: BTreeMap<usize, u64> = BTreeMap::new();
+    for insert in &spec.inserts {
+        let (targets, source) = unmatched(&attempt, &table.table, insert, parameters.clone()).await?;
+        let mut identities = identity_fills(scope, &table.table, &targets);
+        for fill in &mut identities {
+            fill.base = next_number.get(&fill.column).copied().unwrap_or(fill.base);
+        }
+        let columns: Vec<usize> = identities.iter().map(|fill| fill.column).collect();
+        let (added, advances) = write_rows(&attempt, &table, identities, source).await?;
+        for (column, advance) in columns.into_iter().zip(&advances) {
+            if let Kind::AdvanceIdentity(advance) = advance {
+                next_number.insert(column, advance.expected_next.saturating_add(advance.count));
+            }
+        }
+        inserted += added.iter().map(|segment| segment.rows).sum::<u64>();
+        kinds.extend(advances);
+        kinds.extend(add_segments(&table, &attempt.snapshot.state, &added));
+    }
     if !kinds.is_empty() {
         scope.change(kinds, &attempt.snapshot.state, Some(load)).await?;
     }
-    // Without values of its own, each row that is inserted is one that was changed or is new.
-    Ok(if spec.insert.given.is_some() { changed + inserted } else { inserted })
+    // Then each row that is inserted is one that was changed or is new.
+    Ok(if spec.removes_duplicates { inserted } else { changed + inserted })
 }
 
 /// The columns that an INSERT of MERGE gives values to, and its rows with one column per column of the table.
@@ -180,29 +211,85 @@ async fn matched(
     parameters: Option<ParamValues>,
     only_one_source: bool,
 ) -> Result<(Vec<Kind>, u64)> {
-    let source = attempt.plan_query(&spec.query(table.table.id), parameters.clone()).await?;
-    if let Change::Update(columns) = &spec.change {
-        columns.iter().try_for_each(|(name, _)| assigned_column(&table.table, name).map(|_| ()))?;
-    }
-    let found = find_rows(scope, attempt, &source).await?;
+    let found = found_by(scope, attempt, table, spec, parameters.clone()).await?;
     if found.rows.is_empty() {
         return Ok((Vec::new(), 0));
     }
-    let mut kinds = vec![delete_rows(table, &found)?];
-    if let Change::Update(columns) = &spec.change {
-        if found.any_twice && only_one_source {
-            return Err(Error::new(ErrorKind::CardinalityViolation, "found multiple matches to update the same row")
-                .with_detail(format!("several source rows match one row of table \"{}\"", table.table))
-                .with_hint("make the source rows unique in what they are matched by"));
-        }
-        let added = new_rows(attempt, table, (spec, columns), &found, parameters).await?;
-        let written: u64 = added.iter().map(|segment| segment.rows).sum();
-        if written != found.count() {
-            return Err(no_longer_found(table, found.count(), written));
-        }
-        kinds.extend(add_segments(table, &attempt.snapshot.state, &added));
+    if only_one_source && found.any_twice && matches!(spec.change, Change::Update(_)) {
+        return Err(several_sources(table));
     }
+    let mut kinds = vec![delete_rows(table, &found)?];
+    kinds.extend(rewritten(attempt, table, spec, &found, parameters).await?);
     Ok((kinds, found.count()))
+}
+
+/// What the WHEN MATCHED clauses of a MERGE do to their rows, and how many those are.
+async fn all_matched(
+    scope: &Scope,
+    attempt: &Attempt,
+    table: &TableState,
+    spec: &MergeSpec,
+    parameters: Option<ParamValues>,
+) -> Result<(Vec<Kind>, u64)> {
+    let mut all = Found { rows: BTreeMap::new(), any_twice: false };
+    let mut updated = Found { rows: BTreeMap::new(), any_twice: false };
+    let mut written = Vec::new();
+    for change in &spec.matched {
+        let found = found_by(scope, attempt, table, change, parameters.clone()).await?;
+        let is_update = matches!(change.change, Change::Update(_));
+        // Several rows of the source may delete one of the target, but nothing else may happen to it then.
+        if is_update && (found.any_twice || found.meets(&all)) || found.meets(&updated) {
+            return Err(several_sources(table));
+        }
+        if is_update {
+            updated.add(&found);
+        }
+        all.add(&found);
+        written.extend(rewritten(attempt, table, change, &found, parameters.clone()).await?);
+    }
+    let deleted = if all.rows.is_empty() { None } else { Some(delete_rows(table, &all)?) };
+    Ok((deleted.into_iter().chain(written).collect(), all.count()))
+}
+
+/// The rows that a change is about.
+async fn found_by(
+    scope: &Scope,
+    attempt: &Attempt,
+    table: &TableState,
+    spec: &ChangeSpec,
+    parameters: Option<ParamValues>,
+) -> Result<Found> {
+    let source = attempt.plan_query(&spec.query(table.table.id), parameters).await?;
+    if let Change::Update(columns) = &spec.change {
+        columns.iter().try_for_each(|(name, _)| assigned_column(&table.table, name).map(|_| ()))?;
+    }
+    find_rows(scope, attempt, &source).await
+}
+
+/// The found rows with their new values, written; nothing for DELETE.
+async fn rewritten(
+    attempt: &Attempt,
+    table: &TableState,
+    spec: &ChangeSpec,
+    found: &Found,
+    parameters: Option<ParamValues>,
+) -> Result<Vec<Kind>> {
+    let Change::Update(columns) = &spec.change else { return Ok(Vec::new()) };
+    if found.rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let added = new_rows(attempt, table, (spec, columns), found, parameters).await?;
+    let written: u64 = added.iter().map(|segment| segment.rows).sum();
+    if written != found.count() {
+        return Err(no_longer_found(table, found.count(), written));
+    }
+    Ok(add_segments(table, &attempt.snapshot.state, &added).into_iter().collect())
+}
+
+fn several_sources(table: &TableState) -> Error {
+    Error::new(ErrorKind::CardinalityViolation, "found multiple matches to update the same row")
+        .with_detail(format!("several source rows match one row of table \"{}\"", table.table))
+        .with_hint("make the source rows unique in what they are matched by")
 }
 
 /// DELETE without a condition: the segments go.

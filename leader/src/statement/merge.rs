@@ -22,16 +22,19 @@ impl Executes for Merge<'_> {
     }
 
     fn requires(&self) -> Requires<'_> {
-        Requires::Tables { names: vec![&self.0.matched.table], adds_rows: true }
+        Requires::Tables { names: vec![&self.0.target], adds_rows: true }
     }
 
     fn describe<'a>(&'a self, context: &'a Context, declared: &'a [Option<SqlType>]) -> Running<'a, Description> {
         Box::pin(async move {
             let attempt = context.look_ahead()?;
-            let id = attempt.snapshot.table(&self.0.matched.table)?.table.id;
-            let matched = attempt.plan_typed(&self.0.matched.query(id), declared, None).await?;
-            let insert = attempt.plan_typed(&self.0.insert.query, declared, None).await?;
-            let parameters = either(parameter_types(&matched, declared)?, parameter_types(&insert, declared)?);
+            let id = attempt.snapshot.table(&self.0.target)?.table.id;
+            let mut parameters = Vec::new();
+            let changes = self.0.matched.iter().map(|change| change.query(id));
+            for query in changes.chain(self.0.inserts.iter().map(|insert| insert.query.as_ref().clone())) {
+                let plan = attempt.plan_typed(&query, declared, None).await?;
+                parameters = either(parameters, parameter_types(&plan, declared)?);
+            }
             Ok(Description { parameters, rows: None })
         })
     }

@@ -30,7 +30,7 @@ pub(super) fn arguments_of(arguments: Vec<Expr>) -> FunctionArguments {
 }
 
 /// `'text'`.
-pub(super) fn string(text: &str) -> Expr {
+pub fn string(text: &str) -> Expr {
     Expr::value(Value::SingleQuotedString(text.to_owned()))
 }
 
@@ -45,7 +45,7 @@ pub(super) fn cast(expression: Expr, data_type: DataType) -> Expr {
 }
 
 /// CASE without an operand.
-pub(super) fn case(conditions: Vec<(Expr, Expr)>, otherwise: Option<Expr>) -> Expr {
+pub fn case(conditions: Vec<(Expr, Expr)>, otherwise: Option<Expr>) -> Expr {
     Expr::Case {
         case_token: AttachedToken::empty(),
         end_token: AttachedToken::empty(),
@@ -56,7 +56,7 @@ pub(super) fn case(conditions: Vec<(Expr, Expr)>, otherwise: Option<Expr>) -> Ex
 }
 
 /// `(expression)`, where an operator could pull it apart.
-pub(super) fn nested(expression: Expr) -> Expr {
+pub fn nested(expression: Expr) -> Expr {
     match expression {
         simple @ (Expr::Value(_) | Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Function(_) | Expr::Nested(_)) => {
             simple
