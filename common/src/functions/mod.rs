@@ -43,6 +43,7 @@ mod regex;
 #[cfg(test)]
 mod tests;
 mod text;
+mod walk;
 mod window;
 mod words;
 
@@ -59,6 +60,7 @@ pub use intervals::{
 pub use only_value::only_value_udf;
 pub use parse::{PARSE_DECIMAL, TO_TIMETZ, text_parser};
 pub use real::{TO_DOUBLE, TO_REAL, WHOLE_DOUBLES_MAX};
+pub use walk::WALK;
 pub use window::{ignoring_nulls, row_number, window_functions};
 
 use crate::{Error, ErrorKind, Result};
@@ -91,7 +93,7 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
         json_text::functions(),
         number_format::functions(),
         numbers::functions(),
-        vec![only_value::function(), cast_from::function()],
+        vec![only_value::function(), cast_from::function(), walk::function()],
         parse::functions(),
         real::functions(),
         regex::functions(),

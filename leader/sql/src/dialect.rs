@@ -1,6 +1,7 @@
 //! The parser's Redshift dialect, with what it lacks.
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator};
+use super::names::is_reserved;
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Ident, UnaryOperator};
 use datafusion::sql::sqlparser::dialect::{Dialect, Precedence, RedshiftSqlDialect};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -19,6 +20,19 @@ const OTHER_PRECEDENCE: u8 = 25;
 
 /// Begins the names of temporary tables, and is the operator of exclusive or: `lex` tells them apart, the tokenizer cannot.
 const TEMPORARY: char = '#';
+
+/// Stand before columns of the row above, and of the root, in queries with CONNECT BY.
+const PRIOR: &str = "PRIOR";
+const CONNECT_BY_ROOT: &str = "CONNECT_BY_ROOT";
+
+/// One of them, where a column follows.
+fn before_a_column(parser: &Parser<'_>) -> Option<Ident> {
+    let Token::Word(word) = &parser.peek_nth_token_ref(0).token else { return None };
+    let known = word.quote_style.is_none() && [PRIOR, CONNECT_BY_ROOT].iter().any(|known| word.value.eq_ignore_ascii_case(known));
+    let column = matches!(&parser.peek_nth_token_ref(1).token,
+        Token::Word(next) if next.quote_style.is_some() || !is_reserved(&next.value.to_lowercase()));
+    (known && column).then(|| Ident::new(word.value.clone()))
+}
 
 /// `x IN ((SELECT …), 1)`: the parser would take the first parenthesis for all of a query. None, with nothing read, where it is one, or no
 /// parenthesis stands there.
@@ -79,6 +93,14 @@ impl Dialect for SlipherDialect {
     }
 
     fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        if let Some(word) = before_a_column(parser) {
+            parser.advance_token();
+            let prior = word.value.eq_ignore_ascii_case(PRIOR);
+            return Some(parser.parse_subexpr(POWER_PRECEDENCE).map(|expr| match prior {
+                true => Expr::Prior(Box::new(expr)),
+                false => Expr::Prefixed { prefix: word, value: Box::new(expr) },
+            }));
+        }
         let (op, precedence) = match parser.peek_token_ref().token {
             Token::Minus => (UnaryOperator::Minus, POWER_PRECEDENCE),
             Token::Plus => (UnaryOperator::Plus, POWER_PRECEDENCE),

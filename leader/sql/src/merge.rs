@@ -82,8 +82,11 @@ impl Clauses {
         cursor.expect(&["MATCHED"])?;
         if !is_matched && cursor.eat(&["BY"]) {
             let what = "WHEN NOT MATCHED BY SOURCE or BY TARGET";
-            return Err(Error::not_supported(what, "write WHEN NOT MATCHED; change rows without a source row with UPDATE or DELETE")
-                .at(position));
+            return Err(Error::not_supported(
+                what,
+                "write WHEN NOT MATCHED; change rows without a source row with UPDATE or DELETE",
+            )
+            .at(position));
         }
         let condition = if cursor.eat(&["AND"]) { Some(with_sqlparser(cursor, |parser| parser.parse_expr())?) } else { None };
         cursor.expect(&["THEN"])?;

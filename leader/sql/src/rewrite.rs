@@ -313,7 +313,6 @@ fn rewrite_select(select: &mut Select) -> Result<()> {
     }
     let unknown = [
         (select.into.is_some(), "INTO inside a query", "write CREATE TABLE ... AS"),
-        (!select.connect_by.is_empty(), "CONNECT BY", "write WITH RECURSIVE"),
         (select.prewhere.is_some(), "PREWHERE", "write WHERE"),
         (select.select_modifiers.is_some(), "a modifier of SELECT", "leave it out"),
     ];

@@ -1,8 +1,9 @@
 //! Columns in expressions: what they are qualified with becomes the alias of the factor that is meant.
 
-use super::Binder;
 use super::columns::{Clause, Columns};
+use super::hierarchy::TREE;
 use super::scope::{Unqualified, read_again};
+use super::{Binder, ONCE};
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, SetExpr, Values, VisitorMut,
 };
@@ -29,6 +30,12 @@ impl<'b, 'a> Expressions<'b, 'a> {
             Expr::CompoundIdentifier(parts) => self.binder.qualified(parts),
             Expr::Identifier(name) => {
                 if let Some(meaning) = self.named(name)? {
+                    *expression = meaning;
+                }
+                Ok(())
+            }
+            Expr::Prior(_) | Expr::Prefixed { .. } => {
+                if let Some(meaning) = self.binder.of_hierarchy(expression)? {
                     *expression = meaning;
                 }
                 Ok(())
@@ -79,7 +86,8 @@ impl Binder<'_> {
     /// `[[database.]schema.]factor.column`.
     fn qualified(&self, parts: &mut Vec<Ident>) -> Result<()> {
         let Some((column, qualifier)) = parts.split_last() else { return Ok(()) };
-        if qualifier.is_empty() {
+        // The path of a hierarchy is bound already.
+        if qualifier.is_empty() || matches!(qualifier, [table] if table.value.starts_with(TREE)) {
             return Ok(());
         }
         let factor = self.factor(qualifier)?;
@@ -97,8 +105,8 @@ impl Binder<'_> {
         if let Some((_, bound)) = known {
             // It is one expression, and is computed wherever it stands.
             return match self.volatile_read(bound) {
-                Some(query) => Err(read_again(&query.name)),
-                None => Ok(bound.clone()),
+                Some(query) if !query.bound.starts_with(ONCE) => Err(read_again(&query.name)),
+                _ => Ok(bound.clone()),
             };
         }
         let mut bound = written.clone();
@@ -132,6 +140,13 @@ impl VisitorMut for Expressions<'_, '_> {
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
         if let Some(inner) = self.aside.pop() {
             *query = inner;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
+        if let Some(meaning) = self.binder.path_of_hierarchy(expression) {
+            *expression = meaning;
         }
         ControlFlow::Continue(())
     }

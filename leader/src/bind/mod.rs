@@ -13,6 +13,7 @@ mod columns;
 mod expressions;
 mod from;
 mod functions;
+mod hierarchy;
 mod order;
 mod outer_joins;
 mod outputs;
@@ -36,6 +37,10 @@ use std::sync::Arc;
 
 /// The schema in which the engine finds relations by their ids.
 pub(crate) const RELATION_SCHEMA: &str = "slipher$relation";
+
+/// Begins the names of WITH queries that answer something else each time: where one is read more than once it runs first, and its rows are
+/// read.
+pub(crate) const ONCE: &str = "slipher$once_";
 
 /// What a name means.
 #[derive(Clone, Debug)]

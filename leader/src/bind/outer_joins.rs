@@ -2,8 +2,8 @@
 
 use super::Binder;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem, TableFactor, TableWithJoins, Visit,
-    VisitMut, Visitor, VisitorMut, visit_expressions,
+    BinaryOperator, Expr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem, TableFactor, TableWithJoins,
+    Visit, VisitMut, Visitor, VisitorMut, visit_expressions,
 };
 use slipher_common::{Error, ErrorKind, Result};
 use std::collections::{BTreeMap, HashSet};
@@ -38,7 +38,8 @@ impl Binder<'_> {
             known.needs.extend(needs);
             known.condition = Some(and(known.condition.take(), conjunct));
         }
-        let any_wildcard = select.projection.iter().any(|item| !matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. }));
+        let any_wildcard =
+            select.projection.iter().any(|item| !matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. }));
         if any_wildcard {
             return Err(refused("together with * over a table whose columns have no names of their own"));
         }

@@ -103,7 +103,9 @@ fn lateral(name: &str, expr: &Expr) -> Result<Expr> {
     });
     if parts > LATERAL_PARTS_MAX {
         return Err(Error::new(ErrorKind::TooComplex, "statement too complex")
-            .with_detail(format!("alias \"{name}\" stands for more than {LATERAL_PARTS_MAX} operations, through the aliases that it names"))
+            .with_detail(format!(
+                "alias \"{name}\" stands for more than {LATERAL_PARTS_MAX} operations, through the aliases that it names"
+            ))
             .with_hint("compute it in a subquery in FROM, and name its column"));
     }
     Ok(nested(expr.clone()))

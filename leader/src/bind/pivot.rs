@@ -105,11 +105,16 @@ impl Binder<'_> {
         for value in &mut values {
             self.of_source(&source, &mut value.expr)?;
             let name = value.alias.as_ref().map(folded).or_else(|| text_of(&value.expr)).ok_or_else(|| {
-                Error::new(ErrorKind::Syntax, format!("PIVOT value {} needs an alias", value.expr)).with_hint("write value AS name")
+                Error::new(ErrorKind::Syntax, format!("PIVOT value {} needs an alias", value.expr))
+                    .with_hint("write value AS name")
             })?;
             let is_it = match &value.expr {
                 Expr::Value(value) if value.value == Value::Null => Expr::IsNull(Box::new(column.clone())),
-                value => Expr::BinaryOp { left: Box::new(nested(column.clone())), op: BinaryOperator::Eq, right: Box::new(value.clone()) },
+                value => Expr::BinaryOp {
+                    left: Box::new(nested(column.clone())),
+                    op: BinaryOperator::Eq,
+                    right: Box::new(value.clone()),
+                },
             };
             for aggregate in &aggregates {
                 let name = match &aggregate.alias {
@@ -148,8 +153,11 @@ impl Binder<'_> {
             };
             cases.push((is_it, column_.expr.clone()));
         }
-        let mut made_list = parse_made(&format!("SELECT 1 FROM (VALUES {}) AS \"{list}\" (\"number\", \"name\")", rows.join(", ")))?;
-        let SetExpr::Select(select) = made_list.body.as_mut() else { return Err(Error::internal("the list of UNPIVOT is no SELECT")) };
+        let mut made_list =
+            parse_made(&format!("SELECT 1 FROM (VALUES {}) AS \"{list}\" (\"number\", \"name\")", rows.join(", ")))?;
+        let SetExpr::Select(select) = made_list.body.as_mut() else {
+            return Err(Error::internal("the list of UNPIVOT is no SELECT"));
+        };
         let others = source.columns.iter().filter(|(_, meaning)| !used.contains(&meaning.to_string())).cloned().collect();
         let mut projection: Vec<SelectItem> = select_items(others).collect();
         let turned = case(cases, None);

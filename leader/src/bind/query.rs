@@ -1,11 +1,11 @@
 //! Queries: WITH, set operations, selects, in the order in which their names come into sight.
 
-use super::Binder;
 use super::columns::{Clause, Names};
 use super::expressions::Expressions;
 use super::functions::calls_volatile;
 use super::outputs::{Outputs, engine_names, first_names, tell_apart};
 use super::scope::{Frame, WithQuery};
+use super::{Binder, ONCE};
 use datafusion::sql::sqlparser::ast::{
     Cte, Distinct, GroupByExpr, Ident, ObjectName, Query, Select, SetExpr, Visit, VisitMut, Visitor, With,
 };
@@ -67,6 +67,8 @@ impl Binder<'_> {
                     let columns = self.query(&mut table.query)?;
                     let columns = super::from::given_names(&mut table.alias, columns)?;
                     let volatile = self.answers_anew(&table.query);
+                    let bound =
+                        if volatile && self.is_outermost() { self.aliases.with_query(&format!("{ONCE}{name}")) } else { bound };
                     WithQuery { name, bound, columns, volatile, reads: 0 }
                 }
             };
@@ -94,6 +96,11 @@ impl Binder<'_> {
         }
         query.volatile = self.answers_anew(&table.query);
         Ok(query)
+    }
+
+    /// Whether no query around the innermost one has columns that this could read.
+    fn is_outermost(&self) -> bool {
+        self.frames.iter().rev().skip(1).all(|frame| frame.scope.is_none())
     }
 
     /// Whether a bound query calls a volatile function, or reads a WITH query that does.
@@ -147,8 +154,12 @@ impl Binder<'_> {
             frame.outputs = Outputs::default();
             frame.subqueries.clear();
             frame.scope = None;
+            frame.hierarchy = None;
         }
-        self.from(&mut select.from)?;
+        match select.connect_by.is_empty() {
+            true => self.from(&mut select.from)?,
+            false => self.hierarchy(select)?,
+        }
         self.leave();
         self.select_list(&mut select.projection, !select.from.is_empty())?;
         if let Some(frame) = self.frames.last_mut() {

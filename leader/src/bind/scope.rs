@@ -2,8 +2,9 @@
 
 use super::aggregates::FromInside;
 use super::columns::{Columns, Names, ambiguous_column, column};
+use super::hierarchy::{Hierarchy, LEVEL_NAME};
 use super::outputs::Outputs;
-use super::{Binder, Known};
+use super::{Binder, Known, ONCE};
 use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, visit_relations};
 use slipher_common::{Error, ErrorKind, Result, error::did_you_mean};
 use slipher_sql::TARGET;
@@ -67,6 +68,8 @@ pub(super) struct Frame {
     pub(super) outputs: Outputs,
     /// The clause that is being bound, where it can hold no aggregates.
     pub(super) without_aggregates: Option<&'static str>,
+    /// What names of a hierarchy mean in it.
+    pub(super) hierarchy: Option<Hierarchy>,
     /// Its aggregates that stand in its subqueries.
     pub(super) inside: Option<FromInside>,
     /// Subqueries in its expressions, as they were written and as they are bound: where one stands twice it stays one expression.
@@ -100,7 +103,7 @@ impl Binder<'_> {
             return Ok(None);
         };
         query.reads += 1;
-        if query.volatile && query.reads > 1 {
+        if query.volatile && query.reads > 1 && !query.bound.starts_with(ONCE) {
             return Err(read_again(name));
         }
         Ok(Some(query.clone()))
@@ -162,6 +165,11 @@ impl Binder<'_> {
                 (Some((_, meaning)), None) => return Ok(Unqualified::Outside(Box::new(meaning.clone()))),
                 (Some(_), Some(_)) => return Err(ambiguous_column(&wanted)),
                 (None, _) => {}
+            }
+            let level = frame.hierarchy.as_ref().and_then(|hierarchy| hierarchy.level.as_ref());
+            if let Some(level) = level.filter(|_| wanted == LEVEL_NAME) {
+                let level = Box::new(level.clone());
+                return Ok(if depth == 0 { Unqualified::Here(level) } else { Unqualified::Outside(level) });
             }
         }
         Ok(Unqualified::Unknown)

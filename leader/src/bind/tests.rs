@@ -166,13 +166,18 @@ fn an_aggregate_belongs_to_the_query_whose_columns_it_reads() {
 }
 
 #[test]
-fn what_is_volatile_is_read_once() {
+fn what_is_volatile_can_be_told_where_it_may_run_first() {
     let refused = "0A000: reading WITH query \"q\", which calls a volatile function, more than once is not supported";
     check(&[
-        ("with q as (select random() as r) select r from q", "WITH q AS (SELECT random() AS r) SELECT q.r FROM q AS q"),
-        ("with q as (select random() as r) select 1 from q, q as p", refused),
-        ("with q as (select random() as r) select (select r from q), (select r from q)", refused),
-        ("with p as (select random() as r), q as (select r from p) select 1 from q, q as o", refused),
+        (
+            "with q as (select random() as r) select 1 from q, q as p",
+            "WITH slipher$once_q AS (SELECT random() AS r) SELECT 1 FROM slipher$once_q AS q, slipher$once_q AS p",
+        ),
+        (
+            "with p as (select random() as r), q as (select r from p) select 1 from q",
+            "WITH slipher$once_p AS (SELECT random() AS r), slipher$once_q AS (SELECT p.r FROM slipher$once_p AS p) SELECT 1 FROM slipher$once_q AS q",
+        ),
+        ("select (with q as (select random() + t.v as r) select 1 from q, q as p) from t", refused),
     ]);
 }
 

@@ -2,6 +2,7 @@
 //! what happened.
 
 mod analyze;
+mod first_parts;
 mod kept;
 mod memory_wait;
 mod place;
@@ -10,6 +11,7 @@ mod routing;
 mod stream;
 
 pub(crate) use analyze::analyze;
+pub(crate) use first_parts::ShownParts;
 pub(crate) use kept::KeptPlan;
 pub(crate) use memory_wait::until_memory_is_free;
 use memory_wait::wants_whole_memory;
@@ -73,6 +75,8 @@ pub(crate) struct Attempt {
     pub(crate) session: Arc<SessionState>,
     /// What runs it.
     pub(crate) runner: Runner,
+    /// For EXPLAIN: parts that would run before the rest is planned.
+    shows: Option<ShownParts>,
     _reading: Reading,
 }
 
@@ -112,7 +116,7 @@ impl Runner {
             engine: Arc::clone(&self.engine),
         });
         let session = Arc::new(self.engine.session(&snapshot, collect_metrics)?);
-        Ok(Attempt { query_id, snapshot, session, runner: self.clone(), _reading: reading })
+        Ok(Attempt { query_id, snapshot, session, runner: self.clone(), shows: None, _reading: reading })
     }
 
     /// The same attempt, which sees `part` of a table wherever that is read with row ids.
@@ -166,6 +170,11 @@ fn context_of(session: &SessionState) -> TaskContext {
 }
 
 impl Attempt {
+    /// Plans for EXPLAIN: what would run before the rest can be planned goes to `parts` instead.
+    pub(crate) fn shows(&mut self, parts: ShownParts) {
+        self.shows = Some(parts);
+    }
+
     /// The query with its names bound to relations.
     pub(crate) async fn bind(&self, statement: &ast::Statement) -> Result<Bound> {
         self.snapshot.aliases.clear();

@@ -1,6 +1,7 @@
 //! The plans of an attempt, made on the threads that plan.
 
 use super::Attempt;
+use super::first_parts::has_first_parts;
 use crate::bind::Bound;
 use crate::plan::parameters;
 use datafusion::common::ParamValues;
@@ -11,6 +12,13 @@ use slipher_common::trace::{Span, carried};
 use slipher_common::{Result, SqlType};
 use std::sync::Arc;
 use tokio::runtime::Handle;
+
+/// How far a statement is planned in one go.
+enum Planned {
+    Whole(Arc<dyn ExecutionPlan>),
+    /// It has parts that must run first.
+    InParts(Box<LogicalPlan>),
+}
 
 impl Attempt {
     /// The logical plan of a query.
@@ -50,10 +58,16 @@ impl Attempt {
             let types = parameters.as_ref().map(parameters::types_of_values).unwrap_or_default();
             let logical = attempt.plan_typed_here(&statement, &types, parameters)?;
             drop(planning);
+            if has_first_parts(&logical)? {
+                return Ok(Planned::InParts(Box::new(logical)));
+            }
             let _optimizing = Span::start("optimize");
-            attempt.plan_physical_here(&logical)
+            attempt.plan_physical_here(&logical).map(Planned::Whole)
         };
-        self.on_planner(work).await
+        match self.on_planner(work).await? {
+            Planned::Whole(physical) => Ok(physical),
+            Planned::InParts(logical) => self.plan_physical(&logical).await,
+        }
     }
 
     /// The logical plan as the engine's rules leave it: the types of its columns are settled.
@@ -63,10 +77,18 @@ impl Attempt {
         self.on_planner(move |attempt| Ok(attempt.session.optimize(&plan)?)).await
     }
 
-    /// The physical plan, with its boundaries placed.
+    /// The physical plan, with its boundaries placed. What must run before it has run when it is made.
     pub(crate) async fn plan_physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        let plan = match has_first_parts(plan)? {
+            true => self.with_first_parts_run(plan.clone()).await?,
+            false => plan.clone(),
+        };
+        self.plan_settled(plan).await
+    }
+
+    /// The physical plan of what has no part that must run first.
+    pub(super) async fn plan_settled(&self, plan: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
         let _span = Span::start("optimize");
-        let plan = plan.clone();
         self.on_planner(move |attempt| attempt.plan_physical_here(&plan)).await
     }
 

@@ -5,7 +5,7 @@ use super::{Effect, Executes, Running};
 use crate::context::Context;
 use crate::frontend::{Description, Outcome, text_schema};
 use crate::plan::explain;
-use crate::run::analyze;
+use crate::run::{ShownParts, analyze};
 use datafusion::common::ParamValues;
 use slipher_common::{Error, SqlType};
 use tokio_util::sync::CancellationToken;
@@ -39,13 +39,22 @@ impl Executes for Explain<'_> {
         _: &'a CancellationToken,
     ) -> Running<'a, Outcome> {
         Box::pin(async move {
-            let attempt = context.attempt(self.analyze)?;
+            let mut attempt = context.attempt(self.analyze)?;
+            let parts = ShownParts::default();
+            if !self.analyze {
+                attempt.shows(parts.clone());
+            }
             if self.analyze && self.inner.effect().changes().is_some() {
                 let instead = "EXPLAIN shows its plan; EXPLAIN ANALYZE the query of its rows";
                 return Err(Error::not_supported("EXPLAIN ANALYZE of a statement that changes something", instead));
             }
             let mut lines = Vec::new();
-            for physical in self.inner.plans(&attempt, parameters).await? {
+            let plans = self.inner.plans(&attempt, parameters).await?;
+            for (what, physical) in parts.take() {
+                lines.push(what);
+                lines.extend(explain::explain(&physical, self.verbose)?);
+            }
+            for physical in plans {
                 lines.extend(match self.analyze {
                     true => analyze(&attempt, physical).await?,
                     false => explain::explain(&physical, self.verbose)?,

@@ -6,9 +6,14 @@
 use super::balance::join;
 use super::build::{call, nested};
 use crate::made::parse_made;
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Query, SelectItem, SetExpr, TableFactor, UnaryOperator, Value};
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Query, SelectItem, SetExpr, TableFactor,
+    UnaryOperator, Value,
+};
 use slipher_common::{Error, ErrorKind, Result};
 
+/// What may stand before the parentheses of a row.
+const ROW_KEYWORD: &str = "row";
 /// The function that carries several columns in one.
 const ROW: &str = "struct";
 /// The name of a subquery whose columns travel together.
@@ -16,6 +21,7 @@ const ROWS: &str = "__rows";
 
 /// Rewrites a comparison of row values; leaves other expressions alone.
 pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
+    with_tuples(expression);
     match expression {
         Expr::InSubquery { expr, subquery, .. } => {
             if let Expr::Tuple(values) = expr.as_mut() {
@@ -41,22 +47,92 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
                 *expression = all_of(left, compare_op, elements);
             }
         }
-        Expr::BinaryOp { left, op: op @ (BinaryOperator::Eq | BinaryOperator::NotEq), right } => {
-            match (left.as_ref(), right.as_ref()) {
-                (Expr::Tuple(one), Expr::Tuple(other)) => {
-                    let equal = equality(one, other)?;
-                    *expression = if *op == BinaryOperator::Eq { equal } else { not(equal) };
-                }
-                (Expr::Tuple(_), Expr::Subquery(_)) | (Expr::Subquery(_), Expr::Tuple(_)) => {
-                    let instead = "write (a, b) IN (SELECT x, y ...), or compare each column with a subquery of its own";
-                    return Err(Error::not_supported("comparing a row with a subquery by an operator", instead));
-                }
-                _ => {}
+        Expr::BinaryOp { left, op, right } if is_comparison(op) => match (left.as_ref(), right.as_ref()) {
+            (Expr::Tuple(one), Expr::Tuple(other)) => {
+                *expression = match op {
+                    BinaryOperator::Eq => equality(one, other)?,
+                    BinaryOperator::NotEq => not(equality(one, other)?),
+                    _ => in_order(one, op, other)?,
+                };
+            }
+            (Expr::Tuple(_), Expr::Subquery(_)) | (Expr::Subquery(_), Expr::Tuple(_)) => {
+                let instead = "write (a, b) IN (SELECT x, y ...), or compare each column with a subquery of its own";
+                return Err(Error::not_supported("comparing a row with a subquery by an operator", instead));
+            }
+            _ => {}
+        },
+        _ => {}
+    }
+    Ok(())
+}
+
+fn is_comparison(op: &BinaryOperator) -> bool {
+    use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq)
+}
+
+/// `ROW(a, b)` and `((a, b))` as `(a, b)`, where they are compared.
+fn with_tuples(expression: &mut Expr) {
+    match expression {
+        Expr::InSubquery { expr, .. } => as_tuple(expr),
+        Expr::InList { expr, list, .. } => {
+            as_tuple(expr);
+            list.iter_mut().for_each(as_tuple);
+        }
+        Expr::AnyOp { left, .. } | Expr::AllOp { left, .. } => as_tuple(left),
+        Expr::BinaryOp { left, op, right } if is_comparison(op) => {
+            as_tuple(left);
+            as_tuple(right);
+        }
+        _ => {}
+    }
+}
+
+fn as_tuple(expr: &mut Expr) {
+    match expr {
+        Expr::Nested(inner) if matches!(inner.as_ref(), Expr::Tuple(_) | Expr::Function(_)) => {
+            as_tuple(inner);
+            if let Expr::Tuple(values) = inner.as_mut() {
+                *expr = Expr::Tuple(std::mem::take(values));
+            }
+        }
+        Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case(ROW_KEYWORD) => {
+            let FunctionArguments::List(list) = &mut function.args else { return };
+            let plain = |argument: &FunctionArg| matches!(argument, FunctionArg::Unnamed(FunctionArgExpr::Expr(_)));
+            if list.args.len() > 1 && list.args.iter().all(plain) {
+                let value = |argument| match argument {
+                    FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => Some(value),
+                    _ => None,
+                };
+                *expr = Expr::Tuple(std::mem::take(&mut list.args).into_iter().filter_map(value).collect());
             }
         }
         _ => {}
     }
-    Ok(())
+}
+
+/// `(a, b) < (c, d)` as `a < c OR a = c AND b < d`: the first entries that differ decide.
+fn in_order(one: &[Expr], op: &BinaryOperator, other: &[Expr]) -> Result<Expr> {
+    if one.is_empty() || one.len() != other.len() {
+        return Err(unequal());
+    }
+    let strict = match op {
+        BinaryOperator::LtEq => BinaryOperator::Lt,
+        BinaryOperator::GtEq => BinaryOperator::Gt,
+        other => other.clone(),
+    };
+    let compared = |left: &Expr, op: &BinaryOperator, right: &Expr| Expr::BinaryOp {
+        left: Box::new(nested(left.clone())),
+        op: op.clone(),
+        right: Box::new(nested(right.clone())),
+    };
+    let mut pairs = one.iter().zip(other).rev();
+    let last = pairs.next().map(|(left, right)| compared(left, op, right)).ok_or_else(unequal)?;
+    Ok(nested(pairs.fold(last, |rest, (left, right)| {
+        let equal = compared(left, &BinaryOperator::Eq, right);
+        let both = join(vec![equal, nested(rest)], &BinaryOperator::And);
+        join(vec![compared(left, &strict, right), nested(both)], &BinaryOperator::Or)
+    })))
 }
 
 /// A row beside a subquery of several columns.
