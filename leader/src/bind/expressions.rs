@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 use slipher_common::{Error, Result};
 use slipher_sql::names::folded;
 use slipher_sql::rewrite::query_of;
+use slipher_sql::session_function;
 use std::ops::ControlFlow;
 
 /// Walks a piece of a statement. What it has bound it does not look at again.
@@ -54,7 +55,7 @@ impl<'b, 'a> Expressions<'b, 'a> {
             Unqualified::Here(meaning) => Some(*meaning),
             Unqualified::Outside(meaning) if self.clause == Clause::GroupBy => output()?.or(Some(*meaning)),
             Unqualified::Outside(meaning) => Some(*meaning),
-            Unqualified::Unknown => output()?,
+            Unqualified::Unknown => output()?.or_else(|| session_function(name)),
         })
     }
 

@@ -21,7 +21,7 @@ pub fn call(name: &str, arguments: Vec<Expr>) -> Expr {
 }
 
 /// Plain arguments in parentheses.
-pub(super) fn arguments_of(arguments: Vec<Expr>) -> FunctionArguments {
+pub(crate) fn arguments_of(arguments: Vec<Expr>) -> FunctionArguments {
     FunctionArguments::List(FunctionArgumentList {
         duplicate_treatment: None,
         args: arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect(),
@@ -56,7 +56,7 @@ pub(super) fn case(conditions: Vec<(Expr, Expr)>, otherwise: Option<Expr>) -> Ex
 }
 
 /// `(expression)`, where an operator could pull it apart.
-pub(super) fn nested(expression: Expr) -> Expr {
+pub(crate) fn nested(expression: Expr) -> Expr {
     match expression {
         simple @ (Expr::Value(_) | Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Function(_) | Expr::Nested(_)) => {
             simple
