@@ -104,6 +104,22 @@ pub struct Constraint {
     pub columns: Vec<ColumnId>,
 }
 
+impl Constraint {
+    /// Whether it refers to a table of a schema.
+    pub fn refers_to_schema(&self, name: &str) -> bool {
+        matches!(&self.kind, ConstraintKind::ForeignKey { schema, .. } if schema == name)
+    }
+
+    /// The schema that it refers to has another name now.
+    pub fn move_reference(&mut self, before: &str, after: &str) {
+        if let ConstraintKind::ForeignKey { schema, .. } = &mut self.kind
+            && schema == before
+        {
+            after.clone_into(schema);
+        }
+    }
+}
+
 /// One table's definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {

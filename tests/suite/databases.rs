@@ -72,18 +72,14 @@ async fn a_database_has_names_of_its_own_through_a_restart() {
         cluster.restart_leader();
     }
 
-    // One session sees one database.
+    // One session changes one database.
     let (dev, lager) = (cluster.connect().await, in_database(&cluster, "lager").await);
     let refused = "a reference to database \"dev\" from database \"lager\"";
     for sql in [
-        "SELECT * FROM dev.public.t",
         "SELECT 1 AS n INTO dev.public.x",
         "INSERT INTO dev.public.t VALUES (1)",
-        "INSERT INTO t SELECT 1, n FROM dev.public.t",
         "UPDATE dev.public.t SET n = 3",
-        "UPDATE t SET n = 3 FROM dev.public.t AS other WHERE t.n = other.n",
         "DELETE FROM dev.public.t",
-        "DELETE FROM t USING dev.public.t AS other WHERE t.n = other.n",
         "MERGE INTO dev.public.t USING s.other ON t.n = other.n WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (1, 1)",
         "TRUNCATE dev.public.t",
         "VACUUM dev.public.t",
@@ -95,8 +91,6 @@ async fn a_database_has_names_of_its_own_through_a_restart() {
         "CREATE TABLE dev.public.x AS SELECT 1 AS n",
         "CREATE TEMP TABLE x (LIKE dev.public.t)",
         "CREATE VIEW dev.public.x AS SELECT 1 AS n",
-        "CREATE VIEW x AS SELECT * FROM dev.public.t",
-        "CREATE VIEW x AS SELECT * FROM dev.public.t WITH NO SCHEMA BINDING",
         "CREATE SCHEMA dev.x",
         "SHOW VIEW dev.public.v",
         "ALTER VIEW dev.public.v RENAME TO w",
@@ -119,9 +113,53 @@ async fn a_database_has_names_of_its_own_through_a_restart() {
             lager.batch_execute("ROLLBACK").await.unwrap();
         }
     }
+    reads_other_databases(&dev, &lager).await;
     lager.batch_execute("CREATE TABLE own (n int REFERENCES lager.public.t (n))").await.unwrap();
     dev.batch_execute("DROP TABLE t CASCADE").await.unwrap();
     assert_eq!(value(&lager, "SELECT n FROM v").await, "44");
+}
+
+/// Three-part names read what is in other databases, whatever is called like it in one's own.
+async fn reads_other_databases(dev: &Client, lager: &Client) {
+    dev.batch_execute("CREATE TABLE far (n int); INSERT INTO far VALUES (7), (8); CREATE VIEW far_view AS SELECT n FROM far")
+        .await
+        .unwrap();
+    dev.batch_execute("CREATE VIEW far_late AS SELECT n FROM public.far WITH NO SCHEMA BINDING").await.unwrap();
+    lager.batch_execute("CREATE TABLE far (n int); INSERT INTO far VALUES (1)").await.unwrap();
+    for (sql, expected) in [
+        ("SELECT sum(n) FROM dev.public.far", "15"),
+        ("SELECT sum(n) FROM dev.public.far_view", "15"),
+        ("SELECT sum(a.n * b.n) FROM dev.public.far a CROSS JOIN lager.public.far b", "15"),
+        ("SELECT count(*) FROM far WHERE n < ALL (SELECT n FROM dev.public.far)", "1"),
+        ("SELECT public.far.n FROM dev.public.far WHERE far.n = 8", "8"),
+    ] {
+        assert_eq!(value(lager, sql).await, expected, "{sql}");
+    }
+    lager.batch_execute("CREATE VIEW late AS SELECT n FROM dev.public.far WITH NO SCHEMA BINDING").await.unwrap();
+    lager
+        .batch_execute("CREATE TABLE near AS SELECT n FROM dev.public.far; INSERT INTO near SELECT n FROM dev.public.far_view")
+        .await
+        .unwrap();
+    assert_eq!(value(lager, "SELECT count(*) FROM late, near").await, "8");
+    lager
+        .batch_execute("UPDATE near SET n = 0 FROM dev.public.far AS other WHERE near.n = other.n AND other.n = 7")
+        .await
+        .unwrap();
+    lager.batch_execute("DELETE FROM near USING dev.public.far AS other WHERE near.n = other.n").await.unwrap();
+    assert_eq!(value(lager, "SELECT count(*) FROM near WHERE n = 0").await, "2");
+    for (sql, state) in [
+        ("CREATE VIEW x AS SELECT * FROM dev.public.far", "0A000"),
+        ("SELECT 1 FROM dev.public.far_late", "0A000"),
+        ("SELECT 1 FROM dev.public.nothing", "42P01"),
+        ("SELECT 1 FROM dev.nothing.far", "42P01"),
+        ("SELECT 1 FROM nowhere.public.far", "3D000"),
+        ("SELECT 1 FROM dev.public.far, lager.public.far", "42712"),
+        ("SELECT 1 FROM dev.pg_temp_1.far", "42P01"),
+    ] {
+        assert!(fails_with(lager, sql).await.starts_with(state), "{sql}");
+    }
+    dev.batch_execute("DROP VIEW far_late; DROP TABLE far CASCADE").await.unwrap();
+    assert!(fails_with(lager, "SELECT 1 FROM late").await.starts_with("42P01"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

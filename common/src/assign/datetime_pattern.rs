@@ -307,7 +307,7 @@ mod tests {
     fn read(pattern: &str, text: &str) -> Result<String, TextFault> {
         let format = DatetimeFormat::parse("timeformat", pattern).unwrap();
         let mut out = String::new();
-        write_timestamp(&mut out, format.read(text)?.timestamp_utc()?, false).unwrap();
+        write_timestamp(&mut out, format.read(text)?.timestamp_utc()?).unwrap();
         Ok(out)
     }
 

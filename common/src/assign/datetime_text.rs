@@ -408,7 +408,7 @@ mod tests {
 
     fn timestamp(text: &str) -> Result<String, TextFault> {
         let mut out = String::new();
-        write_timestamp(&mut out, parse_moment(text, false)?.timestamp_utc()?, false).unwrap();
+        write_timestamp(&mut out, parse_moment(text, false)?.timestamp_utc()?).unwrap();
         Ok(out)
     }
 

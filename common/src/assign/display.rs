@@ -1,7 +1,8 @@
-//! Values as text: the one form of each type, for casts, `||`, columns of strings and clients alike (DateStyle ISO, zone UTC,
+//! Values as text: the one form of each type, for casts, `||`, columns of strings and clients alike (DateStyle ISO,
 //! IntervalStyle postgres).
 
 use super::calendar::civil_from_days;
+use super::zone::{Zone, offset_text};
 use crate::time_units::{MICROS_PER_DAY, MICROS_PER_SECOND, NANOS_PER_MICRO};
 use arrow::datatypes::IntervalMonthDayNano;
 use std::fmt::{self, Write};
@@ -128,12 +129,27 @@ fn write_clock(out: &mut impl Write, micros: u64) -> fmt::Result {
     write!(out, ".{fraction:0width$}")
 }
 
-/// Appends `2024-01-31 13:14:15.5`, with `+00` if `zone`.
-pub fn write_timestamp(out: &mut impl Write, micros: i64, zone: bool) -> fmt::Result {
+/// Appends `2024-01-31 13:14:15.5`.
+pub fn write_timestamp(out: &mut impl Write, micros: i64) -> fmt::Result {
+    write_moment(out, micros, "")
+}
+
+/// Appends an instant as its wall clock in a zone, `2024-01-31 13:14:15.5+09`; without one, in UTC. What has no wall clock there, at the end of
+/// the range, is shown in UTC.
+pub fn write_instant(out: &mut impl Write, micros: i64, zone: Option<&Zone>) -> fmt::Result {
+    let local = zone.and_then(|zone| Some((zone.to_local(micros)?, offset_text(zone.offset_seconds(micros)))));
+    match local {
+        Some((local, offset)) => write_moment(out, local, &offset),
+        None => write_moment(out, micros, "+00"),
+    }
+}
+
+fn write_moment(out: &mut impl Write, micros: i64, offset: &str) -> fmt::Result {
     // Micros of 64 bits are days of 28 bits.
     let before_christ = write_day(out, micros.div_euclid(MICROS_PER_DAY) as i32)?;
     out.write_char(' ')?;
-    write_time(out, micros.rem_euclid(MICROS_PER_DAY), zone)?;
+    write_time(out, micros.rem_euclid(MICROS_PER_DAY), false)?;
+    out.write_str(offset)?;
     write_era(out, before_christ)
 }
 
@@ -228,10 +244,10 @@ mod tests {
         assert_eq!(text(|out| write_decimal(out, -most, 37)), format!("-9.{}", "9".repeat(37)));
         assert_eq!(text(|out| write_date(out, 19_753)), "2024-01-31");
         assert_eq!(text(|out| write_date(out, -719_163)), "0001-12-31 BC");
-        assert_eq!(text(|out| write_timestamp(out, -1, true)), "1969-12-31 23:59:59.999999+00");
-        assert_eq!(text(|out| write_timestamp(out, 1_500_000, false)), "1970-01-01 00:00:01.5");
-        assert_eq!(text(|out| write_timestamp(out, i64::MIN, false)), "290309-12-21 19:59:05.224192 BC");
-        assert_eq!(text(|out| write_timestamp(out, i64::MAX, false)), "294247-01-10 04:00:54.775807");
+        assert_eq!(text(|out| write_instant(out, -1, None)), "1969-12-31 23:59:59.999999+00");
+        assert_eq!(text(|out| write_timestamp(out, 1_500_000)), "1970-01-01 00:00:01.5");
+        assert_eq!(text(|out| write_timestamp(out, i64::MIN)), "290309-12-21 19:59:05.224192 BC");
+        assert_eq!(text(|out| write_timestamp(out, i64::MAX)), "294247-01-10 04:00:54.775807");
         assert_eq!(text(|out| write_time(out, 10, true)), "00:00:00.00001+00");
     }
 

@@ -13,6 +13,7 @@ pub(crate) mod strings;
 mod temporal;
 mod text;
 mod to_text;
+mod zone;
 
 #[cfg(test)]
 mod tests;
@@ -20,14 +21,15 @@ mod tests;
 pub(crate) use calendar::{civil_from_days, days_from_civil};
 pub use canonical::{canonical, canonical_type, normalize_load_schema};
 pub use datetime_pattern::DatetimeFormat;
-pub(crate) use datetime_text::zone_of_abbreviation;
 pub use display::{
-    EXTRA_FLOAT_DIGITS_DEFAULT, write_date, write_decimal, write_f32, write_f64, write_interval, write_time, write_timestamp,
+    EXTRA_FLOAT_DIGITS_DEFAULT, write_date, write_decimal, write_f32, write_f64, write_instant, write_interval, write_time,
+    write_timestamp,
 };
 pub use fault::{Fault, OnFault, TextFault, base_name, shorten};
 pub(crate) use scalar_text::parse_decimal_cut;
 pub use text::{TextFormats, parse_column, parse_scalar};
 pub use to_text::text_of;
+pub use zone::{UTC, Zone, special_moment};
 
 use crate::catalog::Table;
 use crate::error::{Error, ErrorKind, Result};
@@ -38,10 +40,14 @@ use slipher_proto::plan::CsvOptions;
 use std::sync::Arc;
 
 /// How an [`Assigner`] treats what does not fit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AssignOptions {
     /// Strings that are too long are cut, not refused (COPY … TRUNCATECOLUMNS).
     pub truncate_strings: bool,
+    /// The zone in which wall clocks are those of instants; None: UTC.
+    pub zone: Option<Arc<Zone>>,
+    /// What time it is, in microseconds since 1970, for texts that ask (`now`, `today`).
+    pub now: Option<i64>,
 }
 
 /// Turns batches of a source into batches of a table.
@@ -70,7 +76,8 @@ impl Assigner {
             .map(|(column, field)| assignable_source(field, column.sql_type, &column.name))
             .collect::<Result<_>>()?;
         let schema = table.arrow_schema();
-        let formats = TextFormats { truncate_strings: options.truncate_strings, ..TextFormats::default() };
+        let AssignOptions { truncate_strings, zone, now } = options;
+        let formats = TextFormats { truncate_strings, zone, now, ..TextFormats::default() };
         Ok(Self { table, schema, sources, formats })
     }
 
@@ -154,7 +161,7 @@ pub fn assign_column(
         };
     }
     if is_string {
-        let texts = text_of(&array, source)?;
+        let texts = text_of(&array, source, formats.zone.as_deref())?;
         return strings::fit_column(texts.as_string_view(), target, formats.truncate_strings, on_fault);
     }
     // Only the engine's own check keeps a decimal within its precision, and equal types have the same.
@@ -164,7 +171,7 @@ pub fn assign_column(
     if let Some(converted) = numbers::convert(&array, target, on_fault)? {
         return Ok(converted);
     }
-    temporal::convert(&array, target, on_fault)?
+    temporal::convert(&array, target, formats.zone.as_deref(), on_fault)?
         .ok_or_else(|| Error::internal(format!("there is no assignment from {} to {target}", array.data_type())))
 }
 

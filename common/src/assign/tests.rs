@@ -39,7 +39,11 @@ fn table(columns: &[(&str, SqlType, bool)]) -> Arc<Table> {
 
 fn assign_with(array: ArrayRef, target: SqlType, not_null: bool, truncate_strings: bool) -> Result<ArrayRef> {
     let batch = RecordBatch::try_from_iter_with_nullable([("c", array, true)]).unwrap();
-    let assigner = Assigner::new(table(&[("c", target, not_null)]), &batch.schema(), AssignOptions { truncate_strings })?;
+    let assigner = Assigner::new(
+        table(&[("c", target, not_null)]),
+        &batch.schema(),
+        AssignOptions { truncate_strings, ..AssignOptions::default() },
+    )?;
     let out = assigner.assign(&batch, &|row| format!("row {}", row + 1))?;
     assert_eq!(out.schema(), assigner.schema());
     Ok(Arc::clone(out.column(0)))

@@ -1,11 +1,14 @@
 //! A column of texts into a column's type: what INSERT's literals and the fields of delimited files go through.
 
 use super::datetime_pattern::DatetimeFormat;
+use super::datetime_text::Moment;
 use super::fault::{Fault, OnFault, TextFault};
 use super::scalar_text::{parse_bool, parse_decimal, parse_decimal_cut, parse_f32, parse_f64, parse_i64};
 use super::strings;
+use super::zone::{Zone, special_moment};
 use crate::error::{Error, Result};
 use crate::sql_type::SqlType;
+use crate::time_units::MICROS_PER_DAY;
 use arrow::array::{ArrayRef, BooleanBuilder, PrimitiveBuilder};
 use arrow::datatypes::*;
 use datafusion::common::ScalarValue;
@@ -22,11 +25,31 @@ pub struct TextFormats {
     pub truncate_strings: bool,
     /// Digits behind a decimal's scale are cut, not rounded.
     pub truncate_decimals: bool,
+    /// The zone of what names none; None: UTC.
+    pub zone: Option<Arc<Zone>>,
+    /// What time it is for `now` and `today`, in microseconds since 1970; None: those are no moments.
+    pub now: Option<i64>,
+}
+
+impl TextFormats {
+    /// The moment that a word means: as an instant, or as the zone's wall clock.
+    fn word(&self, text: &str, as_instant: bool) -> Option<i64> {
+        let (now, zone) = (self.now?, self.zone.as_deref());
+        let local = special_moment(text, now, zone)?;
+        match zone.filter(|_| as_instant) {
+            Some(_) if text.trim().eq_ignore_ascii_case("now") => Some(now),
+            Some(_) if text.trim().eq_ignore_ascii_case("epoch") => Some(0),
+            Some(zone) => zone.to_instant(local),
+            None => Some(local),
+        }
+    }
 }
 
 impl Default for TextFormats {
     fn default() -> Self {
-        Self { date: DatetimeFormat::Auto, timestamp: DatetimeFormat::Auto, truncate_strings: false, truncate_decimals: false }
+        let auto = || DatetimeFormat::Auto;
+        let (date, timestamp) = (auto(), auto());
+        Self { date, timestamp, truncate_strings: false, truncate_decimals: false, zone: None, now: None }
     }
 }
 
@@ -50,26 +73,51 @@ pub fn parse_column<'a>(
         SqlType::DoublePrecision => primitives::<Float64Type>(values, target, parse_f64, on_fault),
         SqlType::Boolean => booleans(values, on_fault),
         SqlType::Char(_) | SqlType::VarChar(_) => strings::copy_column(values, target, formats.truncate_strings, on_fault),
-        SqlType::Date => primitives::<Date32Type>(values, target, |text| formats.date.read(text)?.date(), on_fault),
+        SqlType::Date => {
+            let read = |text: &str| match formats.word(text, false) {
+                Some(micros) => Ok(micros.div_euclid(MICROS_PER_DAY) as i32),
+                None => formats.date.read(text)?.date(),
+            };
+            primitives::<Date32Type>(values, target, read, on_fault)
+        }
         SqlType::Time => primitives::<Time64MicrosecondType>(values, target, |text| time_format.read(text)?.time(), on_fault),
         SqlType::TimeTz => {
             primitives::<Time64MicrosecondType>(values, target, |text| time_format.read(text)?.time_utc(), on_fault)
         }
         SqlType::Timestamp => {
-            let read = |text: &str| formats.timestamp.read(text)?.timestamp();
+            let read = |text: &str| match formats.word(text, false) {
+                Some(micros) => Ok(micros),
+                None => formats.timestamp.read(text)?.timestamp(),
+            };
             primitives::<TimestampMicrosecondType>(values, target, read, on_fault)
         }
         SqlType::TimestampTz => {
-            let read = |text: &str| formats.timestamp.read(text)?.timestamp_utc();
+            let read = |text: &str| match formats.word(text, true) {
+                Some(micros) => Ok(micros),
+                None => instant_of(formats.timestamp.read(text)?, formats.zone.as_deref()),
+            };
             primitives::<TimestampMicrosecondType>(values, target, read, on_fault)
         }
     }
 }
 
-/// One text as a value of `target`: what a client sends for a parameter.
-pub fn parse_scalar(text: &str, target: SqlType) -> Result<ScalarValue> {
+/// The instant; where the text names no zone, it is in `zone`.
+fn instant_of(moment: Moment, zone: Option<&Zone>) -> Result<i64, TextFault> {
+    match zone.filter(|_| moment.zone_seconds.is_none()) {
+        Some(zone) => zone.to_instant(moment.timestamp()?).ok_or(TextFault::Range),
+        None => moment.timestamp_utc(),
+    }
+}
+
+/// One text as a value of `target`: what a client sends for a parameter. What names no time zone is in `zone`, or in UTC.
+pub fn parse_scalar(text: &str, target: SqlType, zone: Option<&Arc<Zone>>) -> Result<ScalarValue> {
     let mut refuse = |_: usize, fault: Fault| Err(Error::new(fault.kind, fault.message));
-    let column = parse_column(std::iter::once(Some(text)), target, &TextFormats::default(), &mut refuse)?;
+    let column = parse_column(
+        std::iter::once(Some(text)),
+        target,
+        &TextFormats { zone: zone.cloned(), ..TextFormats::default() },
+        &mut refuse,
+    )?;
     Ok(ScalarValue::try_from_array(&column, 0)?)
 }
 

@@ -2,8 +2,10 @@
 
 use super::canonical::canonical;
 use super::display::{
-    EXTRA_FLOAT_DIGITS_DEFAULT, write_date, write_decimal, write_f32, write_f64, write_interval, write_time, write_timestamp,
+    EXTRA_FLOAT_DIGITS_DEFAULT, write_date, write_decimal, write_f32, write_f64, write_instant, write_interval, write_time,
+    write_timestamp,
 };
+use super::zone::Zone;
 use crate::error::{Error, Result};
 use crate::sql_type::SqlType;
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, StringViewBuilder};
@@ -12,8 +14,8 @@ use std::fmt::{self, Write};
 use std::sync::Arc;
 
 /// A canonical column as text, in the form that casts, `||`, columns of strings and clients share. `source` tells a time with a zone from
-/// one without. Types that no column has are written as the engine writes them.
-pub fn text_of(array: &ArrayRef, source: Option<SqlType>) -> Result<ArrayRef> {
+/// one without; those are written in `zone`, or in UTC. Types that no column has are written as the engine writes them.
+pub fn text_of(array: &ArrayRef, source: Option<SqlType>, zone: Option<&Zone>) -> Result<ArrayRef> {
     let zoned = matches!(source, Some(SqlType::TimeTz | SqlType::TimestampTz));
     let extra = EXTRA_FLOAT_DIGITS_DEFAULT;
     match array.data_type() {
@@ -36,8 +38,9 @@ pub fn text_of(array: &ArrayRef, source: Option<SqlType>) -> Result<ArrayRef> {
         DataType::Time64(TimeUnit::Microsecond) => {
             each::<Time64MicrosecondType>(array, |out, value| write_time(out, value, zoned))
         }
-        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
-            each::<TimestampMicrosecondType>(array, |out, value| write_timestamp(out, value, zone.is_some()))
+        DataType::Timestamp(TimeUnit::Microsecond, None) => each::<TimestampMicrosecondType>(array, write_timestamp),
+        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => {
+            each::<TimestampMicrosecondType>(array, |out, value| write_instant(out, value, zone))
         }
         DataType::Interval(IntervalUnit::MonthDayNano) => each::<IntervalMonthDayNanoType>(array, write_interval),
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {

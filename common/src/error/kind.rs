@@ -91,6 +91,8 @@ pub enum ErrorKind {
     UndefinedObject,
     /// 42710: the object is there already.
     DuplicateObject,
+    /// A prepared statement of that name is there already.
+    DuplicatePreparedStatement,
     /// 42803: a column is neither grouped nor aggregated.
     Grouping,
     /// 42804: types do not fit.
@@ -205,6 +207,7 @@ impl ErrorKind {
             UndefinedColumn => "42703",
             UndefinedObject => "42704",
             DuplicateObject => "42710",
+            DuplicatePreparedStatement => "42P05",
             Grouping => "42803",
             DatatypeMismatch => "42804",
             UndefinedFunction => "42883",

@@ -1,16 +1,15 @@
 //! Arithmetic with dates: DATEADD, DATEDIFF, ADD_MONTHS, MONTHS_BETWEEN, LAST_DAY, NEXT_DAY, CONVERT_TIMEZONE.
 
 use super::{DatePart, Function, MICROSECOND, downcast, is_text, no_such_call};
-use crate::assign::zone_of_abbreviation;
+use crate::assign::Zone;
 use crate::time_units::{MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND};
 use crate::{Error, ErrorKind, Result};
-use arrow::array::timezone::Tz;
 use arrow::array::{
     Array, ArrayRef, AsArray, Date32Array, Float64Array, Int64Array, StringArray, Time64MicrosecondArray,
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
-use chrono::{DateTime, Datelike, Days, Duration, LocalResult, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Weekday};
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, Weekday};
 use std::sync::Arc;
 
 /// Weeks begin on Sunday; day 0 of the epoch was a Thursday.
@@ -169,8 +168,16 @@ fn shift_months(when: NaiveDateTime, months: i64) -> Result<NaiveDateTime> {
     moved.ok_or_else(|| out_of_range("adding months"))
 }
 
+/// So many months after a moment.
+pub(super) fn shift_months_of(micros: i64, months: i64) -> Result<i64> {
+    match months {
+        0 => Ok(micros),
+        _ => shift_months(to_civil(micros)?, months).map(from_civil),
+    }
+}
+
 /// `count` parts after `micros`.
-fn add(part: DatePart, count: i64, micros: i64) -> Result<i64> {
+pub(super) fn add(part: DatePart, count: i64, micros: i64) -> Result<i64> {
     let overflow = || out_of_range("dateadd");
     let plus_months = |each: i64| {
         let months = count.checked_mul(each).ok_or_else(overflow)?;
@@ -307,7 +314,7 @@ fn add_to_times(parts: &mut Parts<'_>, counts: &Int64Array, times: &Time64Micros
     Ok(Arc::new(Time64MicrosecondArray::from(values.collect::<Result<Vec<_>>>()?)))
 }
 
-fn datediff(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+pub(super) fn datediff(arguments: &[ArrayRef]) -> Result<ArrayRef> {
     let mut parts = Parts::new(&arguments[0])?;
     let micros = |array: &ArrayRef| -> Result<Vec<Option<i64>>> {
         match array.data_type() {
@@ -333,7 +340,7 @@ fn last_of_month(when: NaiveDate) -> Result<NaiveDate> {
 }
 
 /// The last day of a month stays the last day.
-fn add_months(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+pub(super) fn add_months(arguments: &[ArrayRef]) -> Result<ArrayRef> {
     let moments = timestamps(&arguments[0])?;
     let counts: &Int64Array = downcast(&arguments[1])?;
     let values = moments.iter().zip(counts.iter()).map(|row| {
@@ -409,30 +416,21 @@ fn weekday(name: &str) -> Result<Weekday> {
     })
 }
 
-fn zone(name: &str) -> Result<Tz> {
-    let name = name.trim();
-    // Abbreviations that the time zone database does not have.
-    let offset = name.parse::<Tz>().is_err().then(|| zone_of_abbreviation(name)).flatten();
-    let text =
-        offset.map_or_else(|| name.to_owned(), |hours| format!("{}{:02}:00", if hours < 0 { '-' } else { '+' }, hours.abs()));
-    text.parse().map_err(|_| {
-        Error::new(ErrorKind::InvalidParameter, format!("time zone \"{name}\" is not known"))
-            .with_hint("use a name of the time zone database, for example 'Asia/Seoul', or an offset, for example '+09:00'")
-    })
-}
+/// Zones that rows have named.
+#[derive(Default)]
+struct KnownZones(Vec<(String, Zone)>);
 
-/// A local time as an instant, as PostgreSQL reads it: one that happens twice is the second of the two, when the clocks are back at
-/// standard time; one that never happens is read with the offset in force before the gap.
-fn to_instant(zone: &Tz, local: NaiveDateTime) -> Result<i64> {
-    let resolved = match zone.from_local_datetime(&local) {
-        LocalResult::Single(when) | LocalResult::Ambiguous(_, when) => Some(when.timestamp_micros()),
-        LocalResult::None => {
-            let day = Duration::days(1);
-            let before = local.checked_sub_signed(day).and_then(|earlier| zone.from_local_datetime(&earlier).earliest());
-            before.map(|when| when.timestamp_micros() + MICROS_PER_DAY)
-        }
-    };
-    resolved.ok_or_else(|| out_of_range("convert_timezone"))
+impl KnownZones {
+    fn get(&mut self, name: &str) -> Result<&Zone> {
+        let place = match self.0.iter().position(|(seen, _)| seen == name) {
+            Some(place) => place,
+            None => {
+                self.0.push((name.to_owned(), Zone::parse(name)?));
+                self.0.len() - 1
+            }
+        };
+        Ok(&self.0[place].1)
+    }
 }
 
 fn convert_timezone(arguments: &[ArrayRef]) -> Result<ArrayRef> {
@@ -441,28 +439,20 @@ fn convert_timezone(arguments: &[ArrayRef]) -> Result<ArrayRef> {
         [from, to, moments] => (moments, (Some(downcast::<StringArray>(from)?), downcast::<StringArray>(to)?)),
         _ => return Err(Error::internal("convert_timezone got too many arguments")),
     };
+    let too_far = || out_of_range("convert_timezone");
     // An instant has no source zone: it is one already.
     let is_instant = matches!(moments.data_type(), DataType::Timestamp(_, Some(_)));
-    let mut known: Vec<(String, Tz)> = Vec::new();
-    let mut lookup = |name: &str| -> Result<Tz> {
-        if let Some((_, found)) = known.iter().find(|(seen, _)| seen == name) {
-            return Ok(*found);
-        }
-        let found = zone(name)?;
-        known.push((name.to_owned(), found));
-        Ok(found)
-    };
+    let mut known = KnownZones::default();
     let values = timestamps(moments)?.iter().enumerate().map(|(row, micros)| {
         let (from, to) = zones;
         let Some(micros) = micros.filter(|_| to.is_valid(row) && from.is_none_or(|from| from.is_valid(row))) else {
             return Ok(None);
         };
         let instant = match from {
-            Some(from) if !is_instant => to_instant(&lookup(from.value(row))?, to_civil(micros)?)?,
+            Some(from) if !is_instant => known.get(from.value(row))?.to_instant(micros).ok_or_else(too_far)?,
             _ => micros,
         };
-        let local = lookup(to.value(row))?.from_utc_datetime(&to_civil(instant)?).naive_local();
-        Ok(Some(from_civil(local)))
+        known.get(to.value(row))?.to_local(instant).map(Some).ok_or_else(too_far)
     });
     Ok(Arc::new(TimestampMicrosecondArray::from(values.collect::<Result<Vec<_>>>()?)))
 }

@@ -191,7 +191,7 @@ fn parts_of(arguments: &[ArrayRef]) -> Result<Vec<Option<Millionths>>> {
     }
 }
 
-fn extract_whole(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+pub(super) fn extract_whole(arguments: &[ArrayRef]) -> Result<ArrayRef> {
     let epoch = {
         let words: &StringArray = downcast(&arguments[0])?;
         words.iter().flatten().next().is_some_and(|word| DatePart::parse(word) == Ok(DatePart::Epoch))
@@ -205,7 +205,7 @@ fn extract_whole(arguments: &[ArrayRef]) -> Result<ArrayRef> {
     })
 }
 
-fn extract_float(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+pub(super) fn extract_float(arguments: &[ArrayRef]) -> Result<ArrayRef> {
     let floats = parts_of(arguments)?.into_iter().map(|part| part.map(|value| value as f64 / MILLION as f64));
     Ok(Arc::new(floats.collect::<Float64Array>()))
 }
@@ -269,7 +269,7 @@ fn floor_interval(part: DatePart, interval: IntervalMonthDayNano) -> Result<Inte
     }
 }
 
-fn date_trunc(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+pub(super) fn date_trunc(arguments: &[ArrayRef]) -> Result<ArrayRef> {
     let words: &StringArray = downcast(&arguments[0])?;
     let source = &arguments[1];
     let Some(word) = words.iter().flatten().next() else {

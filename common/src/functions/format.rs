@@ -2,12 +2,14 @@
 
 use super::number_format::{number_to_char, written_type};
 use super::{Function, downcast, is_text, no_such_call};
+use crate::assign::{UTC, Zone};
 use crate::{Error, ErrorKind, Result};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Date32Array, StringArray, StringViewArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use chrono::{DateTime, Datelike, Days, Duration, Months, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+use std::borrow::Cow;
 use std::iter::Peekable;
 use std::str::Chars;
 use std::sync::Arc;
@@ -25,7 +27,7 @@ pub(super) fn functions() -> Vec<Function> {
     vec![
         Function::new("to_char", to_char_coerce, |_| Ok(DataType::Utf8View), to_char),
         Function::new("to_date", |types| coerce_reading("to_date", types), |_| Ok(DataType::Date32), to_date),
-        Function::new("to_timestamp", |types| coerce_reading("to_timestamp", types), timestamptz, to_timestamp),
+        Function::new("to_timestamp", |types| coerce_reading("to_timestamp", types), timestamptz, to_timestamp_with),
     ]
 }
 
@@ -266,21 +268,30 @@ fn with_patterns<T>(
 }
 
 fn to_char(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    to_char_with(arguments, None)
+}
+
+/// In a zone; without one, in UTC.
+pub(super) fn to_char_with(arguments: &[ArrayRef], zone: Option<&Zone>) -> Result<ArrayRef> {
     if !matches!(arguments[0].data_type(), DataType::Timestamp(..)) {
         return number_to_char(arguments);
     }
     let moments: &TimestampMicrosecondArray = arguments[0]
         .as_primitive_opt::<TimestampMicrosecondType>()
         .ok_or_else(|| Error::internal(format!("to_char got a column of {}", arguments[0].data_type())))?;
-    // The session's zone is UTC, for those without one too.
-    let zone = "UTC";
     let texts = with_patterns(downcast(&arguments[1])?, moments.len(), |row, pattern| {
         if moments.is_null(row) {
             return Ok(None);
         }
-        let when = DateTime::from_timestamp_micros(moments.value(row))
-            .ok_or_else(|| Error::new(ErrorKind::DatetimeOutOfRange, "to_char: timestamp out of range"))?;
-        Ok(Some(write(pattern, when.naive_utc(), zone)))
+        let too_far = || Error::new(ErrorKind::DatetimeOutOfRange, "to_char: timestamp out of range");
+        let instant = moments.value(row);
+        // Those without a zone are said to be in UTC.
+        let (local, name) = match zone {
+            Some(zone) => (zone.to_local(instant).ok_or_else(too_far)?, Cow::Owned(zone.abbreviation(instant))),
+            None => (instant, Cow::Borrowed(UTC)),
+        };
+        let when = DateTime::from_timestamp_micros(local).ok_or_else(too_far)?;
+        Ok(Some(write(pattern, when.naive_utc(), &name)))
     })?;
     Ok(Arc::new(texts.into_iter().collect::<StringViewArray>()))
 }
@@ -303,7 +314,7 @@ fn to_date(arguments: &[ArrayRef]) -> Result<ArrayRef> {
     Ok(Arc::new(Date32Array::from(days)))
 }
 
-fn to_timestamp(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+pub(super) fn to_timestamp_with(arguments: &[ArrayRef]) -> Result<ArrayRef> {
     let micros = read_all(arguments, |when| when.and_utc().timestamp_micros())?;
     Ok(Arc::new(TimestampMicrosecondArray::from(micros).with_timezone("UTC")))
 }

@@ -253,7 +253,7 @@ mod tests {
     }
 
     fn shown(array: &ArrayRef) -> String {
-        crate::assign::text_of(array, None).unwrap().as_string_view().value(0).to_owned()
+        crate::assign::text_of(array, None, None).unwrap().as_string_view().value(0).to_owned()
     }
 
     #[test]

@@ -46,6 +46,7 @@ mod text;
 mod walk;
 mod window;
 mod words;
+mod zoned;
 
 pub use arithmetic::{CHECKED_NEGATE, arithmetic_function, arithmetic_operation};
 pub use blanks::{AS_CHAR, AS_TYPE, BLANK_KEY, BLANK_VALUE, TIGHT, ends_in_blank, tight_argument, tight_key, tight_udf};
@@ -62,6 +63,8 @@ pub use parse::{PARSE_DECIMAL, TO_TIMETZ, text_parser};
 pub use real::{TO_DOUBLE, TO_REAL, WHOLE_DOUBLES_MAX};
 pub use walk::WALK;
 pub use window::{ignoring_nulls, row_number, window_functions};
+
+pub use zoned::{IN_ZONE, MINUS_IN, PLUS_IN, zoned_form};
 
 use crate::{Error, ErrorKind, Result};
 
@@ -99,6 +102,7 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
         regex::functions(),
         text::functions(),
         words::functions(),
+        zoned::functions(),
     ]
     .into_iter()
     .flatten()

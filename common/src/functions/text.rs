@@ -1,7 +1,7 @@
 //! Values as text, and text as numbers.
 
 use super::{Function, TO_TEXT, downcast, is_text, no_such_call};
-use crate::assign::text_of;
+use crate::assign::{Zone, text_of};
 use crate::{Error, ErrorKind, Result, SqlType};
 use arrow::array::{Array, ArrayRef, Int32Array, Int64Array, StringArray, StringViewArray, StringViewBuilder};
 use arrow::datatypes::{DataType, FieldRef, IntervalUnit, TimeUnit};
@@ -11,10 +11,10 @@ use datafusion::logical_expr::expr::Cast;
 use std::sync::Arc;
 
 pub(super) fn functions() -> Vec<Function> {
-    let mut function = Function::new(TO_TEXT, to_text_coerce, |_| Ok(DataType::Utf8View), |values| to_text(values, None));
+    let mut function = Function::new(TO_TEXT, to_text_coerce, |_| Ok(DataType::Utf8View), |values| to_text(values, None, None));
     // A time with a zone is told from one without by its field.
     function.compute_fields =
-        Some(|values, fields| to_text(values, fields.first().and_then(|field| SqlType::of_field(field).ok())));
+        Some(|values, fields| to_text(values, fields.first().and_then(|field| SqlType::of_field(field).ok()), None));
     function.simplify = Some(|arguments, data_type| match arguments {
         [only] if *data_type == DataType::Utf8View => Some(only.clone()),
         [only] if is_text(data_type) => Some(Expr::Cast(Cast::new(Box::new(only.clone()), DataType::Utf8View))),
@@ -58,7 +58,7 @@ fn to_text_coerce(types: &[DataType]) -> Result<Vec<DataType>> {
 }
 
 /// The result knows its length, so that CREATE TABLE AS makes the right column of it.
-fn describe_to_text(fields: &[FieldRef], literals: &[Option<&ScalarValue>]) -> Option<FieldRef> {
+pub(super) fn describe_to_text(fields: &[FieldRef], literals: &[Option<&ScalarValue>]) -> Option<FieldRef> {
     let nullable = fields.iter().any(|field| field.is_nullable());
     if let Some(Some(ScalarValue::Int64(Some(bytes)))) = literals.get(1) {
         let length = u32::try_from(*bytes).ok()?;
@@ -73,8 +73,8 @@ fn describe_to_text(fields: &[FieldRef], literals: &[Option<&ScalarValue>]) -> O
     }
 }
 
-fn to_text(arguments: &[ArrayRef], source: Option<SqlType>) -> Result<ArrayRef> {
-    let texts = text_of(&arguments[0], source)?;
+pub(super) fn to_text(arguments: &[ArrayRef], source: Option<SqlType>, zone: Option<&Zone>) -> Result<ArrayRef> {
+    let texts = text_of(&arguments[0], source, zone)?;
     let Some(bytes) = arguments.get(1) else { return Ok(texts) };
     let bytes: &Int64Array = downcast(bytes)?;
     let texts: &StringViewArray = downcast(&texts)?;

@@ -52,7 +52,7 @@ pub struct AssignExec {
     input: Arc<dyn ExecutionPlan>,
     table: Arc<Table>,
     assigner: Arc<Assigner>,
-    truncate_strings: bool,
+    options: AssignOptions,
     identities: Vec<IdentityFill>,
     properties: Arc<PlanProperties>,
 }
@@ -62,18 +62,17 @@ impl AssignExec {
     pub fn try_new(
         input: Arc<dyn ExecutionPlan>,
         table: Arc<Table>,
-        truncate_strings: bool,
+        options: AssignOptions,
         identities: Vec<IdentityFill>,
     ) -> Result<Self> {
-        let options = AssignOptions { truncate_strings };
-        let assigner = Assigner::new(Arc::clone(&table), &input.schema(), options)?;
+        let assigner = Assigner::new(Arc::clone(&table), &input.schema(), options.clone())?;
         let properties = PlanProperties::new(
             EquivalenceProperties::new(table.arrow_schema()),
             partitioning_after(&input, &table),
             input.pipeline_behavior(),
             input.boundedness(),
         );
-        Ok(Self { input, table, assigner: Arc::new(assigner), truncate_strings, identities, properties: Arc::new(properties) })
+        Ok(Self { input, table, assigner: Arc::new(assigner), options, identities, properties: Arc::new(properties) })
     }
 
     /// The table.
@@ -86,9 +85,9 @@ impl AssignExec {
         &self.identities
     }
 
-    /// TRUNCATECOLUMNS.
-    pub fn truncate_strings(&self) -> bool {
-        self.truncate_strings
+    /// How it treats what does not fit, and in which zone wall clocks are.
+    pub fn options(&self) -> &AssignOptions {
+        &self.options
     }
 }
 
@@ -142,7 +141,7 @@ impl ExecutionPlan for AssignExec {
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         let input = super::one_child(children, "AssignExec")?;
-        Ok(Arc::new(Self::try_new(input, Arc::clone(&self.table), self.truncate_strings, self.identities.clone())?))
+        Ok(Arc::new(Self::try_new(input, Arc::clone(&self.table), self.options.clone(), self.identities.clone())?))
     }
 
     fn apply_expressions(

@@ -1,5 +1,6 @@
 //! How Slipher's plan nodes travel: protocol buffers inside DataFusion's extension nodes.
 
+use crate::assign::{AssignOptions, Zone};
 use crate::catalog::Table;
 use crate::error::{Error, ErrorKind};
 use crate::ids::{SegmentId, SliceId, TableId, TransactionId};
@@ -47,7 +48,10 @@ impl PhysicalExtensionCodec for SlipherCodec {
                 let columns = table.columns.len();
                 let identities = assign.identities.iter().map(decode_identity).collect::<Vec<_>>();
                 indexes(&assign.identities.iter().map(|fill| fill.column).collect::<Vec<_>>(), columns)?;
-                Arc::new(AssignExec::try_new(input()?, table, assign.truncate_strings, identities)?)
+                let zone = Some(&assign.time_zone).filter(|name| !name.is_empty()).map(|name| Zone::parse(name)).transpose()?;
+                let (zone, now) = (zone.map(Arc::new), assign.now_micros);
+                let options = AssignOptions { truncate_strings: assign.truncate_strings, zone, now };
+                Arc::new(AssignExec::try_new(input()?, table, options, identities)?)
             }
             Kind::FileScan(scan) => Arc::new(decode_files(&scan)?),
             Kind::ResultSink(sink) => {
@@ -80,7 +84,9 @@ impl PhysicalExtensionCodec for SlipherCodec {
         } else if let Some(assign) = node.downcast_ref::<AssignExec>() {
             let target = assign.table().to_proto().encode_to_vec();
             let identities = assign.identities().iter().map(encode_identity).collect();
-            Kind::Assign(proto::Assign { target, truncate_strings: assign.truncate_strings(), identities })
+            let AssignOptions { truncate_strings, zone, now } = assign.options().clone();
+            let time_zone = zone.map(|zone| zone.name().to_owned()).unwrap_or_default();
+            Kind::Assign(proto::Assign { target, truncate_strings, identities, time_zone, now_micros: now })
         } else if let Some(sink) = node.downcast_ref::<ResultSinkExec>() {
             let ResultTarget { secret, owner, schema } = sink.target().as_ref();
             let schema = encode_schema(schema)?;

@@ -109,7 +109,7 @@ const KINDS: &[(&str, Attributes)] = &[
         attributes!(sink: SliceSinkExec => definition(&sink.target().table), sink.target().slice_count, sink.target().transaction_id,
             sink.target().tasks),
     ),
-    ("AssignExec", attributes!(assign: AssignExec => definition(assign.table()), assign.truncate_strings(), assign.identities())),
+    ("AssignExec", attributes!(assign: AssignExec => definition(assign.table()), assign.options(), assign.identities())),
     (
         "ResultSinkExec",
         attributes!(sink: ResultSinkExec => sink.target().secret, sink.target().owner, columns(&sink.target().schema)),

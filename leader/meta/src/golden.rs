@@ -148,7 +148,7 @@ fn segment() -> proto::Segment {
 
 fn user() -> proto::User {
     let scram_verifier = "SCRAM-SHA-256$4096:c2FsdA==$c3RvcmVk:c2VydmVy".into();
-    proto::User { name: "admin".into(), superuser: true, scram_verifier, can_create_database: true }
+    proto::User { name: "admin".into(), superuser: true, scram_verifier, can_create_database: true, user_id: 0 }
 }
 
 fn cluster() -> proto::InitCluster {

@@ -31,5 +31,6 @@ mod witness;
 pub use check::{accept_loss, check};
 pub use definition::changed_definition;
 pub use driver::{Applied, Meta, MetaOptions, identified, in_time};
+pub use state::Commented;
 pub use state::not_a_view;
 pub use state::{AppliedRecord, ClusterInfo, DatabaseState, NodeInfo, Relation, SchemaState, State, TableState, User, ViewState};

@@ -145,7 +145,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         );
     }
     let columns = if names_only { cursor.names_in_parentheses("a column")? } else { Vec::new() };
-    let mut attributes = TableAttributes::default();
+    let mut attributes = TableAttributes::of_query();
     attributes.parse(cursor)?;
     if cursor.looking_at(&["WITH"]) {
         return Err(Error::not_supported(

@@ -2,6 +2,7 @@
 
 use super::names::is_reserved;
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Ident, UnaryOperator};
+use super::session_names::reserved_call;
 use datafusion::sql::sqlparser::dialect::{Dialect, Precedence, RedshiftSqlDialect};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -59,6 +60,21 @@ fn in_list_of_queries(parser: &mut Parser<'_>, left: &Expr) -> Result<Option<Exp
     })
 }
 
+/// `current_user` and its like, read; None, with nothing read, for other words, and where the word begins a longer name.
+fn session_word(parser: &mut Parser<'_>) -> Option<Expr> {
+    let token = parser.peek_token_ref();
+    let Token::Word(word) = &token.token else { return None };
+    let call = reserved_call(&word.to_ident(token.span))?;
+    let goes_on = matches!(parser.peek_nth_token_ref(1).token, Token::Period | Token::LParen);
+    // The last one that was read.
+    let is_behind = parser.get_current_token().token == Token::Period;
+    if goes_on || is_behind {
+        return None;
+    }
+    parser.advance_token();
+    Some(call)
+}
+
 /// Redshift's dialect with GROUP BY ROLLUP, CUBE and GROUPING SETS, and PostgreSQL's precedence of operators.
 #[derive(Debug)]
 pub(crate) struct SlipherDialect;
@@ -108,6 +124,7 @@ impl Dialect for SlipherDialect {
             Token::PGSquareRoot => (UnaryOperator::PGSquareRoot, OTHER_PRECEDENCE),
             Token::PGCubeRoot => (UnaryOperator::PGCubeRoot, OTHER_PRECEDENCE),
             Token::AtSign => (UnaryOperator::PGAbs, OTHER_PRECEDENCE),
+            Token::Word(_) => return session_word(parser).map(Ok),
             _ => return None,
         };
         parser.advance_token();
@@ -130,6 +147,11 @@ impl Dialect for SlipherDialect {
     }
 
     fn supports_group_by_expr(&self) -> bool {
+        true
+    }
+
+    /// A comment may hold comments, as in PostgreSQL.
+    fn supports_nested_comments(&self) -> bool {
         true
     }
 

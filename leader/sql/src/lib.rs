@@ -7,6 +7,7 @@
 mod alter_table;
 mod chains;
 mod change_rows;
+mod comments;
 mod copy;
 mod copy_options;
 mod copy_spec;
@@ -24,8 +25,12 @@ pub mod names;
 pub mod output;
 pub mod parse;
 pub mod position;
+mod prepare;
 pub mod rewrite;
+mod schemas;
+mod session_names;
 mod settings;
+mod show;
 mod statement;
 mod statements;
 mod table_attributes;
@@ -37,12 +42,17 @@ mod with;
 
 pub use alter_table::TableChange;
 pub use change_rows::{Change, ChangeSpec, ROW_ID_SCHEMA, TARGET};
+pub use comments::CommentOn;
 pub use copy_spec::{CopyFormat, CopySpec};
 pub use create_table::{CreateTableAsSpec, CreateTableSpec};
 pub use insert::{InsertSource, InsertSpec, values_query};
 pub use made::parse_made;
 pub use merge::{MergeInsert, MergeSpec};
 pub use names::{Name, QualifiedName, SchemaName};
+pub use prepare::{PrepareSpec, row_of_values};
+pub use schemas::SchemaChange;
+pub use session_names::session_function;
+pub use show::ListedObjects;
 pub use statement::{Deallocates, Statement};
 pub use transactions::TransactionModes;
 pub use views::CreateViewSpec;
@@ -89,6 +99,20 @@ pub enum Parsed {
         if_exists: bool,
         /// With everything inside.
         cascade: bool,
+    },
+    /// ALTER SCHEMA.
+    AlterSchema {
+        /// The schema.
+        name: SchemaName,
+        /// What becomes of it.
+        change: SchemaChange,
+    },
+    /// COMMENT ON.
+    Comment {
+        /// What it is about.
+        on: CommentOn,
+        /// What is said; None: nothing any more.
+        text: Option<String>,
     },
     /// CREATE TABLE with columns.
     CreateTable(Box<CreateTableSpec>),
@@ -157,6 +181,20 @@ pub enum Parsed {
     Show {
         /// The setting, lower case.
         name: String,
+    },
+    /// SHOW TABLE: the statement that makes it.
+    ShowTable {
+        /// The table.
+        name: QualifiedName,
+    },
+    /// SHOW DATABASES, SCHEMAS, TABLES, COLUMNS.
+    ShowObjects {
+        /// Which ones.
+        objects: ListedObjects,
+        /// Those whose names are like this.
+        like: Option<String>,
+        /// So many rows at most.
+        limit: Option<usize>,
     },
     /// SHOW VIEW.
     ShowView {
@@ -264,6 +302,15 @@ pub enum Parsed {
         names: Vec<Name>,
         /// No error when one is missing.
         if_exists: bool,
+    },
+    /// PREPARE.
+    Prepare(Box<PrepareSpec>),
+    /// EXECUTE.
+    Execute {
+        /// The prepared statement.
+        name: Name,
+        /// Values of its parameters.
+        values: Vec<ast::Expr>,
     },
     /// DEALLOCATE of one prepared statement, or of all.
     Deallocate {

@@ -4,7 +4,7 @@ use super::chains::check_chains;
 use super::embedded::{position_of, read_query};
 use super::lex::{Cursor, Lexed, offset_of};
 use super::statement::Statement;
-use super::{OWN_NAMES_PREFIX, Parsed, change_rows, copy, create_table, insert, merge, rewrite, statements, views, with};
+use super::{OWN_NAMES_PREFIX, Parsed, change_rows, copy, create_table, insert, merge, prepare, rewrite, statements, views, with};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use slipher_common::{Error, ErrorKind, Result};
@@ -113,6 +113,11 @@ pub(super) fn parse_cursor(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         "CREATE" if create_table::starts_here(cursor) => create_table::parse(cursor),
         "CREATE" if cursor.looking_at(&["CREATE", "VIEW"]) || cursor.looking_at(&["CREATE", "OR", "REPLACE", "VIEW"]) => {
             views::parse_create(cursor)
+        }
+        "PREPARE" => {
+            let prepared = prepare::parse_prepare(cursor, parse_cursor)?;
+            cursor.expect_end()?;
+            Ok(prepared)
         }
         "DELETE" => change_rows::parse_delete(cursor),
         "UPDATE" => change_rows::parse_update(cursor),

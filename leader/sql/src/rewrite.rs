@@ -47,6 +47,11 @@ pub(crate) fn rewrite_expression(expression: &mut Expr, position_of: PositionOf<
     run(expression, position_of)
 }
 
+/// Rewrites a cast whose operand is rewritten already.
+pub(crate) fn rewrite_cast(cast: &mut Expr) -> Result<()> {
+    types::rewrite(cast)
+}
+
 fn run<T: VisitMut>(node: &mut T, position_of: PositionOf<'_>) -> Result<()> {
     match node.visit(&mut Rewriter { position_of, windows: Vec::new() }) {
         ControlFlow::Continue(()) => Ok(()),

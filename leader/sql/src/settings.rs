@@ -2,7 +2,7 @@
 
 use super::Parsed;
 use super::lex::Cursor;
-use super::transactions;
+use super::{show, transactions};
 use datafusion::sql::sqlparser::tokenizer::Token;
 use slipher_common::{Error, ErrorKind, Result};
 
@@ -129,38 +129,11 @@ pub(super) fn parse_reset(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     Ok(Parsed::Reset { name: Some(name) })
 }
 
-/// `SHOW { name | ALL | VIEW name }`.
+/// SHOW of a setting, of ALL of them, or of objects.
 pub(super) fn parse_show(cursor: &mut Cursor<'_>) -> Result<Parsed> {
-    let position = cursor.position();
     cursor.expect(&["SHOW"])?;
-    if cursor.eat(&["VIEW"]) {
-        return Ok(Parsed::ShowView { name: cursor.qualified_name("a view")? });
-    }
-    let objects = [
-        "DATABASES",
-        "SCHEMAS",
-        "TABLES",
-        "COLUMNS",
-        "TABLE",
-        "CONSTRAINTS",
-        "GRANTS",
-        "PROCEDURES",
-        "FUNCTIONS",
-        "PARAMETERS",
-        "EXTERNAL",
-        "PROCEDURE",
-        "MODEL",
-        "DATASHARES",
-        "POLICIES",
-        "TEMPLATE",
-        "TEMPLATES",
-    ];
-    if let Some(object) = cursor.eat_one_of(&objects) {
-        return Err(Error::not_supported(
-            format_args!("SHOW {object}"),
-            "ask over Flight SQL (GetDbSchemas, GetTables); there are no catalog views yet",
-        )
-        .at(position));
+    if let Some(objects) = show::parse(cursor)? {
+        return Ok(objects);
     }
     let name = if cursor.eat(&["ALL"]) {
         "all".to_owned()

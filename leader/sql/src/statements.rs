@@ -73,14 +73,11 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["CREATE", "ROLE"], "create users with CREATE USER"),
     (&["CREATE"], "CREATE DATABASE, SCHEMA, TABLE, TABLE ... AS, VIEW and USER are there"),
     (&["DROP"], "DROP DATABASE, DROP SCHEMA, DROP TABLE, DROP VIEW and DROP USER are there"),
-    (&["ALTER"], "ALTER TABLE, VIEW, USER, DATABASE and SYSTEM SET slices are there"),
+    (&["ALTER"], "ALTER TABLE, VIEW, SCHEMA, USER, DATABASE and SYSTEM SET slices are there"),
     (&["GRANT"], "users see every schema; make separate users with CREATE USER"),
     (&["REVOKE"], "users see every schema; make separate users with CREATE USER"),
     (&["UNLOAD"], "read the rows with a query, over PostgreSQL or Flight SQL"),
     (&["CALL"], "send the procedure's statements one after another"),
-    (&["PREPARE"], "prepare with the protocol of your driver (extended query, Flight SQL prepared statement)"),
-    (&["EXECUTE"], "prepare with the protocol of your driver (extended query, Flight SQL prepared statement)"),
-    (&["COMMENT"], "keep descriptions outside the database"),
     (&["SAVEPOINT"], "end the transaction with ROLLBACK, and begin another one"),
     (&["RELEASE"], "end the transaction with COMMIT or ROLLBACK"),
     (&["REFRESH"], "create the table anew with CREATE TABLE ... AS"),
@@ -99,6 +96,8 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         "DROP" if cursor.eat(&["DROP", "SCHEMA"]) => drop_schema(cursor)?,
         "DROP" if cursor.eat(&["DROP", "TABLE"]) => drop_table(cursor)?,
         "DROP" if cursor.eat(&["DROP", "VIEW"]) => super::views::parse_drop(cursor)?,
+        "ALTER" if cursor.eat(&["ALTER", "SCHEMA"]) => super::schemas::parse_alter(cursor)?,
+        "COMMENT" => super::comments::parse(cursor)?,
         "ALTER" if cursor.eat(&["ALTER", "VIEW"]) => super::views::parse_alter(cursor)?,
         "CREATE" if cursor.eat(&["CREATE", "USER"]) => Parsed::CreateUser(users::parse(cursor, true)?),
         "ALTER" if cursor.eat(&["ALTER", "USER"]) => Parsed::AlterUser(users::parse(cursor, false)?),
@@ -135,6 +134,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
             let name = if cursor.eat(&["ALL"]) { None } else { Some(cursor.name("a cursor")?) };
             Parsed::Close { name }
         }
+        "EXECUTE" => super::prepare::parse_execute(cursor)?,
         "DEALLOCATE" => {
             cursor.next += 1;
             cursor.eat(&["PREPARE"]);
@@ -260,7 +260,7 @@ fn create_schema(cursor: &mut Cursor<'_>) -> Result<Parsed> {
 }
 
 /// `[database.]schema`.
-fn schema_name(cursor: &mut Cursor<'_>) -> Result<SchemaName> {
+pub(super) fn schema_name(cursor: &mut Cursor<'_>) -> Result<SchemaName> {
     let QualifiedName { database, schema, name } = cursor.qualified_name("a schema's name")?;
     match database {
         None => Ok(SchemaName { database: schema, name }),

@@ -2,6 +2,7 @@
 
 use super::lex::Cursor;
 use super::names::Name;
+use datafusion::sql::sqlparser::tokenizer::Token;
 use slipher_common::catalog::{Column, Constraint, ConstraintKind, Distribution, SortStyle, Table};
 use slipher_common::ids::ColumnId;
 use slipher_common::{Error, ErrorKind, Result};
@@ -37,6 +38,8 @@ pub enum SortKey {
 /// The attributes of a table as they were written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableAttributes {
+    /// Keys may name columns by their numbers: those of a query.
+    by_number: bool,
     /// DISTSTYLE and its position.
     pub dist_style: Option<(DistStyle, usize)>,
     /// DISTKEY, of the table or of a column.
@@ -61,7 +64,7 @@ impl TableAttributes {
             if cursor.eat(&["DISTSTYLE"]) {
                 self.parse_dist_style(cursor, position)?;
             } else if cursor.eat(&["DISTKEY"]) {
-                let mut names = cursor.names_in_parentheses("a column")?;
+                let mut names = self.key_columns(cursor)?;
                 if let Some(second) = names.get(1) {
                     return Err(contradiction("DISTKEY takes one column", second.position));
                 }
@@ -82,6 +85,25 @@ impl TableAttributes {
                 return Ok(());
             }
         }
+    }
+
+    /// `(column, ...)`; of CREATE TABLE AS also the numbers of its columns.
+    fn key_columns(&self, cursor: &mut Cursor<'_>) -> Result<Vec<Name>> {
+        if !self.by_number || !matches!(cursor.peek_at(1).map(|lexeme| &lexeme.token), Some(Token::Number(..))) {
+            return cursor.names_in_parentheses("a column");
+        }
+        cursor.expect_token(&Token::LParen)?;
+        let mut names = Vec::new();
+        loop {
+            let position = cursor.position();
+            let value = cursor.integer("the number of a column")?.to_string();
+            names.push(Name { value, quoted: false, position });
+            if !cursor.eat_token(&Token::Comma) {
+                break;
+            }
+        }
+        cursor.expect_token(&Token::RParen)?;
+        Ok(names)
     }
 
     fn parse_dist_style(&mut self, cursor: &mut Cursor<'_>, position: usize) -> Result<()> {
@@ -107,9 +129,14 @@ impl TableAttributes {
                 cursor.expect(&["SORTKEY"])?;
             }
             let style = if word == "INTERLEAVED" { SortStyle::Interleaved } else { SortStyle::Compound };
-            SortKey::Columns(style, cursor.names_in_parentheses("a column")?)
+            SortKey::Columns(style, self.key_columns(cursor)?)
         };
         self.set_sort_key(key, position)
+    }
+
+    /// Of a table that gets its columns from a query.
+    pub(crate) fn of_query() -> Self {
+        Self { by_number: true, ..Self::default() }
     }
 
     /// DISTKEY; an error when there is one already.
@@ -237,6 +264,16 @@ fn sort_columns(columns: &[Column], style: SortStyle, names: &[Name], position: 
 
 /// The column of a name; 42703 with a hint when there is none.
 pub(super) fn find<'a>(columns: &'a [Column], name: &Name, named_in: &str) -> Result<&'a Column> {
+    // No name without quotes begins with a digit.
+    if !name.quoted && name.value.starts_with(|first: char| first.is_ascii_digit() || first == '-') {
+        let place = name.value.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+        return place.and_then(|place| columns.get(place)).ok_or_else(|| {
+            let message = format!("{named_in} position {name} is not in the select list");
+            Error::new(ErrorKind::InvalidColumnReference, message)
+                .with_detail(format!("the query has {} columns", columns.len()))
+                .at(name.position)
+        });
+    }
     columns.iter().find(|column| column.name == name.value).ok_or_else(|| {
         let hint = slipher_common::error::did_you_mean(&name.value, columns.iter().map(|column| column.name.as_str()));
         Error::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" named in {named_in} does not exist"))

@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_sql::names::folded;
 use slipher_sql::rewrite::query_of;
+use slipher_sql::session_function;
 use std::ops::ControlFlow;
 
 /// Walks a piece of a statement. What it has bound it does not look at again.
@@ -65,8 +66,8 @@ impl<'b, 'a> Expressions<'b, 'a> {
             Unqualified::Here(meaning) => Some(*meaning),
             Unqualified::Outside(meaning) if self.clause == Clause::GroupBy => output()?.or(Some(*meaning)),
             Unqualified::Outside(meaning) => Some(*meaning),
-            Unqualified::Open if self.clause == Clause::Lateral => None,
-            Unqualified::Unknown | Unqualified::Open => output()?,
+            Unqualified::Open if self.clause == Clause::Lateral => session_function(name),
+            Unqualified::Unknown | Unqualified::Open => output()?.or_else(|| session_function(name)),
         })
     }
 

@@ -1,18 +1,18 @@
 //! Functions that say what time it is: for the leader alone, which computes them once per statement.
 
 use crate::transaction::Clock;
+use chrono::{DateTime, Utc};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as EngineResult;
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use slipher_common::SqlType;
+use slipher_common::assign::{UTC, Zone};
+use slipher_common::time_units::MICROS_PER_DAY;
 use slipher_sql::rewrite::STATEMENT_TIME;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-
-/// Days from 0001-01-01 to 1970-01-01.
-const EPOCH_DAYS: i32 = 719_163;
 
 /// Which time is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,11 +33,13 @@ struct ClockFunction {
     signature: Signature,
     aliases: Vec<String>,
     clock: Clock,
+    /// The session's; None: UTC.
+    zone: Option<Zone>,
 }
 
 impl PartialEq for ClockFunction {
     fn eq(&self, other: &Self) -> bool {
-        self.kind == other.kind && self.clock == other.clock
+        self.kind == other.kind && self.clock == other.clock && self.zone == other.zone
     }
 }
 
@@ -50,7 +52,7 @@ impl Hash for ClockFunction {
 }
 
 /// Makes the functions known to an engine session, in place of the engine's own.
-pub(crate) fn register(registry: &mut dyn FunctionRegistry, clock: Clock) -> EngineResult<()> {
+pub(crate) fn register(registry: &mut dyn FunctionRegistry, clock: Clock, zone: Option<&Zone>) -> EngineResult<()> {
     for kind in [Kind::Now, Kind::Today, Kind::Statement, Kind::WallClock] {
         let aliases: &[&str] = match kind {
             Kind::Now => &["current_timestamp"],
@@ -58,7 +60,8 @@ pub(crate) fn register(registry: &mut dyn FunctionRegistry, clock: Clock) -> Eng
             Kind::Statement | Kind::WallClock => &[],
         };
         let aliases = aliases.iter().map(|alias| (*alias).to_owned()).collect();
-        let function = ClockFunction { kind, signature: Signature::nullary(Volatility::Stable), aliases, clock };
+        let (signature, zone) = (Signature::nullary(Volatility::Stable), zone.cloned());
+        let function = ClockFunction { kind, signature, aliases, clock, zone };
         registry.register_udf(Arc::new(ScalarUDF::from(function)))?;
     }
     Ok(())
@@ -92,27 +95,26 @@ impl ScalarUDFImpl for ClockFunction {
     }
 
     fn invoke_with_args(&self, _: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
-        use chrono::Datelike;
         let Clock { transaction, statement } = self.clock;
+        let local = |when: DateTime<Utc>| self.local(when.timestamp_micros());
         Ok(ColumnarValue::Scalar(match self.kind {
-            Kind::Now => ScalarValue::TimestampMicrosecond(Some(transaction.timestamp_micros()), Some(Arc::from("UTC"))),
-            Kind::Today => ScalarValue::Date32(Some(transaction.date_naive().num_days_from_ce() - EPOCH_DAYS)),
-            Kind::Statement => ScalarValue::TimestampMicrosecond(Some(statement.timestamp_micros()), None),
+            Kind::Now => ScalarValue::TimestampMicrosecond(Some(transaction.timestamp_micros()), Some(Arc::from(UTC))),
+            // Moments of today are days of 32 bits.
+            Kind::Today => ScalarValue::Date32(Some(local(transaction).div_euclid(MICROS_PER_DAY) as i32)),
+            Kind::Statement => ScalarValue::TimestampMicrosecond(Some(local(statement)), None),
             Kind::WallClock => {
-                let text = chrono::Utc::now().format("%a %b %d %H:%M:%S%.6f %Y UTC").to_string();
-                ScalarValue::Utf8View(Some(text))
+                let now = Utc::now();
+                let zone = self.zone.as_ref().map_or_else(|| UTC.to_owned(), |zone| zone.abbreviation(now.timestamp_micros()));
+                let shown = DateTime::from_timestamp_micros(local(now)).unwrap_or(now);
+                ScalarValue::Utf8View(Some(format!("{} {zone}", shown.format("%a %b %d %H:%M:%S%.6f %Y"))))
             }
         }))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use chrono::{DateTime, Datelike};
-
-    #[test]
-    fn the_epoch_is_day_zero() {
-        assert_eq!(DateTime::UNIX_EPOCH.date_naive().num_days_from_ce(), EPOCH_DAYS);
+impl ClockFunction {
+    /// The session's wall clock at an instant, both in microseconds since 1970.
+    fn local(&self, instant: i64) -> i64 {
+        self.zone.as_ref().and_then(|zone| zone.to_local(instant)).unwrap_or(instant)
     }
 }

@@ -5,9 +5,11 @@ use super::Snapshot;
 use super::backend_functions::{self, Signals};
 use super::clock_functions;
 use super::relations::{CATALOG, FUNCTIONS_SCHEMA, RelationCatalogs};
+use super::session_functions;
 use super::tpch_function::{TPCH_FUNCTION, TpchFunction};
 use crate::plan::disabled_rules::DisabledRules;
 use crate::plan::held::HeldValues;
+use crate::plan::in_zone::InZone;
 use crate::plan::known_tables::KnownTables;
 use crate::plan::planner::{local_state, prepare_for, query_prototype};
 use crate::plan::semantics;
@@ -101,7 +103,10 @@ impl EngineSessions {
         }
         session.register_catalog_list(Arc::new(RelationCatalogs(Arc::clone(snapshot))));
         backend_functions::register(&mut session, snapshot, &self.settings.signals)?;
-        clock_functions::register(&mut session, snapshot.clock)?;
+        let now_micros = snapshot.clock.transaction.timestamp_micros();
+        session.add_analyzer_rule(Arc::new(InZone { zone: snapshot.zone.clone(), now_micros }));
+        clock_functions::register(&mut session, snapshot.clock, snapshot.zone.as_deref())?;
+        session_functions::register(&mut session, snapshot)?;
         session.mark_start_execution();
         session.register_udtf(TPCH_FUNCTION, Arc::new(TpchFunction(snapshot.query.clone())));
         Ok(session)

@@ -5,6 +5,7 @@ mod clock_functions;
 mod databases;
 mod engine_sessions;
 mod relations;
+mod session_functions;
 mod temporary;
 #[cfg(test)]
 mod tests;
@@ -25,8 +26,9 @@ use crate::plan::context::QueryContext;
 use crate::plan::disabled_rules::DisabledRules;
 use crate::plan::known_tables::KnownTable;
 use crate::plan::table::SliceTable;
-use crate::transaction::{Clock, Reads};
+use crate::transaction::{Clock, Reads, SessionSettings};
 use datafusion::sql::sqlparser::ast;
+use slipher_common::assign::Zone;
 use slipher_common::catalog::{DATABASE, View, ViewReference};
 use slipher_common::ids::{TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result, error::did_you_mean};
@@ -65,6 +67,10 @@ pub(crate) struct Snapshot {
     pub(crate) aliases: Aliases,
     /// What the session leaves out of its plans.
     pub(crate) disabled_rules: DisabledRules,
+    /// The time zone of the session that reads; None: UTC.
+    pub(crate) zone: Option<Arc<Zone>>,
+    /// The settings of the session that reads.
+    pub(crate) settings: Option<Arc<dyn SessionSettings>>,
     /// Joins sort both sides instead of holding one of them.
     pub(crate) merge_joins: bool,
     /// Makes the engine's sessions.

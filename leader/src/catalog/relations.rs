@@ -1,6 +1,6 @@
 //! What binding asks of a snapshot, and where the engine finds relations that are bound: by their ids.
 
-use super::{Snapshot, views};
+use super::{Snapshot, is_temp_schema, views};
 use crate::bind::{Known, RELATION_SCHEMA, Relations, relation_of};
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
@@ -8,7 +8,7 @@ use datafusion::common::Column;
 use datafusion::datasource::provider_as_source;
 use datafusion::error::{DataFusionError, Result as EngineResult};
 use datafusion::logical_expr::LogicalPlanBuilder;
-use slipher_common::catalog::{View, ViewReference};
+use slipher_common::catalog::{PUBLIC_SCHEMA, View, ViewReference};
 use slipher_common::ids::TableId;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_meta::Relation;
@@ -71,11 +71,33 @@ impl<'a> SnapshotRelations<'a> {
     }
 }
 
+impl SnapshotRelations<'_> {
+    /// What a name means in another database: ids mean the same in all of them. Temporary tables are in none but their session's.
+    fn in_other_database(&self, database: &str, name: &QualifiedName) -> Result<Known> {
+        let state = &self.snapshot.state;
+        let state = state.in_database(state.find_database(database)?.id);
+        let schema = name.schema_name().unwrap_or(PUBLIC_SCHEMA);
+        let missing = || Error::new(ErrorKind::UndefinedTable, format!("relation \"{name}\" does not exist"));
+        if is_temp_schema(schema) {
+            return Err(missing());
+        }
+        let found = state.find_relation(schema, &name.name.value).map_err(|error| no_relation(without_position(error), name))?;
+        match found {
+            Relation::View(known) if known.view.late_binding => {
+                let what = format!("reading \"{name}\", a view of another database without schema binding,");
+                Err(Error::not_supported(what, "connect to that database, or read the tables that the view reads"))
+            }
+            found => Ok(self.known(found)),
+        }
+    }
+}
+
 impl Relations for SnapshotRelations<'_> {
     fn named(&self, name: &QualifiedName) -> Result<Known> {
         // What a bound view names was in its database when it was made, whatever that is called now.
-        if !self.snapshot.in_bound_view() {
-            self.snapshot.check_database(name.database.as_ref()).map_err(without_position)?;
+        let other = name.database.as_ref().filter(|named| named.value != self.snapshot.database_name());
+        if let Some(database) = other.filter(|_| !self.snapshot.in_bound_view()) {
+            return self.in_other_database(&database.value, name);
         }
         let found = self.snapshot.relation(name.schema_name(), &name.name.value);
         let mut known = self.known(found.map_err(|error| no_relation(error, name))?);

@@ -36,7 +36,7 @@ fn context() -> SessionContext {
     let mut context = SessionContext::new_with_state(state);
     slipher_common::functions::register(&mut context).unwrap();
     semantics::register(&mut context).unwrap();
-    clock_functions::register(&mut context, Clock::start(None)).unwrap();
+    clock_functions::register(&mut context, Clock::start(None), None).unwrap();
     context
 }
 

@@ -35,16 +35,14 @@ pub(crate) fn failed_block() -> Error {
 impl Context {
     /// Whether transactions are SERIALIZABLE that do not say what they are: by the session's setting, or the database's.
     pub(crate) fn is_serializable(&self) -> bool {
-        let set = self.settings.lock().changed(ISOLATION).map(|level| level.eq_ignore_ascii_case("serializable"));
-        let state = self.shared.cluster.meta().state();
-        set.unwrap_or_else(|| state.databases().get(&self.database).is_some_and(|database| database.serializable))
+        self.settings.is_serializable()
     }
 
     /// A block that has not begun to read or write. Settings are kept, for when it is rolled back.
     pub(crate) fn new_block(&self, modes: TransactionModes) -> Block {
         let serializable = modes.serializable.unwrap_or_else(|| self.is_serializable());
         let read_only = modes.read_only.unwrap_or_else(|| self.settings.lock().is_on(READ_ONLY));
-        *self.settings_before.lock() = Some(self.settings.lock().clone());
+        self.settings.keep();
         let (locks, started) = (Arc::new(self.shared.locks.owner()), Utc::now());
         Block::Open { transaction: None, locks, read_only, serializable, started }
     }
@@ -63,33 +61,12 @@ impl Context {
         }
     }
 
-    /// The block that ended did nothing: its settings neither.
-    pub(crate) fn undo_settings(&self) {
-        if let Some(before) = self.settings_before.lock().take() {
-            *self.settings.lock() = before;
-        }
-    }
-
     /// Takes the block that ends, and all that ends with it.
     pub(crate) fn end_block(&self) -> Block {
         self.is_implicit.store(false, Ordering::SeqCst);
-        self.end_local_settings();
+        self.settings.end_local();
         self.cursors.clear();
         std::mem::replace(&mut *self.block.lock(), Block::None)
-    }
-
-    /// Undoes SET LOCAL.
-    fn end_local_settings(&self) {
-        let mut settings = self.settings.lock();
-        for (name, before) in self.local_settings.lock().drain(..) {
-            let undone = match before {
-                Some(value) => settings.set(&name, &value),
-                None => settings.reset(Some(&name)),
-            };
-            if let Err(error) = undone {
-                tracing::warn!(%error, setting = name, "a setting of before the transaction does not come back");
-            }
-        }
     }
 
     /// BEGIN. What came before it in the same text becomes part of the block.
@@ -142,13 +119,13 @@ impl Context {
         match self.end_block() {
             Block::None => Ok(Outcome::done("COMMIT", vec!["there is no transaction in progress".to_owned()])),
             Block::Failed => {
-                self.undo_settings();
+                self.settings.undo();
                 Ok(Outcome::done("ROLLBACK", Vec::new()))
             }
             Block::Open { transaction: None, .. } => Ok(Outcome::done("COMMIT", Vec::new())),
             Block::Open { transaction: Some(transaction), locks, .. } => {
                 let committed = transaction.commit(&self.shared.cluster, locks, &self.committing()).await;
-                committed.inspect_err(|_| self.undo_settings())?;
+                committed.inspect_err(|_| self.settings.undo())?;
                 Ok(Outcome::done("COMMIT", Vec::new()))
             }
         }
@@ -159,7 +136,7 @@ impl Context {
         Ok(match self.end_block() {
             Block::None => Outcome::done("ROLLBACK", vec!["there is no transaction in progress".to_owned()]),
             Block::Open { .. } | Block::Failed => {
-                self.undo_settings();
+                self.settings.undo();
                 Outcome::done("ROLLBACK", Vec::new())
             }
         })

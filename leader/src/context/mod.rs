@@ -4,7 +4,9 @@ mod block;
 mod cursors;
 mod locks;
 mod per_statement;
+mod prepared;
 mod running;
+mod session_settings;
 mod settings;
 mod shared;
 
@@ -12,8 +14,10 @@ pub(crate) use block::{Block, failed_block};
 pub(crate) use cursors::Cursors;
 pub(crate) use locks::Requires;
 pub(crate) use per_statement::PerStatement;
+pub(crate) use prepared::PreparedStatements;
 pub(crate) use running::Running;
-pub(crate) use settings::{CASE_SENSITIVE_IDENTIFIERS, READ_ONLY, Settings};
+pub(crate) use session_settings::OwnSettings;
+pub(crate) use settings::READ_ONLY;
 pub(crate) use shared::Shared;
 
 use crate::catalog::{is_temp_schema, temp_schema_of};
@@ -48,17 +52,15 @@ pub(crate) struct Context {
     /// It may have some.
     pub(crate) has_temporary: AtomicBool,
     /// Its settings.
-    pub(crate) settings: Mutex<Settings>,
-    /// What SET LOCAL replaced, for the end of the block.
-    pub(crate) local_settings: Mutex<Vec<(String, Option<String>)>>,
-    /// The settings as they were before the block that is open.
-    settings_before: Mutex<Option<Settings>>,
+    pub(crate) settings: Arc<OwnSettings>,
     /// Where it is with respect to BEGIN and COMMIT.
     pub(crate) block: Arc<Mutex<Block>>,
     /// The block was begun by nobody's BEGIN: it ends with the text that its statements came in.
     pub(crate) is_implicit: AtomicBool,
     /// The cursors of the block.
     pub(crate) cursors: Arc<Cursors>,
+    /// What PREPARE and its client's protocol have prepared.
+    pub(crate) prepared: PreparedStatements,
     /// The plans of statements that run several times.
     pub(crate) kept_plans: PerStatement<Arc<KeptPlan>>,
     /// The statement that runs, or ran last.
@@ -76,6 +78,8 @@ impl fmt::Debug for Context {
 impl Context {
     /// Of a session that begins.
     pub(crate) fn new(shared: Arc<Shared>, database: &DatabaseState, user: &str, process_id: i32) -> Self {
+        let block = Arc::new(Mutex::new(Block::None));
+        let settings = Arc::new(OwnSettings::new(Arc::clone(&shared), database.id, user, Arc::clone(&block)));
         Self {
             shared,
             database: database.id,
@@ -84,12 +88,11 @@ impl Context {
             temp_schema: Arc::from(temp_schema_of(process_id)),
             has_temporary: AtomicBool::new(false),
             user: user.to_owned(),
-            settings: Mutex::default(),
-            local_settings: Mutex::new(Vec::new()),
-            settings_before: Mutex::default(),
-            block: Arc::new(Mutex::new(Block::None)),
+            settings,
+            block,
             is_implicit: AtomicBool::new(false),
             cursors: Arc::default(),
+            prepared: PreparedStatements::default(),
             kept_plans: PerStatement::default(),
             running: Mutex::new(None),
             statement_locks: Mutex::default(),
@@ -151,6 +154,7 @@ impl Context {
             None => self.is_serializable().then(Reads::default),
         };
         let settings = self.settings.lock();
+        let known = Arc::clone(&self.settings);
         Scope {
             cluster: Arc::clone(&self.shared.cluster),
             database: self.database,
@@ -165,6 +169,8 @@ impl Context {
             clock: Clock::start(block_started),
             background: false,
             disabled_rules: settings.disabled_rules(),
+            settings: Some(known),
+            zone: settings.zone(),
             merge_joins: Arc::default(),
         }
     }

@@ -14,6 +14,7 @@ use datafusion::error::DataFusionError;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use serde::Serialize;
+use slipher_common::assign::Zone;
 use slipher_common::catalog::Table;
 use slipher_common::flight::DirectTicket;
 use slipher_common::plan::ResultTarget;
@@ -71,6 +72,15 @@ pub(crate) fn text_schema(names: &[&str]) -> SchemaRef {
     Arc::new(Schema::new(names.iter().map(|name| Field::new(*name, DataType::Utf8, false)).collect::<Vec<_>>()))
 }
 
+impl Outcome {
+    /// Rows that are there already.
+    pub(crate) fn of_batch(rows: RecordBatch, tag: &'static str) -> Self {
+        let schema = rows.schema();
+        let stream = futures::stream::iter(std::iter::once(Ok(rows)));
+        Self::Rows { schema: Arc::clone(&schema), stream: Box::pin(RecordBatchStreamAdapter::new(schema, stream)), tag }
+    }
+}
+
 impl fmt::Debug for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -96,6 +106,17 @@ impl Description {
     pub(crate) fn of_rows(rows: Option<SchemaRef>) -> Self {
         Self { parameters: Vec::new(), rows }
     }
+}
+
+/// A statement that was prepared under a name: with PREPARE, or by a client's protocol.
+#[derive(Clone, Debug)]
+pub struct PreparedStatement {
+    /// The statement.
+    pub statement: Statement,
+    /// Types of parameters that were declared.
+    pub declared: Vec<Option<SqlType>>,
+    /// What it was found to be.
+    pub description: Description,
 }
 
 /// A running query whose rows lie ready on the compute nodes.
@@ -236,6 +257,21 @@ pub trait Session: Send + Sync + fmt::Debug {
     async fn progress(&self) -> Option<Progress> {
         None
     }
+    /// The zone in which moments are shown as text, and read from it where it names none; None: UTC.
+    fn zone(&self) -> Option<Arc<Zone>> {
+        None
+    }
+    /// What was prepared under a name, by whatever way.
+    fn prepared(&self, _name: &str) -> Option<Arc<PreparedStatement>> {
+        None
+    }
+    /// Tells the session of a statement that its client's protocol prepared, so that EXECUTE and DEALLOCATE know it; 42P05 for a name that
+    /// is taken.
+    fn keep_prepared(&self, _name: &str, _prepared: PreparedStatement) -> Result<()> {
+        Ok(())
+    }
+    /// The protocol closes it; a name that is not there is no error.
+    fn forget_prepared(&self, _name: &str) {}
     /// The value of a setting (`search_path`, `timezone`, ...).
     fn setting(&self, name: &str) -> Option<String>;
     /// Changes a setting as `SET name TO value` does.

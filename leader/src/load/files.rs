@@ -11,6 +11,7 @@ use slipher_common::assign::{can_split_delimited, normalize_load_schema};
 use slipher_common::catalog::Table;
 use slipher_common::plan::{FileFormat, FileRef, FileScanExec};
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_proto::plan::CsvOptions;
 use slipher_sql::{CopyFormat, CopySpec};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -93,7 +94,8 @@ pub(super) async fn plan_files(
         CopyFormat::Csv(options) => {
             let fields: Vec<_> = columns.iter().map(|column| column.sql_type.to_field(&column.name, !column.not_null)).collect();
             let ranges = if can_split_delimited(options) { cut(&found) } else { found.iter().map(whole).collect() };
-            (Arc::new(Schema::new(fields)), FileFormat::Csv(options.clone()), ranges)
+            let time_zone = query.zone.as_ref().map(|zone| zone.name().to_owned()).unwrap_or_default();
+            (Arc::new(Schema::new(fields)), FileFormat::Csv(CsvOptions { time_zone, ..options.clone() }), ranges)
         }
     };
     let (tasks, lanes) = (query.layout.tasks(), query.layout.lanes);

@@ -2,6 +2,7 @@
 
 use datafusion_distributed::{RouteTasksEvent, RouteTasksEventResponse};
 use slipher_common::Result;
+use slipher_common::assign::Zone;
 use slipher_common::distribution::TokenTable;
 use slipher_common::fence::Fence;
 use slipher_common::placement::Layout;
@@ -26,6 +27,10 @@ pub(crate) struct QueryContext {
     pub(crate) whole_memory: bool,
     /// Who has its nodes work.
     pub(crate) fence: Option<Fence>,
+    /// The session's time zone; None: UTC.
+    pub(crate) zone: Option<Arc<Zone>>,
+    /// What time it is, in microseconds since 1970.
+    pub(crate) now_micros: i64,
 }
 
 /// A client that would fetch rows from the compute nodes. A session extension of planning.
@@ -42,7 +47,17 @@ impl QueryContext {
     pub(crate) fn new(query_id: String, layout: Arc<Layout>, addresses: Vec<Url>) -> Result<Self> {
         let tokens = TokenTable::new(&layout.slot_of_slices(), layout.tasks() * layout.lanes)?;
         let (addresses, tokens) = (Arc::new(addresses), Arc::new(tokens));
-        Ok(Self { query_id, layout, addresses, tokens, background: false, whole_memory: false, fence: None })
+        Ok(Self {
+            query_id,
+            layout,
+            addresses,
+            tokens,
+            background: false,
+            whole_memory: false,
+            fence: None,
+            zone: None,
+            now_micros: 0,
+        })
     }
 
     /// Task i of a stage of T tasks goes to the node that serves it; a stage of one task goes to the first node.

@@ -15,6 +15,7 @@ mod first_rows;
 mod grouping_sets;
 pub(crate) mod held;
 mod held_casts;
+pub(crate) mod in_zone;
 mod join_keys;
 mod join_order;
 mod kept_keys;

@@ -6,9 +6,10 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, ExactNumberInfo, Expr as Syntax, Statement, TimezoneInfo, Value, VisitMut, VisitorMut,
+    CastKind, CharacterLength, DataType, ExactNumberInfo, Expr as Syntax, Statement, TimezoneInfo, Value, VisitMut, VisitorMut,
 };
 use slipher_common::SqlType;
+use slipher_common::sql_type::VARCHAR_LENGTH_MAX_BYTES;
 use std::ops::ControlFlow;
 
 /// Gives the parameters of a statement their types; `None` leaves one open.
@@ -47,6 +48,12 @@ fn number(expression: &Syntax) -> Option<usize> {
     let Syntax::Value(value) = expression else { return None };
     let Value::Placeholder(name) = &value.value else { return None };
     name.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)
+}
+
+/// A type as it is written, text as long as it may be.
+pub(crate) fn written(sql_type: SqlType) -> DataType {
+    let longest = CharacterLength::IntegerLength { length: u64::from(VARCHAR_LENGTH_MAX_BYTES), unit: None };
+    syntax(sql_type).unwrap_or(DataType::Varchar(Some(longest)))
 }
 
 /// A type as it is written. Text stays open: it becomes what it meets.

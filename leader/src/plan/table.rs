@@ -15,6 +15,7 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use slipher_common::SqlType;
+use slipher_common::assign::AssignOptions;
 use slipher_common::catalog::{Distribution, Table};
 use slipher_common::ids::{NodeId, SliceId, TransactionId};
 use slipher_common::plan::{
@@ -183,7 +184,9 @@ impl TableProvider for SliceTable {
         input: Arc<dyn ExecutionPlan>,
         _operation: InsertOp,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let assigned = AssignExec::try_new(input, Arc::clone(&self.table), false, self.identities.clone())?;
+        let QueryContext { zone, now_micros, .. } = self.query.as_ref();
+        let options = AssignOptions { truncate_strings: false, zone: zone.clone(), now: Some(*now_micros) };
+        let assigned = AssignExec::try_new(input, Arc::clone(&self.table), options, self.identities.clone())?;
         let order = self.table.sort_key_indexes().into_iter().map(|index| {
             let column = Arc::new(Column::new(self.schema.field(index).name(), index));
             PhysicalSortExpr::new(column, SEGMENT_ORDER)

@@ -5,6 +5,7 @@
 
 use super::Attempt;
 use crate::plan::disabled_rules::DisabledRules;
+use crate::plan::in_zone::asks_for_the_time;
 use crate::plan::known_tables::KnownTable;
 use crate::plan::parameters;
 use crate::plan::table::SliceTable;
@@ -20,6 +21,7 @@ use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::sqlparser::ast;
 use parking_lot::Mutex;
+use slipher_common::assign::Zone;
 use slipher_common::ids::{DatabaseId, TableId, Version};
 use slipher_common::part::PART;
 use slipher_common::{Result, SqlType};
@@ -68,6 +70,7 @@ struct Seen {
     search_path: Arc<Vec<String>>,
     temp_schema: Option<Arc<str>>,
     merge_joins: bool,
+    zone: Option<Arc<Zone>>,
     /// Types of parameters.
     types: Vec<SqlType>,
 }
@@ -127,6 +130,7 @@ impl Attempt {
             search_path: Arc::clone(&snapshot.search_path),
             temp_schema: snapshot.temp_schema.clone(),
             merge_joins: snapshot.merge_joins,
+            zone: snapshot.zone.clone(),
             types: types.into_iter().map(|known| known.filter(|known| is_settled(*known))).collect::<Option<_>>()?,
         })
     }
@@ -223,6 +227,8 @@ fn may_be_kept(plan: &LogicalPlan, parameters: usize) -> Result<bool> {
                     }
                     Expr::Placeholder(_) => plain,
                     Expr::ScalarVariable(..) => false,
+                    // `now` is another moment each time.
+                    Expr::Literal(value, _) => !asks_for_the_time(value),
                     _ => true,
                 };
                 Ok(TreeNodeRecursion::Continue)

@@ -95,7 +95,7 @@ impl Runner {
         let query_id = Uuid::now_v7().to_string();
         // Work outside a statement has nobody to tell.
         let _ = STATEMENT_QUERY.try_with(|query| *query.lock() = Some(query_id.clone()));
-        let query = self.route(&cluster, &query_id, scope.background);
+        let query = self.route(&cluster, &query_id, scope);
         let search_path = Arc::clone(&scope.search_path);
         let snapshot = Arc::new(Snapshot {
             state,
@@ -112,6 +112,8 @@ impl Runner {
             inside: Vec::new(),
             aliases: Aliases::default(),
             disabled_rules: scope.disabled_rules.clone(),
+            settings: scope.settings.clone(),
+            zone: scope.zone.clone(),
             merge_joins: scope.merge_joins.load(Ordering::SeqCst),
             engine: Arc::clone(&self.engine),
         });
@@ -126,10 +128,12 @@ impl Runner {
         Ok(Attempt { snapshot, session, ..attempt.clone() })
     }
 
-    fn route(&self, view: &ClusterView, query_id: &str, background: bool) -> Result<Arc<QueryContext>> {
+    fn route(&self, view: &ClusterView, query_id: &str, scope: &Scope) -> Result<Arc<QueryContext>> {
         let context = self.routings.context(view, self.engine.node_lanes(), query_id)?;
         let whole_memory = wants_whole_memory();
-        Ok(Arc::new(QueryContext { background, whole_memory, fence: self.cluster.fence(), ..context }))
+        let (zone, now_micros) = (scope.zone.clone(), scope.clock.transaction.timestamp_micros());
+        let (background, fence) = (scope.background, self.cluster.fence());
+        Ok(Arc::new(QueryContext { background, whole_memory, fence, zone, now_micros, ..context }))
     }
 
     /// Runs a physical plan. The stream's errors name a node that died instead of its symptom.

@@ -307,6 +307,7 @@ async fn initialise(meta: &Meta, config: &LeaderConfig) -> Result<()> {
             superuser: true,
             scram_verifier: new_verifier(&password),
             can_create_database: true,
+            user_id: known.map_or_else(|| state.next_user_id(), |user| user.id),
         };
         operations.push(Kind::PutUser(proto::PutUser { user: Some(user) }));
     }
@@ -330,8 +331,8 @@ fn renewed_users<'a>(state: &'a State, but: Option<&'a str>) -> impl Iterator<It
     let old = state.users().values().filter(move |user| Some(user.name.as_str()) != but);
     let renewed = old.filter_map(|user| {
         let scram_verifier = renewed_verifier(&user.scram_verifier)?;
-        let User { name, superuser, can_create_database, .. } = user.clone();
-        let renewed = proto::User { name: name.clone(), superuser, scram_verifier, can_create_database };
+        let User { name, superuser, can_create_database, id: user_id, .. } = user.clone();
+        let renewed = proto::User { name: name.clone(), superuser, scram_verifier, can_create_database, user_id };
         Some([Kind::DropUser(proto::DropUser { name }), Kind::PutUser(proto::PutUser { user: Some(renewed) })])
     });
     renewed.flatten()

@@ -4,23 +4,29 @@ use super::block_rows::BlockOfRows;
 use super::descriptions::{Descriptions, Seen};
 use super::listing::listing;
 use super::registry::{Registered, Sessions};
+use super::uppercase;
 use crate::cluster::record;
-use crate::context::{Block, CASE_SENSITIVE_IDENTIFIERS, Context, READ_ONLY, Running, Shared, failed_block};
-use crate::frontend::{CatalogListing, Description, DirectRun, Outcome, Progress, Session, Statement, terminated};
+use crate::context::{Block, Context, READ_ONLY, Running, Shared, failed_block};
+use crate::frontend::{
+    CatalogListing, Description, DirectRun, Outcome, PreparedStatement, Progress, Session, Statement, terminated,
+};
 use crate::load;
 use crate::run::until_memory_is_free;
 use crate::statement::{self, Effect};
 use crate::telemetry::OpenSession;
+use crate::transaction::SessionSettings;
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::sql::sqlparser::ast::Expr;
 use parking_lot::Mutex;
+use slipher_common::assign::Zone;
 use slipher_common::ids::DatabaseId;
 use slipher_common::plan::ResultTarget;
 use slipher_common::{Error, ErrorKind, Result, SqlType};
 use slipher_meta::DatabaseState;
 use slipher_proto::meta::{self as proto, operation::Kind};
-use slipher_sql::{Parsed, TransactionModes};
+use slipher_sql::{Name, Parsed, TransactionModes};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -135,6 +141,51 @@ impl LeaderSession {
             false => Ok(()),
         }
     }
+
+    /// Runs a statement; the session's turn is held.
+    async fn run_one(&self, statement: &Statement, parameters: Vec<ScalarValue>) -> Result<Outcome> {
+        let kind = statement::of_kept(&statement.parsed);
+        self.check_effect(kind.effect())?;
+        let counted = self.context.shared.telemetry.statement(kind.effect().counted_as());
+        let (running, timer) = self.start_statement();
+        let query = Arc::clone(&running.query);
+        let work = counted.around(query, statement::run(&self.context, kind.as_ref(), parameters, &running.token));
+        match running.work(work).await {
+            Ok(Outcome::Rows { schema, stream, tag }) => {
+                let stream = BlockOfRows::new(&self.context, running, timer).watch(counted.end_with(stream));
+                Ok(uppercase::answered(&self.context, Outcome::Rows { schema, stream, tag }))
+            }
+            Ok(done) => {
+                counted.end(None);
+                Ok(done)
+            }
+            Err(error) => {
+                counted.end(Some(&error));
+                self.context.fail_block();
+                Err(slipher_sql::position::locate(&statement.text, error))
+            }
+        }
+    }
+
+    /// What EXECUTE names, and the values that it gives to the parameters.
+    async fn prepared_call(
+        &self,
+        statement: &Statement,
+        name: &Name,
+        values: &[Expr],
+    ) -> Result<(Arc<PreparedStatement>, Vec<ScalarValue>)> {
+        self.check_effect(Effect::Session)?;
+        let (running, _timer) = self.start_statement();
+        let work = async {
+            let prepared = self.context.prepared.known(&name.value).map_err(|error| error.at(name.position))?;
+            let values = statement::values_of_execute(&self.context, name, &prepared, values, &running.token).await?;
+            Ok((prepared, values))
+        };
+        running.work(work).await.map_err(|error| {
+            self.context.fail_block();
+            slipher_sql::position::locate(&statement.text, error)
+        })
+    }
 }
 
 impl Registered for LeaderSession {
@@ -197,7 +248,7 @@ fn can_hand_over() -> bool {
 #[async_trait]
 impl Session for LeaderSession {
     fn parse(&self, sql: &str) -> Result<Vec<Statement>> {
-        let case_sensitive = self.context.settings.lock().is_on(CASE_SENSITIVE_IDENTIFIERS);
+        let case_sensitive = self.context.settings.lock().keeps_case_of_names();
         let text = if case_sensitive { Cow::Borrowed(sql) } else { slipher_sql::fold::fold_quoted(sql) };
         let parsed = match text.len() > LONG_TEXT_BYTES && can_hand_over() {
             true => tokio::task::block_in_place(|| slipher_sql::parse::parse(&text)),
@@ -211,7 +262,7 @@ impl Session for LeaderSession {
         let before = self.context.running.lock().clone();
         let seen = self.seen(statement, declared)?;
         if let Some(known) = seen.as_ref().and_then(|seen| self.descriptions.get(statement, seen)) {
-            return Ok(known);
+            return Ok(uppercase::told(&self.context, known));
         }
         let (running, _timer) = self.start_statement();
         let kind = statement::of(&statement.parsed);
@@ -225,7 +276,7 @@ impl Session for LeaderSession {
         if let (Some(seen), Ok(description)) = (seen, &described) {
             self.descriptions.keep(statement, seen, description);
         }
-        described.map_err(|error| {
+        described.map(|description| uppercase::told(&self.context, description)).map_err(|error| {
             self.context.fail_block();
             slipher_sql::position::locate(&statement.text, error)
         })
@@ -233,26 +284,13 @@ impl Session for LeaderSession {
 
     async fn execute(&self, statement: &Statement, parameters: Vec<ScalarValue>) -> Result<Outcome> {
         let _turn = self.one_at_a_time.lock().await;
-        let kind = statement::of_kept(&statement.parsed);
-        self.check_effect(kind.effect())?;
-        let counted = self.context.shared.telemetry.statement(kind.effect().counted_as());
-        let (running, timer) = self.start_statement();
-        let query = Arc::clone(&running.query);
-        let work = counted.around(query, statement::run(&self.context, kind.as_ref(), parameters, &running.token));
-        match running.work(work).await {
-            Ok(Outcome::Rows { schema, stream, tag }) => {
-                let stream = BlockOfRows::new(&self.context, running, timer).watch(counted.end_with(stream));
-                Ok(Outcome::Rows { schema, stream, tag })
+        match &*statement.parsed {
+            Parsed::Execute { name, values } => {
+                let (prepared, values) = self.prepared_call(statement, name, values).await?;
+                // Its positions count in the text of another statement.
+                self.run_one(&prepared.statement, values).await.map_err(|error| Error { position: None, ..error })
             }
-            Ok(done) => {
-                counted.end(None);
-                Ok(done)
-            }
-            Err(error) => {
-                counted.end(Some(&error));
-                self.context.fail_block();
-                Err(slipher_sql::position::locate(&statement.text, error))
-            }
+            _ => self.run_one(statement, parameters).await,
         }
     }
 
@@ -262,6 +300,10 @@ impl Session for LeaderSession {
         parameters: Vec<ScalarValue>,
         target: ResultTarget,
     ) -> Result<Option<DirectRun>> {
+        // Rows on compute nodes have their names already.
+        if self.context.settings.lock().tells_names_in_uppercase() {
+            return Ok(None);
+        }
         let _turn = self.one_at_a_time.lock().await;
         let effect = statement::of(&statement.parsed).effect();
         self.check_effect(effect)?;
@@ -364,21 +406,29 @@ impl Session for LeaderSession {
         })
     }
 
+    fn zone(&self) -> Option<Arc<Zone>> {
+        self.context.settings.lock().zone()
+    }
+
+    fn prepared(&self, name: &str) -> Option<Arc<PreparedStatement>> {
+        self.context.prepared.get(name)
+    }
+
+    fn keep_prepared(&self, name: &str, prepared: PreparedStatement) -> Result<()> {
+        self.context.prepared.insert(name, prepared)
+    }
+
+    fn forget_prepared(&self, name: &str) {
+        // A name that is not there is no error.
+        drop(self.context.prepared.remove(name));
+    }
+
     fn setting(&self, name: &str) -> Option<String> {
-        match name {
-            "session_authorization" => return Some(self.context.user.clone()),
-            "is_superuser" => {
-                let state = self.context.shared.cluster.meta().state();
-                let superuser = state.users().get(&self.context.user).is_some_and(|user| user.superuser);
-                return Some(if superuser { "on" } else { "off" }.to_owned());
-            }
-            _ => {}
-        }
-        self.context.settings.lock().get(name)
+        self.context.settings.shown(name)
     }
 
     fn set_setting(&self, name: &str, value: &str) -> Result<()> {
-        self.context.settings.lock().set(name, value)
+        self.context.settings.set(name, value, false).map(drop)
     }
 
     fn idle_limit(&self) -> Option<(Duration, Error)> {

@@ -5,6 +5,7 @@ mod descriptions;
 mod leader_session;
 mod listing;
 mod registry;
+mod uppercase;
 
 pub(crate) use leader_session::LeaderSession;
 pub(crate) use registry::Sessions;

@@ -35,6 +35,7 @@ impl Executes for Discard {
             if self.all {
                 context.settings.lock().reset(None)?;
                 context.cursors.clear();
+                context.prepared.clear();
             }
             Ok(Outcome::done(if self.all { "DISCARD ALL" } else { "DISCARD" }, Vec::new()))
         })

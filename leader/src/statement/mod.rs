@@ -5,6 +5,7 @@
 mod alter_table;
 mod analyze;
 mod change;
+mod comment;
 mod copy;
 mod create_table_as;
 mod cursor;
@@ -18,10 +19,12 @@ mod lock;
 mod merge;
 mod names;
 mod parameters;
+mod prepare;
 mod query;
 mod refused;
 mod schema;
 mod setting;
+mod show;
 mod signal;
 mod slices;
 mod table;
@@ -32,6 +35,7 @@ mod vacuum;
 mod view;
 
 pub(crate) use direct::start as start_direct;
+pub(crate) use prepare::values_of as values_of_execute;
 pub(crate) use view::columns as columns_of_view;
 
 use crate::context::{Context, Requires};
@@ -140,6 +144,8 @@ pub(crate) fn of(parsed: &Parsed) -> Box<dyn Executes + '_> {
         Parsed::DropSchema { names, if_exists, cascade } => {
             Box::new(schema::DropSchema { names, if_exists: *if_exists, cascade: *cascade })
         }
+        Parsed::AlterSchema { name, change } => Box::new(schema::AlterSchema { name, change }),
+        Parsed::Comment { on, text } => Box::new(comment::Comment { on, text: text.as_deref() }),
         Parsed::CreateTable(spec) => Box::new(table::CreateTable(spec)),
         Parsed::CreateTableAs { spec, query } => Box::new(create_table_as::CreateTableAs { spec, query }),
         Parsed::DropTable { tables, if_exists, cascade } => {
@@ -158,6 +164,10 @@ pub(crate) fn of(parsed: &Parsed) -> Box<dyn Executes + '_> {
         Parsed::Set { name, value, local } => Box::new(setting::Set { name, value, local: *local }),
         Parsed::Reset { name } => Box::new(setting::Reset(name.as_deref())),
         Parsed::Show { name } => Box::new(setting::Show(name)),
+        Parsed::ShowTable { name } => Box::new(show::ShowTable(name)),
+        Parsed::ShowObjects { objects, like, limit } => {
+            Box::new(show::ShowObjects { objects, like: like.as_deref(), limit: *limit })
+        }
         Parsed::ShowView { name } => Box::new(view::ShowView(name)),
         Parsed::CreateDatabase { name, owner, serializable } => {
             Box::new(database::CreateDatabase { name, owner: owner.as_ref(), serializable: *serializable })
@@ -181,7 +191,9 @@ pub(crate) fn of(parsed: &Parsed) -> Box<dyn Executes + '_> {
         Parsed::CreateUser(spec) => Box::new(user::CreateUser(spec)),
         Parsed::AlterUser(spec) => Box::new(user::AlterUser(spec)),
         Parsed::DropUser { names, if_exists } => Box::new(user::DropUser { names, if_exists: *if_exists }),
-        Parsed::Deallocate { name: _ } => Box::new(deallocate::Deallocate),
+        Parsed::Prepare(spec) => Box::new(prepare::Prepare(spec)),
+        Parsed::Execute { name, values } => Box::new(prepare::Execute { name, values }),
+        Parsed::Deallocate { name } => Box::new(deallocate::Deallocate(name.as_ref())),
         Parsed::Discard { all, temporary } => Box::new(discard::Discard { all: *all, temporary: *temporary }),
         Parsed::Refused(error) => Box::new(refused::Refused(error)),
     }

@@ -1,13 +1,14 @@
-//! CREATE SCHEMA and DROP SCHEMA.
+//! CREATE SCHEMA, ALTER SCHEMA and DROP SCHEMA.
 
+use super::names::known_user;
 use super::{Effect, Executes, Running};
 use crate::catalog::{RESERVED_SCHEMA_PREFIX, is_temp_schema};
 use crate::context::{Context, Requires};
 use crate::frontend::Outcome;
 use datafusion::common::ParamValues;
-use slipher_common::{Error, ErrorKind};
+use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta::{self as proto, operation::Kind};
-use slipher_sql::{Name, SchemaName};
+use slipher_sql::{Name, SchemaChange, SchemaName};
 use tokio_util::sync::CancellationToken;
 
 /// CREATE SCHEMA.
@@ -27,11 +28,7 @@ impl Executes for CreateSchema<'_> {
             let attempt = context.attempt(false)?;
             let SchemaName { database, name } = self.name;
             attempt.snapshot.check_database(database.as_ref())?;
-            if name.value.starts_with(RESERVED_SCHEMA_PREFIX) {
-                return Err(Error::new(ErrorKind::ReservedName, format!("unacceptable schema name \"{name}\""))
-                    .with_detail(format!("the prefix \"{RESERVED_SCHEMA_PREFIX}\" is reserved for system schemas"))
-                    .at(name.position));
-            }
+            check_name(name)?;
             let schema = proto::CreateSchema {
                 schema_id: context.shared.cluster.allocate_object_id(),
                 name: name.value.clone(),
@@ -41,6 +38,60 @@ impl Executes for CreateSchema<'_> {
                 database_id: context.database.0,
             };
             context.define("CREATE SCHEMA", &attempt, vec![Kind::CreateSchema(schema)]).await
+        })
+    }
+}
+
+/// 42939 for a name that only the system gives.
+fn check_name(name: &Name) -> Result<()> {
+    match name.value.starts_with(RESERVED_SCHEMA_PREFIX) {
+        true => Err(Error::new(ErrorKind::ReservedName, format!("unacceptable schema name \"{name}\""))
+            .with_detail(format!("the prefix \"{RESERVED_SCHEMA_PREFIX}\" is reserved for system schemas"))
+            .at(name.position)),
+        false => Ok(()),
+    }
+}
+
+/// ALTER SCHEMA.
+pub(super) struct AlterSchema<'a> {
+    pub(super) name: &'a SchemaName,
+    pub(super) change: &'a SchemaChange,
+}
+
+impl Executes for AlterSchema<'_> {
+    fn effect(&self) -> Effect {
+        Effect::Define("ALTER SCHEMA")
+    }
+
+    fn requires(&self) -> Requires<'_> {
+        Requires::Schemas(std::slice::from_ref(self.name))
+    }
+
+    fn run<'a>(&'a self, context: &'a Context, _: Option<ParamValues>, _: &'a CancellationToken) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            let attempt = context.attempt(false)?;
+            let SchemaName { database, name } = self.name;
+            attempt.snapshot.check_database(database.as_ref())?;
+            let state = &attempt.snapshot.state;
+            let schema = state.find_schema(&name.value).map_err(|error| error.at(name.position))?;
+            if is_temp_schema(&schema.name) {
+                let message = format!("cannot alter schema \"{name}\" because it holds the temporary tables of a session");
+                return Err(Error::new(ErrorKind::InsufficientPrivilege, message).at(name.position));
+            }
+            let (new_name, owner) = match self.change {
+                SchemaChange::Rename(to) => {
+                    check_name(to)?;
+                    if state.schemas().contains_key(&to.value) && to.value != schema.name {
+                        let message = format!("schema \"{to}\" already exists");
+                        return Err(Error::new(ErrorKind::DuplicateSchema, message).at(to.position));
+                    }
+                    (to.value.clone(), String::new())
+                }
+                SchemaChange::Owner(user) => (String::new(), known_user(state, user)?),
+            };
+            let (schema_id, database_id) = (schema.id, context.database.0);
+            let change = proto::ChangeSchema { schema_id, database_id, name: new_name, owner };
+            context.define("ALTER SCHEMA", &attempt, vec![Kind::ChangeSchema(change)]).await
         })
     }
 }

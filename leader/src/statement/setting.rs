@@ -1,10 +1,11 @@
 //! SET, RESET, SHOW.
 
 use super::{Effect, Executes, Running};
-use crate::context::{Block, Context};
+use crate::context::Context;
 use crate::frontend::{Description, Outcome, text_schema};
+use crate::transaction::SessionSettings;
 use datafusion::common::ParamValues;
-use slipher_common::{Error, ErrorKind, Result, SqlType};
+use slipher_common::{Error, ErrorKind, SqlType};
 use tokio_util::sync::CancellationToken;
 
 /// A setting of the whole cluster, which SHOW tells and ALTER SYSTEM changes.
@@ -27,30 +28,13 @@ impl Executes for Set<'_> {
 
     fn run<'a>(&'a self, context: &'a Context, _: Option<ParamValues>, _: &'a CancellationToken) -> Running<'a, Outcome> {
         Box::pin(async move {
-            if self.local {
-                return set_local(context, self.name, self.value);
-            }
-            context.settings.lock().set(self.name, self.value)?;
-            // What the session sets outlives the block, whatever SET LOCAL said before.
-            context.local_settings.lock().retain(|(local, _)| local != self.name);
-            Ok(Outcome::done("SET", Vec::new()))
+            let notices = match context.settings.set(self.name, self.value, self.local)? {
+                true => Vec::new(),
+                false => vec!["SET LOCAL can only be used in transaction blocks".to_owned()],
+            };
+            Ok(Outcome::done("SET", notices))
         })
     }
-}
-
-/// SET LOCAL: until the transaction ends.
-fn set_local(context: &Context, name: &str, value: &str) -> Result<Outcome> {
-    if matches!(*context.block.lock(), Block::None) {
-        return Ok(Outcome::done("SET", vec!["SET LOCAL can only be used in transaction blocks".to_owned()]));
-    }
-    let mut settings = context.settings.lock();
-    let before = settings.changed(name).map(str::to_owned);
-    settings.set(name, value)?;
-    let mut local = context.local_settings.lock();
-    if !local.iter().any(|(known, _)| known == name) {
-        local.push((name.to_owned(), before));
-    }
-    Ok(Outcome::done("SET", Vec::new()))
 }
 
 /// RESET of one setting, or of all.
@@ -93,8 +77,7 @@ impl Executes for Show<'_> {
             }
             let effective = match name {
                 SLICES => Some(super::slices::of_cluster(context)?.to_string()),
-                "transaction_isolation" => Some(if context.is_serializable() { "serializable" } else { "snapshot" }.to_owned()),
-                _ => context.settings.lock().get(name),
+                _ => context.settings.shown(name),
             };
             match effective {
                 Some(value) => Ok(Outcome::of_text(&[name], vec![vec![value]], "SHOW")),

@@ -101,6 +101,7 @@ fn put_user(context: &Context, spec: &UserSpec, create: bool) -> Result<Kind> {
             superuser: spec.superuser.unwrap_or_else(|| known.is_some_and(|user| user.superuser)),
             scram_verifier,
             can_create_database: spec.can_create_database.unwrap_or_else(|| known.is_some_and(|user| user.can_create_database)),
+            user_id: known.map_or_else(|| state.next_user_id(), |user| user.id),
         }),
     }))
 }

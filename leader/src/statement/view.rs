@@ -164,6 +164,11 @@ async fn bind(attempt: &Attempt, spec: &CreateViewSpec) -> Result<(Vec<ViewColum
     let mut known: Vec<ViewReference> = Vec::new();
     for relation in &relations {
         let (schema, name) = (relation.written.schema_name(), &relation.written.name.value);
+        let own = attempt.snapshot.database_name();
+        if relation.written.database.as_ref().is_some_and(|database| database.value != own) {
+            let what = format!("a view that reads \"{}\" of another database and is bound to it", relation.written);
+            return Err(Error::not_supported(what, "add WITH NO SCHEMA BINDING: then its names are looked up when it is read"));
+        }
         let used = uses.get(&relation.alias);
         match known.iter_mut().find(|other| other.schema.as_deref() == schema && other.name == *name) {
             Some(other) => {

@@ -14,6 +14,7 @@ use crate::cluster::{Cluster, OpenBlock, Pin, RunningInBlock, RunningLoad, recor
 use crate::plan::disabled_rules::DisabledRules;
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
+use slipher_common::assign::Zone;
 use slipher_common::error::JOIN_OUT_OF_MEMORY;
 use slipher_common::ids::{DatabaseId, TableId, TransactionId};
 use slipher_common::{Error, ErrorKind, Result};
@@ -21,6 +22,7 @@ use slipher_meta::{Applied, State, TableState, identified, in_time};
 use slipher_proto::meta as proto;
 use slipher_proto::meta::operation::Kind;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
@@ -181,6 +183,14 @@ impl Clock {
     }
 }
 
+/// The settings of a session, as functions of its statements reach them.
+pub(crate) trait SessionSettings: fmt::Debug + Send + Sync {
+    /// What SHOW tells of a setting; None for an unknown one.
+    fn shown(&self, name: &str) -> Option<String>;
+    /// Changes a setting; `local`: until the block ends.
+    fn change(&self, name: &str, value: &str, local: bool) -> Result<()>;
+}
+
 /// What one statement works with.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope {
@@ -210,6 +220,10 @@ pub(crate) struct Scope {
     pub(crate) background: bool,
     /// What its session leaves out of its plans.
     pub(crate) disabled_rules: DisabledRules,
+    /// Its session's time zone; None: UTC.
+    pub(crate) zone: Option<Arc<Zone>>,
+    /// Its session's settings; None for work of the system's own.
+    pub(crate) settings: Option<Arc<dyn SessionSettings>>,
     /// Its joins sort both sides instead of holding one of them: set when one did not fit into memory.
     pub(crate) merge_joins: Arc<AtomicBool>,
 }

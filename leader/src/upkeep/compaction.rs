@@ -160,6 +160,8 @@ impl Upkeep {
             merge_joins: Arc::default(),
             background: true,
             disabled_rules: DisabledRules::default(),
+            settings: None,
+            zone: None,
         };
         Self { tools, scope, choice, seen: BTreeMap::new(), last: TableId(0) }
     }

@@ -1,9 +1,10 @@
 //! COPY's options for delimited files, checked.
 
 use super::scanner::Dialect;
-use slipher_common::assign::{DatetimeFormat, TextFormats};
+use slipher_common::assign::{DatetimeFormat, TextFormats, Zone};
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::plan::CsvOptions;
+use std::sync::Arc;
 
 /// Longest delimiter.
 const DELIMITER_MAX_BYTES: usize = 16;
@@ -75,6 +76,12 @@ impl Options {
                 timestamp: DatetimeFormat::parse("TIMEFORMAT", &given.time_format)?,
                 truncate_strings: given.truncate_columns,
                 truncate_decimals: !given.round_decimals,
+                zone: Some(&given.time_zone)
+                    .filter(|name| !name.is_empty())
+                    .map(|name| Zone::parse(name))
+                    .transpose()?
+                    .map(Arc::new),
+                now: None,
             },
         })
     }

@@ -109,7 +109,8 @@ fn defines(kind: &Kind) -> bool {
         | Kind::ChangeSliceCount(_)
         | Kind::ReplaceSegments(_)
         | Kind::DeleteRows(_)
-        | Kind::AdvanceIdentity(_) => false,
+        | Kind::AdvanceIdentity(_)
+        | Kind::Comment(_) => false,
         Kind::InitCluster(_)
         | Kind::CreateSchema(_)
         | Kind::DropSchema(_)
@@ -124,7 +125,8 @@ fn defines(kind: &Kind) -> bool {
         | Kind::CreateDatabase(_)
         | Kind::AlterDatabase(_)
         | Kind::ChangeDatabase(_)
-        | Kind::DropDatabase(_) => true,
+        | Kind::DropDatabase(_)
+        | Kind::ChangeSchema(_) => true,
     }
 }
 
@@ -160,6 +162,8 @@ impl Draft {
             Kind::CreateDatabase(operation) => self.create_database(operation),
             Kind::ChangeDatabase(operation) => self.change_database(operation),
             Kind::DropDatabase(operation) => self.drop_database(operation),
+            Kind::Comment(operation) => self.comment(operation),
+            Kind::ChangeSchema(operation) => self.change_schema(operation),
         }
     }
 
@@ -183,9 +187,13 @@ impl Draft {
         let Some(user) = &operation.user else {
             return Err(Error::internal("creating a user: the record holds none"));
         };
-        let user = user_from_proto(user)?;
+        let mut user = user_from_proto(user)?;
         if self.state.users.contains_key(&user.name) {
             return Err(Error::new(ErrorKind::DuplicateObject, format!("user \"{}\" already exists", user.name)));
+        }
+        // Two sessions may have made users at the same time.
+        if user.id != 0 && self.state.users.keys().any(|name| self.state.user_id(name) == Some(user.id)) {
+            user.id = self.state.next_user_id();
         }
         Arc::make_mut(&mut self.state.users).insert(user.name.clone(), user);
         Ok(())
@@ -309,5 +317,6 @@ pub(super) fn user_from_proto(stored: &proto::User) -> Result<User> {
         superuser: stored.superuser,
         scram_verifier: stored.scram_verifier.clone(),
         can_create_database: stored.can_create_database,
+        id: stored.user_id,
     })
 }

@@ -12,6 +12,8 @@ impl State {
     pub fn check(&self) -> Result<()> {
         self.check_names()?;
         self.check_views()?;
+        let of_nothing = self.comments.keys().find(|object| !self.is_there(**object));
+        is_so(of_nothing.is_none(), || format!("a comment is about {of_nothing:?}, which is not there"))?;
         self.check_segments()?;
         self.check_placement()?;
         let newest = self.recent.in_order().into_iter().map(|(_, version)| version).max();

@@ -1,6 +1,7 @@
 //! Databases: names mean something in one of them.
 
 use super::apply::{Draft, check_name, conflict};
+use super::comments::Commented;
 use super::{DatabaseState, Map, PUBLIC_SCHEMA_ID, SchemaState, State};
 use slipher_common::catalog::{ADMIN_USER, DATABASE, PUBLIC_SCHEMA};
 use slipher_common::error::did_you_mean;
@@ -165,6 +166,7 @@ impl Draft {
             schema.tables.values().for_each(|table| self.remove_table(*table));
         }
         Arc::make_mut(&mut self.state.databases).remove(&id);
+        self.state.forget_comments(|object| matches!(object, Commented::Database(of) | Commented::Schema(of, _) if *of == id));
         Ok(())
     }
 

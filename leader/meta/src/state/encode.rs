@@ -99,8 +99,10 @@ impl State {
                     superuser: user.superuser,
                     scram_verifier: user.scram_verifier.clone(),
                     can_create_database: user.can_create_database,
+                    user_id: user.id,
                 })
                 .collect(),
+            comments: self.comments_to_proto(),
             next_object_id: self.next_object_id,
             recent_transactions: self
                 .recent
@@ -189,6 +191,9 @@ impl State {
                 created_version: Version(stored.created_version),
                 defined_version: Version(stored.defined_version),
             })?;
+        }
+        for comment in &stored.comments {
+            state.read_comment(comment)?;
         }
         for applied in &stored.recent_transactions {
             state.recent.insert(TransactionId::from_bytes(&applied.transaction_id)?, Version(applied.version));

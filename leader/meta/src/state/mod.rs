@@ -5,6 +5,7 @@
 
 mod apply;
 mod check;
+mod comments;
 mod databases;
 mod encode;
 mod recent;
@@ -16,6 +17,7 @@ mod tests;
 mod totals;
 mod views;
 
+pub use self::comments::Commented;
 pub use self::totals::{SliceCounts, Sums, Totals};
 pub use self::views::not_a_view;
 
@@ -23,7 +25,7 @@ use self::recent::RecentTransactions;
 use self::segment_index::SegmentIndex;
 #[cfg(doc)]
 use slipher_common::catalog::DATABASE;
-use slipher_common::catalog::{Table, View};
+use slipher_common::catalog::{ADMIN_USER, Table, View};
 use slipher_common::error::did_you_mean;
 use slipher_common::ids::{ClusterId, DatabaseId, NodeId, TableId, Version};
 use slipher_common::manifest::Segments;
@@ -33,6 +35,9 @@ use slipher_proto::meta as proto;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+
+/// Redshift numbers its users from here on; the first one is the administrator.
+const FIRST_USER_ID: u32 = 100;
 
 /// The id of the schema that is there from the start, PostgreSQL's.
 pub const PUBLIC_SCHEMA_ID: u64 = 2200;
@@ -151,6 +156,8 @@ pub struct User {
     pub scram_verifier: String,
     /// May create databases.
     pub can_create_database: bool,
+    /// The number by which the catalog knows the user; 0 of one of an earlier release, see [`State::user_id`].
+    pub id: u32,
 }
 
 impl fmt::Debug for User {
@@ -192,6 +199,7 @@ pub struct State {
     tables: Arc<Map<TableId, Arc<TableState>>>,
     views: Arc<Map<TableId, Arc<ViewState>>>,
     users: Arc<Map<String, User>>,
+    comments: Arc<Map<Commented, String>>,
     live_segments: SegmentIndex,
     /// Those of all tables.
     slice_counts: SliceCounts,
@@ -225,6 +233,7 @@ impl Default for State {
             tables: Arc::default(),
             views: Arc::default(),
             users: Arc::default(),
+            comments: Arc::default(),
             live_segments: SegmentIndex::default(),
             slice_counts: SliceCounts::default(),
             next_object_id: FIRST_OBJECT_ID,
@@ -280,6 +289,24 @@ impl State {
     /// All users by name.
     pub fn users(&self) -> &Map<String, User> {
         &self.users
+    }
+
+    /// The number of a user: users of earlier releases, which gave none, are numbered by their names, the first superuser first.
+    pub fn user_id(&self, name: &str) -> Option<u32> {
+        let user = self.users.get(name)?;
+        if user.id != 0 {
+            return Some(user.id);
+        }
+        let mut unnumbered: Vec<&User> = self.users.values().filter(|user| user.id == 0).collect();
+        unnumbered.sort_by_key(|user| (user.name != ADMIN_USER, &user.name));
+        let place = unnumbered.iter().position(|other| other.name == name)?;
+        FIRST_USER_ID.checked_add(u32::try_from(place).ok()?)
+    }
+
+    /// A number that no user has.
+    pub fn next_user_id(&self) -> u32 {
+        let taken = self.users.keys().filter_map(|name| self.user_id(name)).max();
+        taken.map_or(FIRST_USER_ID, |last| last.saturating_add(1))
     }
 
     /// Whether a version in this state is of a record that was committed.

@@ -1,6 +1,7 @@
 //! Operations on schemas, tables and their segments.
 
 use super::apply::{Draft, LastCreated, check_name, conflict, list_objects};
+use super::comments::Commented;
 use super::slices::with_slice_count;
 use super::{Map, SchemaState, State, TableState, Totals};
 use slipher_common::catalog::{Distribution, Table};
@@ -61,10 +62,11 @@ impl Draft {
         self.drop_dependents(&dropped, operation.cascade)?;
         schema.views.values().for_each(|id| self.state.remove_view(*id));
         schema.tables.values().for_each(|id| self.remove_table(*id));
-        let database = self.state.database;
-        if let Some(database) = self.state.database_mut(database) {
+        let id = self.state.database;
+        if let Some(database) = self.state.database_mut(id) {
             database.schemas.remove(name);
         }
+        self.state.forget_comments(|object| *object == Commented::Schema(id, schema.id));
         Ok(())
     }
 
@@ -168,6 +170,11 @@ impl Draft {
         if (&before.schema, &before.name) != (&table.schema, &table.name) {
             self.rename_table(before, &table)?;
         }
+        let stays = |id: u32| table.columns.iter().any(|column| column.id.0 == id);
+        let gone: Vec<u32> = before.columns.iter().map(|column| column.id.0).filter(|id| !stays(*id)).collect();
+        self.state.forget_comments(
+            |object| matches!(object, Commented::Relation(id, Some(column)) if *id == table.id && gone.contains(column)),
+        );
         let layout_version = if fits_segments(before, &table) { current.layout_version } else { self.version };
         let changed = TableState {
             table: Arc::new(table),
@@ -205,6 +212,7 @@ impl Draft {
         if let Some(schema) = self.state.schema_mut(removed.table.database, &removed.table.schema) {
             schema.tables.remove(&removed.table.name);
         }
+        self.state.forget_comments_of(id);
     }
 
     /// The table an operation names, 0 being the one that the record created; `None` when IF NOT EXISTS skipped that.

@@ -261,6 +261,7 @@ impl State {
         if let Some(schema) = self.schema_mut(removed.view.database, &removed.view.schema) {
             schema.views.remove(&removed.view.name);
         }
+        self.forget_comments_of(id);
     }
 }
 

@@ -185,8 +185,6 @@ impl ColumnSpec {
                 return Err(Error::new(ErrorKind::InvalidParameter, "the step of IDENTITY must not be 0").at(at));
             }
             cursor.expect_token(&Token::RParen)?;
-        } else if !by_default {
-            return Err(cursor.error("expected (seed, step)"));
         }
         if !matches!(self.sql_type, SqlType::Integer | SqlType::BigInt) {
             return Err(wrong(format!("identity column \"{}\" must be of type INTEGER or BIGINT", self.name), position));

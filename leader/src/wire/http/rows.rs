@@ -1,13 +1,18 @@
 //! Results as JSON.
 
+use crate::wire::values::text::Style;
 use crate::wire::values::{Column, ValueType};
 use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
 use serde_json::{Value, json};
+use slipher_common::assign::Zone;
 use slipher_common::{Error, Result, SqlType};
+use std::sync::Arc;
 
-/// Numbers read back as they were.
-const EXTRA_FLOAT_DIGITS: i32 = 1;
+/// Numbers read back as they were; moments are in the session's zone.
+fn style(zone: Option<Arc<Zone>>) -> Style {
+    Style { extra_float_digits: 1, zone }
+}
 
 /// What is told of an error.
 pub(super) fn error(error: &Error) -> Value {
@@ -31,7 +36,8 @@ pub(super) fn columns(schema: &Schema) -> Vec<Value> {
 
 /// Rows as arrays of values: whole numbers, finite floats and booleans as such, everything else as text, since JSON's numbers would
 /// lose digits of DECIMAL.
-pub(super) fn rows(batch: &RecordBatch) -> Result<Vec<Value>> {
+pub(super) fn rows(batch: &RecordBatch, zone: Option<&Arc<Zone>>) -> Result<Vec<Value>> {
+    let style = style(zone.cloned());
     let schema = batch.schema();
     let mut columns = Vec::with_capacity(batch.num_columns());
     for (field, values) in schema.fields().iter().zip(batch.columns()) {
@@ -39,19 +45,21 @@ pub(super) fn rows(batch: &RecordBatch) -> Result<Vec<Value>> {
     }
     (0..batch.num_rows())
         .map(|row| {
-            columns.iter().map(|(column, sql_type)| value(column, *sql_type, row)).collect::<Result<Vec<_>>>().map(Value::from)
+            columns
+                .iter()
+                .map(|(column, sql_type)| value(column, *sql_type, row, &style))
+                .collect::<Result<Vec<_>>>()
+                .map(Value::from)
         })
         .collect()
 }
 
-fn value(column: &Column, sql_type: Option<SqlType>, row: usize) -> Result<Value> {
+fn value(column: &Column, sql_type: Option<SqlType>, row: usize, style: &Style) -> Result<Value> {
     if column.is_null(row) {
         return Ok(Value::Null);
     }
     let mut text = String::new();
-    column
-        .write_text(row, EXTRA_FLOAT_DIGITS, &mut text)
-        .map_err(|error| Error::internal(format!("writing a value as text: {error}")))?;
+    column.write_text(row, style, &mut text).map_err(|error| Error::internal(format!("writing a value as text: {error}")))?;
     Ok(match sql_type {
         Some(SqlType::Boolean) => Value::Bool(text == "t"),
         Some(SqlType::SmallInt | SqlType::Integer | SqlType::BigInt | SqlType::Real | SqlType::DoublePrecision) => {

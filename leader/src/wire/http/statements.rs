@@ -134,11 +134,14 @@ async fn parameters(session: &dyn Session, statement: &Statement, values: &[Valu
         let message = format!("the statement has {} parameters, {} values are given", wanted.len(), values.len());
         return Err(Error::new(ErrorKind::UndefinedParameter, message));
     }
+    let zone = session.zone();
     let one = |(index, (value, sql_type)): (usize, (&Value, &slipher_common::SqlType))| {
         let parsed = match value {
             Value::Null => ScalarValue::try_from(&sql_type.to_arrow()).map_err(Error::from),
-            Value::String(text) => crate::wire::values::parse::parse_value(text, *sql_type),
-            Value::Number(_) | Value::Bool(_) => crate::wire::values::parse::parse_value(&value.to_string(), *sql_type),
+            Value::String(text) => crate::wire::values::parse::parse_value(text, *sql_type, zone.as_ref()),
+            Value::Number(_) | Value::Bool(_) => {
+                crate::wire::values::parse::parse_value(&value.to_string(), *sql_type, zone.as_ref())
+            }
             Value::Array(_) | Value::Object(_) => {
                 Err(Error::new(ErrorKind::InvalidText, "a parameter is a text, a number, a boolean or null"))
             }

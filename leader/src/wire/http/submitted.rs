@@ -278,9 +278,10 @@ impl Submitted {
             progress.tag = Some(tag.to_owned());
             progress.columns = Some(columns);
         }
+        let zone = session.zone();
         let mut result_bytes = 0;
         while let Some(batch) = stream.next().await {
-            let batch = Batch::new(&rows(&batch?)?)?;
+            let batch = Batch::new(&rows(&batch?, zone.as_ref())?)?;
             result_bytes += batch.bytes();
             if result_bytes > RESULT_MAX_BYTES {
                 let message = format!("the result is larger than the {} MiB that are kept", RESULT_MAX_BYTES >> 20);

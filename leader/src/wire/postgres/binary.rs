@@ -1,6 +1,7 @@
 //! Values in PostgreSQL's binary form.
 
 use super::oid;
+use crate::wire::values::text::Style;
 use crate::wire::values::{Column, ValueType};
 use bytes::{BufMut, BytesMut};
 use slipher_common::time_units::MICROS_PER_DAY;
@@ -28,7 +29,7 @@ pub(super) fn write(column: &Column, value_type: &ValueType, row: usize, out: &m
         Column::Double(values) => out.put_f64(values.value(row)),
         Column::Decimal(values, scale) => write_numeric(&values.value(row).to_string(), *scale, out)?,
         Column::WideDecimal(values, scale) => write_numeric(&values.value(row).to_string(), *scale, out)?,
-        Column::Text(..) => return write_as_text(column, row, 0, out),
+        Column::Text(..) => return write_as_text(column, row, &Style::default(), out),
         Column::Date(values) => {
             out.put_i32(values.value(row).checked_sub(EPOCH_DAYS).ok_or_else(|| out_of_range("date"))?);
         }
@@ -58,9 +59,9 @@ pub(super) fn write(column: &Column, value_type: &ValueType, row: usize, out: &m
     Ok(())
 }
 
-/// The text form, which the binary form of strings is; floats with so many digits beyond their own.
-pub(super) fn write_as_text(column: &Column, row: usize, extra_float_digits: i32, out: &mut BytesMut) -> Result<()> {
-    column.write_text(row, extra_float_digits, out).map_err(|_| Error::internal("writing a value as text failed"))
+/// The text form, which the binary form of strings is.
+pub(super) fn write_as_text(column: &Column, row: usize, style: &Style, out: &mut BytesMut) -> Result<()> {
+    column.write_text(row, style, out).map_err(|_| Error::internal("writing a value as text failed"))
 }
 
 fn out_of_range(sql_type: &str) -> Error {

@@ -205,7 +205,7 @@ impl Connection {
                 send_rows_tag(&mut self.socket, tag, count)?;
             }
             Outcome::Done { tag, notices, .. } => {
-                self.extended.deallocate(statement)?;
+                self.extended.deallocate(statement);
                 send_done(&mut self.socket, tag, &notices)?;
             }
         }

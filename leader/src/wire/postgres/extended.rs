@@ -8,7 +8,7 @@ use super::parameters::{self, ParameterType};
 use super::prepared::{PORTALS_MAX, PREPARED_STATEMENTS_MAX, Portal, PortalState, Prepared};
 use super::reply::{send_done, send_rows_tag};
 use super::rows::{RowCursor, RowShape};
-use crate::frontend::{Description, Outcome, Statement};
+use crate::frontend::{Description, Outcome, PreparedStatement, Statement};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use pgwire::messages::data::{NoData, ParameterDescription};
@@ -41,8 +41,9 @@ impl Connection {
     pub(super) async fn parse(&mut self, name: String, sql: &str, oids: Vec<u32>) -> Result<(), Failure> {
         if name.is_empty() {
             self.extended.statements.remove("");
-        } else if self.extended.statements.contains_key(&name) {
-            return Err(Error::new(ErrorKind::DuplicateObject, format!("prepared statement \"{name}\" already exists")).into());
+        } else if self.extended.statements.contains_key(&name) || self.session.prepared(&name).is_some() {
+            let message = format!("prepared statement \"{name}\" already exists");
+            return Err(Error::new(ErrorKind::DuplicatePreparedStatement, message).into());
         } else if self.extended.statements.len() >= PREPARED_STATEMENTS_MAX {
             return Err(Error::new(ErrorKind::ProgramLimit, "preparing a statement: too many are prepared")
                 .with_detail(format!("a connection can have {PREPARED_STATEMENTS_MAX}"))
@@ -61,13 +62,17 @@ impl Connection {
             Some(statement) => self.describe_statement(statement, &declared).await?,
             None => Description { parameters: Vec::new(), rows: None },
         };
+        if let Some(statement) = statement.as_ref().filter(|_| !name.is_empty()) {
+            let (statement, declared, description) = (statement.clone(), declared.clone(), description.clone());
+            self.session.keep_prepared(&name, PreparedStatement { statement, declared, description })?;
+        }
         let prepared = Prepared {
             statement,
             parameters: parameter_types(&oids, &declared, &description.parameters),
             declared,
             used: description.parameters.len(),
             rows: description.rows,
-            described_in: self.extended.cycle,
+            described_in: Some(self.extended.cycle),
         };
         self.extended.statements.insert(name, Arc::new(prepared));
         Ok(self.socket.send(&ParseComplete::new())?)
@@ -78,9 +83,27 @@ impl Connection {
         described.map_err(|error| Failure::Statement(error).in_statement(statement))
     }
 
+    /// The statement of a name: one that the protocol prepared, or PREPARE.
+    fn prepared(&self, name: &str) -> Result<Arc<Prepared>> {
+        self.extended.prepared(name).or_else(|error| {
+            let known = self.session.prepared(name).filter(|_| !name.is_empty()).ok_or(error)?;
+            let PreparedStatement { statement, declared, description } = known.as_ref();
+            let oids: Vec<u32> = declared.iter().map(|sql_type| sql_type.map(oid::of_sql_type).unwrap_or_default()).collect();
+            Ok(Arc::new(Prepared {
+                statement: Some(statement.clone()),
+                parameters: parameter_types(&oids, declared, &description.parameters),
+                declared: declared.clone(),
+                used: description.parameters.len(),
+                rows: description.rows.clone(),
+                // Definitions may have changed since.
+                described_in: None,
+            }))
+        })
+    }
+
     /// Bind: values are decoded here, so that a wrong one is refused before anything runs.
     pub(super) fn bind(&mut self, bind: Bind) -> Result<(), Failure> {
-        let prepared = self.extended.prepared(&bind.statement)?;
+        let prepared = self.prepared(&bind.statement)?;
         if bind.portal.is_empty() {
             self.extended.portals.remove("");
         } else if self.extended.portals.contains_key(&bind.portal) {
@@ -98,7 +121,7 @@ impl Connection {
             );
             return Err(Error::new(ErrorKind::ProtocolViolation, message).into());
         }
-        let mut values = parameters::decode_all(&prepared.parameters, &bind.formats, &bind.values)?;
+        let mut values = parameters::decode_all(&prepared.parameters, &bind.formats, &bind.values, self.session.zone().as_ref())?;
         values.truncate(prepared.used);
         let portal = Portal { prepared, formats: bind.result_formats, state: PortalState::Bound(values) };
         self.extended.portals.insert(bind.portal, portal);
@@ -113,7 +136,7 @@ impl Connection {
     }
 
     async fn describe_prepared(&mut self, name: &str) -> Result<(), Failure> {
-        let prepared = self.extended.prepared(name)?;
+        let prepared = self.prepared(name)?;
         let types = prepared.parameters.iter().map(|parameter| parameter.oid).collect();
         let rows = self.rows_of(&prepared, &prepared.declared).await?;
         self.socket.send(&ParameterDescription::new(types))?;
@@ -141,7 +164,7 @@ impl Connection {
         let same = |(given, known): (&Option<SqlType>, &ParameterType)| given.is_none_or(|given| given == known.sql_type);
         match &prepared.statement {
             None => Ok(None),
-            Some(_) if prepared.described_in == self.extended.cycle && types.iter().zip(&prepared.parameters).all(same) => {
+            Some(_) if prepared.described_in == Some(self.extended.cycle) && types.iter().zip(&prepared.parameters).all(same) => {
                 Ok(prepared.rows.clone())
             }
             Some(statement) => Ok(self.describe_statement(statement, types).await?.rows),
@@ -175,7 +198,7 @@ impl Connection {
             let values = std::mem::take(values);
             match self.socket.during(self.session.execute(statement, values)).await?? {
                 Outcome::Done { tag, notices, .. } => {
-                    self.extended.deallocate(statement)?;
+                    self.extended.deallocate(statement);
                     portal.state = PortalState::Ended(None);
                     return Ok(send_done(&mut self.socket, tag, &notices)?);
                 }
@@ -212,6 +235,7 @@ impl Connection {
                 self.extended.portals.remove(name);
             }
             Target::Statement => {
+                self.session.forget_prepared(name);
                 if let Some(closed) = self.extended.statements.remove(name) {
                     self.extended.portals.retain(|_, portal| !Arc::ptr_eq(&portal.prepared, &closed));
                 }

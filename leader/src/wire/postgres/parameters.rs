@@ -6,6 +6,7 @@ use super::oid;
 use crate::wire::values::parse::{Decimal, fit_decimal, parse_value};
 use bytes::Bytes;
 use datafusion::common::ScalarValue;
+use slipher_common::assign::Zone;
 use slipher_common::numeric::{canonical_f32, canonical_f64};
 use slipher_common::time_units::{MICROS_PER_DAY, MICROS_PER_SECOND};
 use slipher_common::{Error, ErrorKind, Result, SqlType};
@@ -46,14 +47,19 @@ pub(super) fn check_formats(formats: &[i16], items: usize, what: &str) -> Result
     }
 }
 
-/// Decodes all values; an error names the parameter.
-pub(super) fn decode_all(types: &[ParameterType], formats: &[i16], values: &[Option<Bytes>]) -> Result<Vec<ScalarValue>> {
+/// Decodes all values, moments as texts in `zone`; an error names the parameter.
+pub(super) fn decode_all(
+    types: &[ParameterType],
+    formats: &[i16],
+    values: &[Option<Bytes>],
+    zone: Option<&Arc<Zone>>,
+) -> Result<Vec<ScalarValue>> {
     check_formats(formats, values.len(), "parameter")?;
     let decode_one = |(index, (parameter, value)): (usize, (&ParameterType, &Option<Bytes>))| {
         let decoded = match value {
             None => ScalarValue::try_from(&parameter.sql_type.to_arrow()).map_err(Error::from),
             Some(bytes) if format_of(formats, index) == BINARY_FORMAT => decode_binary(*parameter, bytes),
-            Some(bytes) => text(bytes).and_then(|text| parse_value(text, parameter.sql_type)),
+            Some(bytes) => text(bytes).and_then(|text| parse_value(text, parameter.sql_type, zone)),
         };
         decoded.map_err(|error| Error { message: format!("parameter ${}: {}", index + 1, error.message), ..error })
     };
@@ -73,7 +79,7 @@ fn decode_binary(parameter: ParameterType, bytes: &Bytes) -> Result<ScalarValue>
             return Err(Error::new(ErrorKind::InvalidEncoding, "invalid byte sequence for encoding \"UTF8\": 0x00")
                 .with_hint("declare the parameter's type, or send it as text"));
         }
-        return parse_value(text, parameter.sql_type);
+        return parse_value(text, parameter.sql_type, None);
     }
     let value = match parameter.sql_type {
         SqlType::SmallInt => ScalarValue::Int16(Some(fields.i16().map_err(wrong)?)),
@@ -174,7 +180,7 @@ mod tests {
         let mut out = BytesMut::new();
         binary::write(&column, &value_type, 0, &mut out).unwrap();
         let parameter = ParameterType { oid: oid::of_sql_type(sql_type), sql_type };
-        let decoded = decode_all(&[parameter], &[BINARY_FORMAT], &[Some(out.freeze())]).unwrap();
+        let decoded = decode_all(&[parameter], &[BINARY_FORMAT], &[Some(out.freeze())], None).unwrap();
         decoded.into_iter().next().unwrap()
     }
 
@@ -212,7 +218,7 @@ mod tests {
             let sql_type = [SqlType::Decimal { precision: 38, scale: 37 }, SqlType::Date, SqlType::TimeTz, SqlType::TimestampTz,
                 SqlType::Boolean][sql_type];
             let parameter = ParameterType { oid: oid::of_sql_type(sql_type), sql_type };
-            let _ = decode_all(&[parameter], &[BINARY_FORMAT], &[Some(bytes.into())]);
+            let _ = decode_all(&[parameter], &[BINARY_FORMAT], &[Some(bytes.into())], None);
         }
     }
 }

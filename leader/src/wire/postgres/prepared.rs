@@ -34,7 +34,8 @@ pub(super) struct Prepared {
     /// How many parameters the statement has; the client may declare more.
     pub(super) used: usize,
     pub(super) rows: Option<SchemaRef>,
-    pub(super) described_in: u64,
+    /// The cycle in which it was described; None: in none of this connection's.
+    pub(super) described_in: Option<u64>,
 }
 
 pub(super) struct Portal {
@@ -80,13 +81,13 @@ impl Extended {
         self.end_transaction_unless_open(status);
     }
 
-    /// DEALLOCATE and DISCARD ALL: this connection keeps the prepared statements, not the session.
-    pub fn deallocate(&mut self, statement: &Statement) -> Result<()> {
+    /// DEALLOCATE and DISCARD ALL have run: what this connection keeps for the protocol goes, too.
+    pub fn deallocate(&mut self, statement: &Statement) {
         match statement.deallocates() {
             Deallocates::One(name) => {
-                let closed = self.prepared(name)?;
-                self.statements.remove(name);
-                self.portals.retain(|_, portal| !Arc::ptr_eq(&portal.prepared, &closed));
+                if let Some(closed) = self.statements.remove(name) {
+                    self.portals.retain(|_, portal| !Arc::ptr_eq(&portal.prepared, &closed));
+                }
             }
             Deallocates::All => {
                 self.statements.clear();
@@ -94,7 +95,6 @@ impl Extended {
             }
             Deallocates::Nothing => {}
         }
-        Ok(())
     }
 
     /// The statement of a name.

@@ -6,6 +6,7 @@ use super::oid;
 use super::parameters::{BINARY_FORMAT, check_formats, format_of};
 use super::socket::Socket;
 use crate::frontend::Session;
+use crate::wire::values::text::Style;
 use crate::wire::values::{Column, ValueType};
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
@@ -28,7 +29,7 @@ pub(super) struct RowShape {
     names: Vec<String>,
     types: Vec<ValueType>,
     formats: Vec<i16>,
-    extra_float_digits: i32,
+    style: Style,
 }
 
 impl RowShape {
@@ -44,8 +45,14 @@ impl RowShape {
             names: fields.iter().map(|field| clean(field.name())).collect(),
             types: fields.iter().map(|field| ValueType::of_field(field)).collect::<Result<_>>()?,
             formats: (0..fields.len()).map(|index| format_of(formats, index)).collect(),
-            // The session has checked that it is a number.
-            extra_float_digits: session.setting("extra_float_digits").and_then(|digits| digits.parse().ok()).unwrap_or_default(),
+            style: Style {
+                // The session has checked that it is a number.
+                extra_float_digits: session
+                    .setting("extra_float_digits")
+                    .and_then(|digits| digits.parse().ok())
+                    .unwrap_or_default(),
+                zone: session.zone(),
+            },
         })
     }
 
@@ -89,7 +96,7 @@ impl RowShape {
             } else if *format == BINARY_FORMAT {
                 binary::with_length(out, |out| binary::write(column, value_type, row, out))?;
             } else {
-                binary::with_length(out, |out| binary::write_as_text(column, row, self.extra_float_digits, out))?;
+                binary::with_length(out, |out| binary::write_as_text(column, row, &self.style, out))?;
             }
         }
         let length = i32::try_from(out.len() - at)

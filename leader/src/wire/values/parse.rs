@@ -1,13 +1,14 @@
 //! Text that a client sends as a typed value: read as casts and loads read it.
 
 use datafusion::common::ScalarValue;
-use slipher_common::assign::parse_scalar;
+use slipher_common::assign::{Zone, parse_scalar};
 use slipher_common::sql_type::DECIMAL_PRECISION_MAX_DIGITS;
 use slipher_common::{Error, ErrorKind, Result, SqlType};
+use std::sync::Arc;
 
-/// Reads `text` as a value of `sql_type`. A decimal keeps the digits it was written with where the type's scale would
+/// Reads `text` as a value of `sql_type`; moments that name no zone are in `zone`, or in UTC. A decimal keeps the digits it was written with where the type's scale would
 /// lose some: a parameter is compared with what the client wrote, not with it rounded.
-pub fn parse_value(text: &str, sql_type: SqlType) -> Result<ScalarValue> {
+pub fn parse_value(text: &str, sql_type: SqlType, zone: Option<&Arc<Zone>>) -> Result<ScalarValue> {
     match sql_type {
         SqlType::Decimal { precision, scale } => {
             let trimmed = text.trim_matches(|c: char| c.is_ascii_whitespace());
@@ -16,7 +17,7 @@ pub fn parse_value(text: &str, sql_type: SqlType) -> Result<ScalarValue> {
         // A parameter's length is a guess: it is as long as it is.
         SqlType::Char(_) => Ok(ScalarValue::Utf8View(Some(text.trim_end_matches(' ').to_owned()))),
         SqlType::VarChar(_) => Ok(ScalarValue::Utf8View(Some(text.to_owned()))),
-        other => parse_scalar(text, other),
+        other => parse_scalar(text, other, zone),
     }
 }
 
@@ -92,7 +93,6 @@ fn digits(unscaled: i128) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     fn decimal(unscaled: i128, precision: u8, scale: i8) -> ScalarValue {
         ScalarValue::Decimal128(Some(unscaled), precision, scale)
@@ -110,11 +110,11 @@ mod tests {
             (".5", decimal(50, 10, 2)),
             ("1e-3", decimal(1, 3, 3)),
         ] {
-            assert_eq!(parse_value(text, numeric).unwrap(), expected, "{text}");
+            assert_eq!(parse_value(text, numeric, None).unwrap(), expected, "{text}");
         }
         for (text, state) in [("", "22P02"), ("1.2.3", "22P02"), ("NaN", "22P02"), ("1e40", "22003"), ("1e-2000000000", "22003")]
         {
-            assert_eq!(parse_value(text, numeric).unwrap_err().sqlstate(), state, "{text}");
+            assert_eq!(parse_value(text, numeric, None).unwrap_err().sqlstate(), state, "{text}");
         }
     }
 
@@ -124,21 +124,21 @@ mod tests {
         for text in ["2024-01-02 03:04:05.123", "2024-01-02T03:04:05.123", "2024-01-02 03:04:05.123+05", "20240102 03:04:05.123"]
         {
             assert_eq!(
-                parse_value(text, SqlType::Timestamp).unwrap(),
+                parse_value(text, SqlType::Timestamp, None).unwrap(),
                 ScalarValue::TimestampMicrosecond(Some(micros), None),
                 "{text}"
             );
         }
         for text in ["2024-01-02 03:04:05.123Z", "2024-01-02 08:34:05.123+05:30", "2024-01-01 23:04:05.123 -0400"] {
             let expected = ScalarValue::TimestampMicrosecond(Some(micros), Some(Arc::from("UTC")));
-            assert_eq!(parse_value(text, SqlType::TimestampTz).unwrap(), expected, "{text}");
+            assert_eq!(parse_value(text, SqlType::TimestampTz, None).unwrap(), expected, "{text}");
         }
         for text in ["2024-01-02", "2024-01-02 +01", "2024-01-02 00:00:00", "20240102"] {
-            assert_eq!(parse_value(text, SqlType::Date).unwrap(), ScalarValue::Date32(Some(19_724)), "{text}");
+            assert_eq!(parse_value(text, SqlType::Date, None).unwrap(), ScalarValue::Date32(Some(19_724)), "{text}");
         }
-        assert_eq!(parse_value("0001-01-01 BC", SqlType::Date).unwrap(), ScalarValue::Date32(Some(-719_528)));
-        assert_eq!(parse_value("01:00+02", SqlType::TimeTz).unwrap(), ScalarValue::Time64Microsecond(Some(82_800_000_000)));
-        assert_eq!(parse_value("24:00", SqlType::Time).unwrap(), ScalarValue::Time64Microsecond(Some(86_400_000_000)));
+        assert_eq!(parse_value("0001-01-01 BC", SqlType::Date, None).unwrap(), ScalarValue::Date32(Some(-719_528)));
+        assert_eq!(parse_value("01:00+02", SqlType::TimeTz, None).unwrap(), ScalarValue::Time64Microsecond(Some(82_800_000_000)));
+        assert_eq!(parse_value("24:00", SqlType::Time, None).unwrap(), ScalarValue::Time64Microsecond(Some(86_400_000_000)));
     }
 
     #[test]
@@ -154,7 +154,7 @@ mod tests {
             ("1e400", SqlType::DoublePrecision, "22003"),
             ("maybe", SqlType::Boolean, "22P02"),
         ] {
-            assert_eq!(parse_value(text, sql_type).unwrap_err().sqlstate(), state, "{text}");
+            assert_eq!(parse_value(text, sql_type, None).unwrap_err().sqlstate(), state, "{text}");
         }
     }
 }

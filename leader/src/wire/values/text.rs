@@ -1,32 +1,44 @@
 //! Values as clients see them: the text forms of `slipher_common::assign`, and what only rows for clients have.
 
 use super::Column;
-use slipher_common::assign::{write_date, write_decimal, write_f32, write_f64, write_interval, write_time, write_timestamp};
+use slipher_common::assign::{
+    Zone, write_date, write_decimal, write_f32, write_f64, write_instant, write_interval, write_time, write_timestamp,
+};
 use std::fmt::{self, Write};
+use std::sync::Arc;
+
+/// How a session wants its values written.
+#[derive(Clone, Debug, Default)]
+pub struct Style {
+    /// Digits of floats beyond their own (`extra_float_digits`).
+    pub extra_float_digits: i32,
+    /// The zone of timestamps with time zone; None: UTC.
+    pub zone: Option<Arc<Zone>>,
+}
 
 impl Column {
-    /// Writes the value of `row`, which is not NULL; floats with so many digits beyond their own (`extra_float_digits`).
-    pub fn write_text(&self, row: usize, extra_float_digits: i32, out: &mut impl Write) -> fmt::Result {
+    /// Writes the value of `row`, which is not NULL.
+    pub fn write_text(&self, row: usize, style: &Style, out: &mut impl Write) -> fmt::Result {
         match self {
             Self::Boolean(values) => out.write_char(if values.value(row) { 't' } else { 'f' }),
             Self::SmallInt(values) => write!(out, "{}", values.value(row)),
             Self::Integer(values) => write!(out, "{}", values.value(row)),
             Self::BigInt(values) => write!(out, "{}", values.value(row)),
-            Self::Real(values) => write_f32(out, values.value(row), extra_float_digits),
-            Self::Double(values) => write_f64(out, values.value(row), extra_float_digits),
+            Self::Real(values) => write_f32(out, values.value(row), style.extra_float_digits),
+            Self::Double(values) => write_f64(out, values.value(row), style.extra_float_digits),
             Self::Decimal(values, scale) => write_decimal(out, values.value(row), *scale),
             Self::WideDecimal(values, _) => out.write_str(&values.value_as_string(row)),
             Self::Text(values, width) => write_padded(values.value(row), *width, out),
             Self::Date(values) => write_date(out, values.value(row)),
             Self::Time(values) => write_time(out, values.value(row), false),
             Self::TimeTz(values) => write_time(out, values.value(row), true),
-            Self::Timestamp(values) => write_timestamp(out, values.value(row), false),
-            Self::TimestampTz(values) => write_timestamp(out, values.value(row), true),
+            Self::Timestamp(values) => write_timestamp(out, values.value(row)),
+            Self::TimestampTz(values) => write_instant(out, values.value(row), style.zone.as_deref()),
             Self::Interval(values) => write_interval(out, values.value(row)),
             Self::Bytes(values) => write_bytes(values.value(row), out),
             Self::Array(lists, elements) => {
                 let offsets = lists.value_offsets();
-                write_array(elements, offsets[row] as usize..offsets[row + 1] as usize, extra_float_digits, out)
+                write_array(elements, offsets[row] as usize..offsets[row + 1] as usize, style, out)
             }
         }
     }
@@ -43,7 +55,7 @@ fn write_bytes(bytes: &[u8], out: &mut impl Write) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
 }
 
-fn write_array(elements: &Column, rows: std::ops::Range<usize>, extra_float_digits: i32, out: &mut impl Write) -> fmt::Result {
+fn write_array(elements: &Column, rows: std::ops::Range<usize>, style: &Style, out: &mut impl Write) -> fmt::Result {
     out.write_char('{')?;
     let mut element = String::new();
     for (index, row) in rows.enumerate() {
@@ -55,7 +67,7 @@ fn write_array(elements: &Column, rows: std::ops::Range<usize>, extra_float_digi
             continue;
         }
         element.clear();
-        elements.write_text(row, extra_float_digits, &mut element)?;
+        elements.write_text(row, style, &mut element)?;
         write_element(&element, out)?;
     }
     out.write_char('}')
@@ -83,7 +95,6 @@ mod tests {
     use arrow::array::*;
     use arrow::datatypes::{DataType, Field, Int32Type, IntervalMonthDayNano, UInt16Type, i256};
     use slipher_common::SqlType;
-    use std::sync::Arc;
 
     /// The texts of an array's values in a column of `field`.
     fn texts_of(field: &Field, values: ArrayRef) -> Vec<String> {
@@ -93,7 +104,7 @@ mod tests {
                 let mut text = String::new();
                 match column.is_null(row) {
                     true => text.push_str("<null>"),
-                    false => column.write_text(row, 1, &mut text).unwrap(),
+                    false => column.write_text(row, &Style { extra_float_digits: 1, zone: None }, &mut text).unwrap(),
                 }
                 text
             })
