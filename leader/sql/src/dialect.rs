@@ -45,6 +45,15 @@ fn in_list_of_queries(parser: &mut Parser<'_>, left: &Expr) -> Result<Option<Exp
     })
 }
 
+/// `APPROXIMATE count(distinct x)`, `APPROXIMATE percentile_disc(...)`: exact answers are approximate ones, too.
+fn is_approximate(parser: &Parser<'_>) -> bool {
+    let word = |nth: usize, wanted: &[&str]| match &parser.peek_nth_token_ref(nth).token {
+        Token::Word(word) => word.quote_style.is_none() && wanted.iter().any(|name| word.value.eq_ignore_ascii_case(name)),
+        _ => false,
+    };
+    word(0, &["approximate"]) && word(1, &["count", "percentile_disc"]) && parser.peek_nth_token_ref(2).token == Token::LParen
+}
+
 /// Redshift's dialect with GROUP BY ROLLUP, CUBE and GROUPING SETS, and PostgreSQL's precedence of operators.
 #[derive(Debug)]
 pub(crate) struct SlipherDialect;
@@ -79,6 +88,10 @@ impl Dialect for SlipherDialect {
     }
 
     fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        if is_approximate(parser) {
+            parser.advance_token();
+            return Some(parser.parse_prefix());
+        }
         let (op, precedence) = match parser.peek_token_ref().token {
             Token::Minus => (UnaryOperator::Minus, POWER_PRECEDENCE),
             Token::Plus => (UnaryOperator::Plus, POWER_PRECEDENCE),
