@@ -3,6 +3,7 @@
 pub mod aggregates;
 pub mod assign;
 pub mod batch;
+pub mod casts;
 pub mod catalog;
 pub mod channels;
 pub mod control;

@@ -99,9 +99,9 @@ impl SqlType {
             DataType::Timestamp(_, None) => Self::Timestamp,
             DataType::Timestamp(_, Some(_)) => Self::TimestampTz,
             DataType::Dictionary(_, value) => Self::from_arrow(value)?,
-            other => {
+            _ => {
                 return Err(Error::not_supported(
-                    format_args!("a column of the engine's type {other}"),
+                    "a column of this type",
                     "cast the expression to one of Slipher's column types",
                 ));
             }

@@ -28,3 +28,4 @@ mod telemetry;
 mod tpch;
 mod transactions;
 mod typed_parameters;
+mod wrong_forms;

@@ -8,6 +8,7 @@ mod exact;
 mod extreme;
 mod groups;
 mod overflow;
+mod percentile;
 mod sliding;
 mod spread;
 #[cfg(test)]
@@ -33,7 +34,7 @@ use overflow::{Bounded, BoundedGroups};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
-/// Every function of this module: SUM, AVG, SUM of SMALLINT and INTEGER, MIN, MAX, VARIANCE and STDDEV.
+/// Every function of this module: SUM, AVG, SUM of SMALLINT and INTEGER, MIN, MAX, VARIANCE and STDDEV, PERCENTILE_DISC.
 pub fn all() -> Vec<Arc<AggregateUDF>> {
     static FUNCTIONS: LazyLock<Vec<Arc<AggregateUDF>>> = LazyLock::new(|| {
         [Kind::Sum, Kind::Average, Kind::SumOfIntegers]
@@ -42,10 +43,13 @@ pub fn all() -> Vec<Arc<AggregateUDF>> {
             .map(Arc::new)
             .chain([min_udaf(), max_udaf()])
             .chain(spread::all())
+            .chain([percentile::percentile_disc_udaf()])
             .collect()
     });
     FUNCTIONS.clone()
 }
+
+pub use percentile::{PERCENTILE_DISC, percentile_letter};
 
 /// MIN.
 pub fn min_udaf() -> Arc<AggregateUDF> {

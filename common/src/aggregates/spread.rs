@@ -2,14 +2,17 @@
 //! not fit into a float is an error.
 
 use super::overflow::{Bounded, BoundedGroups};
-use super::sliding::{Frame, Moments};
-use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::Result;
+use super::sliding::{Frame, Kept, Moments};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
+use arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
+use datafusion::common::utils::SingleRowListArrayBuilder;
+use datafusion::common::{Result, ScalarValue};
 use datafusion::functions_aggregate::stddev::{stddev_pop_udaf, stddev_udaf};
 use datafusion::functions_aggregate::variance::{var_pop_udaf, var_samp_udaf};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, ReversedUDAF, Signature};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Which of them.
@@ -19,6 +22,69 @@ enum Of {
     Population,
     SampleRoot,
     PopulationRoot,
+}
+
+impl Of {
+    /// What it is of values that are taken together.
+    fn formula(self) -> fn(Moments, usize) -> Option<f64> {
+        match self {
+            Self::Sample => sample,
+            Self::Population => population,
+            Self::SampleRoot => |kept, count| sample(kept, count).map(f64::sqrt),
+            Self::PopulationRoot => |kept, count| population(kept, count).map(f64::sqrt),
+        }
+    }
+}
+
+/// Each value once, as its bits: floats have one NaN and one zero.
+#[derive(Debug)]
+struct DistinctValues {
+    of: Of,
+    values: HashSet<u64>,
+}
+
+impl DistinctValues {
+    fn add(&mut self, values: &ArrayRef) {
+        if let Some(values) = values.as_primitive_opt::<Float64Type>() {
+            self.values.extend(values.iter().flatten().map(f64::to_bits));
+        }
+    }
+
+    fn sorted(&self) -> Vec<f64> {
+        let mut values: Vec<f64> = self.values.iter().copied().map(f64::from_bits).collect();
+        // One answer, in whatever order rows came.
+        values.sort_by(f64::total_cmp);
+        values
+    }
+}
+
+impl Accumulator for DistinctValues {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        values.iter().take(1).for_each(|values| self.add(values));
+        Ok(())
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        if let Some(lists) = states.first().and_then(|states| states.as_list_opt::<i32>()) {
+            (0..lists.len()).filter(|row| lists.is_valid(*row)).for_each(|row| self.add(&lists.value(row)));
+        }
+        Ok(())
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        let values: ArrayRef = Arc::new(Float64Array::from(self.sorted()));
+        Ok(vec![SingleRowListArrayBuilder::new(values).with_nullable(true).build_list_scalar()])
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        let values = self.sorted();
+        let together = values.iter().copied().map(Moments::of).reduce(Moments::with);
+        Ok(ScalarValue::Float64(together.and_then(|kept| self.of.formula()(kept, values.len()))))
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + self.values.capacity() * size_of::<u64>()
+    }
 }
 
 /// One of them.
@@ -68,17 +134,22 @@ impl AggregateUDFImpl for Spread {
     }
 
     fn accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        let distinct = arguments.is_distinct;
-        let engine = self.engine.accumulator(arguments)?;
-        Ok(if distinct { engine } else { Box::new(Bounded::new(engine)) })
+        if arguments.is_distinct {
+            return Ok(Box::new(DistinctValues { of: self.of, values: HashSet::new() }));
+        }
+        Ok(Box::new(Bounded::new(self.engine.accumulator(arguments)?)))
     }
 
     fn state_fields(&self, arguments: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
+        if arguments.is_distinct {
+            let list = DataType::List(Arc::new(Field::new_list_field(DataType::Float64, true)));
+            return Ok(vec![Arc::new(Field::new(format!("{}[values]", arguments.name), list, true))]);
+        }
         self.engine.state_fields(arguments)
     }
 
     fn groups_accumulator_supported(&self, arguments: AccumulatorArgs<'_>) -> bool {
-        self.engine.groups_accumulator_supported(arguments)
+        !arguments.is_distinct && self.engine.groups_accumulator_supported(arguments)
     }
 
     fn create_groups_accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
@@ -89,12 +160,7 @@ impl AggregateUDFImpl for Spread {
         if arguments.is_distinct {
             return self.engine.create_sliding_accumulator(arguments);
         }
-        Ok(Box::new(Frame::new(match self.of {
-            Of::Sample => sample,
-            Of::Population => population,
-            Of::SampleRoot => |kept, count| sample(kept, count).map(f64::sqrt),
-            Of::PopulationRoot => |kept, count| population(kept, count).map(f64::sqrt),
-        })))
+        Ok(Box::new(Frame::new(self.of.formula())))
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {

@@ -31,6 +31,7 @@ pub use text::{TextFormats, parse_column, parse_scalar};
 pub use to_text::text_of;
 pub use zone::{UTC, Zone, special_moment};
 
+use crate::casts::{Kind, When, cast};
 use crate::catalog::Table;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sql_type::SqlType;
@@ -122,22 +123,9 @@ fn assignable_source(field: &Field, target: SqlType, column: &str) -> Result<Opt
     .with_hint("rewrite the expression, or cast it if there is a cast"))
 }
 
-/// Whether Redshift converts `source` to `target` by itself when it is written to a column. Strings become anything: the engine does
-/// not tell a literal, whose type is still open, from a VARCHAR.
+/// Whether Redshift converts `source` to `target` by itself when it is written to a column.
 pub fn is_assignable(source: SqlType, target: SqlType) -> bool {
-    use SqlType::*;
-    let number = |t: SqlType| matches!(t, SmallInt | Integer | BigInt | Decimal { .. } | Real | DoublePrecision);
-    match (source, target) {
-        (Char(_) | VarChar(_), _) => true,
-        (Boolean, _) => target == Boolean,
-        (_, Char(_) | VarChar(_)) => true,
-        (SmallInt | Integer | BigInt, Boolean) => true,
-        (Date, Date | Timestamp | TimestampTz) => true,
-        (Timestamp, Date | Time | Timestamp | TimestampTz) => true,
-        (TimestampTz, Date | TimeTz | Timestamp | TimestampTz) => true,
-        (Time | TimeTz, Time | TimeTz) => true,
-        _ => number(source) && number(target),
-    }
+    cast(Kind::of(source), Kind::of(target)).is_some_and(|when| when <= When::Assignment)
 }
 
 /// One column as `target`. Values that do not fit go to `on_fault`; where it lets them pass, they become NULL.

@@ -2,6 +2,7 @@
 
 use super::memory::out_of_memory;
 use super::messages::{from_known_message, from_message};
+use super::words::in_sql;
 use super::{Error, ErrorKind, did_you_mean};
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
@@ -19,7 +20,7 @@ pub(super) fn from_engine(error: &DataFusionError) -> Error {
         DataFusionError::ArrowError(arrow_error, _) => from_arrow(arrow_error),
         DataFusionError::SQL(parser_error, _) => Error::new(ErrorKind::Syntax, format!("syntax error: {parser_error}")),
         DataFusionError::NotImplemented(message) => from_known_message(message, &message.to_lowercase())
-            .unwrap_or_else(|| Error::new(ErrorKind::NotSupported, message.clone())),
+            .unwrap_or_else(|| Error::new(ErrorKind::NotSupported, in_sql(message))),
         DataFusionError::ResourcesExhausted(message) => out_of_memory(message),
         DataFusionError::IoError(io_error) => Error::io("running the query", io_error),
         other => from_message(strip_prefix(&other.strip_backtrace())),

@@ -1,11 +1,58 @@
 //! What the engine says in words only, as errors of ours.
 
 use super::memory::out_of_memory;
+use super::words::{in_sql, is_inward, sql_name};
 use super::{Error, ErrorKind};
 
 /// What the engine says, in part and in lower case; what a client is told (nothing: the same); and what may help.
 const KNOWN_MESSAGES: &[(&str, ErrorKind, &str, &str)] = &[
     ("divide by zero", ErrorKind::DivisionByZero, "division by zero", ""),
+    (
+        "qualify clause requires window functions",
+        ErrorKind::Windowing,
+        "QUALIFY is for conditions on window functions",
+        "filter rows with WHERE",
+    ),
+    ("percentile value must be between", ErrorKind::InvalidParameter, "a percentile must be between 0 and 1", ""),
+    (
+        "over and within group clause cannot be used together",
+        ErrorKind::NotSupported,
+        "this ordered-set aggregate is not supported over a window",
+        "compute it in a grouped subquery and join with that",
+    ),
+    ("inconsistent data length across values list", ErrorKind::Syntax, "VALUES lists must all be the same length", ""),
+    (
+        "across values list at row",
+        ErrorKind::DatatypeMismatch,
+        "a column of VALUES has values of types that have no common one",
+        "cast them to one type",
+    ),
+    (
+        "dot access not supported",
+        ErrorKind::UndefinedColumn,
+        "a field is asked of a value that has none",
+        "name a column, or a table and its column",
+    ),
+    (
+        "unsupported binary operator",
+        ErrorKind::NotSupported,
+        "a subscript of this value is not supported",
+        "ask for a part of a text with SUBSTRING or SPLIT_PART",
+    ),
+    (
+        "cannot run range queries on datatype",
+        ErrorKind::Windowing,
+        "RANGE with an offset is for numbers, dates and timestamps in ORDER BY",
+        "write ROWS",
+    ),
+    (
+        "must be an integer, timestamp, date or null",
+        ErrorKind::UndefinedFunction,
+        "generate_series is for whole numbers, dates and timestamps",
+        "",
+    ),
+    ("month value", ErrorKind::DatetimeOutOfRange, "date out of range", ""),
+    ("day value", ErrorKind::DatetimeOutOfRange, "date out of range", ""),
     ("join condition should not be empty", ErrorKind::Syntax, "a join has no condition", "write ON or USING, or CROSS JOIN"),
     (
         "to common types in case when expression",
@@ -256,9 +303,17 @@ fn from_call_message(message: &str) -> Option<Error> {
     if let Some(types) = message.split_once("Failed to coerce types ").map(|(_, rest)| rest)
         && let Some((types, _)) = types.split_once(" in BETWEEN")
     {
-        let words: Vec<String> = types.split(' ').map(sql_name).collect();
-        let error = Error::new(ErrorKind::DatatypeMismatch, format!("BETWEEN has no common type for {}", words.join(" ")));
+        let error = Error::new(ErrorKind::DatatypeMismatch, format!("BETWEEN has no common type for {}", in_sql(types)));
         return Some(error.with_hint("cast the bounds to the value's type"));
+    }
+    if let Some(types) = message.strip_prefix("Unsupported CAST from ").or_else(|| message.strip_prefix("Casting from "))
+        && let Some((from, to)) = types.trim_end_matches(" not supported").split_once(" to ")
+    {
+        return Some(Error::new(ErrorKind::CannotCoerce, format!("cannot cast type {} to {}", sql_name(from), sql_name(to))));
+    }
+    if let Some(node) = message.strip_prefix("Unsupported ast node in sqltorel: ") {
+        let name = node.split([' ', '(', '{']).next().unwrap_or_default().to_uppercase();
+        return Some(Error::new(ErrorKind::NotSupported, format!("this form of {name} is not supported")));
     }
     if let Some((name, errors)) =
         message.split_once("Function '").and_then(|(_, rest)| rest.split_once("' failed to match any signature"))
@@ -272,15 +327,16 @@ fn from_call_message(message: &str) -> Option<Error> {
             .map(|form| form.trim_end_matches([',', '.', ' ']))
             .collect();
         let error = Error::new(ErrorKind::UndefinedFunction, format!("function \"{name}\" does not exist with these arguments"));
-        return Some(error.with_detail(forms.join("; ")));
+        return Some(error.with_detail(in_sql(&forms.join("; "))));
     }
     let Some((_, rest)) = message.split_once("No function matches the given name and argument types '") else {
         return from_operand_message(message);
     };
     let (call, forms) = rest.split_once("'. ")?;
-    let forms: Vec<&str> = forms.lines().skip(1).map(str::trim).filter(|form| !form.is_empty()).collect();
-    let hint = if forms.is_empty() { String::new() } else { format!("its forms are: {}", forms.join(", ")) };
-    Some(Error::new(ErrorKind::UndefinedFunction, format!("function {call} does not exist")).with_hint(hint))
+    let forms = forms.lines().map(str::trim).filter(|form| !form.is_empty() && !is_inward(form)).map(in_sql);
+    let forms = forms.collect::<Vec<_>>().join(", ");
+    let hint = if forms.is_empty() { String::new() } else { format!("its forms are: {forms}") };
+    Some(Error::new(ErrorKind::UndefinedFunction, format!("function {} does not exist", in_sql(call))).with_hint(hint))
 }
 
 /// What the engine says of operands that have no type in common, and of calls without arguments.
@@ -289,7 +345,12 @@ fn from_operand_message(message: &str) -> Option<Error> {
     if let Some(rest) = after("Cannot infer common argument type for ") {
         return rest.split_once("operation ").map(|(_, operation)| no_operator(operation));
     }
-    if let Some(operation) = after("Invalid arithmetic operation: ") {
+    let operations = [
+        "Invalid arithmetic operation: ",
+        "Cannot infer common type for bitwise operation ",
+        "Invalid string/binary operation: ",
+    ];
+    if let Some(operation) = operations.into_iter().find_map(after) {
         return Some(no_operator(operation));
     }
     if let Some(rest) = after("There isn't a common type to coerce ")
@@ -317,31 +378,8 @@ fn from_operand_message(message: &str) -> Option<Error> {
 
 /// 42804: no operator fits types, as the engine prints both.
 fn no_operator(operation: &str) -> Error {
-    // Arguments of a type are no words of their own.
-    let operation = operation.replace(", ", ",");
-    let words: Vec<String> = operation.split(' ').map(sql_name).collect();
-    Error::new(ErrorKind::DatatypeMismatch, format!("operator does not exist: {}", words.join(" ")))
+    Error::new(ErrorKind::DatatypeMismatch, format!("operator does not exist: {}", in_sql(operation)))
         .with_hint("cast one side to the other's type")
-}
-
-/// The SQL name of a type as the engine prints it; other words as they are.
-fn sql_name(engine_type: &str) -> String {
-    let name = match engine_type.split_once('(').map_or(engine_type, |(base, _)| base) {
-        "Int16" => "smallint",
-        "Int32" => "integer",
-        "Int64" => "bigint",
-        "Float32" => "real",
-        "Float64" => "double precision",
-        "Decimal128" | "Decimal256" => "numeric",
-        "Boolean" => "boolean",
-        "Utf8" | "LargeUtf8" | "Utf8View" => "character varying",
-        "Date32" => "date",
-        "Time64" => "time",
-        "Timestamp" => "timestamp",
-        "Interval" => "interval",
-        _ => engine_type,
-    };
-    name.to_owned()
 }
 
 /// `column "t.a" must appear in the GROUP BY clause`, as the engine says it in more words.
@@ -352,7 +390,8 @@ fn from_grouping_message(message: &str) -> Option<Error> {
 }
 
 /// What the transport says when a node died, or is back already.
-const BROKEN_CONNECTION: [&str; 6] = [
+const BROKEN_CONNECTION: [&str; 7] = [
+    "operation was canceled",
     "h2 protocol error",
     "broken pipe",
     "connection reset",
@@ -365,6 +404,8 @@ const BROKEN_CONNECTION: [&str; 6] = [
 pub(super) fn from_message(message: &str) -> Error {
     // Libraries add the places in their code.
     let message = message.split("\nBacktrace:").next().unwrap_or_default();
+    let message = message.split("\nThis issue was likely caused by").next().unwrap_or_default();
+    let message = message.strip_prefix("Internal error: ").unwrap_or(message);
     let lower = message.to_lowercase();
     if let Some(known) = from_known_message(message, &lower) {
         return known;
@@ -417,5 +458,5 @@ pub(super) fn from_message(message: &str) -> Error {
     {
         return known;
     }
-    Error::new(kind, message.to_owned())
+    Error::new(kind, in_sql(message))
 }

@@ -4,6 +4,7 @@ mod engine;
 mod kind;
 mod memory;
 mod messages;
+mod words;
 
 pub use kind::ErrorKind;
 pub use memory::{JOIN_OUT_OF_MEMORY, NODE_MEMORY_BUSY, NODE_MEMORY_USED_UP};

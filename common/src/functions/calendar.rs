@@ -51,7 +51,8 @@ pub(super) fn timestamp_of(data_type: &DataType) -> Option<DataType> {
 }
 
 fn is_number(data_type: &DataType) -> bool {
-    data_type.is_numeric() || *data_type == DataType::Null
+    // A number in quotes is read.
+    data_type.is_numeric() || matches!(data_type, DataType::Null | DataType::Utf8)
 }
 
 fn coerce_dateadd(types: &[DataType]) -> Result<Vec<DataType>> {

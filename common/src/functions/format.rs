@@ -45,7 +45,7 @@ fn to_char_coerce(types: &[DataType]) -> Result<Vec<DataType>> {
 
 /// A text, its pattern, and whether parts out of range are refused.
 fn coerce_reading(name: &str, types: &[DataType]) -> Result<Vec<DataType>> {
-    let textual = |data_type: &DataType| is_text(data_type) || *data_type == DataType::Null;
+    let textual = super::becomes_text;
     match types {
         [text, pattern] if textual(text) && textual(pattern) => Ok(vec![DataType::Utf8; 2]),
         [text, pattern, DataType::Boolean | DataType::Null] if textual(text) && textual(pattern) => {

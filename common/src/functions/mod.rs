@@ -16,6 +16,8 @@ use std::any::Any;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+mod age;
+mod alternative;
 mod arithmetic;
 mod blanks;
 mod bounded;
@@ -43,6 +45,7 @@ mod regex;
 #[cfg(test)]
 mod tests;
 mod text;
+mod typed;
 mod walk;
 mod window;
 mod words;
@@ -51,7 +54,7 @@ mod zoned;
 pub use arithmetic::{CHECKED_NEGATE, arithmetic_function, arithmetic_operation};
 pub use blanks::{AS_CHAR, AS_TYPE, BLANK_KEY, BLANK_VALUE, TIGHT, ends_in_blank, tight_argument, tight_key, tight_udf};
 pub use bounded::CONCAT;
-pub use cast_from::CAST_FROM;
+pub use cast_from::{CAST_FROM, CONDITION};
 pub use date_part::DatePart;
 pub use extract::{DATE_PART, DATE_TRUNC, EXTRACT, EXTRACT_EPOCH};
 pub use held::{HELD, HELD_FROM_ESTIMATES, held_udf, unknown_udf};
@@ -66,6 +69,7 @@ pub use window::{ignoring_nulls, row_number, window_functions};
 
 pub use zoned::{IN_ZONE, MINUS_IN, PLUS_IN, zoned_form};
 
+use crate::casts::{Kind, When, cast, type_name};
 use crate::{Error, ErrorKind, Result};
 
 /// `slipher_text(x [, bytes])`: x as Redshift writes it, at most so many bytes long. What CAST(x AS VARCHAR(n)) becomes.
@@ -81,9 +85,15 @@ pub const POWER: &str = "slipher_power";
 /// `slipher_bitwise_not(a)`: what `~ a` becomes.
 pub const BITWISE_NOT: &str = "slipher_bitwise_not";
 
-/// Every scalar function of this module.
+/// Every scalar function of this module, and those of the engine whose arguments are cast.
 pub fn all() -> Vec<Arc<ScalarUDF>> {
+    typed::wrapped(own())
+}
+
+fn own() -> Vec<Arc<ScalarUDF>> {
     [
+        age::functions(),
+        alternative::functions(),
         arithmetic::functions(),
         blanks::functions(),
         bounded::functions(),
@@ -96,7 +106,7 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
         json_text::functions(),
         number_format::functions(),
         numbers::functions(),
-        vec![only_value::function(), cast_from::function(), walk::function()],
+        vec![only_value::function(), cast_from::function(), cast_from::condition(), walk::function()],
         parse::functions(),
         real::functions(),
         regex::functions(),
@@ -262,6 +272,11 @@ fn is_text(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
+/// Whether an argument is text, or becomes text by itself.
+fn becomes_text(data_type: &DataType) -> bool {
+    *data_type == DataType::Null || Kind::of_arrow(data_type).is_some_and(|kind| cast(kind, Kind::Text) == Some(When::Implicit))
+}
+
 /// 42883 with the signature that would have been right.
 pub(crate) fn no_such_call(name: &str, arguments: &[DataType], usage: &str) -> Error {
     let types: Vec<String> = arguments.iter().map(sql_name).collect();
@@ -271,10 +286,8 @@ pub(crate) fn no_such_call(name: &str, arguments: &[DataType], usage: &str) -> E
 
 fn sql_name(data_type: &DataType) -> String {
     match crate::SqlType::from_arrow(data_type) {
-        _ if is_text(data_type) => "character varying".to_owned(),
-        Ok(sql_type) => sql_type.to_string(),
-        Err(_) if matches!(data_type, DataType::Interval(_)) => "interval".to_owned(),
-        Err(_) => data_type.to_string(),
+        Ok(sql_type) if !is_text(data_type) && *data_type != DataType::Null => sql_type.to_string(),
+        _ => type_name(data_type),
     }
 }
 

@@ -79,9 +79,7 @@ pub(super) fn number_to_char(arguments: &[ArrayRef]) -> Result<ArrayRef> {
 fn coerce_to_number(types: &[DataType]) -> Result<Vec<DataType>> {
     match types {
         // The pattern is left as it is: a cast would hide that it is a literal.
-        [text, pattern] if (is_text(text) || *text == DataType::Null) && is_text(pattern) => {
-            Ok(vec![DataType::Utf8View, pattern.clone()])
-        }
+        [text, pattern] if super::becomes_text(text) && is_text(pattern) => Ok(vec![DataType::Utf8View, pattern.clone()]),
         _ => Err(no_such_call("to_number", types, USAGE)),
     }
 }

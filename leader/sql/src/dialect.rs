@@ -1,8 +1,8 @@
 //! The parser's Redshift dialect, with what it lacks.
 
 use super::names::is_reserved;
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Ident, UnaryOperator};
 use super::session_names::reserved_call;
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Ident, UnaryOperator};
 use datafusion::sql::sqlparser::dialect::{Dialect, Precedence, RedshiftSqlDialect};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -75,6 +75,15 @@ fn session_word(parser: &mut Parser<'_>) -> Option<Expr> {
     Some(call)
 }
 
+/// `APPROXIMATE count(distinct x)`, `APPROXIMATE percentile_disc(...)`: exact answers are approximate ones, too.
+fn is_approximate(parser: &Parser<'_>) -> bool {
+    let word = |nth: usize, wanted: &[&str]| match &parser.peek_nth_token_ref(nth).token {
+        Token::Word(word) => word.quote_style.is_none() && wanted.iter().any(|name| word.value.eq_ignore_ascii_case(name)),
+        _ => false,
+    };
+    word(0, &["approximate"]) && word(1, &["count", "percentile_disc"]) && parser.peek_nth_token_ref(2).token == Token::LParen
+}
+
 /// Redshift's dialect with GROUP BY ROLLUP, CUBE and GROUPING SETS, and PostgreSQL's precedence of operators.
 #[derive(Debug)]
 pub(crate) struct SlipherDialect;
@@ -116,6 +125,10 @@ impl Dialect for SlipherDialect {
                 true => Expr::Prior(Box::new(expr)),
                 false => Expr::Prefixed { prefix: word, value: Box::new(expr) },
             }));
+        }
+        if is_approximate(parser) {
+            parser.advance_token();
+            return Some(parser.parse_prefix());
         }
         let (op, precedence) = match parser.peek_token_ref().token {
             Token::Minus => (UnaryOperator::Minus, POWER_PRECEDENCE),

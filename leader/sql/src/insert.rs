@@ -7,6 +7,7 @@ use super::names::{Name, QualifiedName};
 use super::rewrite;
 use datafusion::sql::sqlparser::ast::{self, Expr, Parens, SetExpr, Statement, Values};
 use datafusion::sql::sqlparser::tokenizer::Token;
+use slipher_common::functions::{AS_CHAR, CONCAT, TO_TEXT};
 use slipher_common::{Error, ErrorKind, Result};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -141,6 +142,9 @@ pub fn values_query(mut rows: Vec<Vec<Expr>>) -> Statement {
     for column in 0..rows.first().map_or(0, Vec::len) {
         bring_to_text(&mut rows, column);
     }
+    if rows.len() > 1 {
+        rows.iter_mut().flatten().for_each(forget_length);
+    }
     let rows = rows.into_iter().map(Parens::with_empty_span).collect();
     let values = Values { explicit_row: false, value_keyword: false, rows };
     Statement::Query(Box::new(rewrite::query_of(SetExpr::Values(values))))
@@ -168,6 +172,18 @@ fn bring_to_text(rows: &mut [Vec<Expr>], column: usize) {
             Some(text) => Expr::value(ast::Value::SingleQuotedString(text)),
             None => rewrite::as_text(std::mem::replace(value, Expr::value(ast::Value::Null))),
         };
+    }
+}
+
+/// Strings that know their length become strings that do not: the engine wants all rows of VALUES to say the same of a column.
+fn forget_length(value: &mut Expr) {
+    let knows = match value {
+        Expr::Function(call) => [TO_TEXT, AS_CHAR].iter().any(|name| call.name.to_string() == *name),
+        _ => false,
+    };
+    if knows {
+        let inner = std::mem::replace(value, Expr::value(ast::Value::Null));
+        *value = rewrite::build::call(CONCAT, vec![inner]);
     }
 }
 

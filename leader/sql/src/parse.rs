@@ -4,7 +4,9 @@ use super::chains::check_chains;
 use super::embedded::{position_of, read_query};
 use super::lex::{Cursor, Lexed, offset_of};
 use super::statement::Statement;
-use super::{OWN_NAMES_PREFIX, Parsed, change_rows, copy, create_table, insert, merge, prepare, rewrite, statements, views, with};
+use super::{
+    OWN_NAMES_PREFIX, Parsed, change_rows, copy, create_table, insert, merge, prepare, rewrite, statements, views, with,
+};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use slipher_common::{Error, ErrorKind, Result};

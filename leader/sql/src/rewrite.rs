@@ -16,6 +16,7 @@ use std::ops::ControlFlow;
 
 mod balance;
 pub mod build;
+mod conditions;
 mod functions;
 mod patterns;
 mod rows;
@@ -242,7 +243,7 @@ fn rewrite_set_operations(body: &mut SetExpr) -> Result<()> {
     while let Some(body) = pending.pop() {
         if let SetExpr::Values(values) = body {
             types::floats_in_columns(values);
-            if values.rows.len() > 1 && has_subquery(values) {
+            if values.rows.len() > 1 && (has_subquery(values) || types::has_mixed_columns(values)) {
                 *body = rows_as_branches(std::mem::take(&mut values.rows))?;
             }
             continue;
@@ -327,8 +328,22 @@ fn rewrite_select(select: &mut Select) -> Result<()> {
     if let Some(exclude) = select.exclude.take() {
         exclude_from_wildcard(select, exclude)?;
     }
+    without_empty_keys(select);
     group_for_having(select);
+    conditions::mark(select);
     Ok(())
+}
+
+/// `GROUP BY CUBE (a), ()`: the empty key says nothing beside others.
+fn without_empty_keys(select: &mut Select) {
+    let GroupByExpr::Expressions(keys, _) = &mut select.group_by else { return };
+    let is_empty = |key: &Expr| matches!(key, Expr::Tuple(parts) if parts.is_empty());
+    if keys.iter().any(is_empty) {
+        keys.retain(|key| !is_empty(key));
+        if keys.is_empty() {
+            keys.push(Expr::GroupingSets(vec![Vec::new()]));
+        }
+    }
 }
 
 /// HAVING makes one group of all rows, whether there is an aggregate or not.

@@ -13,7 +13,7 @@ static AGGREGATES: LazyLock<HashSet<String>> = LazyLock::new(|| {
     let names = functions
         .iter()
         .flat_map(|function| std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str)));
-    names.chain([slipher_common::list_agg::LIST_AGG]).map(str::to_owned).collect()
+    names.chain([slipher_common::list_agg::LIST_AGG, slipher_common::aggregates::PERCENTILE_DISC]).map(str::to_owned).collect()
 });
 
 /// Names of functions that answer something else each time.

@@ -6,14 +6,17 @@
 //! together itself, when what stands above and in subqueries has been planned for another one (DataFusion 55.2): dates for timestamps, strings
 //! for views of strings. What has one type already is none of its business, so everything gets one here.
 
-use crate::plan::semantics::{cannot_be_matched, is_comparison, is_text, planned_anew, type_of};
+use crate::plan::semantics::{
+    all_compared, as_type, cannot_be_matched, condition, is_comparison, is_text, marked_condition, planned_anew, texts, together,
+    type_of,
+};
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchema, NullEquality, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Between, BinaryExpr, Cast, InList, InSubquery, ScalarFunction, SetComparison};
 use datafusion::logical_expr::{Case, Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery};
-use slipher_common::functions::WHOLE_DOUBLES_MAX;
+use slipher_common::functions::CONDITION;
 use slipher_common::numeric::{common_type, compared_as};
 use slipher_common::{Error, SqlType};
 use std::sync::Arc;
@@ -28,9 +31,6 @@ struct Family {
     /// Two types of it become one.
     meet: fn(&DataType, &DataType) -> Option<DataType>,
 }
-
-/// Numbers that are compared.
-const COMPARED: &[Family] = &[Family { holds: DataType::is_numeric, meet: compared_as }];
 
 /// What stands in one column.
 const VALUES: &[Family] = &[
@@ -53,17 +53,29 @@ fn common_moment(one: &DataType, other: &DataType) -> Option<DataType> {
 pub(super) fn unified(node: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match node {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(op) => {
-            let [left, right] = unify([*left, *right], COMPARED, schema)?;
+            let [left, right] = same([*left, *right], &op.to_string(), schema)?;
             Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))))
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if matches!(op, Operator::And | Operator::Or) => {
+            let what = op.to_string();
+            let (left, right) = (condition(*left, &what, schema)?, condition(*right, &what, schema)?);
+            Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))))
+        }
+        Expr::Not(inner) => Ok(Transformed::yes(Expr::Not(Box::new(condition(*inner, "NOT", schema)?)))),
+        Expr::Like(mut like) => {
+            let symbol = if like.case_insensitive { "ILIKE" } else { "LIKE" };
+            let [value, pattern] = texts([*like.expr, *like.pattern], symbol, schema)?;
+            (like.expr, like.pattern) = (Box::new(value), Box::new(pattern));
+            Ok(Transformed::yes(Expr::Like(like)))
         }
         Expr::BinaryExpr(computed) => planned_anew(computed, schema),
         Expr::Between(Between { expr, negated, low, high }) => {
-            let [expr, low, high] = unify([*expr, *low, *high], COMPARED, schema)?;
+            let [expr, low, high] = same([*expr, *low, *high], "BETWEEN", schema)?;
             Ok(Transformed::yes(Expr::Between(Between::new(Box::new(expr), negated, Box::new(low), Box::new(high)))))
         }
         Expr::InList(InList { expr, mut list, negated }) => {
             list.push(*expr);
-            let mut list = unify_all(list, COMPARED, schema)?;
+            let mut list = all_compared(list, "IN", schema)?;
             let Some(expr) = list.pop() else { return Err(Error::internal("IN lost its left side").into()) };
             Ok(Transformed::yes(Expr::InList(InList::new(Box::new(expr), list, negated))))
         }
@@ -78,19 +90,22 @@ pub(super) fn unified(node: Expr, schema: &DFSchema) -> Result<Transformed<Expr>
         }
         Expr::Case(case) => unified_case(case, schema).map(|case| Transformed::yes(Expr::Case(case))),
         Expr::ScalarFunction(mut call) if OF_ONE_TYPE.contains(&call.name()) => {
-            call.args = unify_all(call.args, VALUES, schema)?;
+            let what = call.name().to_uppercase();
+            call.args = together(call.args, &what, schema)?;
             Ok(Transformed::yes(Expr::ScalarFunction(call)))
         }
         Expr::ScalarFunction(call) if call.name() == "nullif" => null_if(call, schema),
+        Expr::ScalarFunction(call) if call.name() == CONDITION => marked_condition(call, schema),
         Expr::ScalarFunction(mut call) if call.name() == "nvl2" && call.args.len() == 3 => {
-            let values = unify_all(call.args.split_off(1), VALUES, schema)?;
+            let values = together(call.args.split_off(1), "NVL2", schema)?;
             call.args.extend(values);
             Ok(Transformed::yes(Expr::ScalarFunction(call)))
         }
         // The value, and what stands for it where there is no such row.
         Expr::WindowFunction(mut call) if matches!(call.fun.name(), "lag" | "lead") && call.params.args.len() == 3 => {
             let (default, offset) = (call.params.args.pop(), call.params.args.pop());
-            let values = unify_all(call.params.args.drain(..).chain(default).collect(), VALUES, schema)?;
+            let what = call.fun.name().to_uppercase();
+            let values = together(call.params.args.drain(..).chain(default).collect(), &what, schema)?;
             let mut values = values.into_iter();
             call.params.args = values.next().into_iter().chain(offset).chain(values).collect();
             Ok(Transformed::yes(Expr::WindowFunction(call)))
@@ -102,16 +117,17 @@ pub(super) fn unified(node: Expr, schema: &DFSchema) -> Result<Transformed<Expr>
 /// NULLIF has the type of its first argument, whatever it is compared with.
 fn null_if(call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let [value, other] = call.args.as_slice() else { return Ok(Transformed::no(Expr::ScalarFunction(call))) };
-    let typed = |expr: &Expr| type_of(expr, schema).filter(|known| !is_text(known) && *known != DataType::Null);
-    match (typed(value), typed(other)) {
-        (Some(own), Some(its)) if own != its => {
-            let [one, two] = unify([value.clone(), other.clone()], COMPARED, schema)?;
+    let [one, two] = same([value.clone(), other.clone()], "NULLIF", schema)?;
+    let (own, met) = (type_of(value, schema), type_of(&one, schema));
+    match own.filter(|own| *own != DataType::Null) {
+        // Text in quotes that has become something else stays that.
+        Some(own) if !is_text(&own) && met.as_ref() != Some(&own) => {
             let null = Expr::Literal(ScalarValue::try_from(&own)?, None);
             let equal = Expr::BinaryExpr(BinaryExpr::new(Box::new(one), Operator::Eq, Box::new(two)));
             let branches = vec![(Box::new(equal), Box::new(null))];
             Ok(Transformed::yes(Expr::Case(Case::new(None, branches, Some(Box::new(value.clone()))))))
         }
-        _ => Ok(Transformed::no(Expr::ScalarFunction(call))),
+        _ => Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction { args: vec![one, two], ..call }))),
     }
 }
 
@@ -121,14 +137,17 @@ fn unified_case(case: Case, schema: &DFSchema) -> Result<Case> {
     let expr = match expr {
         Some(expr) => {
             whens.push(*expr);
-            whens = unify_all(whens, COMPARED, schema)?;
+            whens = all_compared(whens, "CASE", schema)?;
             whens.pop()
         }
-        None => None,
+        None => {
+            whens = whens.into_iter().map(|when| condition(when, "CASE WHEN", schema)).collect::<Result<_>>()?;
+            None
+        }
     };
     let otherwise = else_expr.is_some();
     thens.extend(else_expr.map(|otherwise| *otherwise));
-    let mut thens = unify_all(thens, VALUES, schema)?;
+    let mut thens = together(thens, "CASE", schema)?;
     let otherwise = if otherwise { thens.pop() } else { None };
     let branches = whens.into_iter().map(Box::new).zip(thens.into_iter().map(Box::new)).collect();
     Ok(Case::new(expr.map(Box::new), branches, otherwise.map(Box::new)))
@@ -137,26 +156,19 @@ fn unified_case(case: Case, schema: &DFSchema) -> Result<Case> {
 /// The left side of IN, ANY or ALL, and the subquery.
 fn beside_subquery(expr: Expr, subquery: Subquery, schema: &DFSchema) -> Result<(Expr, Subquery)> {
     let plan = &subquery.subquery;
-    let (Some(own), [field]) = (type_of(&expr, schema), plan.schema().fields().as_ref()) else { return Ok((expr, subquery)) };
-    let Some(wanted) = compared_as(&own, field.data_type()) else { return Ok((expr, subquery)) };
-    let plan = with_types(Arc::clone(plan), &[Some(wanted.clone())])?;
-    Ok((as_type(expr, &own, &wanted)?, Subquery { subquery: plan, ..subquery }))
+    let [field] = plan.schema().fields().as_ref() else { return Ok((expr, subquery)) };
+    // A value of the subquery's type says what the expression becomes, and the expression what the value does.
+    let value = Expr::Literal(ScalarValue::try_new_null(field.data_type())?, None);
+    let [expr, value] = same([expr, value], "IN", schema)?;
+    let wanted = type_of(&value, schema).filter(|wanted| wanted != field.data_type());
+    let plan = with_types(Arc::clone(plan), &[wanted])?;
+    Ok((expr, Subquery { subquery: plan, ..subquery }))
 }
 
-fn unify<const N: usize>(exprs: [Expr; N], families: &[Family], schema: &DFSchema) -> Result<[Expr; N]> {
-    let all = unify_all(exprs.to_vec(), families, schema)?;
+/// Operands that are compared with each other.
+fn same<const N: usize>(exprs: [Expr; N], what: &str, schema: &DFSchema) -> Result<[Expr; N]> {
+    let all = all_compared(exprs.to_vec(), what, schema)?;
     all.try_into().map_err(|_| Error::internal("an operand was lost").into())
-}
-
-/// The expressions with one type for what has a common one.
-fn unify_all(exprs: Vec<Expr>, families: &[Family], schema: &DFSchema) -> Result<Vec<Expr>> {
-    let types: Vec<Option<DataType>> = exprs.iter().map(|expr| type_of(expr, schema)).collect();
-    let Some((family, wanted)) = met(types.iter().flatten(), families) else { return Ok(exprs) };
-    let typed = exprs.into_iter().zip(types).map(|(expr, own)| match own {
-        Some(own) if (family.holds)(&own) => as_type(expr, &own, &wanted),
-        _ => Ok(expr),
-    });
-    typed.collect()
 }
 
 /// The first family that has several of the types, and what these meet in; `None` where there is nothing to do.
@@ -173,37 +185,14 @@ fn met<'a>(types: impl Iterator<Item = &'a DataType> + Clone, families: &[Family
     })
 }
 
-fn as_type(expr: Expr, own: &DataType, wanted: &DataType) -> Result<Expr> {
-    Ok(match expr {
-        expr if own == wanted => expr,
-        // Literals stay literals: filters on them prune. But long ones want a better cast than the engine's.
-        Expr::Literal(ScalarValue::Decimal128(Some(digits), ..), _)
-            if wanted.is_floating() && digits.unsigned_abs() > WHOLE_DOUBLES_MAX =>
-        {
-            Expr::Cast(Cast::new(Box::new(expr), wanted.clone()))
-        }
-        Expr::Literal(value, metadata) => match value.cast_to(wanted) {
-            Ok(value) => Expr::Literal(value, metadata),
-            Err(_) => Expr::Cast(Cast::new(Box::new(Expr::Literal(value, metadata)), wanted.clone())),
-        },
-        expr => Expr::Cast(Cast::new(Box::new(expr), wanted.clone())),
-    })
-}
-
 /// Rows of VALUES with one type in each column.
 pub(super) fn unified_rows(mut rows: Vec<Vec<Expr>>) -> Result<Vec<Vec<Expr>>> {
     let empty = DFSchema::empty();
     for column in 0..rows.first().map_or(0, Vec::len) {
-        let types: Vec<Option<DataType>> =
-            rows.iter().map(|row| row.get(column).and_then(|cell| type_of(cell, &empty))).collect();
-        let Some((family, wanted)) = met(types.iter().flatten(), VALUES) else { continue };
-        for (row, own) in rows.iter_mut().zip(types) {
-            if let (Some(cell), Some(own)) = (row.get_mut(column), own)
-                && (family.holds)(&own)
-            {
-                *cell = as_type(std::mem::replace(cell, Expr::Literal(ScalarValue::Null, None)), &own, &wanted)?;
-            }
-        }
+        let null = || Expr::Literal(ScalarValue::Null, None);
+        let cells = rows.iter_mut().filter_map(|row| row.get_mut(column)).map(|cell| std::mem::replace(cell, null()));
+        let cells = together(cells.collect(), "VALUES", &empty)?;
+        rows.iter_mut().filter_map(|row| row.get_mut(column)).zip(cells).for_each(|(place, cell)| *place = cell);
     }
     Ok(rows)
 }

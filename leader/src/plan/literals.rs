@@ -8,11 +8,12 @@
 use super::common_types::{unified, unified_branches, unified_join, unified_rows};
 use super::parameters::bare;
 use super::semantics::typed_literal;
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, DFSchemaRef, ExprSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::Cast;
+use datafusion::logical_expr::expr::{Cast, Placeholder};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::logical_plan::{Join, Union, Values};
 use datafusion::logical_expr::utils::merge_schema;
@@ -39,13 +40,24 @@ fn typed(plan: LogicalPlan, outer: &mut Vec<DFSchemaRef>) -> Result<LogicalPlan>
         LogicalPlan::Join(join) => typed_join(join, outer),
         LogicalPlan::Limit(_) => {
             let plan = plan.map_children(|child| typed(child, outer).map(Transformed::yes))?.data;
-            plan.map_expressions(bare).map(|done| done.data)
+            plan.map_expressions(counted).map(|done| done.data)
         }
         plan => {
             let plan = plan.map_children(|child| typed(child, outer).map(Transformed::yes))?.data;
             typed_node(plan, outer)
         }
     }
+}
+
+/// LIMIT and OFFSET count: a parameter there is a BIGINT.
+fn counted(expression: Expr) -> Result<Transformed<Expr>> {
+    bare(expression)?.transform_data(|bare| match bare {
+        Expr::Placeholder(Placeholder { id, field: None }) => {
+            let field = Some(Arc::new(Field::new(id.clone(), DataType::Int64, true)));
+            Ok(Transformed::yes(Expr::Placeholder(Placeholder { id, field })))
+        }
+        other => Ok(Transformed::no(other)),
+    })
 }
 
 fn typed_join(mut join: Join, outer: &mut Vec<DFSchemaRef>) -> Result<LogicalPlan> {

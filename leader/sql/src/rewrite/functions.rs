@@ -2,10 +2,12 @@
 
 use super::PositionOf;
 use super::build::{arguments_of, call, case, cast, nested, number, string};
+use super::conditions;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
     FunctionArguments, Ident, Interval, ObjectName, TimezoneInfo, UnaryOperator, Value, WindowType,
 };
+use slipher_common::aggregates::{PERCENTILE_DISC, percentile_letter};
 use slipher_common::functions::{
     BITWISE_NOT, CONCAT, DATE_PART, DATE_TRUNC, DatePart, EXTRACT, EXTRACT_EPOCH, PARSE_INTERVAL, POWER, TO_TEXT, TO_TIMETZ,
     TRUNC,
@@ -32,6 +34,7 @@ const RENAMED: &[(&str, &str)] = &[
     ("pow", POWER),
     ("power", POWER),
     ("trunc", TRUNC),
+    ("grouping_id", "grouping"),
 ];
 
 /// Functions whose first argument is made text, whatever it is.
@@ -91,6 +94,9 @@ pub(super) fn rewrite(expression: &mut Expr, position_of: PositionOf<'_>) -> Res
         Expr::BinaryOp { left, op: BinaryOperator::PGExp, right } => {
             *expression = call(POWER, vec![take(left), take(right)]);
         }
+        // By name, too.
+        Expr::Position { expr, r#in } => *expression = call("strpos", vec![take(r#in), take(expr)]),
+        Expr::UnaryOp { op: UnaryOperator::Not, expr } => conditions::mark_one(expr),
         Expr::UnaryOp { op, expr } => {
             let name = match op {
                 UnaryOperator::BitwiseNot => BITWISE_NOT,
@@ -104,12 +110,25 @@ pub(super) fn rewrite(expression: &mut Expr, position_of: PositionOf<'_>) -> Res
         }
         Expr::Extract { field, expr, .. } => *expression = extract(field, take(expr))?,
         Expr::Interval(interval) => *expression = interval_literal(interval)?,
+        Expr::Collate { expr, collation } => {
+            let name = collation.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.to_lowercase());
+            check_collation(name.as_deref().unwrap_or_default())?;
+            *expression = take(expr);
+        }
         Expr::AtTimeZone { timestamp, time_zone } => {
             *expression = call("timezone", vec![take(time_zone), take(timestamp)]);
         }
         _ => {}
     }
     Ok(())
+}
+
+/// Strings are compared by their bytes.
+fn check_collation(name: &str) -> Result<()> {
+    match name {
+        "c" | "posix" | "default" | "case_sensitive" | "cs" => Ok(()),
+        _ => Err(Error::not_supported(format_args!("collation \"{name}\""), "compare LOWER(a) with LOWER(b)")),
+    }
 }
 
 fn take(expression: &mut Box<Expr>) -> Expr {
@@ -162,6 +181,9 @@ fn rewrite_call(function: &mut Function, position_of: PositionOf<'_>) -> Result<
         return rewrite_listagg(function);
     }
     let Some(mut arguments) = plain_arguments(&function.args) else { return Ok(None) };
+    if name == PERCENTILE_DISC {
+        return percentile_disc(function, arguments).map(|()| None).map_err(|error| error.at(position));
+    }
     if name == "percentile_cont" && function.over.is_some() {
         percentile_over(function, arguments);
         return Ok(None);
@@ -259,6 +281,18 @@ fn replace(name: &str, arguments: &mut Vec<Expr>, position: usize, position_of: 
             arguments.iter_mut().for_each(make_text);
             call(CONCAT, std::mem::take(arguments))
         }
+        ("age", 1) => {
+            arguments.insert(0, cast(now(), DataType::Date));
+            call(name, std::mem::take(arguments))
+        }
+        ("row", 2..) => Expr::Tuple(std::mem::take(arguments)),
+        ("collate", 2) => match (arguments.remove(0), arguments.first()) {
+            (text, Some(Expr::Value(value))) => {
+                check_collation(&value.to_string().trim_matches('\'').to_lowercase())?;
+                text
+            }
+            _ => return Err(Error::new(ErrorKind::InvalidParameter, "collate: the collation must be a literal")),
+        },
         ("mod", 2) => binary(arguments, BinaryOperator::Modulo),
         ("date", 1) => cast(std::mem::take(arguments).remove(0), DataType::Date),
         ("nvl2", 3) => {
@@ -356,6 +390,20 @@ fn percentile_over(function: &mut Function, mut arguments: Vec<Expr>) {
     }
     function.within_group.clear();
     put_arguments(&mut function.args, arguments);
+}
+
+/// PERCENTILE_DISC(p) WITHIN GROUP (ORDER BY x DESC) is percentile_disc(x, p, 'd'), over a window or not.
+fn percentile_disc(function: &mut Function, mut arguments: Vec<Expr>) -> Result<()> {
+    let usage = "write PERCENTILE_DISC(0.5) WITHIN GROUP (ORDER BY x)";
+    let ([key], [_]) = (function.within_group.as_slice(), arguments.as_slice()) else {
+        return Err(Error::new(ErrorKind::UndefinedFunction, "percentile_disc takes a portion and one ORDER BY").with_hint(usage));
+    };
+    let letter = percentile_letter(key.options.asc == Some(false));
+    arguments.insert(0, key.expr.clone());
+    arguments.push(string(&letter));
+    function.within_group.clear();
+    put_arguments(&mut function.args, arguments);
+    Ok(())
 }
 
 /// RATIO_TO_REPORT(x) OVER (...) is x / SUM(x) OVER (...), both in double precision.

@@ -9,6 +9,9 @@ const ESCAPE: char = '\\';
 
 /// Rewrites a comparison with a pattern; leaves other expressions alone.
 pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
+    if matches!(expression, Expr::Like { any: true, .. } | Expr::ILike { any: true, .. }) {
+        *expression = like_any(expression)?;
+    }
     match expression {
         Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
             if let Some(escape) = escape_of(escape_char.take())?
@@ -39,6 +42,37 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+/// `x LIKE ANY ('a%', 'b%')` is `(x LIKE 'a%' OR x LIKE 'b%')`.
+fn like_any(expression: &Expr) -> Result<Expr> {
+    let (Expr::Like { pattern, .. } | Expr::ILike { pattern, .. }) = expression else { return Ok(expression.clone()) };
+    let list = match pattern.as_ref() {
+        Expr::Nested(inner) => inner.as_ref(),
+        list => list,
+    };
+    let patterns = match list {
+        Expr::Tuple(patterns) => patterns.clone(),
+        Expr::Array(array) => array.elem.clone(),
+        one @ Expr::Value(_) => vec![one.clone()],
+        _ => {
+            return Err(Error::not_supported("LIKE ANY with something else than a list", "write LIKE ANY ('a%', 'b%')"));
+        }
+    };
+    let mut all: Option<Expr> = None;
+    for one in patterns {
+        let mut like = expression.clone();
+        if let Expr::Like { any, pattern, .. } | Expr::ILike { any, pattern, .. } = &mut like {
+            (*any, **pattern) = (false, one);
+        }
+        rewrite(&mut like)?;
+        all = Some(match all {
+            None => like,
+            Some(before) => Expr::BinaryOp { left: Box::new(before), op: BinaryOperator::Or, right: Box::new(like) },
+        });
+    }
+    let all = all.ok_or_else(|| Error::new(ErrorKind::Syntax, "LIKE ANY has no pattern"))?;
+    Ok(nested(all))
 }
 
 /// The character behind ESCAPE: `None` without ESCAPE, `Some(None)` for an empty one, which escapes nothing.

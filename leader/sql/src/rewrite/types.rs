@@ -92,6 +92,51 @@ pub(super) fn floats_in_columns(values: &mut Values) {
     }
 }
 
+/// Rows of VALUES whose cells may be brought together one by one; more of them must be of one form.
+const MIXED_ROWS_MAX: usize = 200;
+
+/// What a cell of VALUES is by its form.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    Text,
+    Number,
+    Boolean,
+    Computed,
+}
+
+fn form_of(cell: &Expr) -> Option<Form> {
+    match cell {
+        Expr::Nested(inner) => form_of(inner),
+        Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr } => form_of(expr),
+        Expr::Value(value) => match &value.value {
+            Value::Null | Value::Placeholder(_) => None,
+            Value::Number(..) => Some(Form::Number),
+            Value::Boolean(_) => Some(Form::Boolean),
+            _ => Some(Form::Text),
+        },
+        Expr::Cast { expr, data_type, .. } if matches!(expr.as_ref(), Expr::Value(_)) => match target_of(data_type) {
+            Ok(Target::Plain(DataType::DoublePrecision | DataType::Real | DataType::Numeric(_)) | Target::Whole(_)) => {
+                Some(Form::Number)
+            }
+            _ => Some(Form::Computed),
+        },
+        _ => Some(Form::Computed),
+    }
+}
+
+/// Whether a column of VALUES has literals beside something else: the planner wants one type of each, and knows none of text in quotes.
+pub(super) fn has_mixed_columns(values: &Values) -> bool {
+    if values.rows.len() > MIXED_ROWS_MAX {
+        return false;
+    }
+    let columns = values.rows.iter().map(|row| row.len()).max().unwrap_or(0);
+    (0..columns).any(|column| {
+        let mut forms = values.rows.iter().filter_map(|row| row.get(column)).filter_map(form_of);
+        let first = forms.next();
+        forms.any(|form| form == Form::Computed || Some(form) != first)
+    })
+}
+
 fn is_float_cell(cell: &Expr) -> bool {
     match cell {
         Expr::Value(value) => matches!(&value.value, Value::Number(digits, _) if digits.contains(['e', 'E'])),

@@ -7,8 +7,9 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::Cast;
-use slipher_common::SqlType;
+use slipher_common::casts::{self, Kind};
 use slipher_common::functions::{TO_DOUBLE, TO_REAL};
+use slipher_common::{Error, ErrorKind, SqlType};
 
 /// Moments and times of day with microseconds.
 pub(super) fn in_micros(data_type: &DataType) -> DataType {
@@ -33,6 +34,13 @@ pub(super) fn to_float(source: &DataType, target: &DataType) -> Option<&'static 
 pub(super) fn cast_as_loads_do(cast: Cast, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let target = in_micros(cast.field.data_type());
     let source = type_of(&cast.expr, schema);
+    if let Some(source) = &source
+        && let (Some(from), Some(to)) = (Kind::of_arrow(source), Kind::of_arrow(&target))
+        && casts::cast(from, to).is_none()
+    {
+        let message = format!("cannot cast type {} to {}", from.name(), to.name());
+        return Err(Error::new(ErrorKind::CannotCoerce, message).into());
+    }
     if source.as_ref().is_some_and(is_text)
         && let Some(reader) = reader_of(&target)
     {

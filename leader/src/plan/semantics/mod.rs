@@ -2,6 +2,7 @@
 
 mod casts;
 mod coerced;
+mod implicit;
 mod intervals;
 mod numbers;
 mod strings;
@@ -10,6 +11,7 @@ mod unions;
 mod windows;
 
 pub(crate) use coerced::CastsAreOurs;
+pub(crate) use implicit::{all_compared, as_type, condition, marked_condition, texts, together};
 pub(crate) use intervals::with_windows_by_length;
 pub(crate) use numbers::typed_literal;
 pub(crate) use temporal::planned_anew;
@@ -41,6 +43,7 @@ pub(crate) fn register(session: &mut dyn FunctionRegistry) -> Result<()> {
     for function in aggregates::all() {
         session.register_udaf(function)?;
     }
+    session.register_expr_planner(Arc::new(implicit::ImplicitCasts))?;
     session.register_expr_planner(Arc::new(numbers::ArithmeticPlanner))?;
     session.register_expr_planner(Arc::new(temporal::TemporalPlanner))?;
     session.register_function_rewrite(Arc::new(Semantics))

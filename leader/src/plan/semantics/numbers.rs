@@ -57,7 +57,8 @@ pub(crate) fn typed_literal(value: &ScalarValue) -> Result<Option<ScalarValue>> 
     })
 }
 
-fn literal(expression: Expr) -> Result<Expr> {
+/// The same of an expression.
+pub(super) fn literal(expression: Expr) -> Result<Expr> {
     Ok(match &expression {
         Expr::Literal(value, None) => typed_literal(value)?.map_or(expression, |value| Expr::Literal(value, None)),
         _ => expression,

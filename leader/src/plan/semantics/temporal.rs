@@ -147,8 +147,27 @@ fn plus((a, left): (&Expr, Kind), (b, right): (&Expr, Kind)) -> Result<Option<Ex
         (Kind::Interval, Kind::Time) => Some(both(TIME_PLUS, b, a)?),
         (Kind::Date, Kind::Time) => Some(binary(moment(a, left), Operator::Plus, &since_midnight(b)?)),
         (Kind::Time, Kind::Date) => Some(binary(moment(b, right), Operator::Plus, &since_midnight(a)?)),
+        (Kind::Date | Kind::Timestamp | Kind::Time | Kind::Interval, Kind::Literal) => {
+            let (b, right) = amount(b, left)?;
+            plus((a, left), (&b, right))?.or_else(|| Some(binary(a.clone(), Operator::Plus, &b)))
+        }
+        (Kind::Literal, Kind::Date | Kind::Timestamp | Kind::Time | Kind::Interval) => {
+            let (a, left) = amount(a, right)?;
+            plus((b, right), (&a, left))?.or_else(|| Some(binary(b.clone(), Operator::Plus, &a)))
+        }
         _ => None,
     })
+}
+
+/// Text in quotes that is added to something: days where that is a date and the text a whole number, otherwise an interval.
+fn amount(text: &Expr, beside: Kind) -> Result<(Expr, Kind)> {
+    match text {
+        Expr::Literal(ScalarValue::Utf8(Some(days)), _) if beside == Kind::Date && days.trim().parse::<i32>().is_ok() => {
+            let days = days.trim().parse().ok();
+            Ok((Expr::Literal(ScalarValue::Int32(days), None), Kind::Number))
+        }
+        _ => Ok((parsed(text.clone(), &DataType::Interval(IntervalUnit::MonthDayNano))?, Kind::Interval)),
+    }
 }
 
 fn since_midnight(time: &Expr) -> Result<Expr> {
@@ -163,12 +182,14 @@ fn minus((a, left): (&Expr, Kind), (b, right): (&Expr, Kind)) -> Result<Option<E
         (Kind::Timestamp, Kind::Timestamp | Kind::Date) | (Kind::Date, Kind::Timestamp) | (Kind::Time, Kind::Time) => {
             Some(both(INTERVAL_BETWEEN, a, b)?)
         }
+        (Kind::Date | Kind::Timestamp, Kind::Time) => Some(binary(moment(a, left), Operator::Minus, &since_midnight(b)?)),
         (Kind::Time, Kind::Interval) => Some(both(TIME_MINUS, a, b)?),
         (Kind::Timestamp, Kind::Literal) => Some(both(INTERVAL_BETWEEN, a, &read(b, SqlType::Timestamp)?)?),
         (Kind::Literal, Kind::Timestamp) => Some(both(INTERVAL_BETWEEN, &read(a, SqlType::Timestamp)?, b)?),
         (Kind::Date, Kind::Literal) => Some(binary(a.clone(), Operator::Minus, &read(b, SqlType::Date)?)),
         (Kind::Literal, Kind::Date) => Some(binary(read(a, SqlType::Date)?, Operator::Minus, b)),
         (Kind::Time, Kind::Literal) => Some(both(INTERVAL_BETWEEN, a, &read(b, SqlType::Time)?)?),
+        (Kind::Interval, Kind::Literal) => Some(binary(a.clone(), Operator::Minus, &amount(b, left)?.0)),
         _ => None,
     })
 }

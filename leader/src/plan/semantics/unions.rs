@@ -4,6 +4,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::logical_expr::LogicalPlan;
+use slipher_common::casts::type_name;
 use slipher_common::{Error, ErrorKind, SqlType};
 
 /// 42804 where UNION would read numbers as dates or the other way round, as the engine does.
@@ -27,6 +28,6 @@ pub(crate) fn check_unions(plan: &LogicalPlan) -> Result<()> {
 
 /// 42804: a column of UNION cannot hold values of both types.
 pub(crate) fn cannot_be_matched(one: &DataType, other: &DataType) -> Error {
-    let name = |known: &DataType| SqlType::from_arrow(known).map_or_else(|_| known.to_string(), |known| known.to_string());
+    let name = |known: &DataType| SqlType::from_arrow(known).map_or_else(|_| type_name(known), |known| known.to_string());
     Error::new(ErrorKind::DatatypeMismatch, format!("UNION types {} and {} cannot be matched", name(one), name(other)))
 }
