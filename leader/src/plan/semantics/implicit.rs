@@ -288,7 +288,7 @@ fn open_as(expr: Expr, wanted: &DataType) -> Result<Expr> {
     let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = &expr else { return Ok(expr) };
     let known = Kind::of_arrow(wanted).filter(|kind| kind.is_number() || *kind == Kind::Boolean);
     match (known, SqlType::from_arrow(wanted)) {
-        (Some(_), Ok(sql_type)) => Ok(Expr::Literal(parse_scalar(text, sql_type)?, None)),
+        (Some(_), Ok(sql_type)) => Ok(Expr::Literal(parse_scalar(text, sql_type, None)?, None)),
         // Whatever depends on the session is read later.
         _ => match reader_of(wanted) {
             Some(_) => Ok(Expr::Cast(Cast::new(Box::new(expr), wanted.clone()))),
@@ -307,7 +307,7 @@ fn decimal_in(expr: &Expr) -> Option<ScalarValue> {
     if !plain(whole) || !plain(fraction) || !(1..=DECIMAL_PRECISION_MAX_DIGITS).contains(&precision) {
         return None;
     }
-    parse_scalar(text, SqlType::Decimal { precision, scale }).ok()
+    parse_scalar(text, SqlType::Decimal { precision, scale }, None).ok()
 }
 
 /// A value of a known type as one of another.
