@@ -5,6 +5,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::error::SqlState;
 
 /// The clients, in versions that the scripts were written for.
@@ -167,4 +168,50 @@ async fn deallocate_closes_prepared_statements() {
     client.batch_execute("DEALLOCATE ALL").await.expect("closing all");
     let gone = client.query_one(&statement, &[&41]).await.expect_err("a closed statement");
     assert_eq!(gone.code(), Some(&SqlState::INVALID_SQL_STATEMENT_NAME), "{gone:?}");
+}
+
+/// What PREPARE has prepared and what the protocol has are found by the same names.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prepared_statements_share_their_names() {
+    let cluster = Cluster::start(1);
+    let client = cluster.connect().await;
+    client.batch_execute("PREPARE plus (int) AS SELECT $1 + 1 AS n").await.expect("preparing");
+    let execute = client.prepare("EXECUTE plus (41)").await.expect("preparing EXECUTE");
+    assert_eq!(execute.columns()[0].name(), "n");
+    let row = client.query_one(&execute, &[]).await.expect("running");
+    assert_eq!(row.get::<_, i32>(0), 42);
+    let own = client.prepare("SELECT $1::int * 2").await.expect("preparing");
+    // The client calls its statements s0, s1 and so on, those of all its connections together.
+    let mut found = None;
+    for number in 0..10_000 {
+        if let Ok(rows) = client.simple_query(&format!("EXECUTE s{number} (4)")).await {
+            assert!(rows.iter().any(|row| matches!(row, SimpleQueryMessage::Row(row) if row.get(0) == Some("8"))), "{rows:?}");
+            found = Some(number);
+            break;
+        }
+    }
+    let number = found.expect("EXECUTE knows what the protocol has prepared");
+    let taken = client.batch_execute(&format!("PREPARE s{number} AS SELECT 1")).await.expect_err("a name that is taken");
+    assert_eq!(taken.code(), Some(&SqlState::DUPLICATE_PSTATEMENT), "{taken:?}");
+    client.batch_execute(&format!("DEALLOCATE s{number}")).await.expect("letting it go");
+    client.query_one(&own, &[&1]).await.expect_err("it is gone");
+}
+
+/// Moments are instants in binary values, whatever the session's zone; names in upper case are told of every row.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_reach_what_clients_see() {
+    let cluster = Cluster::start(1);
+    let client = cluster.connect().await;
+    client.batch_execute("SET timezone TO 'Asia/Seoul'").await.expect("setting the zone");
+    let row = client.query_one("SELECT timestamptz '2024-01-01 09:00' AS moment", &[]).await.expect("reading");
+    let instant = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_704_067_200);
+    assert_eq!(row.get::<_, std::time::SystemTime>(0), instant);
+    let row = client.query_one("SELECT $1::timestamptz::varchar", &[&instant]).await.expect("sending");
+    assert_eq!(row.get::<_, &str>(0), "2024-01-01 09:00:00+09");
+    client.batch_execute("SET describe_field_name_in_uppercase TO on").await.expect("setting upper case");
+    let row = client.query_one("SELECT 1 AS a, 2 AS \"b c\"", &[]).await.expect("reading");
+    let names: Vec<&str> = row.columns().iter().map(tokio_postgres::Column::name).collect();
+    assert_eq!(names, ["A", "B C"]);
+    let shown = client.simple_query("SELECT 1 AS a").await.expect("reading");
+    assert!(shown.iter().any(|row| matches!(row, SimpleQueryMessage::Row(row) if row.columns()[0].name() == "A")));
 }

@@ -158,6 +158,24 @@ async fn reads_other_databases(dev: &Client, lager: &Client) {
     ] {
         assert!(fails_with(lager, sql).await.starts_with(state), "{sql}");
     }
+    lager.batch_execute("USE dev").await.unwrap();
+    assert_eq!(value(lager, "SELECT sum(n) FROM far").await, "15");
+    assert_eq!(value(lager, "SELECT sum(n) FROM public.far_late").await, "15");
+    assert_eq!(value(lager, "SELECT sum(n) FROM lager.public.far").await, "1");
+    for (sql, state) in [
+        ("INSERT INTO far VALUES (1)", "0A000"),
+        ("CREATE TABLE x (n int)", "0A000"),
+        ("CREATE TEMP TABLE x (n int)", "0A000"),
+        ("EXPLAIN ANALYZE DELETE FROM far", "0A000"),
+        ("USE nowhere", "3D000"),
+        ("BEGIN; USE lager", "25001"),
+    ] {
+        assert!(fails_with(lager, sql).await.starts_with(state), "{sql}");
+    }
+    lager.batch_execute("ROLLBACK; BEGIN").await.unwrap();
+    assert_eq!(value(lager, "SELECT sum(n) FROM far").await, "15");
+    lager.batch_execute("COMMIT; RESET USE").await.unwrap();
+    assert_eq!(value(lager, "SELECT sum(n) FROM far").await, "1");
     dev.batch_execute("DROP VIEW far_late; DROP TABLE far CASCADE").await.unwrap();
     assert!(fails_with(lager, "SELECT 1 FROM late").await.starts_with("42P01"));
 }

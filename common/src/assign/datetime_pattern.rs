@@ -56,7 +56,8 @@ impl DatetimeFormat {
 fn from_epoch(micros: i128) -> Result<Moment, TextFault> {
     let day = i128::from(crate::time_units::MICROS_PER_DAY);
     let days = i32::try_from(micros.div_euclid(day)).map_err(|_| TextFault::Range)?;
-    Ok(Moment { days: Some(days), time_micros: Some(micros.rem_euclid(day) as i64), zone_seconds: None })
+    // It counts from midnight in UTC, wherever it is read.
+    Ok(Moment { days: Some(days), time_micros: Some(micros.rem_euclid(day) as i64), zone_seconds: Some(0) })
 }
 
 /// One part of a pattern.

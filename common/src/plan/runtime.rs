@@ -147,6 +147,7 @@ pub struct LaneFiles {
 }
 
 /// How a load's files are written.
+#[expect(clippy::large_enum_variant, reason = "a plan has one or two of them")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileFormat {
     /// Apache Parquet.

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 mod version_2;
 mod version_5;
 mod version_6;
+mod version_7;
 
 fn file(name: &str) -> PathBuf {
     // Cargo says it when it runs the tests, too: a binary from a shared cache may have been built elsewhere.

@@ -3,7 +3,6 @@
 use super::Parsed;
 use super::lex::Cursor;
 use super::names::{Name, QualifiedName, SchemaName};
-use super::statements::schema_name;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use slipher_common::{Error, Result};
 
@@ -36,7 +35,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         Some("TABLE") => CommentOn::Table(cursor.qualified_name("a table")?),
         Some("VIEW") => CommentOn::View(cursor.qualified_name("a view")?),
         Some("COLUMN") => column(cursor)?,
-        Some("SCHEMA") => CommentOn::Schema(schema_name(cursor)?),
+        Some("SCHEMA") => CommentOn::Schema(cursor.schema_name()?),
         Some("DATABASE") => CommentOn::Database(cursor.name("a database")?),
         Some(other) => {
             let instead = "tables, views, columns, schemas and databases have comments";

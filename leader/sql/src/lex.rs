@@ -1,7 +1,7 @@
 //! Tokens with positions, and a cursor over them for the statements we parse ourselves.
 
 use super::dialect::SlipherDialect;
-use super::names::{Name, QualifiedName, check_length, fold, is_reserved};
+use super::names::{Name, QualifiedName, SchemaName, check_length, fold, is_reserved};
 use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace};
 use slipher_common::functions::DatePart;
 use slipher_common::{Error, ErrorKind, Result};
@@ -344,6 +344,18 @@ impl<'a> Cursor<'a> {
             parts.push(self.name(what)?);
         }
         QualifiedName::from_parts(parts)
+    }
+
+    /// `[database.]schema`.
+    pub fn schema_name(&mut self) -> Result<SchemaName> {
+        let QualifiedName { database, schema, name } = self.qualified_name("a schema's name")?;
+        match database {
+            None => Ok(SchemaName { database: schema, name }),
+            Some(first) => {
+                let message = "improper schema name (too many dotted names)";
+                Err(Error::new(ErrorKind::InvalidName, message).at(first.position))
+            }
+        }
     }
 
     /// One or more of them, with commas between.

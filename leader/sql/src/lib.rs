@@ -201,6 +201,11 @@ pub enum Parsed {
         /// The view.
         name: QualifiedName,
     },
+    /// USE, RESET USE.
+    Use {
+        /// The database whose names are read; None: the session's own again.
+        name: Option<Name>,
+    },
     /// CREATE DATABASE.
     CreateDatabase {
         /// Its name.

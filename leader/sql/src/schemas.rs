@@ -3,7 +3,6 @@
 use super::Parsed;
 use super::lex::Cursor;
 use super::names::Name;
-use super::statements::schema_name;
 use slipher_common::{Error, Result};
 
 /// What becomes of a schema.
@@ -17,7 +16,7 @@ pub enum SchemaChange {
 
 /// What follows ALTER SCHEMA: `name { RENAME TO name | OWNER TO user | QUOTA ... }`.
 pub(super) fn parse_alter(cursor: &mut Cursor<'_>) -> Result<Parsed> {
-    let name = schema_name(cursor)?;
+    let name = cursor.schema_name()?;
     let position = cursor.position();
     let change = if cursor.eat(&["RENAME", "TO"]) {
         SchemaChange::Rename(cursor.name("a schema's name")?)

@@ -122,8 +122,11 @@ pub(super) fn parse_reset(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     if cursor.eat(&["ALL"]) {
         return Ok(Parsed::Reset { name: None });
     }
-    if cursor.eat(&["SESSION", "AUTHORIZATION"]) || cursor.eat(&["USE"]) {
-        return Err(Error::not_supported("RESET of the session's user or database", "open a new connection").at(position));
+    if cursor.eat(&["USE"]) {
+        return Ok(Parsed::Use { name: None });
+    }
+    if cursor.eat(&["SESSION", "AUTHORIZATION"]) {
+        return Err(Error::not_supported("RESET SESSION AUTHORIZATION", "open a new connection").at(position));
     }
     let name = if cursor.eat(&["TIME", "ZONE"]) { "timezone".to_owned() } else { setting_name(cursor)? };
     Ok(Parsed::Reset { name: Some(name) })

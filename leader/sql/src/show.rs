@@ -3,7 +3,6 @@
 use super::Parsed;
 use super::lex::Cursor;
 use super::names::{Name, QualifiedName, SchemaName};
-use super::statements::schema_name;
 use slipher_common::{Error, ErrorKind, Result};
 
 /// More rows than so many are not asked for.
@@ -60,7 +59,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Option<Parsed>> {
     } else if cursor.eat(&["TABLES"]) {
         cursor.expect(&["FROM"])?;
         cursor.eat(&["SCHEMA"]);
-        ListedObjects::Tables(schema_name(cursor)?)
+        ListedObjects::Tables(cursor.schema_name()?)
     } else if cursor.eat(&["COLUMNS"]) {
         cursor.expect(&["FROM"])?;
         cursor.eat(&["TABLE"]);

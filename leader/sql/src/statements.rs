@@ -2,7 +2,7 @@
 
 use super::embedded::explain_syntax;
 use super::lex::Cursor;
-use super::names::{Name, QualifiedName, SchemaName};
+use super::names::{Name, SchemaName};
 use super::{Parsed, VacuumKind, settings, transactions, users};
 use datafusion::sql::sqlparser::tokenizer::Token;
 use slipher_common::error::did_you_mean;
@@ -84,7 +84,6 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["ATTACH"], "make separate tables for what not everybody may see"),
     (&["DETACH"], "make separate tables for what not everybody may see"),
     (&["DESC"], "ask over Flight SQL (GetTables), or read no rows: SELECT * FROM ... LIMIT 0"),
-    (&["USE"], "connect to the other database, or set search_path"),
 ];
 
 /// Parses one small statement.
@@ -133,6 +132,10 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
             cursor.next += 1;
             let name = if cursor.eat(&["ALL"]) { None } else { Some(cursor.name("a cursor")?) };
             Parsed::Close { name }
+        }
+        "USE" => {
+            cursor.next += 1;
+            Parsed::Use { name: Some(cursor.name("a database")?) }
         }
         "EXECUTE" => super::prepare::parse_execute(cursor)?,
         "DEALLOCATE" => {
@@ -242,7 +245,7 @@ fn names(cursor: &mut Cursor<'_>, what: &str) -> Result<Vec<Name>> {
 
 fn create_schema(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     let if_not_exists = cursor.eat(&["IF", "NOT", "EXISTS"]);
-    let name = if cursor.looking_at(&["AUTHORIZATION"]) { None } else { Some(schema_name(cursor)?) };
+    let name = if cursor.looking_at(&["AUTHORIZATION"]) { None } else { Some(cursor.schema_name()?) };
     let owner = if cursor.eat(&["AUTHORIZATION"]) { Some(cursor.name("a user's name")?) } else { None };
     let position = cursor.position();
     if cursor.eat(&["QUOTA"]) {
@@ -259,23 +262,11 @@ fn create_schema(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     Ok(Parsed::CreateSchema { name, if_not_exists, owner })
 }
 
-/// `[database.]schema`.
-pub(super) fn schema_name(cursor: &mut Cursor<'_>) -> Result<SchemaName> {
-    let QualifiedName { database, schema, name } = cursor.qualified_name("a schema's name")?;
-    match database {
-        None => Ok(SchemaName { database: schema, name }),
-        Some(first) => {
-            let message = "improper schema name (too many dotted names)";
-            Err(Error::new(ErrorKind::InvalidName, message).at(first.position))
-        }
-    }
-}
-
 fn drop_schema(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     let if_exists = cursor.eat(&["IF", "EXISTS"]);
-    let mut names = vec![schema_name(cursor)?];
+    let mut names = vec![cursor.schema_name()?];
     while cursor.eat_token(&Token::Comma) {
-        names.push(schema_name(cursor)?);
+        names.push(cursor.schema_name()?);
     }
     let cascade = cursor.eat_one_of(&["CASCADE", "RESTRICT"]) == Some("CASCADE");
     Ok(Parsed::DropSchema { names, if_exists, cascade })

@@ -41,6 +41,8 @@ pub(crate) struct Context {
     pub(crate) shared: Arc<Shared>,
     /// Its database.
     pub(crate) database: DatabaseId,
+    /// Another one whose names are read, by USE.
+    used: Mutex<Option<DatabaseId>>,
     /// When it is renamed, which it is not while sessions are known to be in it, the session ends.
     pub(crate) database_name: String,
     /// Who is connected.
@@ -83,6 +85,7 @@ impl Context {
         Self {
             shared,
             database: database.id,
+            used: Mutex::default(),
             database_name: database.name.clone(),
             process_id,
             temp_schema: Arc::from(temp_schema_of(process_id)),
@@ -97,6 +100,21 @@ impl Context {
             running: Mutex::new(None),
             statement_locks: Mutex::default(),
         }
+    }
+
+    /// USE: names are looked up in another database, or in the session's own again.
+    pub(crate) fn use_database(&self, other: Option<DatabaseId>) {
+        *self.used.lock() = other.filter(|other| *other != self.database);
+    }
+
+    /// Whether names are looked up in another database than the session's.
+    pub(crate) fn uses_other_database(&self) -> bool {
+        self.used.lock().is_some()
+    }
+
+    /// Where names are looked up.
+    fn current_database(&self) -> DatabaseId {
+        self.used.lock().unwrap_or(self.database)
     }
 
     /// Whether a schema is not another session's.
@@ -123,7 +141,8 @@ impl Context {
     pub(crate) fn scope(&self) -> Result<Scope> {
         let (transaction, locks, started) = match &mut *self.block.lock() {
             Block::Open { transaction, serializable, read_only, locks, started } => {
-                let begin = || Arc::new(Transaction::begin(&self.shared.cluster, self.database, *serializable, *read_only));
+                let begin =
+                    || Arc::new(Transaction::begin(&self.shared.cluster, self.current_database(), *serializable, *read_only));
                 let begun = transaction.get_or_insert_with(begin);
                 (Some(Arc::clone(begun)), Some(Arc::clone(locks)), Some(*started))
             }
@@ -157,7 +176,7 @@ impl Context {
         let known = Arc::clone(&self.settings);
         Scope {
             cluster: Arc::clone(&self.shared.cluster),
-            database: self.database,
+            database: self.current_database(),
             search_path: Arc::new(settings.search_path(&self.user)),
             temp_schema: Some(Arc::clone(&self.temp_schema)),
             user: self.user.clone(),

@@ -103,7 +103,7 @@ impl LeaderSession {
         let scope = self.context.scope_without_begin()?;
         Ok(scope.state().definitions().map(|definitions| Seen {
             definitions,
-            database: self.context.database,
+            database: scope.database,
             search_path: scope.search_path,
             declared: declared.to_vec(),
             disabled_rules: scope.disabled_rules,
@@ -127,6 +127,10 @@ impl LeaderSession {
         if state.databases().get(&self.context.database).is_none_or(|database| database.name != self.context.database_name) {
             let message = format!("database \"{}\" was dropped or renamed", self.context.database_name);
             return Err(Error::new(ErrorKind::UndefinedDatabase, message).with_hint("connect again"));
+        }
+        if !change.is_empty() && self.context.uses_other_database() {
+            let instead = "connect to that database, or RESET USE";
+            return Err(Error::not_supported(format_args!("{change} in a database that USE names"), instead));
         }
         let read_only = match &*self.context.block.lock() {
             Block::Open { read_only, .. } => *read_only,

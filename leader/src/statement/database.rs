@@ -15,6 +15,27 @@ use tokio_util::sync::CancellationToken;
 /// So many sessions of a database that is in use are named.
 const SESSIONS_SHOWN_MAX: usize = 20;
 
+/// USE of another database, RESET USE: where names are looked up that say no database.
+pub(super) struct Use<'a>(pub(super) Option<&'a Name>);
+
+impl Executes for Use<'_> {
+    fn effect(&self) -> Effect {
+        Effect::Session
+    }
+
+    fn run<'a>(&'a self, context: &'a Context, _: Option<ParamValues>, _: &'a CancellationToken) -> Running<'a, Outcome> {
+        Box::pin(async move {
+            let what = if self.0.is_some() { "USE" } else { "RESET USE" };
+            check_no_block(context, what)?;
+            let state = context.shared.cluster.meta().state();
+            let known =
+                self.0.map(|name| state.find_database(&name.value).map_err(|error| error.at(name.position))).transpose()?;
+            context.use_database(known.map(|database| database.id));
+            Ok(Outcome::done(if self.0.is_some() { "USE" } else { "RESET" }, Vec::new()))
+        })
+    }
+}
+
 /// CREATE DATABASE.
 pub(super) struct CreateDatabase<'a> {
     pub(super) name: &'a Name,

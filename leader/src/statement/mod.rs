@@ -169,6 +169,7 @@ pub(crate) fn of(parsed: &Parsed) -> Box<dyn Executes + '_> {
             Box::new(show::ShowObjects { objects, like: like.as_deref(), limit: *limit })
         }
         Parsed::ShowView { name } => Box::new(view::ShowView(name)),
+        Parsed::Use { name } => Box::new(database::Use(name.as_ref())),
         Parsed::CreateDatabase { name, owner, serializable } => {
             Box::new(database::CreateDatabase { name, owner: owner.as_ref(), serializable: *serializable })
         }

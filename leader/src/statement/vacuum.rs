@@ -39,7 +39,8 @@ impl Executes for Vacuum<'_> {
                 return Err(Error::new(ErrorKind::ActiveTransaction, "VACUUM cannot run inside a transaction block"));
             }
             let choice = Choice::Asked { kind: self.kind, sorted_percent: self.sorted_percent };
-            let scope = Scope { background: !self.boost, ..context.scope()? };
+            let boost = self.boost || context.settings.lock().is_on("enable_vacuum_boost");
+            let scope = Scope { background: !boost, ..context.scope()? };
             let tables: Vec<(TableId, String)> = match self.table {
                 Some(name) => {
                     let attempt = context.attempt(false)?;

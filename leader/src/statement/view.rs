@@ -97,7 +97,7 @@ async fn create(context: &Context, attempt: &Attempt, spec: &CreateViewSpec) -> 
     let (columns, references) = match spec.late_binding {
         true => {
             let references = attempt.session.resolve_table_references(&EngineStatement::Statement(spec.query.clone()))?;
-            check_qualified(&references, &context.database_name)?;
+            check_qualified(&references)?;
             let named = spec.columns.iter().map(|name| ViewColumn { name: name.value.clone(), sql_type: None });
             (named.collect(), Vec::new())
         }
@@ -129,10 +129,7 @@ fn is_function(reference: &TableReference) -> bool {
     reference.schema().is_none() && reference.table() == TPCH_FUNCTION
 }
 
-fn check_qualified(references: &[TableReference], database: &str) -> Result<()> {
-    if let Some(other) = references.iter().filter_map(TableReference::catalog).find(|catalog| *catalog != database) {
-        return Err(crate::catalog::refused(other, database));
-    }
+fn check_qualified(references: &[TableReference]) -> Result<()> {
     match references.iter().find(|reference| reference.schema().is_none() && !is_function(reference)) {
         None => Ok(()),
         Some(reference) => {

@@ -458,3 +458,53 @@ fn databases_keep_their_names_apart_and_go_with_what_is_in_them() {
     let dev = record(6, [Kind::DropDatabase(proto::DropDatabase { database_id: 0 })]);
     assert_eq!(state.apply(6, &dev).unwrap_err().kind, ErrorKind::Internal);
 }
+
+#[test]
+fn users_have_numbers_of_their_own() {
+    let mut machine = Machine::new();
+    let put = |name: &str, user_id: u32| {
+        let user = proto::User { name: name.into(), user_id, ..Default::default() };
+        Kind::PutUser(proto::PutUser { user: Some(user) })
+    };
+    // Of an earlier release, then two sessions at the same time.
+    machine.run([put("bob", 0), put("admin", 0)]).unwrap();
+    assert_eq!((machine.state.user_id("admin"), machine.state.user_id("bob")), (Some(100), Some(101)));
+    machine.run([put("eva", machine.state.next_user_id())]).unwrap();
+    machine.run([put("ida", 102)]).unwrap();
+    assert_eq!((machine.state.user_id("eva"), machine.state.user_id("ida")), (Some(102), Some(103)));
+    assert_eq!(machine.state.user_id("nobody"), None);
+}
+
+#[test]
+fn comments_stay_with_what_they_are_about() {
+    let mut machine = Machine::new();
+    machine.run([create_schema("s", false), create_table("s", "t", false)]).unwrap();
+    let table = machine.state.table("s", "t").unwrap().table.id;
+    let schema = machine.state.schemas()["s"].id;
+    let of_schema = Commented::Schema(DatabaseId::default(), schema);
+    let (of_table, of_column) = (Commented::Relation(table, None), Commented::Relation(table, Some(1)));
+    let say = |object: Commented, text: &str| Kind::Comment(object.to_proto(Some(text)));
+    machine.run([say(of_schema, "one"), say(of_table, "two"), say(of_column, "three")]).unwrap();
+    machine.fails(ErrorKind::SerializationFailure, "was dropped", [say(Commented::Relation(table, Some(9)), "x")]);
+
+    let change = |name: &str, owner: &str| {
+        let (schema_id, database_id) = (schema, 0);
+        Kind::ChangeSchema(proto::ChangeSchema { schema_id, database_id, name: name.into(), owner: owner.into() })
+    };
+    machine.run([change("other", "")]).unwrap();
+    assert_eq!(machine.state.table("other", "t").unwrap().table.schema, "other");
+    assert!(machine.state.table("s", "t").is_none());
+    assert_eq!(
+        [of_schema, of_table, of_column].map(|object| machine.state.comment(object)),
+        [Some("one"), Some("two"), Some("three")]
+    );
+    machine.fails(ErrorKind::DuplicateSchema, "already exists", [change("public", "")]);
+    machine.run([change("", "eva")]).unwrap();
+    assert_eq!(machine.state.schemas()["other"].owner, "eva");
+
+    machine.run([Kind::Comment(of_table.to_proto(None))]).unwrap();
+    assert_eq!(machine.state.comment(of_table), None);
+    let drop = proto::DropSchema { name: "other".into(), cascade: true, ..Default::default() };
+    machine.run([Kind::DropSchema(drop)]).unwrap();
+    assert_eq!([of_schema, of_table, of_column].map(|object| machine.state.comment(object)), [None; 3]);
+}

@@ -1,6 +1,6 @@
 use super::*;
 use crate::embedded::parse_expression;
-use crate::{Password, TransactionModes, UserSpec, VacuumKind};
+use crate::{CommentOn, ListedObjects, Password, SchemaChange, TransactionModes, UserSpec, VacuumKind};
 
 fn only(sql: &str) -> Parsed {
     let mut statements = parse(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
@@ -228,7 +228,7 @@ fn what_is_not_there_is_named_with_advice() {
         ("create external schema s from data catalog database 'd' iam_role 'x'", "CREATE EXTERNAL SCHEMA is not supported"),
         ("GRANT ALL ON SCHEMA analytics TO ROLE analytics_authors", "GRANT is not supported"),
         ("unload ('select 1') to 's3://b/k' iam_role 'x'", "UNLOAD is not supported"),
-        ("show tables from schema dev.public", "SHOW TABLES is not supported"),
+        ("show grants on table t", "SHOW GRANTS is not supported"),
         (
             "create model m from (select 1) target a function f iam_role 'r' settings (s3_bucket 'b')",
             "CREATE MODEL is not supported",
@@ -256,4 +256,49 @@ fn select_into_creates_a_table() {
 fn default_expressions_stand_alone() {
     assert_eq!(parse_expression("1 + 2").unwrap().to_string(), "1 + 2");
     assert!(parse_expression("1 2").is_err());
+}
+
+#[test]
+fn prepared_statements_keep_their_text_and_types() {
+    let Parsed::Prepare(spec) = only("prepare p (int, unknown) as select a from t where b = $2") else { panic!() };
+    assert_eq!((spec.name.value.as_str(), spec.types.len(), spec.types[1]), ("p", 2, None));
+    assert!(matches!(&*spec.statement.parsed, Parsed::Query(_)));
+    let Parsed::Execute { name, values } = only("execute p (1 + 1, 'x', null)") else { panic!() };
+    assert_eq!((name.position, values.len()), (9, 3));
+    assert!(matches!(only("execute p"), Parsed::Execute { values, .. } if values.is_empty()));
+    for (sql, position) in [("prepare p as drop table t", 14), ("prepare p as execute q", 14), ("prepare as select 1", 9)] {
+        assert_eq!(syntax(sql).position, Some(position), "{sql}");
+    }
+    assert_eq!(refused("execute p ((select 1))").position, Some(12));
+    assert_eq!(refused("execute p ($1)").position, Some(12));
+}
+
+#[test]
+fn objects_are_shown_and_commented_on() {
+    let shown = only("show columns from table d.s.t like 'a%' limit 5");
+    assert!(matches!(shown, Parsed::ShowObjects { objects: ListedObjects::Columns(name), like: Some(like), limit: Some(5) }
+        if name.to_string() == "d.s.t" && like == "a%"));
+    assert!(matches!(
+        only("show tables from schema s"),
+        Parsed::ShowObjects { objects: ListedObjects::Tables(_), limit: None, .. }
+    ));
+    assert!(matches!(only("show table t"), Parsed::ShowTable { .. }));
+    assert!(
+        matches!(only("comment on column s.t.c is null"), Parsed::Comment { on: CommentOn::Column { relation, column }, text: None }
+        if relation.to_string() == "s.t" && column.value == "c")
+    );
+    assert!(matches!(only("comment on table t is ''"), Parsed::Comment { text: None, .. }));
+    assert!(matches!(only("alter schema s rename to r"), Parsed::AlterSchema { change: SchemaChange::Rename(_), .. }));
+    assert!(matches!((only("use d"), only("reset use")), (Parsed::Use { name: Some(_) }, Parsed::Use { name: None })));
+}
+
+#[test]
+fn words_of_the_session_are_calls() {
+    let shown = |sql: &str| match only(sql) {
+        Parsed::Query(query) => query.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(shown("select user, t.user, \"user\""), "SELECT current_user(), t.user, \"user\"");
+    assert_eq!(shown("select current_user_id + 1"), "SELECT current_user_id() + 1");
+    assert_eq!(shown("select /* a /* b */ c */ 1"), "SELECT 1");
 }
