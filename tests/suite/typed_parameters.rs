@@ -55,3 +55,43 @@ async fn declared_types_hold_everywhere() {
     assert_eq!(answer(&client, "select b from t where i = $1", &[], &[&2i32]).await, "20 int8");
     assert_eq!(answer(&client, "select $1", &[], &[&"x"]).await, "x varchar");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_parameters_have_the_type_of_what_they_meet() {
+    let cluster = Cluster::start(1);
+    let client = cluster.connect().await;
+    let table = "create table t(i int, b bigint, n decimal(8,2), f float8, bo boolean, v varchar(20), d date, ts timestamp);
+        insert into t values (1, 10, 1.5, 2.5, true, 'x', '2024-02-29', '2024-02-29 01:02:03')";
+    client.batch_execute(table).await.expect("a table");
+    let cases: [(&str, &[Type]); 20] = [
+        ("select i from t limit $1", &[Type::INT8]),
+        ("select i from t order by 1 limit $1 offset $2", &[Type::INT8, Type::INT8]),
+        ("select i from t where i = $1", &[Type::INT4]),
+        ("select i from t where $1 < b", &[Type::INT8]),
+        ("select i from t where n = $1", &[Type::NUMERIC]),
+        ("select i from t where bo = $1", &[Type::BOOL]),
+        ("select i from t where $1", &[Type::BOOL]),
+        ("select i from t where bo and not $1", &[Type::BOOL]),
+        ("select i from t where d between $1 and $2", &[Type::DATE, Type::DATE]),
+        ("select i from t where ts >= $1", &[Type::TIMESTAMP]),
+        ("select i from t where i in ($1, 5)", &[Type::INT4]),
+        ("select i from t where v = $1", &[Type::VARCHAR]),
+        ("select i from t where v like $1", &[Type::VARCHAR]),
+        ("select i from t where d like $1", &[Type::VARCHAR]),
+        ("select coalesce(d, $1) from t", &[Type::DATE]),
+        ("select case when bo then d else $1 end from t", &[Type::DATE]),
+        ("select nullif(i, $1) from t", &[Type::INT4]),
+        ("select $1 + i from t", &[Type::INT4]),
+        ("select f * $1 from t", &[Type::FLOAT8]),
+        ("select i from t where b in (select $1 + b from t)", &[Type::INT8]),
+    ];
+    for (sql, expected) in cases {
+        let statement = client.prepare(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        assert_eq!(statement.params(), expected, "{sql}");
+    }
+    let day: &(dyn ToSql + Sync) = &"x";
+    assert_eq!(answer(&client, "select v from t where v = $1", &[], &[day]).await, "x varchar");
+    assert_eq!(answer(&client, "select i from t where bo = $1", &[], &[&true]).await, "1 int4");
+    assert_eq!(answer(&client, "select i from t limit $1", &[], &[&1i64]).await, "1 int4");
+    assert_eq!(answer(&client, "select i from t where $1", &[], &[&true]).await, "1 int4");
+}

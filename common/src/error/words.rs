@@ -101,6 +101,7 @@ pub(super) fn is_inward(text: &str) -> bool {
         "Uniform",
         "NullAry",
         "Any(",
+        "You might need",
         " { ",
         "Some(",
     ];

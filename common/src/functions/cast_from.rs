@@ -1,6 +1,7 @@
 //! What a cast starts from, under a name that says where it goes to; and what stands where a condition must.
 
 use super::{Function, as_first_argument, no_such_call};
+use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use std::sync::Arc;
 
@@ -8,16 +9,17 @@ use std::sync::Arc;
 /// windows by their names: AVG(x) and AVG(x::float) would be the same, and were refused.
 pub const CAST_FROM: &str = "slipher_cast_from";
 
-/// `slipher_condition(x)`: x, where WHERE, HAVING and ON have something that may be no condition by its form: a column, a number. The engine would
+/// `slipher_condition(x, 'WHERE')`: x, where WHERE, HAVING and ON have something that may be no condition by its form: a column, a number. The engine would
 /// refuse to filter by it before anybody could cast it. The plan takes it away.
 pub const CONDITION: &str = "slipher_condition";
 
 pub(super) fn condition() -> Function {
     let as_boolean = |types: &[DataType]| match types {
-        [_] => Ok(vec![DataType::Boolean]),
+        [_, clause] if super::is_text(clause) => Ok(types.to_vec()),
         _ => Err(no_such_call(CONDITION, types, "WHERE a_condition")),
     };
-    let mut function = Function::new(CONDITION, as_boolean, |_| Ok(DataType::Boolean), |values| Ok(Arc::clone(&values[0])));
+    let truth = |values: &[ArrayRef]| Ok(arrow::compute::cast(&values[0], &DataType::Boolean)?);
+    let mut function = Function::new(CONDITION, as_boolean, |_| Ok(DataType::Boolean), truth);
     function.simplify = Some(|arguments, data_type| match data_type {
         DataType::Boolean => arguments.first().cloned(),
         _ => None,

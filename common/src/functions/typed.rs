@@ -4,10 +4,10 @@
 //! first ([`crate::casts`]); then the engine's own rules have their say.
 
 use super::no_such_call;
-use crate::casts::{Kind, Meeting, When, cast, together};
+use crate::casts::{Kind, Meeting, When, cast, compared, together};
 use crate::{Error, Result, SqlType};
 use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::Result as EngineResult;
+use datafusion::common::{Result as EngineResult, ScalarValue};
 use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::interval_arithmetic::Interval;
 use datafusion::logical_expr::preimage::PreimageResult;
@@ -139,6 +139,19 @@ fn argument(data_type: &DataType, wants: Wants) -> Option<DataType> {
     }
 }
 
+/// The types of two values that are compared: one where they have a common one.
+fn compared_types(one: &DataType, other: &DataType) -> Vec<DataType> {
+    let is_text = |known: &DataType| Kind::of_arrow(known) == Some(Kind::Text);
+    match (one, other) {
+        (one, other) if is_text(one) && is_text(other) => vec![DataType::Utf8View; 2],
+        (DataType::Null | DataType::Utf8, known) | (known, DataType::Null | DataType::Utf8) => vec![known.clone(); 2],
+        _ => match compared(one, other) {
+            Meeting::In(met) => vec![met; 2],
+            Meeting::AsTheyAre | Meeting::Never => vec![one.clone(), other.clone()],
+        },
+    }
+}
+
 /// The one type of all; None: they have nothing in common.
 fn common(types: &[DataType]) -> Option<DataType> {
     let typed = || types.iter().filter(|data_type| !matches!(data_type, DataType::Utf8 | DataType::Null));
@@ -180,7 +193,9 @@ impl Typed {
                 let each = types.iter().zip(wants).map(|(data_type, wants)| argument(data_type, *wants));
                 each.collect::<Option<Vec<_>>>().ok_or_else(refused)?
             }
-            Form::Compared if types.len() == 2 => return Ok(types.to_vec()),
+            Form::Compared if types.len() == 2 => {
+                return Ok(compared_types(&types[0], &types[1]));
+            }
             Form::Together if !types.is_empty() => vec![common(types).ok_or_else(refused)?; types.len()],
             _ => return Err(refused()),
         };
@@ -230,7 +245,19 @@ impl ScalarUDFImpl for Typed {
     fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> EngineResult<FieldRef> {
         let is_timetz = |field: &FieldRef| SqlType::of_field(field) == Ok(SqlType::TimeTz);
         let zoned = matches!(self.form, Form::Together) && arguments.arg_fields.iter().any(is_timetz);
-        let field = self.engine.return_field_from_args(arguments)?;
+        // Literals as what they will be.
+        let literals: Vec<Option<ScalarValue>> = arguments
+            .scalar_arguments
+            .iter()
+            .zip(arguments.arg_fields)
+            .map(|(literal, field)| match literal {
+                Some(literal) if literal.data_type() != *field.data_type() => literal.cast_to(field.data_type()).ok(),
+                literal => literal.cloned(),
+            })
+            .collect();
+        let literals: Vec<Option<&ScalarValue>> = literals.iter().map(Option::as_ref).collect();
+        let typed = ReturnFieldArgs { arg_fields: arguments.arg_fields, scalar_arguments: &literals };
+        let field = self.engine.return_field_from_args(typed)?;
         match zoned {
             true => Ok(Arc::new(SqlType::TimeTz.to_field(field.name(), field.is_nullable()))),
             false => Ok(field),

@@ -118,10 +118,11 @@ pub(super) fn unified(node: Expr, schema: &DFSchema) -> Result<Transformed<Expr>
 fn null_if(call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let [value, other] = call.args.as_slice() else { return Ok(Transformed::no(Expr::ScalarFunction(call))) };
     let [one, two] = same([value.clone(), other.clone()], "NULLIF", schema)?;
-    let (own, met) = (type_of(value, schema), type_of(&one, schema));
-    match own.filter(|own| *own != DataType::Null) {
+    let known = |expr: &Expr| type_of(expr, schema).filter(|known| *known != DataType::Null);
+    let (own, met, beside) = (known(value), known(&one), known(&two));
+    match own {
         // Text in quotes that has become something else stays that.
-        Some(own) if !is_text(&own) && met.as_ref() != Some(&own) => {
+        Some(own) if !is_text(&own) && beside.is_some() && (met.as_ref() != Some(&own) || beside != met) => {
             let null = Expr::Literal(ScalarValue::try_from(&own)?, None);
             let equal = Expr::BinaryExpr(BinaryExpr::new(Box::new(one), Operator::Eq, Box::new(two)));
             let branches = vec![(Box::new(equal), Box::new(null))];

@@ -1,17 +1,19 @@
 //! Marks what may be no condition by its form, where one must stand: `WHERE 1`, `WHERE a_column`, `ON f(x)`.
 
-use super::build::call;
+use super::build::{call, string};
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, JoinConstraint, JoinOperator, Select, UnaryOperator, Value};
 use slipher_common::functions::CONDITION;
 
 /// Marks the conditions of a SELECT.
 pub(super) fn mark(select: &mut Select) {
     let Select { selection, having, qualify, from, .. } = select;
-    [selection, having, qualify].into_iter().flatten().for_each(mark_one);
+    for (condition, clause) in [(selection, "WHERE"), (having, "HAVING"), (qualify, "QUALIFY")] {
+        condition.iter_mut().for_each(|condition| mark_one(condition, clause));
+    }
     let joins = from.iter_mut().flat_map(|table| &mut table.joins);
     for join in joins {
         if let Some(JoinConstraint::On(condition)) = constraint(&mut join.join_operator) {
-            mark_one(condition);
+            mark_one(condition, "ON");
         }
     }
 }
@@ -30,10 +32,10 @@ fn constraint(join: &mut JoinOperator) -> Option<&mut JoinConstraint> {
 }
 
 /// Marks an expression unless it is a condition by its form.
-pub(super) fn mark_one(condition: &mut Expr) {
+pub(super) fn mark_one(condition: &mut Expr, clause: &str) {
     if !is_condition(condition) {
         let inner = std::mem::replace(condition, Expr::value(Value::Null));
-        *condition = call(CONDITION, vec![inner]);
+        *condition = call(CONDITION, vec![inner, string(clause)]);
     }
 }
 

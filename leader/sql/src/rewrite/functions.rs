@@ -96,7 +96,7 @@ pub(super) fn rewrite(expression: &mut Expr, position_of: PositionOf<'_>) -> Res
         }
         // By name, too.
         Expr::Position { expr, r#in } => *expression = call("strpos", vec![take(r#in), take(expr)]),
-        Expr::UnaryOp { op: UnaryOperator::Not, expr } => conditions::mark_one(expr),
+        Expr::UnaryOp { op: UnaryOperator::Not, expr } => conditions::mark_one(expr, "NOT"),
         Expr::UnaryOp { op, expr } => {
             let name = match op {
                 UnaryOperator::BitwiseNot => BITWISE_NOT,
@@ -301,6 +301,11 @@ fn replace(name: &str, arguments: &mut Vec<Expr>, position: usize, position_of: 
             case(vec![(Expr::IsNotNull(Box::new(nested(tested))), present)], Some(absent))
         }
         ("decode", 3..) => decode(std::mem::take(arguments)),
+        ("decode", _) => {
+            return Err(Error::new(ErrorKind::UndefinedFunction, "decode takes a value, a search value and a result at least")
+                .with_hint("write decode(a_value, search, result [, ...] [, default])")
+                .at(position));
+        }
         // A row for each element; the engine's function makes one array of them.
         ("generate_series", 2 | 3) => call("unnest", vec![call(name, std::mem::take(arguments))]),
         _ => return Ok(None),

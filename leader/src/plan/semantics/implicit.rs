@@ -2,7 +2,7 @@
 //! column, are conditions or texts. Text in quotes and parameters take the type of what they meet.
 
 use super::numbers::literal;
-use super::{call, is_text, reader_of, type_of};
+use super::{call, is_comparison, is_text, reader_of, type_of};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::common::{DFSchema, ScalarValue};
@@ -13,7 +13,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 use slipher_common::assign::parse_scalar;
 use slipher_common::casts::{self, Kind, Meeting, When, cast, type_name};
-use slipher_common::functions::{CONCAT, CONDITION, TO_TEXT, TO_TIMETZ, WHOLE_DOUBLES_MAX};
+use slipher_common::functions::{CONCAT, CONDITION, TO_TEXT, TO_TIMETZ, WHOLE_DOUBLES_MAX, arithmetic_operation};
 use slipher_common::sql_type::DECIMAL_PRECISION_MAX_DIGITS;
 use slipher_common::{Error, ErrorKind, SqlType};
 use std::sync::Arc;
@@ -26,16 +26,21 @@ impl ExprPlanner for ImplicitCasts {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         use BinaryOperator as B;
         let RawBinaryExpr { op, left, right } = expr;
-        let symbol = op.to_string();
         let (left, right) = (literal(left)?, literal(right)?);
+        let computes = matches!(op, B::Plus | B::Minus | B::Multiply | B::Divide | B::Modulo);
+        if computes && is_computed(&left) && !is_open(&right) {
+            // A link of a chain: it is a number, and its type takes time to find out.
+            return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
+        }
+        let symbol = op.to_string();
         let [left, right] = match &op {
-            B::Plus | B::Minus | B::Multiply | B::Divide | B::Modulo if both_text(&left, &right, schema) => {
-                return match op {
-                    B::Plus => Ok(PlannerResult::Planned(call(CONCAT, vec![left, right])?.data)),
-                    _ => Err(no_operator(&symbol, &left, &right, schema).into()),
-                };
+            B::Plus if both_text(&left, &right, schema) => {
+                return Ok(PlannerResult::Planned(call(CONCAT, vec![left, right])?.data));
             }
-            B::Plus | B::Minus | B::Multiply | B::Divide | B::Modulo => computed([left, right], schema)?,
+            _ if computes && both_text(&left, &right, schema) => {
+                return Err(no_operator(&symbol, &left, &right, schema).into());
+            }
+            _ if computes => computed([left, right], schema)?,
             B::BitwiseAnd | B::BitwiseOr | B::PGBitwiseXor | B::PGBitwiseShiftLeft | B::PGBitwiseShiftRight => {
                 let [left, right] = computed([left, right], schema)?;
                 if !is_bits(&left, schema) || !is_bits(&right, schema) {
@@ -68,7 +73,29 @@ fn is_open(expr: &Expr) -> bool {
     }
 }
 
-/// Whether both are text, and not both parameters.
+/// Whether it has been planned as arithmetic of numbers.
+fn is_computed(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if arithmetic_operation(call.name()).is_some())
+}
+
+/// Whether it is true or false by its form.
+fn is_condition(expr: &Expr) -> bool {
+    match expr {
+        Expr::BinaryExpr(both) => is_comparison(both.op) || matches!(both.op, Operator::And | Operator::Or),
+        Expr::Not(_)
+        | Expr::IsNull(_)
+        | Expr::IsNotNull(_)
+        | Expr::InList(_)
+        | Expr::Between(_)
+        | Expr::Like(_)
+        | Expr::Exists(_)
+        | Expr::InSubquery(_)
+        | Expr::SetComparison(_) => true,
+        _ => false,
+    }
+}
+
+/// Whether both are text.
 fn both_text(left: &Expr, right: &Expr, schema: &DFSchema) -> bool {
     let text = |expr: &Expr| type_of(expr, schema).is_some_and(|known| is_text(&known));
     text(left) && text(right)
@@ -230,6 +257,9 @@ fn computed([left, right]: [Expr; 2], schema: &DFSchema) -> Result<[Expr; 2]> {
 
 /// What must be true or false: whole numbers are true unless they are zero.
 pub(crate) fn condition(expr: Expr, what: &str, schema: &DFSchema) -> Result<Expr> {
+    if is_condition(&expr) {
+        return Ok(expr);
+    }
     if is_open(&expr) {
         return open_as(expr, &DataType::Boolean);
     }
@@ -245,13 +275,14 @@ pub(crate) fn condition(expr: Expr, what: &str, schema: &DFSchema) -> Result<Exp
 }
 
 /// What a mark for conditions holds, as a condition.
-pub(crate) fn marked_condition(mut marked: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    match (marked.name() == CONDITION, marked.args.pop()) {
-        (true, Some(inner)) => Ok(Transformed::yes(condition(inner, "WHERE", schema)?)),
-        (_, last) => {
-            marked.args.extend(last);
-            Ok(Transformed::no(Expr::ScalarFunction(marked)))
-        }
+pub(crate) fn marked_condition(marked: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let clause = match marked.args.get(1) {
+        Some(Expr::Literal(ScalarValue::Utf8(Some(clause)), _)) => clause.clone(),
+        _ => "WHERE".to_owned(),
+    };
+    match marked.args.into_iter().next() {
+        Some(inner) => Ok(Transformed::yes(condition(inner, &clause, schema)?)),
+        None => Err(Error::internal("a condition without anything").into()),
     }
 }
 
