@@ -158,6 +158,8 @@ pub(crate) fn bind(statement: &ast::Statement, relations: &dyn Relations, aliase
         let ast::Statement::Query(query) = &mut statement else {
             return Err(Error::internal("binding a statement that is no query"));
         };
+        let avoided: HashSet<String> = columns;
+        let columns = avoided.clone();
         let mut binder = Binder { names: relations, aliases, frames: Vec::new(), relations: Vec::new(), columns, wants: None };
         let answer = binder.query(query);
         if let Some(id) = binder.wants {
@@ -165,9 +167,11 @@ pub(crate) fn bind(statement: &ast::Statement, relations: &dyn Relations, aliase
             return Ok(Binding::Wants(id));
         }
         answer?;
-        // To the engine `a.b` is a field of a column `a`, where there is one: then no alias may be called so.
+        // To the engine `a.b` is a field of a column `a`, where there is one: then no alias may be called so. Aliases of the query around a view's
+        // body stay what they are: the body does not name them.
         let mut free = before.clone();
-        if aliases.0.lock().any_of(&binder.columns) && free.avoid(&binder.columns) {
+        let any_new = !binder.columns.is_subset(&avoided);
+        if any_new && aliases.0.lock().any_of(&binder.columns) && free.avoid(&binder.columns) {
             *aliases.0.lock() = free;
             columns = binder.columns;
             continue;
