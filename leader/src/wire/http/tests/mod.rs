@@ -30,6 +30,6 @@ fn values_keep_their_digits() {
     let batch = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
     let expected =
         [json!([i64::MAX, "123456789012345678901234567890123456.78", "NaN", true, "\"a\""]), json!([null, null, 0.5, null, ""])];
-    assert_eq!(rows::rows(&batch).unwrap(), expected);
+    assert_eq!(rows::rows(&batch, None).unwrap(), expected);
     assert_eq!(rows::columns(&schema)[1], json!({ "name": "d", "type": "numeric(38,2)", "nullable": true }));
 }
