@@ -27,6 +27,7 @@ pub struct CopySpec {
 }
 
 /// What the files of a COPY hold.
+#[expect(clippy::large_enum_variant, reason = "a statement has one")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum CopyFormat {
     /// Lines of text. `null_as` is always set, `escape` empty without ESCAPE, `date_format` and `time_format` empty

@@ -6,11 +6,12 @@ use super::{Effect, Executes, Running, view};
 use crate::context::{Block, Context, Requires};
 use crate::frontend::Outcome;
 use crate::load;
+use crate::plan::parameters::written;
 use crate::run::Attempt;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
-use datafusion::common::{DFSchema, ParamValues, ScalarValue};
-use datafusion::logical_expr::ColumnarValue;
+use datafusion::common::{ParamValues, ScalarValue};
+use futures::TryStreamExt;
 use slipher_common::catalog::{Column, ConstraintKind, Distribution, Table, ViewReference};
 use slipher_common::error::did_you_mean;
 use slipher_common::ids::{ColumnId, TableId};
@@ -54,12 +55,12 @@ impl Executes for AlterTable<'_> {
                 return Ok(Outcome::done("ALTER TABLE", vec![notice]));
             }
             let attempt = context.attempt(false)?;
-            if let Some(change) = rewriting(&attempt, table, self.change)? {
+            if let Some(change) = rewriting(&attempt, table, self.change).await? {
                 drop(attempt);
                 load::rewrite(runner, &context.scope()?, table, change).await?;
                 return Ok(Outcome::done("ALTER TABLE", Vec::new()));
             }
-            let (changes, notices) = operations(&attempt, table, self.change)?;
+            let (changes, notices) = operations(&attempt, table, self.change).await?;
             if changes.is_empty() {
                 return Ok(Outcome::done("ALTER TABLE", notices));
             }
@@ -72,7 +73,7 @@ impl Executes for AlterTable<'_> {
 type Redefine<'a> = Box<dyn Fn(&mut Table) -> Result<()> + Send + Sync + 'a>;
 
 /// How a change is made that needs the table's rows written anew; None for one that does not.
-fn rewriting<'a>(attempt: &Attempt, name: &QualifiedName, change: &'a TableChange) -> Result<Option<Redefine<'a>>> {
+async fn rewriting<'a>(attempt: &Attempt, name: &QualifiedName, change: &'a TableChange) -> Result<Option<Redefine<'a>>> {
     match change {
         TableChange::Layout(attributes)
             if attributes.dist_style.is_some() || attributes.dist_key.is_some() || attributes.sort_key.is_some() =>
@@ -87,7 +88,7 @@ fn rewriting<'a>(attempt: &Attempt, name: &QualifiedName, change: &'a TableChang
             }
             if let Some(text) = &found.table.columns[index].default_expression {
                 // It must be a value of the new type, too.
-                constant(attempt, text, *sql_type).map_err(|error| error.at(column.position))?;
+                constant(attempt, text, *sql_type).await.map_err(|error| error.at(column.position))?;
             }
             Ok(Some(Box::new(move |table: &mut Table| {
                 retype(table, &column.value, *sql_type).map_err(|error| error.at(column.position))
@@ -112,7 +113,7 @@ fn retype(table: &mut Table, name: &str, sql_type: SqlType) -> Result<()> {
 }
 
 /// The operations of one ALTER TABLE, and messages.
-fn operations(attempt: &Attempt, name: &QualifiedName, change: &TableChange) -> Result<(Vec<Kind>, Vec<String>)> {
+async fn operations(attempt: &Attempt, name: &QualifiedName, change: &TableChange) -> Result<(Vec<Kind>, Vec<String>)> {
     let snapshot = &attempt.snapshot;
     if let Ok(Relation::View(view)) = snapshot.named(name) {
         return Ok((vec![view::changed(view, change, snapshot).map_err(|error| error.at(name.name.position))?], Vec::new()));
@@ -149,7 +150,7 @@ fn operations(attempt: &Attempt, name: &QualifiedName, change: &TableChange) -> 
             if table.columns.len() >= COLUMNS_MAX {
                 return Err(Error::new(ErrorKind::ProgramLimit, format!("tables can have at most {COLUMNS_MAX} columns")));
             }
-            let added = added(attempt, &mut table, column).map_err(|error| error.at(*position))?;
+            let added = added(attempt, &mut table, column).await.map_err(|error| error.at(*position))?;
             table.columns.push(added);
         }
         TableChange::DropColumn { name, if_exists, cascade } => {
@@ -255,9 +256,9 @@ fn duplicate_column(table: &Table, name: &str) -> Error {
 }
 
 /// The column as the table keeps it: rows that are there get its default, or NULL.
-fn added(attempt: &Attempt, table: &mut Table, column: &Column) -> Result<Column> {
+async fn added(attempt: &Attempt, table: &mut Table, column: &Column) -> Result<Column> {
     let missing_value = match &column.default_expression {
-        Some(text) => constant(attempt, text, column.sql_type)?,
+        Some(text) => constant(attempt, text, column.sql_type).await?,
         None => None,
     };
     if column.not_null && missing_value.is_none() {
@@ -272,19 +273,15 @@ fn added(attempt: &Attempt, table: &mut Table, column: &Column) -> Result<Column
 }
 
 /// The text of a constant expression's value as `sql_type`; None for NULL.
-fn constant(attempt: &Attempt, text: &str, sql_type: SqlType) -> Result<Option<String>> {
-    let empty = DFSchema::empty();
-    let logical = attempt.session.create_logical_expr(text, &empty)?;
-    let physical = attempt.session.create_physical_expr(logical, &empty)?;
-    let row = arrow::array::RecordBatch::try_new_with_options(
-        std::sync::Arc::new(arrow::datatypes::Schema::empty()),
-        Vec::new(),
-        &arrow::array::RecordBatchOptions::new().with_row_count(Some(1)),
-    )?;
-    let value = match physical.evaluate(&row)? {
-        ColumnarValue::Scalar(value) => value,
-        ColumnarValue::Array(values) => ScalarValue::try_from_array(&values, 0)?,
-    };
+async fn constant(attempt: &Attempt, text: &str, sql_type: SqlType) -> Result<Option<String>> {
+    let expression = slipher_sql::embedded::parse_expression(text)?;
+    let query = slipher_sql::row_of_values(&[expression], vec![written(sql_type)])?;
+    let plan = attempt.plan_statement(&query, None).await?;
+    let rows = attempt.runner.start(attempt, attempt.short_way(plan)?)?;
+    let batches: Vec<_> = rows.try_collect().await?;
+    let row = batches.iter().find(|batch| batch.num_rows() == 1).and_then(|batch| batch.columns().first());
+    let row = row.ok_or_else(|| Error::internal("the value of a DEFAULT expression is not one row"))?;
+    let value = ScalarValue::try_from_array(row, 0)?;
     let typed = value.cast_to(&sql_type.to_arrow())?;
     if typed.is_null() {
         return Ok(None);
