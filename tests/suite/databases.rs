@@ -153,7 +153,7 @@ async fn reads_other_databases(dev: &Client, lager: &Client) {
         ("SELECT 1 FROM dev.public.nothing", "42P01"),
         ("SELECT 1 FROM dev.nothing.far", "42P01"),
         ("SELECT 1 FROM nowhere.public.far", "3D000"),
-        ("SELECT 1 FROM dev.public.far, lager.public.far", "42712"),
+        ("SELECT public.far.n FROM dev.public.far, lager.public.far", "42P09"),
         ("SELECT 1 FROM dev.pg_temp_1.far", "42P01"),
     ] {
         assert!(fails_with(lager, sql).await.starts_with(state), "{sql}");

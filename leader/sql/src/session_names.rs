@@ -1,7 +1,6 @@
 //! Words that call a function of the session without parentheses: `current_user`.
 
-use super::rewrite::build::arguments_of;
-use datafusion::sql::sqlparser::ast::{Expr, Function, FunctionArguments, Ident, ObjectName};
+use datafusion::sql::sqlparser::ast::{Expr, Function, FunctionArgumentList, FunctionArguments, Ident, ObjectName};
 
 /// Reserved words that do, and the functions that they call. No column is called so without quotes.
 const RESERVED: &[(&str, &str)] = &[
@@ -33,7 +32,7 @@ fn call(name: Ident) -> Expr {
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
         // With parentheses, so that it is the same call when it is written out.
-        args: arguments_of(Vec::new()),
+        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args: Vec::new(), clauses: Vec::new() }),
         null_treatment: None,
         filter: None,
         over: None,

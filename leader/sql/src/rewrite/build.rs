@@ -21,7 +21,7 @@ pub fn call(name: &str, arguments: Vec<Expr>) -> Expr {
 }
 
 /// Plain arguments in parentheses.
-pub(crate) fn arguments_of(arguments: Vec<Expr>) -> FunctionArguments {
+pub(super) fn arguments_of(arguments: Vec<Expr>) -> FunctionArguments {
     FunctionArguments::List(FunctionArgumentList {
         duplicate_treatment: None,
         args: arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect(),
