@@ -159,11 +159,11 @@ impl Accumulator for Values {
         let sorted = if self.distinct { without_repetitions(&sorted)? } else { sorted };
         let rows = sorted.len();
         if rows == 0 {
-            return Ok(ScalarValue::try_new_null(&self.of)?);
+            return ScalarValue::try_new_null(&self.of);
         }
         // The first value whose share of rows up to it is at least the portion.
         let place = ((self.portion * rows as f64) - f64::EPSILON * rows as f64).ceil() as usize;
-        Ok(ScalarValue::try_from_array(&sorted, place.clamp(1, rows) - 1)?)
+        ScalarValue::try_from_array(&sorted, place.clamp(1, rows) - 1)
     }
 
     fn size(&self) -> usize {

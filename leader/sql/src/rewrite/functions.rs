@@ -184,6 +184,15 @@ fn rewrite_call(function: &mut Function, position_of: PositionOf<'_>) -> Result<
     if name == PERCENTILE_DISC {
         return percentile_disc(function, arguments).map(|()| None).map_err(|error| error.at(position));
     }
+    if name == "percentile_cont" {
+        if function.within_group.len() != 1 || arguments.len() != 1 {
+            let error = Error::new(ErrorKind::UndefinedFunction, "percentile_cont takes a portion and one ORDER BY");
+            return Err(error.with_hint("write PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY x)").at(position));
+        }
+        if first_or_last(function, &arguments) {
+            return Ok(None);
+        }
+    }
     if name == "percentile_cont" && function.over.is_some() {
         percentile_over(function, arguments);
         return Ok(None);
@@ -395,6 +404,30 @@ fn percentile_over(function: &mut Function, mut arguments: Vec<Expr>) {
     }
     function.within_group.clear();
     put_arguments(&mut function.args, arguments);
+}
+
+/// PERCENTILE_CONT of 0 and 1 is the least and the greatest value; the engine would take functions of its own for that.
+fn first_or_last(function: &mut Function, arguments: &[Expr]) -> bool {
+    let portion = match arguments {
+        [Expr::Value(value)] => match &value.value {
+            Value::Number(digits, _) => digits.parse::<f64>().ok(),
+            _ => None,
+        },
+        _ => None,
+    };
+    let [key] = function.within_group.as_slice() else { return false };
+    let descending = key.options.asc == Some(false);
+    let name = match portion {
+        Some(0.0) if !descending => "min",
+        Some(1.0) if descending => "min",
+        Some(0.0 | 1.0) => "max",
+        _ => return false,
+    };
+    let value = cast(key.expr.clone(), DataType::DoublePrecision);
+    put_arguments(&mut function.args, vec![value]);
+    function.name = ObjectName::from(vec![Ident { span: ident_span(function), ..Ident::new(name) }]);
+    function.within_group.clear();
+    true
 }
 
 /// PERCENTILE_DISC(p) WITHIN GROUP (ORDER BY x DESC) is percentile_disc(x, p, 'd'), over a window or not.

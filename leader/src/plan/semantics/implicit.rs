@@ -13,7 +13,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 use slipher_common::assign::parse_scalar;
 use slipher_common::casts::{self, Kind, Meeting, When, cast, type_name};
-use slipher_common::functions::{CONCAT, CONDITION, TO_TEXT, TO_TIMETZ, WHOLE_DOUBLES_MAX, arithmetic_operation};
+use slipher_common::functions::{CONCAT, TO_TEXT, TO_TIMETZ, WHOLE_DOUBLES_MAX, arithmetic_operation};
 use slipher_common::sql_type::DECIMAL_PRECISION_MAX_DIGITS;
 use slipher_common::{Error, ErrorKind, SqlType};
 use std::sync::Arc;
@@ -288,6 +288,7 @@ pub(crate) fn marked_condition(marked: ScalarFunction, schema: &DFSchema) -> Res
 
 /// Operands that are compared as text: of LIKE and of regular expressions.
 pub(crate) fn texts([left, right]: [Expr; 2], symbol: &str, schema: &DFSchema) -> Result<[Expr; 2]> {
+    let [left, right] = [left, right].map(text_parameter);
     let becomes = |expr: &Expr| match type_of(expr, schema) {
         Some(known) if is_text(&known) => Some(false),
         Some(known) => match Kind::of_arrow(&known) {
@@ -301,6 +302,17 @@ pub(crate) fn texts([left, right]: [Expr; 2], symbol: &str, schema: &DFSchema) -
     };
     let text = |expr: Expr, cast: bool| if cast { call(TO_TEXT, vec![expr]).data() } else { Ok(expr) };
     Ok([text(left, cast_left)?, text(right, cast_right)?])
+}
+
+/// A parameter of which nobody has said the type, as text: the planner gives it the type of what stands on the other side of LIKE.
+fn text_parameter(expr: Expr) -> Expr {
+    match expr {
+        Expr::Placeholder(Placeholder { id, .. }) => {
+            let field = Some(Arc::new(Field::new(id.clone(), DataType::Utf8View, true)));
+            Expr::Placeholder(Placeholder { id, field })
+        }
+        other => other,
+    }
 }
 
 /// Text in quotes or a parameter as a value of the type that it meets.
