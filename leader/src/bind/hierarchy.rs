@@ -12,7 +12,7 @@
 use super::Binder;
 use super::columns::column;
 use super::outputs::free;
-use super::scope::{Factor, Frame, Scope};
+use super::scope::{Factor, Frame, Hierarchy, Scope};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, ConnectByKind, DataType, Expr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem, SetExpr,
     TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
@@ -33,25 +33,10 @@ const WAY: &str = "slipher$way";
 const PARENT: &str = "slipher$parent_";
 const ROOT: &str = "slipher$root_";
 const PATH: &str = "slipher$path_";
-/// Redshift's name of the level.
-pub(super) const LEVEL_NAME: &str = "level";
 /// What stands before an expression that is the root's.
 const CONNECT_BY_ROOT: &str = "connect_by_root";
 /// The function of the path from the root.
 const SYS_CONNECT_BY_PATH: &str = "sys_connect_by_path";
-
-/// What names mean in a query that walks a hierarchy.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Hierarchy {
-    /// What LEVEL means.
-    pub(super) level: Option<Expr>,
-    /// What a column, as text, is in the parent's row.
-    parent: HashMap<String, Expr>,
-    /// The same in the root's.
-    root: HashMap<String, Expr>,
-    /// Calls of SYS_CONNECT_BY_PATH, as they are written, with what they are.
-    paths: Vec<(Expr, Expr)>,
-}
 
 /// The clauses of a hierarchy.
 struct Clauses {

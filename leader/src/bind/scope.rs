@@ -2,7 +2,6 @@
 
 use super::aggregates::FromInside;
 use super::columns::{Columns, Names, ambiguous_column, column};
-use super::hierarchy::{Hierarchy, LEVEL_NAME};
 use super::outputs::Outputs;
 use super::{Binder, Known, ONCE};
 use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, visit_relations};
@@ -11,8 +10,11 @@ use slipher_sql::TARGET;
 use slipher_sql::names::folded;
 use slipher_sql::output::plain_name;
 use slipher_sql::position::NO_FACTOR;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
+
+/// Redshift's name of the level.
+const LEVEL_NAME: &str = "level";
 
 /// A factor of FROM.
 #[derive(Clone, Debug)]
@@ -55,6 +57,19 @@ pub(super) struct Scope {
     pub(super) columns: Columns,
     /// The columns that USING and NATURAL merged: a name without a qualifier means one of those.
     pub(super) merged: HashSet<String>,
+}
+
+/// What names mean in a query that walks a hierarchy.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hierarchy {
+    /// What LEVEL means.
+    pub(super) level: Option<Expr>,
+    /// What a column, as text, is in the parent's row.
+    pub(super) parent: HashMap<String, Expr>,
+    /// The same in the root's.
+    pub(super) root: HashMap<String, Expr>,
+    /// Calls of SYS_CONNECT_BY_PATH, as they are written, with what they are.
+    pub(super) paths: Vec<(Expr, Expr)>,
 }
 
 /// One query around the place that is looked at.
