@@ -152,14 +152,14 @@ pub(crate) enum Binding {
 /// Binds a rewritten query.
 pub(crate) fn bind(statement: &ast::Statement, relations: &dyn Relations, aliases: &Aliases) -> Result<Binding> {
     let before = aliases.0.lock().clone();
-    let mut columns = HashSet::new();
+    // Names of columns that no alias of this statement has.
+    let mut avoided = HashSet::new();
     loop {
         let mut statement = statement.clone();
         let ast::Statement::Query(query) = &mut statement else {
             return Err(Error::internal("binding a statement that is no query"));
         };
-        let avoided: HashSet<String> = columns;
-        let columns = avoided.clone();
+        let columns: HashSet<String> = avoided.clone();
         let mut binder = Binder { names: relations, aliases, frames: Vec::new(), relations: Vec::new(), columns, wants: None };
         let answer = binder.query(query);
         if let Some(id) = binder.wants {
@@ -173,7 +173,7 @@ pub(crate) fn bind(statement: &ast::Statement, relations: &dyn Relations, aliase
         let any_new = !binder.columns.is_subset(&avoided);
         if any_new && aliases.0.lock().any_of(&binder.columns) && free.avoid(&binder.columns) {
             *aliases.0.lock() = free;
-            columns = binder.columns;
+            avoided = binder.columns;
             continue;
         }
         return Ok(Binding::Bound(Box::new(Bound { relations: binder.relations, statement })));

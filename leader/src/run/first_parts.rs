@@ -30,13 +30,16 @@ const MEMORY_HOLDER: &str = "RecursiveQuery";
 /// What the rows are called in the plan.
 const RUN_FIRST: &str = "slipher$run_first";
 
+/// What a plan is, and the plan.
+type Shown = (String, Arc<dyn ExecutionPlan>);
+
 /// The plans of parts that run first, which EXPLAIN shows instead of running them: each with what it is.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ShownParts(Arc<Mutex<Vec<(String, Arc<dyn ExecutionPlan>)>>>);
+pub(crate) struct ShownParts(Arc<Mutex<Vec<Shown>>>);
 
 impl ShownParts {
     /// Those that were met, first first.
-    pub(crate) fn take(&self) -> Vec<(String, Arc<dyn ExecutionPlan>)> {
+    pub(crate) fn take(&self) -> Vec<Shown> {
         std::mem::take(&mut self.0.lock())
     }
 }
