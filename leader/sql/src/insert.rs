@@ -298,8 +298,8 @@ mod tests {
         assert_eq!(spec.table.to_string(), "s.t");
         assert_eq!(spec.columns.iter().map(|c| c.value.as_str()).collect::<Vec<_>>(), ["a", "B"]);
         let query = spec.query(|_| unreachable!()).unwrap().unwrap();
-        // Beside a string literal every value of the column is read as text.
-        assert_eq!(query.to_string(), "VALUES (1, 'x'), (-2, slipher_text(upper('y')))");
+        // Beside a string literal every value of the column is read as text, of no length of its own.
+        assert_eq!(query.to_string(), "VALUES (1, 'x'), (-2, slipher_concat(slipher_text(upper('y'))))");
 
         let spec = insert("insert into t values (1, default), (2, 3)");
         let query = spec.query(|i| Ok(Expr::value(ast::Value::Number(format!("10{i}"), false)))).unwrap().unwrap();

@@ -170,12 +170,12 @@ fn what_is_volatile_can_be_told_where_it_may_run_first() {
     let refused = "0A000: reading WITH query \"q\", which calls a volatile function, more than once is not supported";
     check(&[
         (
-            "with q as (select random() as r) select 1 from q, q as p",
-            "WITH slipher$once_q AS (SELECT random() AS r) SELECT 1 FROM slipher$once_q AS q, slipher$once_q AS p",
+            "with q as (select random() as r) select q.r from q, q as p",
+            "WITH slipher$once_q AS (SELECT random() AS r) SELECT q.r FROM slipher$once_q AS q, slipher$once_q AS p",
         ),
         (
-            "with p as (select random() as r), q as (select r from p) select 1 from q",
-            "WITH slipher$once_p AS (SELECT random() AS r), slipher$once_q AS (SELECT p.r FROM slipher$once_p AS p) SELECT 1 FROM slipher$once_q AS q",
+            "with p as (select random() as r), q as (select r from p) select q.r from q",
+            "WITH slipher$once_p AS (SELECT random() AS r), slipher$once_q AS (SELECT p.r FROM slipher$once_p AS p) SELECT q.r FROM slipher$once_q AS q",
         ),
         ("select (with q as (select random() + t.v as r) select 1 from q, q as p) from t", refused),
     ]);
