@@ -1,5 +1,25 @@
 //! What leader and compute nodes share: ids, types, catalog, placement, distribution, plan nodes, errors. No IO of its own but for certificates and locks.
 
+/// Functions of a kind are told apart by one of their fields: the engine wants them equal and hashed by it.
+#[macro_export]
+macro_rules! told_apart_by {
+    ($kind:ty, $field:ident) => {
+        impl PartialEq for $kind {
+            fn eq(&self, other: &Self) -> bool {
+                self.$field == other.$field
+            }
+        }
+
+        impl Eq for $kind {}
+
+        impl std::hash::Hash for $kind {
+            fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+                std::hash::Hash::hash(&self.$field, state);
+            }
+        }
+    };
+}
+
 pub mod aggregates;
 pub mod assign;
 pub mod batch;

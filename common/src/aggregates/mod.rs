@@ -31,7 +31,6 @@ use distinct::Distinct;
 use exact::Running;
 use groups::Groups;
 use overflow::{Bounded, BoundedGroups};
-use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
 /// Every function of this module: SUM, AVG, SUM of SMALLINT and INTEGER, MIN, MAX, VARIANCE and STDDEV, PERCENTILE_DISC.
@@ -102,19 +101,7 @@ struct Total {
     signature: Signature,
 }
 
-impl PartialEq for Total {
-    fn eq(&self, other: &Self) -> bool {
-        self.kind == other.kind
-    }
-}
-
-impl Eq for Total {}
-
-impl Hash for Total {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.kind.hash(state);
-    }
-}
+told_apart_by!(Total, kind);
 
 /// Types whose values are added up here.
 fn is_exact(data_type: &DataType) -> bool {

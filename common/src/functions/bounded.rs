@@ -11,7 +11,6 @@ use datafusion::functions::{string, unicode};
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// `slipher_concat(a, b, ...)`: a || b || ..., however many; NULL when one of them is.
@@ -92,19 +91,7 @@ struct Bounded {
     coerce: Option<super::Coerce>,
 }
 
-impl PartialEq for Bounded {
-    fn eq(&self, other: &Self) -> bool {
-        self.engine == other.engine
-    }
-}
-
-impl Eq for Bounded {}
-
-impl Hash for Bounded {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.engine.hash(state);
-    }
-}
+told_apart_by!(Bounded, engine);
 
 impl ScalarUDFImpl for Bounded {
     fn name(&self) -> &str {

@@ -13,7 +13,6 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use std::any::Any;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 mod age;
@@ -186,19 +185,7 @@ impl Function {
     }
 }
 
-impl PartialEq for Function {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for Function {}
-
-impl Hash for Function {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-    }
-}
+told_apart_by!(Function, name);
 
 impl ScalarUDFImpl for Function {
     fn name(&self) -> &str {

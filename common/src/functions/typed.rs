@@ -16,7 +16,6 @@ use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
 use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
 use datafusion::logical_expr::{ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// What an argument is.
@@ -206,19 +205,7 @@ impl Typed {
     }
 }
 
-impl PartialEq for Typed {
-    fn eq(&self, other: &Self) -> bool {
-        self.engine == other.engine
-    }
-}
-
-impl Eq for Typed {}
-
-impl Hash for Typed {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.engine.hash(state);
-    }
-}
+told_apart_by!(Typed, engine);
 
 impl ScalarUDFImpl for Typed {
     fn name(&self) -> &str {

@@ -9,8 +9,8 @@ use super::lex::Cursor;
 use super::made::parse_made;
 use super::names::{Name, QualifiedName};
 use super::rewrite;
-use super::rewrite::build::nested;
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, SetExpr, Statement, TableWithJoins};
+use super::rewrite::build::{all_of, nested};
+use datafusion::sql::sqlparser::ast::{Expr, SetExpr, Statement, TableWithJoins};
 use datafusion::sql::sqlparser::tokenizer::Token;
 use slipher_common::{Error, ErrorKind, Result};
 
@@ -23,8 +23,13 @@ pub struct MergeSpec {
     pub matched: Vec<ChangeSpec>,
     /// WHEN NOT MATCHED, each for the rows that none before it is for.
     pub inserts: Vec<MergeInsert>,
-    /// REMOVE DUPLICATES: the rows that match make place for those of the source.
-    pub removes_duplicates: bool,
+}
+
+impl MergeSpec {
+    /// REMOVE DUPLICATES: the rows that match make place for those of the source, without values of its own.
+    pub fn removes_duplicates(&self) -> bool {
+        self.inserts.iter().any(|insert| insert.given.is_none())
+    }
 }
 
 /// Rows of the source that match nothing.
@@ -50,14 +55,15 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
         cursor.expect_end()?;
         return remove_duplicates(cursor, &target, source, condition);
     }
-    let mut clauses = Clauses { target, source, condition, pairs: Vec::new(), rows: Vec::new(), spec: None };
+    let spec = MergeSpec { target: target.table.clone(), matched: Vec::new(), inserts: Vec::new() };
+    let mut clauses = Clauses { target, source, condition, pairs: Vec::new(), rows: Vec::new(), spec };
     while cursor.looking_at(&["WHEN"]) {
         clauses.clause(cursor)?;
     }
     cursor.expect_end()?;
-    match clauses.spec {
-        Some(spec) => Ok(Parsed::Merge(Box::new(spec))),
-        None => Err(cursor.error("expected WHEN MATCHED or WHEN NOT MATCHED")),
+    match clauses.pairs.is_empty() && clauses.rows.is_empty() {
+        true => Err(cursor.error("expected WHEN MATCHED or WHEN NOT MATCHED")),
+        false => Ok(Parsed::Merge(Box::new(clauses.spec))),
     }
 }
 
@@ -70,7 +76,7 @@ struct Clauses {
     pairs: Vec<Option<Expr>>,
     /// Those of WHEN NOT MATCHED.
     rows: Vec<Option<Expr>>,
-    spec: Option<MergeSpec>,
+    spec: MergeSpec,
 }
 
 impl Clauses {
@@ -97,19 +103,12 @@ impl Clauses {
         }
         let selected = selected(before, condition.as_ref());
         if is_matched { &mut self.pairs } else { &mut self.rows }.push(condition);
-        let target = &self.target;
-        let spec = self.spec.get_or_insert_with(|| MergeSpec {
-            target: target.table.clone(),
-            matched: Vec::new(),
-            inserts: Vec::new(),
-            removes_duplicates: false,
-        });
         if cursor.eat(&["DO", "NOTHING"]) {
             return Ok(());
         }
         match is_matched {
-            true => spec.matched.push(change(cursor, target, &self.source, &self.condition, selected)?),
-            false => spec.inserts.push(insert(cursor, target, &self.source, &self.condition, selected)?),
+            true => self.spec.matched.push(change(cursor, &self.target, &self.source, &self.condition, selected)?),
+            false => self.spec.inserts.push(insert(cursor, &self.target, &self.source, &self.condition, selected)?),
         }
         Ok(())
     }
@@ -119,11 +118,7 @@ impl Clauses {
 fn selected(before: &[Option<Expr>], own: Option<&Expr>) -> Option<Expr> {
     let is_not = |condition: &Expr| Expr::IsNotTrue(Box::new(nested(condition.clone())));
     let all = before.iter().flatten().map(is_not).chain(own.map(|own| nested(own.clone())));
-    all.reduce(and)
-}
-
-fn and(left: Expr, right: Expr) -> Expr {
-    Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::And, right: Box::new(right) }
+    all_of(all)
 }
 
 /// `UPDATE SET ...` or `DELETE` of the pairs of rows that match.
@@ -141,7 +136,7 @@ fn change(
         let Assignments { columns, values } = assignments(cursor)?;
         (Change::Update(columns), values)
     };
-    let pairs = std::iter::once(nested(condition.clone())).chain(selected).reduce(and);
+    let pairs = all_of(std::iter::once(nested(condition.clone())).chain(selected));
     matched(cursor, target, (change, values), vec![source.clone()], pairs)
 }
 
@@ -175,7 +170,7 @@ fn remove_duplicates(cursor: &Cursor<'_>, target: &Target, source: TableWithJoin
     select.from = vec![source];
     rewrite::rewrite_statement(&mut query, &|span| position_of(cursor.lexed, span))?;
     let inserts = vec![MergeInsert { columns: Vec::new(), given: None, query }];
-    let spec = MergeSpec { target: target.table.clone(), matched: vec![matched], inserts, removes_duplicates: true };
+    let spec = MergeSpec { target: target.table.clone(), matched: vec![matched], inserts };
     Ok(Parsed::Merge(Box::new(spec)))
 }
 
@@ -222,7 +217,7 @@ fn unmatched(
     }
     select.from = vec![source];
     let missing = Expr::Exists { subquery, negated: true };
-    select.selection = std::iter::once(missing).chain(selected).reduce(and);
+    select.selection = all_of(std::iter::once(missing).chain(selected));
     rewrite::rewrite_statement(&mut statement, &|span| position_of(cursor.lexed, span))?;
     Ok(statement)
 }

@@ -5,10 +5,10 @@ use super::embedded::{position_of, with_sqlparser};
 use super::lex::Cursor;
 use super::made::parse_made;
 use super::names::Name;
-use super::rewrite::build::nested;
+use super::rewrite::build::{cast, nested};
 use super::statement::Statement;
 use super::{rewrite, types};
-use datafusion::sql::sqlparser::ast::{self, CastKind, DataType, Expr, SelectItem, SetExpr, Value, visit_expressions};
+use datafusion::sql::sqlparser::ast::{self, DataType, Expr, SelectItem, SetExpr, Value, visit_expressions};
 use datafusion::sql::sqlparser::tokenizer::Token;
 use slipher_common::{Error, Result, SqlType};
 use std::ops::ControlFlow;
@@ -49,15 +49,13 @@ pub(super) fn parse_prepare<'a>(cursor: &mut Cursor<'a>, read: impl FnOnce(&mut 
         return Err(cursor.error("expected SELECT, INSERT, UPDATE, DELETE or MERGE"));
     }
     let text = Arc::from(cursor.lexed.text);
-    let statement = Statement { text, offset: 0, parsed: Arc::new(read(cursor)?) };
-    Ok(match Arc::try_unwrap(statement.parsed) {
+    Ok(match read(cursor)? {
         // What cannot run cannot be prepared.
-        Ok(refused @ Parsed::Refused(_)) => refused,
-        Ok(parsed) => {
-            let statement = Statement { text: statement.text, offset: 0, parsed: Arc::new(parsed) };
+        refused @ Parsed::Refused(_) => refused,
+        parsed => {
+            let statement = Statement { text, offset: 0, parsed: Arc::new(parsed) };
             Parsed::Prepare(Box::new(PrepareSpec { name, types: declared, statement }))
         }
-        Err(_) => return Err(Error::internal("a statement that was just read is somebody else's, too")),
     })
 }
 
@@ -84,8 +82,7 @@ pub fn row_of_values(values: &[Expr], types: Vec<DataType>) -> Result<ast::State
     let SetExpr::Select(select) = query.body.as_mut() else { return Err(Error::internal("the values of EXECUTE are no SELECT")) };
     select.projection.clear();
     for (index, (value, data_type)) in values.iter().zip(types).enumerate() {
-        let inner = Box::new(nested(value.clone()));
-        let mut expr = Expr::Cast { kind: CastKind::Cast, expr: inner, data_type, array: false, format: None };
+        let mut expr = cast(nested(value.clone()), data_type);
         rewrite::rewrite_cast(&mut expr)?;
         select.projection.push(SelectItem::ExprWithAlias { expr, alias: ast::Ident::new(format!("value{}", index + 1)) });
     }

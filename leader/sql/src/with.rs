@@ -1,11 +1,11 @@
 //! WITH before INSERT, UPDATE, DELETE and MERGE: its queries can be read wherever the statement reads tables.
 
-use super::change_rows::ChangeSpec;
 use super::embedded::{position_of, with_sqlparser};
 use super::insert::{InsertSource, InsertSpec};
 use super::lex::Cursor;
 use super::made::parse_made;
 use super::merge::MergeSpec;
+use super::names::folded;
 use super::{Parsed, parse, rewrite};
 use datafusion::sql::sqlparser::ast::{Query, SetExpr, Statement, With};
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -46,7 +46,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Parsed> {
     let mut parsed = parse::parse_cursor(cursor)?;
     match &mut parsed {
         Parsed::Insert(spec) => before_insert(spec, with)?,
-        Parsed::Change(spec) => before_change(spec, &with)?,
+        Parsed::Change(spec) => attach(spec.query_mut(), with)?,
         Parsed::Merge(spec) => before_merge(spec, &with)?,
         _ => {}
     }
@@ -77,15 +77,9 @@ fn before_insert(spec: &mut InsertSpec, with: With) -> Result<()> {
     }
 }
 
-fn before_change(spec: &mut ChangeSpec, with: &With) -> Result<()> {
-    // What the condition reads, or the new values, must be the same when the rows are written.
-    attach(spec.query_mut(), with.clone())
-}
-
 fn before_merge(spec: &mut MergeSpec, with: &With) -> Result<()> {
-    let name = |ident: &datafusion::sql::sqlparser::ast::Ident| super::names::folded(ident);
     let target = &spec.target;
-    if target.schema.is_none() && with.cte_tables.iter().any(|table| name(&table.alias.name) == target.name.value) {
+    if target.schema.is_none() && with.cte_tables.iter().any(|table| folded(&table.alias.name) == target.name.value) {
         let what = format!("a WITH query that is called like the target of MERGE, \"{target}\",");
         return Err(Error::not_supported(&what, "give it another name").at(target.name.position));
     }

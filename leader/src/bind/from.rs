@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::ast::{
 use slipher_common::ids::TableId;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_sql::names::folded;
-use slipher_sql::rewrite::build::call;
+use slipher_sql::rewrite::build::{all_of, binary, call};
 use slipher_sql::{QualifiedName, ROW_ID_SCHEMA, parse_made};
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -319,10 +319,7 @@ fn merged_columns(names: &[String], left: &[(String, Expr)], right: &[(String, E
     for name in names {
         let (left, right) = (meaning(name, left, "left")?, meaning(name, right, "right")?);
         let equal = binary(left.clone(), BinaryOperator::Eq, right.clone());
-        merged.condition = Some(match merged.condition.take() {
-            Some(condition) => binary(condition, BinaryOperator::And, equal),
-            None => equal,
-        });
+        merged.condition = all_of(merged.condition.take().into_iter().chain([equal]));
         let meaning = match keeps {
             Keeps::LeftOrNone => left,
             Keeps::Right => right,
@@ -331,10 +328,6 @@ fn merged_columns(names: &[String], left: &[(String, Expr)], right: &[(String, E
         merged.columns.push((name.clone(), meaning));
     }
     Ok(merged)
-}
-
-fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
-    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
 }
 
 fn meaning(name: &str, columns: &[(String, Expr)], side: &str) -> Result<Expr> {

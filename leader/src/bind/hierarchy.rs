@@ -12,16 +12,17 @@
 use super::Binder;
 use super::columns::column;
 use super::outputs::free;
-use super::scope::{Factor, Frame, Hierarchy, Scope};
+use super::scope::{Factor, Hierarchy, Scope};
+use super::source::Source;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, ConnectByKind, DataType, Expr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem, SetExpr,
-    TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
+    TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins, Visit, VisitMut, Visitor, VisitorMut,
 };
 use slipher_common::functions::{CONCAT, TO_TEXT, WALK};
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_sql::names::folded;
 use slipher_sql::parse_made;
-use slipher_sql::rewrite::build::{call, cast, string};
+use slipher_sql::rewrite::build::{all_of, binary, call, cast, nested, number, string};
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
@@ -44,13 +45,6 @@ struct Clauses {
     condition: Expr,
 }
 
-/// A table that is walked, bound once more.
-struct Walked {
-    from: TableWithJoins,
-    scope: Scope,
-    columns: Vec<(String, Expr)>,
-}
-
 /// What the SELECT asks of rows above a row.
 #[derive(Default)]
 struct Wanted {
@@ -71,10 +65,10 @@ impl Binder<'_> {
         let mut wanted = Wanted::default();
         let _ = Visit::visit(select, &mut wanted);
         self.enter("FROM");
-        let (roots, below) = (self.walked(from.clone())?, self.walked(from)?);
+        let (roots, below) = (self.source(from.clone(), "CONNECT BY over")?, self.source(from, "CONNECT BY over")?);
         let tree = self.aliases.unique(TREE);
         let names = names_of(&roots);
-        let seen = Scope { columns: Some(tree_columns(&tree, &names, &roots)), ..in_tree(&roots.scope, &tree, &names)? };
+        let seen = Scope { columns: Some(tree_columns(&tree, &names, &roots)), ..in_tree(roots.scope(), &tree, &names)? };
         let (query, hierarchy) = self.recursion(clauses, roots, below, (&tree, &names), wanted)?;
         let alias = TableAlias { explicit: true, name: Ident::with_quote('"', tree), columns: Vec::new(), at: None };
         let relation = TableFactor::Derived { lateral: false, subquery: query, alias: Some(alias), sample: None };
@@ -86,40 +80,29 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn walked(&mut self, mut from: TableWithJoins) -> Result<Walked> {
-        let mut scope = Scope::default();
-        let columns = self.joined(&mut from, &mut scope)?;
-        let columns = columns.ok_or_else(|| {
-            let what = "CONNECT BY over a table whose columns have no names of their own";
-            Error::not_supported(what, "write a subquery that names them")
-        })?;
-        scope.columns = Some(columns.clone());
-        Ok(Walked { from, scope, columns })
-    }
-
     /// The recursive query, and what the names of the hierarchy are in it.
     fn recursion(
         &mut self,
         mut clauses: Clauses,
-        roots: Walked,
-        below: Walked,
+        roots: Source,
+        below: Source,
         (tree, names): (&str, &[String]),
         wanted: Wanted,
     ) -> Result<(Box<Query>, Hierarchy)> {
         let bound = self.aliases.with_query(TREE);
         let above = self.aliases.unique(TREE);
-        let of_parent = |walked: &Walked| -> HashMap<String, Expr> {
-            let columns = walked.columns.iter().zip(names);
+        let of_parent = |source: &Source| -> HashMap<String, Expr> {
+            let columns = source.columns.iter().zip(names);
             columns.map(|((_, meaning), name)| (meaning.to_string(), column(&above, name))).collect()
         };
         let next_level = integer(plus_one(column(&above, LEVEL)));
         let step = Hierarchy { level: Some(next_level.clone()), parent: of_parent(&below), ..Hierarchy::default() };
         let key = keys(&clauses.condition);
-        self.in_walk(&below, Some(step), &mut clauses.condition)?;
-        let mut first = Part::of(&roots, self.key_of(&roots, &key)?, string(""), number(1));
-        let mut next = Part::of(&below, self.key_of(&below, &key)?, column(&above, WAY), next_level);
+        self.in_source(&below, Some(step), &mut clauses.condition)?;
+        let mut first = items_of(&roots, self.key_of(&roots, &key)?, string(""), number(1));
+        let mut next = items_of(&below, self.key_of(&below, &key)?, column(&above, WAY), next_level);
         if let Some(start) = &mut clauses.start {
-            self.in_walk(&roots, None, start)?;
+            self.in_source(&roots, Some(Hierarchy::default()), start)?;
         }
         let mut all: Vec<String> = names.iter().cloned().chain([LEVEL, WAY].map(str::to_owned)).collect();
         let mut hierarchy = Hierarchy { level: Some(column(tree, LEVEL)), ..Hierarchy::default() };
@@ -130,43 +113,29 @@ impl Binder<'_> {
                 let own = &names[number];
                 known.insert(column(tree, own).to_string(), column(tree, &name));
                 let is_root = prefix == ROOT;
-                first.items.push(if is_root { meaning.clone() } else { null_like(meaning) });
-                next.items.push(if is_root { column(&above, &name) } else { column(&above, own) });
+                first.push(if is_root { meaning.clone() } else { null_like(meaning) });
+                next.push(if is_root { column(&above, &name) } else { column(&above, own) });
                 all.push(name);
             }
         }
         for (number, written) in wanted.paths.into_iter().enumerate() {
             let name = format!("{PATH}{number}");
-            first.items.push(self.path(&roots, &written, string(""))?);
-            next.items.push(self.path(&below, &written, column(&above, &name))?);
+            first.push(self.path(&roots, &written, string(""))?);
+            next.push(self.path(&below, &written, column(&above, &name))?);
             hierarchy.paths.push((written, column(tree, &name)));
             all.push(name);
         }
-        let query = recursive_query(
-            &bound,
-            &above,
-            &all,
-            first.select(roots.from, clauses.start),
-            (next, below.from, clauses.condition),
-        )?;
+        let query =
+            recursive_query(&bound, &above, &all, (first, roots.from, clauses.start), (next, below.from, clauses.condition))?;
         Ok((query, hierarchy))
     }
 
-    /// Binds a piece whose names are those of a walked table.
-    fn in_walk<T: VisitMut>(&mut self, walked: &Walked, hierarchy: Option<Hierarchy>, piece: &mut T) -> Result<()> {
-        let hierarchy = Some(hierarchy.unwrap_or_default());
-        self.frames.push(Frame { scope: Some(walked.scope.clone()), hierarchy, ..Frame::default() });
-        let bound = self.expressions(piece);
-        self.frames.pop();
-        bound
-    }
-
     /// What tells the rows of a walk apart; None where PRIOR stands nowhere, as in a query that only counts levels.
-    fn key_of(&mut self, walked: &Walked, keys: &[Expr]) -> Result<Option<Expr>> {
+    fn key_of(&mut self, source: &Source, keys: &[Expr]) -> Result<Option<Expr>> {
         let mut all: Option<Expr> = None;
         for key in keys {
             let mut key = key.clone();
-            self.in_walk(walked, None, &mut key)?;
+            self.in_source(source, Some(Hierarchy::default()), &mut key)?;
             let text = call("coalesce", vec![call(TO_TEXT, vec![key]), string("")]);
             all = Some(match all {
                 None => text,
@@ -177,10 +146,10 @@ impl Binder<'_> {
     }
 
     /// SYS_CONNECT_BY_PATH(column, separator) of a row below one that has a path.
-    fn path(&mut self, walked: &Walked, written: &Expr, before: Expr) -> Result<Expr> {
+    fn path(&mut self, source: &Source, written: &Expr, before: Expr) -> Result<Expr> {
         let refused = || Error::new(ErrorKind::Syntax, "SYS_CONNECT_BY_PATH wants a column and a separator");
         let [mut value, separator] = <[Expr; 2]>::try_from(arguments_of(written)).map_err(|_| refused())?;
-        self.in_walk(walked, None, &mut value)?;
+        self.in_source(source, Some(Hierarchy::default()), &mut value)?;
         let text = call("coalesce", vec![call(TO_TEXT, vec![value]), string("")]);
         let longer = call(CONCAT, vec![before, call(CONCAT, vec![separator, text])]);
         Ok(cast(longer, DataType::Varchar(None)))
@@ -211,25 +180,14 @@ impl Binder<'_> {
     }
 }
 
-/// One part of the recursive query.
-struct Part {
-    items: Vec<Expr>,
-}
-
-impl Part {
-    /// The columns of a table, its level, and the way to it.
-    fn of(walked: &Walked, key: Option<Expr>, way: Expr, level: Expr) -> Self {
-        let columns = walked.columns.iter().map(|(_, meaning)| meaning.clone());
-        let way = match key {
-            Some(key) => call(WALK, vec![way, key]),
-            None => string(""),
-        };
-        Self { items: columns.chain([integer(level), way]).collect() }
-    }
-
-    fn select(self, from: TableWithJoins, condition: Option<Expr>) -> (Vec<Expr>, TableWithJoins, Option<Expr>) {
-        (self.items, from, condition)
-    }
+/// What one part of the recursive query yields of a table: its columns, its level, and the way to it.
+fn items_of(source: &Source, key: Option<Expr>, way: Expr, level: Expr) -> Vec<Expr> {
+    let columns = source.columns.iter().map(|(_, meaning)| meaning.clone());
+    let way = match key {
+        Some(key) => call(WALK, vec![way, key]),
+        None => string(""),
+    };
+    columns.chain([integer(level), way]).collect()
 }
 
 /// `WITH RECURSIVE bound AS (first UNION ALL next) SELECT * FROM bound`.
@@ -238,7 +196,7 @@ fn recursive_query(
     above: &str,
     names: &[String],
     (first, roots, start): (Vec<Expr>, TableWithJoins, Option<Expr>),
-    (next, mut below, condition): (Part, TableWithJoins, Expr),
+    (next, mut below, condition): (Vec<Expr>, TableWithJoins, Expr),
 ) -> Result<Box<Query>> {
     let text = format!(
         "WITH RECURSIVE \"{bound}\" AS (SELECT 1 UNION ALL SELECT 1 FROM \"{bound}\" AS \"{above}\") SELECT * FROM \"{bound}\""
@@ -255,7 +213,7 @@ fn recursive_query(
         named.map(|(expr, name)| SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) }).collect()
     };
     (left.projection, left.from, left.selection) = (items(first), vec![roots], start);
-    right.projection = items(next.items);
+    right.projection = items(next);
     let on = JoinOperator::Inner(JoinConstraint::On(condition));
     let tree = right.from.pop().ok_or_else(lost)?;
     // The rows that came last are few, and the table is read once for them all.
@@ -278,10 +236,7 @@ fn clauses_of(kinds: Vec<ConnectByKind>) -> Result<Clauses> {
                 return Err(Error::not_supported("CONNECT BY NOCYCLE", instead));
             }
             ConnectByKind::ConnectBy { relationships, .. } if condition.is_none() => {
-                condition = relationships.into_iter().reduce(|left, right| {
-                    let (left, right) = (Box::new(Expr::Nested(Box::new(left))), Box::new(Expr::Nested(Box::new(right))));
-                    Expr::BinaryOp { left, op: BinaryOperator::And, right }
-                });
+                condition = all_of(relationships.into_iter().map(nested));
             }
             _ => return Err(twice()),
         }
@@ -293,13 +248,13 @@ fn clauses_of(kinds: Vec<ConnectByKind>) -> Result<Clauses> {
 }
 
 /// Names for the columns of a walked table, each its own.
-fn names_of(walked: &Walked) -> Vec<String> {
+fn names_of(source: &Source) -> Vec<String> {
     let mut taken = HashSet::new();
-    walked.columns.iter().enumerate().map(|(index, (name, _))| free(&mut taken, name.clone(), index)).collect()
+    source.columns.iter().enumerate().map(|(index, (name, _))| free(&mut taken, name.clone(), index)).collect()
 }
 
-fn tree_columns(tree: &str, names: &[String], walked: &Walked) -> Vec<(String, Expr)> {
-    walked.columns.iter().zip(names).map(|((name, _), own)| (name.clone(), column(tree, own))).collect()
+fn tree_columns(tree: &str, names: &[String], source: &Source) -> Vec<(String, Expr)> {
+    source.columns.iter().zip(names).map(|((name, _), own)| (name.clone(), column(tree, own))).collect()
 }
 
 /// The factors of a walked table, whose columns are the tree's now.
@@ -382,12 +337,8 @@ impl VisitorMut for Moved<'_> {
     }
 }
 
-fn number(value: u64) -> Expr {
-    Expr::value(Value::Number(value.to_string(), false))
-}
-
 fn plus_one(expr: Expr) -> Expr {
-    Expr::BinaryOp { left: Box::new(expr), op: BinaryOperator::Plus, right: Box::new(number(1)) }
+    binary(expr, BinaryOperator::Plus, number(1))
 }
 
 fn integer(expr: Expr) -> Expr {

@@ -20,6 +20,7 @@ mod outputs;
 mod pivot;
 mod query;
 mod scope;
+mod source;
 mod star;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_sql::names::folded;
+use slipher_sql::rewrite::build::number;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
@@ -57,7 +58,7 @@ impl Binder<'_> {
             );
         };
         if frame.outputs.complete {
-            return Ok(Some(number(index + 1)));
+            return Ok(Some(number(index as u64 + 1)));
         }
         let engine = frame.outputs.list.get(index).and_then(|output| output.name.clone());
         Ok(engine.map(|engine| Expr::Identifier(Ident::with_quote('"', engine))))
@@ -71,7 +72,7 @@ impl Binder<'_> {
             return None;
         }
         let index = outputs.list.iter().position(|output| output.expr.as_ref().is_some_and(|one| bare(one) == expr))?;
-        Some(number(index + 1))
+        Some(number(index as u64 + 1))
     }
 
     /// Numbers alone must be columns of the result.
@@ -179,8 +180,4 @@ fn check_no_constant(expr: &Expr) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-fn number(position: usize) -> Expr {
-    Expr::value(Value::Number(position.to_string(), false))
 }

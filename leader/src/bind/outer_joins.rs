@@ -2,10 +2,11 @@
 
 use super::Binder;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem, TableFactor, TableWithJoins,
-    Visit, VisitMut, Visitor, VisitorMut, visit_expressions,
+    BinaryOperator, Expr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, TableFactor, TableWithJoins, Visit, VisitMut,
+    Visitor, VisitorMut, visit_expressions,
 };
 use slipher_common::{Error, ErrorKind, Result};
+use slipher_sql::rewrite::build::all_of;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 
@@ -30,17 +31,15 @@ impl Binder<'_> {
         let mut optional: BTreeMap<String, Optional> = BTreeMap::new();
         for conjunct in conjuncts(condition) {
             if !marked(&conjunct) {
-                select.selection = Some(and(select.selection.take(), conjunct));
+                select.selection = all_of(select.selection.take().into_iter().chain([conjunct]));
                 continue;
             }
             let (table, needs, conjunct) = unmarked(conjunct)?;
             let known = optional.entry(table).or_default();
             known.needs.extend(needs);
-            known.condition = Some(and(known.condition.take(), conjunct));
+            known.condition = all_of(known.condition.take().into_iter().chain([conjunct]));
         }
-        let any_wildcard =
-            select.projection.iter().any(|item| !matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. }));
-        if any_wildcard {
+        if !self.frames.last().is_some_and(|frame| frame.outputs.complete) {
             return Err(refused("together with * over a table whose columns have no names of their own"));
         }
         select.from = joined(std::mem::take(&mut select.from), optional)?;
@@ -54,13 +53,6 @@ fn flow(go_on: bool) -> ControlFlow<()> {
 
 fn refused(what: &str) -> Error {
     Error::not_supported(format_args!("(+) {what}"), "write LEFT JOIN ... ON")
-}
-
-fn and(left: Option<Expr>, right: Expr) -> Expr {
-    match left {
-        Some(left) => Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::And, right: Box::new(right) },
-        None => right,
-    }
 }
 
 /// The conditions that AND holds together.

@@ -8,7 +8,8 @@ use super::Binder;
 use super::columns::column;
 use super::functions::is_aggregate;
 use super::outputs::{engine_names, select_items, tell_apart};
-use super::scope::{Factor, Frame, Scope};
+use super::scope::Factor;
+use super::source::Source;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, ExprWithAlias, GroupByExpr, Ident, NullInclusion, PivotValueSource, Query, SelectItem, SetExpr,
     TableFactor, TableWithJoins, Value, VisitMut, VisitorMut, visit_expressions,
@@ -16,19 +17,12 @@ use datafusion::sql::sqlparser::ast::{
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_sql::names::folded;
 use slipher_sql::parse_made;
-use slipher_sql::rewrite::build::{case, nested, string};
+use slipher_sql::rewrite::build::{self, all_of, binary, case, nested, string};
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 /// What the list of UNPIVOT's columns is called.
 const UNPIVOT: &str = "slipher$unpivot";
-
-/// A table that is turned.
-struct Source {
-    from: TableWithJoins,
-    scope: Scope,
-    columns: Vec<(String, Expr)>,
-}
 
 impl Binder<'_> {
     /// Binds PIVOT or UNPIVOT.
@@ -44,14 +38,14 @@ impl Binder<'_> {
                 };
                 let [column] = <[Expr; 1]>::try_from(value_column)
                     .map_err(|_| Error::not_supported("PIVOT FOR several columns", "join them in a subquery to one"))?;
-                let source = self.turned_source(*table, "PIVOT")?;
+                let source = self.source(alone(*table), "PIVOT of")?;
                 (self.pivot(source, aggregate_functions, column, values)?, alias)
             }
             TableFactor::Unpivot { table, value, name, columns, null_inclusion, alias } => {
                 let Expr::Identifier(value) = value else {
                     return Err(Error::not_supported("UNPIVOT into several columns", "write UNPIVOT (value FOR name IN (a, b))"));
                 };
-                let source = self.turned_source(*table, "UNPIVOT")?;
+                let source = self.source(alone(*table), "UNPIVOT of")?;
                 let with_nulls = matches!(null_inclusion, Some(NullInclusion::IncludeNulls));
                 (self.unpivot(source, &[name, value], columns, with_nulls)?, alias)
             }
@@ -66,26 +60,6 @@ impl Binder<'_> {
         Ok(factor)
     }
 
-    fn turned_source(&mut self, table: TableFactor, what: &str) -> Result<Source> {
-        let mut from = TableWithJoins { relation: table, joins: Vec::new() };
-        let mut scope = Scope::default();
-        let columns = self.joined(&mut from, &mut scope)?;
-        let columns = columns.ok_or_else(|| {
-            let what = format!("{what} of a table whose columns have no names of their own");
-            Error::not_supported(&what, "write a subquery that names them")
-        })?;
-        scope.columns = Some(columns.clone());
-        Ok(Source { from, scope, columns })
-    }
-
-    /// Binds a piece whose names are those of a source.
-    fn of_source<T: VisitMut>(&mut self, source: &Source, piece: &mut T) -> Result<()> {
-        self.frames.push(Frame { scope: Some(source.scope.clone()), ..Frame::default() });
-        let bound = self.expressions(piece);
-        self.frames.pop();
-        bound
-    }
-
     fn pivot(
         &mut self,
         source: Source,
@@ -93,28 +67,24 @@ impl Binder<'_> {
         mut column: Expr,
         mut values: Vec<ExprWithAlias>,
     ) -> Result<Box<Query>> {
-        self.of_source(&source, &mut column)?;
+        self.in_source(&source, None, &mut column)?;
         let mut used = HashSet::new();
         used.extend(columns_in(&column));
         for aggregate in &mut aggregates {
-            self.of_source(&source, &mut aggregate.expr)?;
+            self.in_source(&source, None, &mut aggregate.expr)?;
             used.extend(columns_in(&aggregate.expr));
         }
         let keys: Vec<_> = source.columns.iter().filter(|(_, meaning)| !used.contains(&meaning.to_string())).cloned().collect();
         let mut projection: Vec<SelectItem> = select_items(keys.clone()).collect();
         for value in &mut values {
-            self.of_source(&source, &mut value.expr)?;
+            self.in_source(&source, None, &mut value.expr)?;
             let name = value.alias.as_ref().map(folded).or_else(|| text_of(&value.expr)).ok_or_else(|| {
                 Error::new(ErrorKind::Syntax, format!("PIVOT value {} needs an alias", value.expr))
                     .with_hint("write value AS name")
             })?;
             let is_it = match &value.expr {
                 Expr::Value(value) if value.value == Value::Null => Expr::IsNull(Box::new(column.clone())),
-                value => Expr::BinaryOp {
-                    left: Box::new(nested(column.clone())),
-                    op: BinaryOperator::Eq,
-                    right: Box::new(value.clone()),
-                },
+                value => binary(nested(column.clone()), BinaryOperator::Eq, value.clone()),
             };
             for aggregate in &aggregates {
                 let name = match &aggregate.alias {
@@ -142,15 +112,11 @@ impl Binder<'_> {
                 Expr::CompoundIdentifier(parts) => parts.last().map(folded).unwrap_or_default(),
                 other => return Err(Error::new(ErrorKind::Syntax, format!("UNPIVOT of {other}, which is no column"))),
             };
-            self.of_source(&source, &mut column_.expr)?;
+            self.in_source(&source, None, &mut column_.expr)?;
             used.insert(column_.expr.to_string());
             let shown = column_.alias.as_ref().map_or(written, |alias| alias.value.clone());
             rows.push(format!("({number}, {})", string(&shown)));
-            let is_it = Expr::BinaryOp {
-                left: Box::new(column(&list, "number")),
-                op: BinaryOperator::Eq,
-                right: Box::new(Expr::value(Value::Number(number.to_string(), false))),
-            };
+            let is_it = binary(column(&list, "number"), BinaryOperator::Eq, build::number(number as u64));
             cases.push((is_it, column_.expr.clone()));
         }
         let mut made_list =
@@ -166,6 +132,11 @@ impl Binder<'_> {
         let condition = (!with_nulls).then(|| Expr::IsNotNull(Box::new(turned)));
         made(source.from, std::mem::take(&mut select.from), projection, condition, Vec::new())
     }
+}
+
+/// A table without joins.
+fn alone(relation: TableFactor) -> TableWithJoins {
+    TableWithJoins { relation, joins: Vec::new() }
 }
 
 /// Stands in a table's place while it is turned.
@@ -220,9 +191,7 @@ fn filtered(mut expr: Expr, condition: &Expr) -> Result<Expr> {
             {
                 self.1 = true;
                 let own = function.filter.take().map(|own| nested(*own));
-                let all = own.into_iter().chain([nested(self.0.clone())]);
-                let and = |left, right| Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::And, right: Box::new(right) };
-                function.filter = all.reduce(and).map(Box::new);
+                function.filter = all_of(own.into_iter().chain([nested(self.0.clone())])).map(Box::new);
             }
             ControlFlow::Continue(())
         }

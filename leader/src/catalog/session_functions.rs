@@ -13,7 +13,6 @@ use datafusion::logical_expr::{
 };
 use slipher_common::{Error, ErrorKind, Result};
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// The schema of the system's catalog, which comes first wherever names are looked up.
@@ -66,19 +65,7 @@ impl fmt::Debug for SessionFunction {
     }
 }
 
-impl PartialEq for SessionFunction {
-    fn eq(&self, other: &Self) -> bool {
-        self.kind == other.kind
-    }
-}
-
-impl Eq for SessionFunction {}
-
-impl Hash for SessionFunction {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.kind.hash(state);
-    }
-}
+slipher_common::told_apart_by!(SessionFunction, kind);
 
 /// Makes the functions known to an engine session.
 pub(crate) fn register(registry: &mut dyn FunctionRegistry, snapshot: &Snapshot) -> EngineResult<()> {

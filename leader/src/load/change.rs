@@ -75,7 +75,7 @@ async fn change_once(
     if matches!(spec.change, Change::Delete) && !spec.filtered {
         return delete_all(scope, &attempt, &table).await;
     }
-    let (kinds, count) = matched(scope, &attempt, &table, spec, parameters, only_one_source).await?;
+    let (kinds, count) = matched(scope, &attempt, &table, std::slice::from_ref(spec), parameters, only_one_source).await?;
     if !kinds.is_empty() {
         scope.change(kinds, &attempt.snapshot.state, Some(load)).await?;
     }
@@ -120,7 +120,7 @@ async fn merge_once(runner: &Runner, scope: &Scope, spec: &MergeSpec, parameters
     let attempt = runner.attempt(scope, load.id(), false)?;
     let table = find(&attempt.snapshot, &spec.target)?;
     scope.note_changing(table.table.id);
-    let (mut kinds, changed) = all_matched(scope, &attempt, &table, spec, parameters.clone()).await?;
+    let (mut kinds, changed) = matched(scope, &attempt, &table, &spec.matched, parameters.clone(), true).await?;
     let mut inserted = 0;
     // Where the numbers of an IDENTITY column go on behind those that a clause before took.
     let mut next_number: BTreeMap<usize, u64> = BTreeMap::new();
@@ -145,7 +145,7 @@ async fn merge_once(runner: &Runner, scope: &Scope, spec: &MergeSpec, parameters
         scope.change(kinds, &attempt.snapshot.state, Some(load)).await?;
     }
     // Then each row that is inserted is one that was changed or is new.
-    Ok(if spec.removes_duplicates { inserted } else { changed + inserted })
+    Ok(if spec.removes_duplicates() { inserted } else { changed + inserted })
 }
 
 /// The columns that an INSERT of MERGE gives values to, and its rows with one column per column of the table.
@@ -202,43 +202,23 @@ fn check_repeatable(source: &LogicalPlan) -> Result<()> {
     }
 }
 
-/// What a change does to the rows that match it, and how many those are.
+/// What changes do to the rows that match them, and how many those are. `only_one_source`: a row that several rows would update is an error.
 async fn matched(
     scope: &Scope,
     attempt: &Attempt,
     table: &TableState,
-    spec: &ChangeSpec,
+    changes: &[ChangeSpec],
     parameters: Option<ParamValues>,
     only_one_source: bool,
-) -> Result<(Vec<Kind>, u64)> {
-    let found = found_by(scope, attempt, table, spec, parameters.clone()).await?;
-    if found.rows.is_empty() {
-        return Ok((Vec::new(), 0));
-    }
-    if only_one_source && found.any_twice && matches!(spec.change, Change::Update(_)) {
-        return Err(several_sources(table));
-    }
-    let mut kinds = vec![delete_rows(table, &found)?];
-    kinds.extend(rewritten(attempt, table, spec, &found, parameters).await?);
-    Ok((kinds, found.count()))
-}
-
-/// What the WHEN MATCHED clauses of a MERGE do to their rows, and how many those are.
-async fn all_matched(
-    scope: &Scope,
-    attempt: &Attempt,
-    table: &TableState,
-    spec: &MergeSpec,
-    parameters: Option<ParamValues>,
 ) -> Result<(Vec<Kind>, u64)> {
     let mut all = Found { rows: BTreeMap::new(), any_twice: false };
     let mut updated = Found { rows: BTreeMap::new(), any_twice: false };
     let mut written = Vec::new();
-    for change in &spec.matched {
+    for change in changes {
         let found = found_by(scope, attempt, table, change, parameters.clone()).await?;
         let is_update = matches!(change.change, Change::Update(_));
         // Several rows of the source may delete one of the target, but nothing else may happen to it then.
-        if is_update && (found.any_twice || found.meets(&all)) || found.meets(&updated) {
+        if only_one_source && (is_update && (found.any_twice || found.meets(&all)) || found.meets(&updated)) {
             return Err(several_sources(table));
         }
         if is_update {

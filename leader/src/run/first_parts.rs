@@ -6,9 +6,9 @@
 
 use super::{Attempt, guarded};
 use crate::bind::ONCE;
-use arrow::array::{ArrayRef, AsArray, RecordBatch, StringViewArray, UInt64Array};
+use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
 use arrow::compute::{cast, take_record_batch};
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use datafusion::catalog::cte_worktable::CteWorkTable;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNodeRecursion};
@@ -20,6 +20,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, RecursiveQ
 use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
 use parking_lot::Mutex;
+use slipher_common::functions::tight_key;
 use slipher_common::{Error, Result};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -104,7 +105,7 @@ impl Attempt {
     async fn rows_of(&self, query: &RecursiveQuery) -> Result<Vec<RecordBatch>> {
         let schema = nullable(query.static_term.schema().inner());
         let whole = LogicalPlan::RecursiveQuery(query.clone());
-        if !recurses_over_tables(&whole)? {
+        if !Met::in_plan(&whole)?.recurses_over_tables() {
             // The engine repeats it in one stream.
             return self.part(whole, &schema).await;
         }
@@ -162,81 +163,90 @@ impl Attempt {
 
 /// Whether a plan has parts that must run before the rest.
 pub(super) fn has_first_parts(plan: &LogicalPlan) -> EngineResult<bool> {
-    Ok(recurses_over_tables(plan)? || read_again(plan)?.is_some())
+    let met = Met::in_plan(plan)?;
+    Ok(met.recurses_over_tables() || met.reads.values().any(|reads| *reads > 1))
 }
 
-/// The innermost WITH query that is read more than once and would answer differently.
-fn read_again(plan: &LogicalPlan) -> EngineResult<Option<SubqueryAlias>> {
-    let mut met: HashMap<TableReference, usize> = HashMap::new();
+/// What of a plan may have to run first.
+#[derive(Default)]
+struct Met {
+    recurses: bool,
+    tables: bool,
+    /// How often WITH queries are read that answer differently each time.
+    reads: HashMap<TableReference, usize>,
+}
+
+impl Met {
+    fn in_plan(plan: &LogicalPlan) -> EngineResult<Self> {
+        let mut met = Self::default();
+        plan.apply_with_subqueries(|node| {
+            match node {
+                LogicalPlan::RecursiveQuery(_) => met.recurses = true,
+                LogicalPlan::Dml(_) => met.tables = true,
+                LogicalPlan::TableScan(scan) => {
+                    met.tables |= !source_as_provider(&scan.source).is_ok_and(|table| table.is::<CteWorkTable>());
+                }
+                LogicalPlan::SubqueryAlias(query) if query.alias.table().starts_with(ONCE) => {
+                    *met.reads.entry(query.alias.clone()).or_default() += 1;
+                }
+                _ => {}
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(met)
+    }
+
+    /// Whether it has recursive queries that the engine cannot repeat: those beside tables.
+    fn recurses_over_tables(&self) -> bool {
+        self.recurses && self.tables
+    }
+
+    /// The innermost WITH query of the plan that is read more than once and would answer differently.
+    fn read_again(&self, plan: &LogicalPlan) -> EngineResult<Option<SubqueryAlias>> {
+        if self.reads.values().all(|reads| *reads < 2) {
+            return Ok(None);
+        }
+        last_met(plan, |node| match node {
+            LogicalPlan::SubqueryAlias(query) if self.reads.get(&query.alias).is_some_and(|reads| *reads > 1) => Some(query),
+            _ => None,
+        })
+    }
+}
+
+/// The last node on the way down that is one of these: it has none of them below it.
+fn last_met<T: Clone>(plan: &LogicalPlan, one_of: impl Fn(&LogicalPlan) -> Option<&T>) -> EngineResult<Option<T>> {
     let mut found = None;
     plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::SubqueryAlias(query) = node
-            && query.alias.table().starts_with(ONCE)
-        {
-            *met.entry(query.alias.clone()).or_default() += 1;
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    met.retain(|_, reads| *reads > 1);
-    if met.is_empty() {
-        return Ok(None);
-    }
-    plan.apply_with_subqueries(|node| {
-        // The last one on the way down has none below it.
-        if let LogicalPlan::SubqueryAlias(query) = node
-            && met.contains_key(&query.alias)
-        {
-            found = Some(query.clone());
+        if let Some(node) = one_of(node) {
+            found = Some(node.clone());
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(found)
 }
 
-/// Whether a plan has recursive queries that the engine cannot repeat: those beside tables.
-pub(super) fn recurses_over_tables(plan: &LogicalPlan) -> EngineResult<bool> {
-    let (mut recurses, mut tables) = (false, false);
-    plan.apply_with_subqueries(|node| {
-        match node {
-            LogicalPlan::RecursiveQuery(_) => recurses = true,
-            LogicalPlan::Dml(_) => tables = true,
-            LogicalPlan::TableScan(scan) => {
-                tables |= !source_as_provider(&scan.source).is_ok_and(|table| table.is::<CteWorkTable>())
-            }
-            _ => {}
-        }
-        Ok(if recurses && tables { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    Ok(recurses && tables)
-}
-
 /// A part that must run first, and has no other one inside.
 fn innermost(plan: &LogicalPlan) -> Result<Option<First>> {
+    let met = Met::in_plan(plan)?;
     // A step of a recursive query may read what must run first.
-    if let Some(query) = read_again(plan)? {
-        if recurses_over_tables(&LogicalPlan::SubqueryAlias(query.clone()))?
-            && let Some(inner) = innermost_recursive(&query.input)?
-        {
-            return own_rows_only(inner).map(Some);
-        }
-        return Ok(Some(First::Once(query)));
+    if let Some(query) = met.read_again(plan)? {
+        let recurses = Met::in_plan(&query.input)?.recurses_over_tables();
+        return match if recurses { innermost_recursive(&query.input)? } else { None } {
+            Some(inner) => own_rows_only(inner).map(Some),
+            None => Ok(Some(First::Once(query))),
+        };
     }
-    match recurses_over_tables(plan)? {
+    match met.recurses_over_tables() {
         true => innermost_recursive(plan)?.map(own_rows_only).transpose(),
         false => Ok(None),
     }
 }
 
 fn innermost_recursive(plan: &LogicalPlan) -> EngineResult<Option<RecursiveQuery>> {
-    let mut found = None;
-    plan.apply_with_subqueries(|node| {
-        // The last one on the way down has none below it that was not met.
-        if let LogicalPlan::RecursiveQuery(query) = node {
-            found = Some(query.clone());
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(found)
+    last_met(plan, |node| match node {
+        LogicalPlan::RecursiveQuery(query) => Some(query),
+        _ => None,
+    })
 }
 
 /// A recursive query in the part of another one that repeats must not read that one's rows: it runs once.
@@ -342,16 +352,13 @@ struct Known {
 
 impl Known {
     fn new(schema: &Schema) -> EngineResult<Self> {
-        let fields = schema.fields().iter().map(|field| match field.data_type() {
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => SortField::new(DataType::Utf8View),
-            other => SortField::new(other.clone()),
-        });
+        let fields = schema.fields().iter().map(|field| SortField::new(field.data_type().clone()));
         Ok(Self { converter: RowConverter::new(fields.collect())?, rows: HashSet::new() })
     }
 
     /// The rows that were not met before.
     fn unknown(&mut self, batch: &RecordBatch, reservation: &mut MemoryReservation) -> EngineResult<RecordBatch> {
-        let columns = batch.columns().iter().map(without_blanks).collect::<EngineResult<Vec<_>>>()?;
+        let columns = batch.columns().iter().map(tight_key).collect::<Result<Vec<_>>>()?;
         let rows = self.converter.convert_columns(&columns)?;
         let mut new = Vec::new();
         let mut bytes = 0;
@@ -366,13 +373,4 @@ impl Known {
         reservation.try_grow(bytes)?;
         Ok(take_record_batch(batch, &UInt64Array::from(new))?)
     }
-}
-
-fn without_blanks(column: &ArrayRef) -> EngineResult<ArrayRef> {
-    if !matches!(column.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
-        return Ok(Arc::clone(column));
-    }
-    let texts = cast(column, &DataType::Utf8View)?;
-    let texts = texts.as_string_view();
-    Ok(Arc::new(texts.iter().map(|text| text.map(|text| text.trim_end_matches(' '))).collect::<StringViewArray>()))
 }

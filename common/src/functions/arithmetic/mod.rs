@@ -17,7 +17,6 @@ use datafusion::logical_expr::{
 };
 use decimal::Operand;
 use std::fmt::Write;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// `slipher_negate(a)`: a number with the other sign.
@@ -73,19 +72,7 @@ impl Arithmetic {
     }
 }
 
-impl PartialEq for Arithmetic {
-    fn eq(&self, other: &Self) -> bool {
-        self.operation == other.operation
-    }
-}
-
-impl Eq for Arithmetic {}
-
-impl Hash for Arithmetic {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.operation.hash(state);
-    }
-}
+told_apart_by!(Arithmetic, operation);
 
 impl ScalarUDFImpl for Arithmetic {
     fn name(&self) -> &str {

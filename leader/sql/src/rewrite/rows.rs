@@ -4,7 +4,7 @@
 //! (`struct(a, b) IN (SELECT struct(x, y) FROM (SELECT x, y ...))`), and `plan::subqueries` takes them apart again.
 
 use super::balance::join;
-use super::build::{call, nested};
+use super::build::{binary, call, nested};
 use crate::made::parse_made;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Query, SelectItem, SetExpr, TableFactor,
@@ -121,17 +121,12 @@ fn in_order(one: &[Expr], op: &BinaryOperator, other: &[Expr]) -> Result<Expr> {
         BinaryOperator::GtEq => BinaryOperator::Gt,
         other => other.clone(),
     };
-    let compared = |left: &Expr, op: &BinaryOperator, right: &Expr| Expr::BinaryOp {
-        left: Box::new(nested(left.clone())),
-        op: op.clone(),
-        right: Box::new(nested(right.clone())),
-    };
     let mut pairs = one.iter().zip(other).rev();
-    let last = pairs.next().map(|(left, right)| compared(left, op, right)).ok_or_else(unequal)?;
+    let last = pairs.next().map(|(left, right)| entries(left, op, right)).ok_or_else(unequal)?;
     Ok(nested(pairs.fold(last, |rest, (left, right)| {
-        let equal = compared(left, &BinaryOperator::Eq, right);
+        let equal = entries(left, &BinaryOperator::Eq, right);
         let both = join(vec![equal, nested(rest)], &BinaryOperator::And);
-        join(vec![compared(left, &strict, right), nested(both)], &BinaryOperator::Or)
+        join(vec![entries(left, &strict, right), nested(both)], &BinaryOperator::Or)
     })))
 }
 
@@ -174,9 +169,12 @@ fn all_of(left: &Expr, op: &BinaryOperator, elements: Vec<Expr>) -> Expr {
 }
 
 fn compared(left: &Expr, op: &BinaryOperator, elements: Vec<Expr>) -> Vec<Expr> {
-    let with =
-        |element: Expr| Expr::BinaryOp { left: Box::new(nested(left.clone())), op: op.clone(), right: Box::new(nested(element)) };
-    elements.into_iter().map(with).collect()
+    elements.iter().map(|element| entries(left, op, element)).collect()
+}
+
+/// Two values that are compared.
+fn entries(left: &Expr, op: &BinaryOperator, right: &Expr) -> Expr {
+    binary(nested(left.clone()), op.clone(), nested(right.clone()))
 }
 
 fn not(expression: Expr) -> Expr {
@@ -201,12 +199,7 @@ fn equality(one: &[Expr], other: &[Expr]) -> Result<Expr> {
     if one.is_empty() || one.len() != other.len() {
         return Err(unequal());
     }
-    let equal = |(left, right): (&Expr, &Expr)| Expr::BinaryOp {
-        left: Box::new(nested(left.clone())),
-        op: BinaryOperator::Eq,
-        right: Box::new(nested(right.clone())),
-    };
-    let parts = one.iter().zip(other).map(equal).collect();
+    let parts = one.iter().zip(other).map(|(left, right)| entries(left, &BinaryOperator::Eq, right)).collect();
     Ok(nested(join(parts, &BinaryOperator::And)))
 }
 
