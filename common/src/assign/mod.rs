@@ -7,9 +7,11 @@ mod datetime_pattern;
 mod datetime_text;
 mod display;
 mod fault;
+mod json;
 mod numbers;
 mod scalar_text;
 pub(crate) mod strings;
+mod super_values;
 mod temporal;
 mod text;
 mod to_text;
@@ -25,7 +27,9 @@ pub use display::{
     EXTRA_FLOAT_DIGITS_DEFAULT, write_date, write_decimal, write_f32, write_f64, write_interval, write_time, write_timestamp,
 };
 pub use fault::{Fault, OnFault, TextFault, base_name, shorten};
+pub use json::append as append_super;
 pub(crate) use scalar_text::parse_decimal_cut;
+pub use super_values::{from_super, json_texts, put_scalar, strings_of, super_of};
 pub use text::{TextFormats, parse_column, parse_scalar};
 pub use to_text::text_of;
 
@@ -122,6 +126,9 @@ pub fn is_assignable(source: SqlType, target: SqlType) -> bool {
     let number = |t: SqlType| matches!(t, SmallInt | Integer | BigInt | Decimal { .. } | Real | DoublePrecision);
     match (source, target) {
         (Char(_) | VarChar(_), _) => true,
+        // What a SUPER value is nobody knows before it is there: it must be cast.
+        (Super, _) => target == Super,
+        (_, Super) => source == Boolean || number(source),
         (Boolean, _) => target == Boolean,
         (_, Char(_) | VarChar(_)) => true,
         (SmallInt | Integer | BigInt, Boolean) => true,
@@ -144,7 +151,13 @@ pub fn assign_column(
     if *array.data_type() == DataType::Null {
         return Ok(new_null_array(&target.to_arrow(), array.len()));
     }
+    if *array.data_type() == DataType::BinaryView && target == SqlType::Super {
+        return Ok(Arc::clone(array));
+    }
     let array = canonical(array, on_fault)?;
+    if target == SqlType::Super {
+        return super_of(&array);
+    }
     let is_string = strings::length_limit(target).is_some();
     if *array.data_type() == DataType::Utf8View {
         let texts = array.as_string_view();

@@ -4,8 +4,9 @@ use super::canonical::canonical;
 use super::display::{
     EXTRA_FLOAT_DIGITS_DEFAULT, write_date, write_decimal, write_f32, write_f64, write_interval, write_time, write_timestamp,
 };
+use super::super_values::from_super;
 use crate::error::{Error, Result};
-use crate::sql_type::SqlType;
+use crate::sql_type::{SqlType, VARCHAR_LENGTH_MAX_BYTES};
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, StringViewBuilder};
 use arrow::datatypes::*;
 use std::fmt::{self, Write};
@@ -40,7 +41,11 @@ pub fn text_of(array: &ArrayRef, source: Option<SqlType>) -> Result<ArrayRef> {
             each::<TimestampMicrosecondType>(array, |out, value| write_timestamp(out, value, zone.is_some()))
         }
         DataType::Interval(IntervalUnit::MonthDayNano) => each::<IntervalMonthDayNanoType>(array, write_interval),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
+        // Arrays and objects have none: JSON_SERIALIZE makes it.
+        DataType::BinaryView => {
+            from_super(array.as_binary_view(), SqlType::VarChar(VARCHAR_LENGTH_MAX_BYTES), &mut |_, _| Ok(()))
+        }
+        DataType::Binary | DataType::LargeBinary => {
             canonical(array, &mut |row, fault| Err(fault.at("of bytes", &format!("row {}", row + 1))))
         }
         _ => Ok(arrow::compute::cast(array, &DataType::Utf8View)?),

@@ -95,6 +95,8 @@ pub enum ErrorKind {
     Grouping,
     /// 42804: types do not fit.
     DatatypeMismatch,
+    /// 42846: there is no cast between two types.
+    CannotCoerce,
     /// 42883: no such function.
     UndefinedFunction,
     /// 42P01: no such table.
@@ -207,6 +209,7 @@ impl ErrorKind {
             DuplicateObject => "42710",
             Grouping => "42803",
             DatatypeMismatch => "42804",
+            CannotCoerce => "42846",
             UndefinedFunction => "42883",
             UndefinedTable => "42P01",
             UndefinedParameter => "42P02",

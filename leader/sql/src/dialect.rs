@@ -1,5 +1,6 @@
 //! The parser's Redshift dialect, with what it lacks.
 
+use super::object_transform;
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator};
 use datafusion::sql::sqlparser::dialect::{Dialect, Precedence, RedshiftSqlDialect};
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -79,6 +80,9 @@ impl Dialect for SlipherDialect {
     }
 
     fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        if object_transform::begins(parser) {
+            return Some(object_transform::parse(parser));
+        }
         let (op, precedence) = match parser.peek_token_ref().token {
             Token::Minus => (UnaryOperator::Minus, POWER_PRECEDENCE),
             Token::Plus => (UnaryOperator::Plus, POWER_PRECEDENCE),

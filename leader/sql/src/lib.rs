@@ -21,6 +21,7 @@ pub mod literal_rows;
 mod made;
 mod merge;
 pub mod names;
+mod object_transform;
 pub mod output;
 pub mod parse;
 pub mod position;
@@ -31,6 +32,7 @@ mod statements;
 mod table_attributes;
 mod transactions;
 mod types;
+mod unpivot;
 mod users;
 mod views;
 
@@ -44,6 +46,7 @@ pub use merge::{MergeInsert, MergeSpec};
 pub use names::{Name, QualifiedName, SchemaName};
 pub use statement::{Deallocates, Statement};
 pub use transactions::TransactionModes;
+pub use unpivot::UNPIVOTED;
 pub use views::CreateViewSpec;
 
 use datafusion::sql::sqlparser::ast;

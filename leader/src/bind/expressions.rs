@@ -2,12 +2,16 @@
 
 use super::Binder;
 use super::columns::{Clause, Columns};
+use super::navigate;
 use super::scope::{Unqualified, read_again};
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, SetExpr, Values, VisitorMut,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, SetExpr, UnaryOperator, Value, Values,
+    VisitorMut,
 };
+use slipher_common::functions::SUPER_NEGATE;
 use slipher_common::{Error, Result};
 use slipher_sql::names::folded;
+use slipher_sql::rewrite::build::call;
 use slipher_sql::rewrite::query_of;
 use std::ops::ControlFlow;
 
@@ -26,7 +30,20 @@ impl<'b, 'a> Expressions<'b, 'a> {
 
     fn expression(&mut self, expression: &mut Expr) -> Result<()> {
         match expression {
-            Expr::CompoundIdentifier(parts) => self.binder.qualified(parts),
+            Expr::CompoundIdentifier(parts) => {
+                if let Some(value) = self.binder.qualified(parts)? {
+                    *expression = value;
+                }
+                Ok(())
+            }
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr } if navigate::is_super(expr) => {
+                *expression = call(SUPER_NEGATE, vec![expr.as_ref().clone()]);
+                Ok(())
+            }
+            Expr::JsonAccess { value, path } => {
+                *expression = navigate::path(std::mem::replace(value, Expr::value(Value::Null)), path.clone())?;
+                Ok(())
+            }
             Expr::Identifier(name) => {
                 if let Some(meaning) = self.named(name)? {
                     *expression = meaning;
@@ -71,19 +88,23 @@ impl<'b, 'a> Expressions<'b, 'a> {
 }
 
 impl Binder<'_> {
-    /// `[[database.]schema.]factor.column`.
-    fn qualified(&self, parts: &mut Vec<Ident>) -> Result<()> {
-        let Some((column, qualifier)) = parts.split_last() else { return Ok(()) };
+    /// `[[database.]schema.]factor.column`; answers the value where names behind it are steps into it.
+    fn qualified(&self, parts: &mut Vec<Ident>) -> Result<Option<Expr>> {
+        let Some((column, qualifier)) = parts.split_last() else { return Ok(None) };
         if qualifier.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
-        let factor = self.factor(qualifier)?;
+        let factor = match self.factor(qualifier) {
+            Ok(factor) if factor.is_iteration => return self.navigated(parts),
+            Ok(factor) => factor,
+            Err(error) => return self.navigated(parts)?.map(Some).ok_or(error),
+        };
         let column = match factor.column(&folded(column))? {
             Some(name) => Ident::with_quote('"', name.clone()),
             None => column.clone(),
         };
         *parts = vec![Ident::with_quote('"', factor.alias.clone()), column];
-        Ok(())
+        Ok(None)
     }
 
     /// A subquery in an expression.
@@ -129,6 +150,10 @@ impl VisitorMut for Expressions<'_, '_> {
             *query = inner;
         }
         ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
+        flow(navigate::as_path(expression))
     }
 
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {

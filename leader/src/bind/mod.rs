@@ -13,6 +13,7 @@ mod columns;
 mod expressions;
 mod from;
 mod functions;
+mod navigate;
 mod order;
 mod outputs;
 mod query;
@@ -20,6 +21,7 @@ mod scope;
 mod star;
 #[cfg(test)]
 mod tests;
+mod unnest;
 
 pub(crate) use check::check_plan;
 

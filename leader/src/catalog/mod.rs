@@ -24,6 +24,7 @@ use crate::cluster::ClusterView;
 use crate::plan::context::QueryContext;
 use crate::plan::disabled_rules::DisabledRules;
 use crate::plan::known_tables::KnownTable;
+use crate::plan::super_options::SuperOptions;
 use crate::plan::table::SliceTable;
 use crate::transaction::{Clock, Reads};
 use datafusion::sql::sqlparser::ast;
@@ -65,6 +66,8 @@ pub(crate) struct Snapshot {
     pub(crate) aliases: Aliases,
     /// What the session leaves out of its plans.
     pub(crate) disabled_rules: DisabledRules,
+    /// What the session says of SUPER values.
+    pub(crate) super_options: SuperOptions,
     /// Joins sort both sides instead of holding one of them.
     pub(crate) merge_joins: bool,
     /// Makes the engine's sessions.

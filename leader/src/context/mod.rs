@@ -165,6 +165,7 @@ impl Context {
             clock: Clock::start(block_started),
             background: false,
             disabled_rules: settings.disabled_rules(),
+            super_options: settings.super_options(),
             merge_joins: Arc::default(),
         }
     }

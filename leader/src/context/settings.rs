@@ -1,6 +1,7 @@
 //! Session settings: SET, SHOW, RESET.
 
 use crate::plan::disabled_rules::{self, DisabledRules};
+use crate::plan::super_options::{self, SuperOptions};
 use slipher_common::error::did_you_mean;
 use slipher_common::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
@@ -35,6 +36,11 @@ pub(crate) const ISOLATION: &str = "default_transaction_isolation";
 /// Whether blocks, and statements on their own, may change nothing.
 pub(crate) const READ_ONLY: &str = "default_transaction_read_only";
 
+/// Every setting with its default, those of SUPER values among them.
+fn all_settings() -> impl Iterator<Item = (&'static str, &'static str)> {
+    SETTINGS.iter().chain(super_options::SETTINGS).copied()
+}
+
 /// A setting's name as it is kept.
 fn canonical(name: &str) -> String {
     match name.to_lowercase().as_str() {
@@ -54,7 +60,7 @@ impl Settings {
     /// The value, `None` for an unknown name.
     pub(crate) fn get(&self, name: &str) -> Option<String> {
         let name = canonical(name);
-        let default = SETTINGS.iter().find(|(known, _)| *known == name)?.1;
+        let default = all_settings().find(|(known, _)| *known == name)?.1;
         Some(self.changed.get(&name).cloned().unwrap_or_else(|| default.to_owned()))
     }
 
@@ -66,7 +72,7 @@ impl Settings {
     /// Changes a setting.
     pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<()> {
         let name = canonical(name);
-        if !SETTINGS.iter().any(|(known, _)| *known == name) {
+        if !all_settings().any(|(known, _)| known == name) {
             return Err(unknown(&name));
         }
         check(&name, value)?;
@@ -78,7 +84,7 @@ impl Settings {
     pub(crate) fn reset(&mut self, name: Option<&str>) -> Result<()> {
         match name.map(canonical) {
             None => self.changed.clear(),
-            Some(name) if SETTINGS.iter().any(|(known, _)| *known == name) => {
+            Some(name) if all_settings().any(|(known, _)| known == name) => {
                 self.changed.remove(&name);
             }
             Some(name) => return Err(unknown(&name)),
@@ -88,7 +94,7 @@ impl Settings {
 
     /// Every name and value.
     pub(crate) fn all(&self) -> Vec<(String, String)> {
-        SETTINGS.iter().map(|(name, _)| ((*name).to_owned(), self.get(name).unwrap_or_default())).collect()
+        all_settings().map(|(name, _)| (name.to_owned(), self.get(name).unwrap_or_default())).collect()
     }
 
     /// The schemas of unqualified names.
@@ -104,6 +110,11 @@ impl Settings {
     /// Whether a setting of on and off is on.
     pub(crate) fn is_on(&self, name: &str) -> bool {
         self.get(name).is_some_and(|value| matches!(value.to_lowercase().as_str(), "on" | "true" | "1" | "yes"))
+    }
+
+    /// What is said of SUPER values.
+    pub(crate) fn super_options(&self) -> SuperOptions {
+        SuperOptions::of(|name| self.is_on(name))
     }
 
     /// Optimizer rules that are left out.
@@ -134,7 +145,7 @@ fn unknown(name: &str) -> Error {
     if name == "slices" {
         return Error::not_supported("SET slices for a session", "ALTER SYSTEM SET slices TO n changes it for the cluster");
     }
-    let hint = did_you_mean(name, SETTINGS.iter().map(|(known, _)| *known));
+    let hint = did_you_mean(name, all_settings().map(|(known, _)| known));
     Error::new(ErrorKind::UndefinedObject, format!("unrecognized configuration parameter \"{name}\"")).with_hint(hint)
 }
 
@@ -153,6 +164,10 @@ fn milliseconds(text: &str) -> Option<u64> {
     number.checked_mul(factor)
 }
 
+fn is_switch(lower: &str) -> bool {
+    matches!(lower, "on" | "off" | "true" | "false" | "1" | "0" | "yes" | "no")
+}
+
 fn check(name: &str, value: &str) -> Result<()> {
     if name == disabled_rules::SETTING {
         return DisabledRules::parse(value).map(drop);
@@ -168,9 +183,8 @@ fn check(name: &str, value: &str) -> Result<()> {
         ISOLATION => {
             matches!(lower.as_str(), "serializable" | "snapshot" | "repeatable read" | "read committed" | "read uncommitted")
         }
-        READ_ONLY | CASE_SENSITIVE_IDENTIFIERS => {
-            matches!(lower.as_str(), "on" | "off" | "true" | "false" | "1" | "0" | "yes" | "no")
-        }
+        READ_ONLY | CASE_SENSITIVE_IDENTIFIERS => is_switch(&lower),
+        name if super_options::SETTINGS.iter().any(|(known, _)| *known == name) => is_switch(&lower),
         _ => true,
     };
     if valid {

@@ -108,6 +108,7 @@ impl Runner {
             inside: Vec::new(),
             aliases: Aliases::default(),
             disabled_rules: scope.disabled_rules.clone(),
+            super_options: scope.super_options.clone(),
             merge_joins: scope.merge_joins.load(Ordering::SeqCst),
             engine: Arc::clone(&self.engine),
         });

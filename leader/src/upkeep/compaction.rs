@@ -5,6 +5,7 @@ use super::choice::{Choice, wanted_segments};
 use super::vacuum::{Tools, Vacuumed, vacuum_round};
 use crate::cluster::WAIT_FOR_SHORT_MAX_SECONDS;
 use crate::plan::disabled_rules::DisabledRules;
+use crate::plan::super_options::SuperOptions;
 use crate::transaction::{Clock, LockMode, Scope, TableLocks};
 use slipher_common::catalog::ADMIN_USER;
 use slipher_common::ids::{DatabaseId, TableId, Version};
@@ -160,6 +161,7 @@ impl Upkeep {
             merge_joins: Arc::default(),
             background: true,
             disabled_rules: DisabledRules::default(),
+            super_options: SuperOptions::default(),
         };
         Self { tools, scope, choice, seen: BTreeMap::new(), last: TableId(0) }
     }

@@ -40,7 +40,7 @@ pub(super) fn number(value: u64) -> Expr {
 }
 
 /// `CAST(expression AS data_type)`.
-pub(super) fn cast(expression: Expr, data_type: DataType) -> Expr {
+pub(crate) fn cast(expression: Expr, data_type: DataType) -> Expr {
     Expr::Cast { kind: CastKind::Cast, expr: Box::new(expression), data_type, array: false, format: None }
 }
 
