@@ -98,6 +98,13 @@ impl Binder<'_> {
 
     /// A comma and a value to iterate over: what it is about is one of the tables before it.
     fn beside(&mut self, bound: &mut [TableWithJoins], joins: Vec<Join>, iteration: Iteration, scope: &mut Scope) -> Result<()> {
+        let merges = |join: &Join| {
+            constraint_in(&join.join_operator).is_some_and(|of| matches!(of, JoinConstraint::Using(_) | JoinConstraint::Natural))
+        };
+        if joins.iter().any(merges) {
+            let instead = "write JOIN ... ON, or put the tables before it into a subquery";
+            return Err(Error::not_supported("USING or NATURAL behind the elements of a SUPER value", instead));
+        }
         let owner = iteration.owner.clone().unwrap_or_default();
         let Some(tables) = bound.iter_mut().find(|tables| has_alias(tables, &owner)) else {
             return Err(Error::internal("the table of a SUPER value is not in FROM"));
@@ -338,6 +345,10 @@ fn yielding(columns: Vec<(String, Expr)>, join: TableWithJoins) -> Result<(Box<Q
 
 fn alias_of(name: &str) -> TableAlias {
     TableAlias { explicit: true, name: Ident::with_quote('"', name), columns: Vec::new(), at: None }
+}
+
+fn constraint_in(operator: &JoinOperator) -> Option<JoinConstraint> {
+    constraint_of(&mut operator.clone()).map(|(_, constraint)| constraint.clone())
 }
 
 fn constraint_of(operator: &mut JoinOperator) -> Option<(Keeps, &mut JoinConstraint)> {

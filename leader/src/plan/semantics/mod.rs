@@ -96,6 +96,7 @@ fn with_supers(expr: &Expr, schema: &DFSchema, options: &SuperOptions) -> Result
         Expr::InList(list) => supers::in_list(list, schema),
         Expr::Like(like) => Ok(supers::like(like, schema)?.map(Expr::Like)),
         Expr::SimilarTo(like) => Ok(supers::like(like, schema)?.map(Expr::SimilarTo)),
+        Expr::Case(case) => Ok(supers::case(case, schema)?.map(Expr::Case)),
         Expr::Negative(inner) => supers::negated(inner, schema),
         Expr::Cast(cast) => supers::cast(&cast.expr, cast.field.data_type(), schema, options.strict_casts),
         Expr::TryCast(cast) => supers::cast(&cast.expr, cast.field.data_type(), schema, false),

@@ -11,7 +11,7 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{BinaryExpr, InList, Like, ScalarFunction};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{Between, Expr, Operator, lit};
+use datafusion::logical_expr::{Between, Case, Expr, Operator, lit};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 use slipher_common::Error;
 use slipher_common::functions::{
@@ -125,6 +125,19 @@ pub(super) fn in_list(expr: &InList, schema: &DFSchema) -> Result<Option<Expr>> 
     }
     let items = list.iter().map(|item| as_super(item.clone(), schema)).collect::<Result<Vec<_>>>()?;
     Ok(Some(Expr::InList(InList::new(Box::new(as_super(*expr.clone(), schema)?), items, *negated))))
+}
+
+/// The same of CASE x WHEN y.
+pub(super) fn case(case: &Case, schema: &DFSchema) -> Result<Option<Case>> {
+    let Some(operand) = &case.expr else { return Ok(None) };
+    let compared = || std::iter::once(operand.as_ref()).chain(case.when_then_expr.iter().map(|(when, _)| when.as_ref()));
+    if !any_super(compared(), schema) || compared().all(|expr| is_super(expr, schema)) {
+        return Ok(None);
+    }
+    let pair = |(when, then): &(Box<Expr>, Box<Expr>)| Ok((Box::new(as_super(*when.clone(), schema)?), then.clone()));
+    let pairs = case.when_then_expr.iter().map(pair).collect::<Result<_>>()?;
+    let operand = Box::new(as_super(*operand.clone(), schema)?);
+    Ok(Some(Case::new(Some(operand), pairs, case.else_expr.clone())))
 }
 
 /// The same of LIKE and SIMILAR TO: what is no string matches nothing.
