@@ -45,6 +45,8 @@ pub enum Kind {
     TimestampTz,
     /// Both kinds of INTERVAL
     Interval,
+    /// SUPER
+    Super,
 }
 
 /// When a cast happens.
@@ -59,23 +61,23 @@ pub enum When {
 }
 
 use Kind::{
-    BigInt, Boolean, Date, Decimal, Double, Integer, Interval, Real, SmallInt, Text, Time, TimeTz, Timestamp, TimestampTz,
+    BigInt, Boolean, Date, Decimal, Double, Integer, Interval, Real, SmallInt, Super, Text, Time, TimeTz, Timestamp, TimestampTz,
 };
 
 /// From a type to others: implicitly, by assignment, explicitly.
 type Row = (Kind, &'static [Kind], &'static [Kind], &'static [Kind]);
 
 const TABLE: &[Row] = &[
-    (SmallInt, &[Integer, BigInt, Decimal, Real, Double, Boolean, Text], &[], &[]),
-    (Integer, &[BigInt, Decimal, Real, Double, Boolean, Text], &[SmallInt], &[]),
-    (BigInt, &[Decimal, Real, Double, Boolean, Text], &[SmallInt, Integer], &[]),
-    (Decimal, &[Real, Double, Text], &[SmallInt, Integer, BigInt], &[Boolean]),
-    (Real, &[Double, Text], &[SmallInt, Integer, BigInt, Decimal], &[Boolean]),
-    (Double, &[Text], &[SmallInt, Integer, BigInt, Decimal, Real], &[Boolean]),
-    (Boolean, &[], &[], &[SmallInt, Integer, BigInt, Text]),
+    (SmallInt, &[Integer, BigInt, Decimal, Real, Double, Boolean, Text, Super], &[], &[]),
+    (Integer, &[BigInt, Decimal, Real, Double, Boolean, Text, Super], &[SmallInt], &[]),
+    (BigInt, &[Decimal, Real, Double, Boolean, Text, Super], &[SmallInt, Integer], &[]),
+    (Decimal, &[Real, Double, Text, Super], &[SmallInt, Integer, BigInt], &[Boolean]),
+    (Real, &[Double, Text, Super], &[SmallInt, Integer, BigInt, Decimal], &[Boolean]),
+    (Double, &[Text, Super], &[SmallInt, Integer, BigInt, Decimal, Real], &[Boolean]),
+    (Boolean, &[Super], &[], &[SmallInt, Integer, BigInt, Text]),
     (
         Text,
-        &[],
+        &[Super],
         &[SmallInt, Integer, BigInt, Decimal, Real, Double, Boolean, Date, Time, TimeTz, Timestamp, TimestampTz],
         &[Interval],
     ),
@@ -85,6 +87,13 @@ const TABLE: &[Row] = &[
     (Timestamp, &[TimestampTz, Text], &[Date, Time], &[TimeTz]),
     (TimestampTz, &[Text], &[Date, TimeTz, Timestamp], &[Time]),
     (Interval, &[Text], &[], &[Time]),
+    // What a SUPER value is nobody knows before it is there: it must be cast, but for conditions.
+    (
+        Super,
+        &[],
+        &[],
+        &[SmallInt, Integer, BigInt, Decimal, Real, Double, Boolean, Text, Date, Time, TimeTz, Timestamp, TimestampTz],
+    ),
 ];
 
 /// When values of `from` become values of `to`; None: never.
@@ -100,8 +109,23 @@ pub fn cast(from: Kind, to: Kind) -> Option<When> {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 14] =
-        [SmallInt, Integer, BigInt, Decimal, Real, Double, Boolean, Text, Date, Time, TimeTz, Timestamp, TimestampTz, Interval];
+    pub const ALL: [Self; 15] = [
+        SmallInt,
+        Integer,
+        BigInt,
+        Decimal,
+        Real,
+        Double,
+        Boolean,
+        Text,
+        Date,
+        Time,
+        TimeTz,
+        Timestamp,
+        TimestampTz,
+        Interval,
+        Super,
+    ];
 
     /// The kind of a type.
     pub fn of(sql_type: SqlType) -> Self {
@@ -119,6 +143,7 @@ impl Kind {
             SqlType::TimeTz => TimeTz,
             SqlType::Timestamp => Timestamp,
             SqlType::TimestampTz => TimestampTz,
+            SqlType::Super => Super,
         }
     }
 
@@ -163,6 +188,7 @@ impl Kind {
             Timestamp => "timestamp without time zone",
             TimestampTz => "timestamp with time zone",
             Interval => "interval",
+            Super => "super",
         }
     }
 }

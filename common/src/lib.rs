@@ -51,6 +51,7 @@ pub mod selectivity;
 pub mod single_value;
 pub mod sql_type;
 pub mod statistics;
+pub mod super_value;
 pub mod sweep;
 pub mod threads;
 pub mod time_units;

@@ -56,6 +56,8 @@ pub enum SqlType {
     Timestamp,
     /// Day and time in microseconds, kept in UTC.
     TimestampTz,
+    /// A value without a schema: a scalar, an array or an object. No other column has its Arrow type.
+    Super,
 }
 
 impl SqlType {
@@ -74,6 +76,7 @@ impl SqlType {
             Self::Time | Self::TimeTz => DataType::Time64(TimeUnit::Microsecond),
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
             Self::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC"))),
+            Self::Super => DataType::BinaryView,
         }
     }
 
@@ -98,6 +101,7 @@ impl SqlType {
             DataType::Time32(_) | DataType::Time64(_) => Self::Time,
             DataType::Timestamp(_, None) => Self::Timestamp,
             DataType::Timestamp(_, Some(_)) => Self::TimestampTz,
+            DataType::BinaryView => Self::Super,
             DataType::Dictionary(_, value) => Self::from_arrow(value)?,
             _ => {
                 return Err(Error::not_supported(
@@ -146,6 +150,7 @@ impl SqlType {
             "time with time zone" => Self::TimeTz,
             "timestamp without time zone" => Self::Timestamp,
             "timestamp with time zone" => Self::TimestampTz,
+            "super" => Self::Super,
             _ => return None,
         })
     }
@@ -168,6 +173,7 @@ impl SqlType {
             Self::TimeTz => (Kind::Timetz, 0, 0, 0),
             Self::Timestamp => (Kind::Timestamp, 0, 0, 0),
             Self::TimestampTz => (Kind::Timestamptz, 0, 0, 0),
+            Self::Super => (Kind::Super, 0, 0, 0),
         };
         proto::Type { kind: kind.into(), length, precision, scale }
     }
@@ -191,6 +197,7 @@ impl SqlType {
             Kind::Timetz => Self::TimeTz,
             Kind::Timestamp => Self::Timestamp,
             Kind::Timestamptz => Self::TimestampTz,
+            Kind::Super => Self::Super,
             Kind::Unspecified => {
                 return Err(Error::new(ErrorKind::DataCorrupted, format!("reading a type: unknown kind {}", stored.kind)));
             }
@@ -215,6 +222,7 @@ impl fmt::Display for SqlType {
             Self::TimeTz => f.write_str("time with time zone"),
             Self::Timestamp => f.write_str("timestamp without time zone"),
             Self::TimestampTz => f.write_str("timestamp with time zone"),
+            Self::Super => f.write_str("super"),
         }
     }
 }
@@ -240,6 +248,7 @@ mod tests {
             SqlType::TimeTz,
             SqlType::Timestamp,
             SqlType::TimestampTz,
+            SqlType::Super,
         ];
         for sql_type in all {
             assert_eq!(SqlType::from_name(&sql_type.to_string()), Some(sql_type));

@@ -64,6 +64,8 @@ pub fn decode_bound(bytes: &[u8], sql_type: SqlType) -> Result<Option<(ScalarVal
         SqlType::Time | SqlType::TimeTz => ScalarValue::Time64Microsecond(Some(number!(i64))),
         SqlType::Timestamp => ScalarValue::TimestampMicrosecond(Some(number!(i64)), None),
         SqlType::TimestampTz => ScalarValue::TimestampMicrosecond(Some(number!(i64)), Some(Arc::from("UTC"))),
+        // None is ever written.
+        SqlType::Super => return Ok(None),
         SqlType::Char(_) | SqlType::VarChar(_) => {
             let text = std::str::from_utf8(&bytes[1..]).map_err(|_| damaged())?;
             return Ok(Some((ScalarValue::Utf8View(Some(text.to_owned())), bytes[0] == b'=')));

@@ -133,21 +133,28 @@ impl AsyncDB for Connection {
     async fn run(&mut self, sql: &str) -> Result<DBOutput<Letter>, SqlError> {
         // Preparing gives the types; the simple protocol gives every value as text.
         let told = sql.strip_prefix("types of ");
-        let prepared = self.client.prepare(told.unwrap_or(sql)).await.map_err(|error| self.explain(error))?;
-        if told.is_some() {
+        let prepared = match self.client.prepare(told.unwrap_or(sql)).await {
+            // The client looks types up that it does not know itself, like SUPER.
+            Err(error) if told.is_none() && is_about_types(&error) => None,
+            other => Some(other.map_err(|error| self.explain(error))?),
+        };
+        if let (Some(prepared), true) = (&prepared, told.is_some()) {
             let names: Vec<String> = prepared.columns().iter().map(full_name).collect();
             return Ok(DBOutput::Rows { types: vec![Letter('T'); names.len()], rows: vec![names] });
         }
-        let types: Vec<Letter> = prepared.columns().iter().map(|column| Letter::from(column.type_())).collect();
+        let letter = |column: &tokio_postgres::Column| Letter::from(column.type_());
+        let types: Option<Vec<Letter>> = prepared.map(|prepared| prepared.columns().iter().map(letter).collect());
         let messages = self.client.simple_query(sql).await.map_err(|error| self.explain(error))?;
-        let (mut rows, mut complete) = (Vec::new(), 0);
+        let (mut rows, mut complete, mut columns) = (Vec::new(), 0, 0);
         for message in messages {
             match message {
                 SimpleQueryMessage::Row(row) => rows.push((0..row.len()).map(|i| show(row.get(i))).collect()),
                 SimpleQueryMessage::CommandComplete(count) => complete = count,
+                SimpleQueryMessage::RowDescription(described) => columns = described.len(),
                 _ => {}
             }
         }
+        let types = types.unwrap_or_else(|| vec![Letter('?'); columns]);
         Ok(if types.is_empty() { DBOutput::StatementComplete(complete) } else { DBOutput::Rows { types, rows } })
     }
 
@@ -156,6 +163,11 @@ impl AsyncDB for Connection {
     async fn sleep(duration: Duration) {
         tokio::time::sleep(duration).await;
     }
+}
+
+/// Whether the client failed when it looked a type up.
+fn is_about_types(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|error| error.message().contains("pg_type") || error.message().contains("pg_catalog"))
 }
 
 /// A type with what its modifier says.

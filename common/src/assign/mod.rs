@@ -7,9 +7,11 @@ mod datetime_pattern;
 mod datetime_text;
 mod display;
 mod fault;
+mod json;
 mod numbers;
 mod scalar_text;
 pub(crate) mod strings;
+mod super_values;
 mod temporal;
 mod text;
 mod to_text;
@@ -26,7 +28,9 @@ pub use display::{
     write_timestamp,
 };
 pub use fault::{Fault, OnFault, TextFault, base_name, shorten};
+pub use json::append as append_super;
 pub(crate) use scalar_text::parse_decimal_cut;
+pub use super_values::{from_super, json_texts, put_scalar, strings_of, super_of};
 pub use text::{TextFormats, parse_column, parse_scalar};
 pub use to_text::text_of;
 pub use zone::{UTC, Zone, special_moment};
@@ -139,7 +143,13 @@ pub fn assign_column(
     if *array.data_type() == DataType::Null {
         return Ok(new_null_array(&target.to_arrow(), array.len()));
     }
+    if *array.data_type() == DataType::BinaryView && target == SqlType::Super {
+        return Ok(Arc::clone(array));
+    }
     let array = canonical(array, on_fault)?;
+    if target == SqlType::Super {
+        return super_of(&array);
+    }
     let is_string = strings::length_limit(target).is_some();
     if *array.data_type() == DataType::Utf8View {
         let texts = array.as_string_view();

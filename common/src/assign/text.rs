@@ -62,6 +62,7 @@ pub fn parse_column<'a>(
 ) -> Result<ArrayRef> {
     let time_format = &DatetimeFormat::Auto;
     match target {
+        SqlType::Super => super::json::read_json(values, on_fault),
         SqlType::SmallInt => primitives::<Int16Type>(values, target, |text| narrow(parse_i64(text)?), on_fault),
         SqlType::Integer => primitives::<Int32Type>(values, target, |text| narrow(parse_i64(text)?), on_fault),
         SqlType::BigInt => primitives::<Int64Type>(values, target, parse_i64, on_fault),

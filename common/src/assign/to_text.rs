@@ -5,9 +5,10 @@ use super::display::{
     EXTRA_FLOAT_DIGITS_DEFAULT, write_date, write_decimal, write_f32, write_f64, write_instant, write_interval, write_time,
     write_timestamp,
 };
+use super::super_values::from_super;
 use super::zone::Zone;
 use crate::error::{Error, Result};
-use crate::sql_type::SqlType;
+use crate::sql_type::{SqlType, VARCHAR_LENGTH_MAX_BYTES};
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, StringViewBuilder};
 use arrow::datatypes::*;
 use std::fmt::{self, Write};
@@ -43,7 +44,11 @@ pub fn text_of(array: &ArrayRef, source: Option<SqlType>, zone: Option<&Zone>) -
             each::<TimestampMicrosecondType>(array, |out, value| write_instant(out, value, zone))
         }
         DataType::Interval(IntervalUnit::MonthDayNano) => each::<IntervalMonthDayNanoType>(array, write_interval),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
+        // Arrays and objects have none: JSON_SERIALIZE makes it.
+        DataType::BinaryView => {
+            from_super(array.as_binary_view(), SqlType::VarChar(VARCHAR_LENGTH_MAX_BYTES), &mut |_, _| Ok(()))
+        }
+        DataType::Binary | DataType::LargeBinary => {
             canonical(array, &mut |row, fault| Err(fault.at("of bytes", &format!("row {}", row + 1))))
         }
         _ => Ok(arrow::compute::cast(array, &DataType::Utf8View)?),

@@ -95,6 +95,11 @@ fn hash_one(column: &ArrayRef, mut put: impl FnMut(usize, u64)) -> Result<()> {
             let flat = arrow::compute::cast(column, value)?;
             return hash_one(&flat, put);
         }
+        // Of SUPER only keys are hashed, or whole values where nobody compares them: a column of it is no DISTKEY.
+        DataType::BinaryView => {
+            let values = column.as_binary_view();
+            values.iter().enumerate().for_each(|(row, value)| emit(row, xxh3_64(value.unwrap_or_default())));
+        }
         // Expressions have these, columns of tables do not: equal ones have one hash, however they are written.
         DataType::Interval(IntervalUnit::MonthDayNano) => {
             for (row, value) in column.as_primitive::<IntervalMonthDayNanoType>().values().iter().enumerate() {

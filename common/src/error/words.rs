@@ -30,7 +30,7 @@ const TYPES: &[(&str, &str)] = &[
     ("Duration", "interval"),
     ("Binary", "varbyte"),
     ("LargeBinary", "varbyte"),
-    ("BinaryView", "varbyte"),
+    ("BinaryView", "super"),
     ("Null", "unknown"),
     ("List", "array"),
     ("LargeList", "array"),

@@ -1,5 +1,6 @@
 //! Rows as clients get them: types that every Arrow client reads, CHAR padded to its length, SQL types as metadata.
 
+use crate::assign::json_texts;
 use crate::error::{Error, Result};
 use crate::sql_type::SqlType;
 use arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
@@ -77,6 +78,9 @@ pub fn cast(column: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     if column.data_type() == to {
         return Ok(column.clone());
     }
+    if let (DataType::BinaryView, DataType::Utf8) = (column.data_type(), to) {
+        return cast(&json_texts(column.as_binary_view(), usize::MAX)?, to);
+    }
     let options = CastOptions { safe: false, ..Default::default() };
     Ok(cast_with_options(column, to, &options)?)
 }
@@ -108,7 +112,9 @@ fn client_field(field: &Field) -> Field {
 fn client_type(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Utf8View | DataType::LargeUtf8 | DataType::Null => DataType::Utf8,
-        DataType::BinaryView | DataType::LargeBinary => DataType::Binary,
+        // SUPER is sent as its JSON.
+        DataType::BinaryView => DataType::Utf8,
+        DataType::LargeBinary => DataType::Binary,
         DataType::Dictionary(_, value) => client_type(value),
         DataType::List(item) | DataType::ListView(item) | DataType::LargeList(item) | DataType::LargeListView(item) => {
             DataType::List(Arc::new(item.as_ref().clone().with_data_type(client_type(item.data_type()))))

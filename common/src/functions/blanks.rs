@@ -1,5 +1,6 @@
 //! Trailing blanks: comparisons of strings do not see them, everything else does.
 
+use super::supers::{key_column, keyed_column, unkeyed_column};
 use super::{Function, downcast, is_text, no_such_call};
 use crate::assign::strings::fit;
 use crate::{Error, Result, SqlType};
@@ -40,19 +41,37 @@ pub(super) fn functions() -> Vec<Function> {
     as_type.describe = Some(describe_as_type);
     let mut as_char = Function::new(AS_CHAR, as_char_coerce, |_| Ok(DataType::Utf8View), as_char);
     as_char.describe = Some(describe_as_char);
-    let view = |_: &[DataType]| Ok(DataType::Utf8View);
     vec![
         tight,
-        Function::new(BLANK_KEY, |types| one_view(BLANK_KEY, types), view, |arguments| recoded(&arguments[0], key_of)),
-        Function::new(BLANK_VALUE, |types| one_view(BLANK_VALUE, types), view, |arguments| recoded(&arguments[0], value_of)),
+        Function::new(
+            BLANK_KEY,
+            |types| one_view(BLANK_KEY, types),
+            |types| same_type(BLANK_KEY, types),
+            |arguments| match arguments[0].data_type() {
+                DataType::BinaryView => keyed_column(&arguments[0]),
+                _ => recoded(&arguments[0], key_of),
+            },
+        ),
+        Function::new(
+            BLANK_VALUE,
+            |types| one_view(BLANK_VALUE, types),
+            |types| same_type(BLANK_VALUE, types),
+            |arguments| match arguments[0].data_type() {
+                DataType::BinaryView => unkeyed_column(&arguments[0]),
+                _ => recoded(&arguments[0], value_of),
+            },
+        ),
         as_type,
         as_char,
     ]
 }
 
-/// The argument of a call of `tight`: whatever hashes, counts or estimates values as comparisons see them need not know the difference.
+/// The argument of a call of `tight`: whatever hashes, counts or estimates strings as comparisons see them need not know the difference. None for
+/// SUPER values: equal ones may have different bytes, their keys have not.
 pub fn tight_argument(expression: &Arc<dyn PhysicalExpr>) -> Option<&Arc<dyn PhysicalExpr>> {
-    let call = expression.downcast_ref::<ScalarFunctionExpr>().filter(|call| call.name() == TIGHT)?;
+    let call = expression
+        .downcast_ref::<ScalarFunctionExpr>()
+        .filter(|call| call.name() == TIGHT && *call.return_type() != DataType::BinaryView)?;
     call.args().first()
 }
 
@@ -70,14 +89,17 @@ pub fn ends_in_blank(array: &StringViewArray) -> bool {
 
 fn one_text(name: &str, types: &[DataType]) -> Result<Vec<DataType>> {
     match types {
-        [text] if is_text(text) => Ok(types.to_vec()),
+        [text] if is_text(text) || *text == DataType::BinaryView => Ok(types.to_vec()),
         [DataType::Null] => Ok(vec![DataType::Utf8View]),
         _ => Err(no_such_call(name, types, &format!("{name}(a_string)"))),
     }
 }
 
 fn one_view(name: &str, types: &[DataType]) -> Result<Vec<DataType>> {
-    one_text(name, types).map(|_| vec![DataType::Utf8View])
+    one_text(name, types).map(|types| match types.as_slice() {
+        [DataType::BinaryView] => types,
+        _ => vec![DataType::Utf8View],
+    })
 }
 
 fn same_type(name: &str, types: &[DataType]) -> Result<DataType> {
@@ -95,7 +117,11 @@ fn declared(name: &str, like: &Field, nullable: bool) -> Option<FieldRef> {
 
 /// A column as comparisons see it: strings without trailing blanks, everything else as it is.
 pub fn tight_key(column: &ArrayRef) -> Result<ArrayRef> {
-    if is_text(column.data_type()) { tight(std::slice::from_ref(column)) } else { Ok(Arc::clone(column)) }
+    if is_text(column.data_type()) || *column.data_type() == DataType::BinaryView {
+        tight(std::slice::from_ref(column))
+    } else {
+        Ok(Arc::clone(column))
+    }
 }
 
 fn tight(arguments: &[ArrayRef]) -> Result<ArrayRef> {
@@ -104,6 +130,7 @@ fn tight(arguments: &[ArrayRef]) -> Result<ArrayRef> {
         DataType::Utf8View => tight_views(array)?,
         DataType::Utf8 => tight_strings::<i32>(array)?,
         DataType::LargeUtf8 => tight_strings::<i64>(array)?,
+        DataType::BinaryView => key_column(array)?,
         other => return Err(Error::internal(format!("{TIGHT} got a column of {other}"))),
     })
 }

@@ -41,6 +41,7 @@ mod only_value;
 mod parse;
 mod real;
 mod regex;
+mod supers;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -63,6 +64,10 @@ pub use intervals::{
 pub use only_value::only_value_udf;
 pub use parse::{PARSE_DECIMAL, TO_TIMETZ, text_parser};
 pub use real::{TO_DOUBLE, TO_REAL, WHOLE_DOUBLES_MAX};
+pub use supers::{
+    JSON_PARSE, SUPER_AS, SUPER_ELEMENTS, SUPER_NAMES, SUPER_NEGATE, SUPER_ORDER, SUPER_PATH, SUPER_PLACES, SUPER_STRING,
+    SUPER_VALUES, TO_SUPER, super_arithmetic,
+};
 pub use walk::WALK;
 pub use window::{ignoring_nulls, row_number, window_functions};
 
@@ -109,6 +114,7 @@ fn own() -> Vec<Arc<ScalarUDF>> {
         parse::functions(),
         real::functions(),
         regex::functions(),
+        supers::functions(),
         text::functions(),
         words::functions(),
         zoned::functions(),
@@ -165,6 +171,8 @@ struct Function {
     preimage: Option<Preimage>,
     compute_fields: Option<ComputeFields>,
     compute_as: Option<ComputeAs>,
+    /// The result may be NULL where no argument is.
+    may_be_null: bool,
 }
 
 impl Function {
@@ -181,6 +189,7 @@ impl Function {
             preimage: None,
             compute_fields: None,
             compute_as: None,
+            may_be_null: false,
         }
     }
 }
@@ -206,7 +215,7 @@ impl ScalarUDFImpl for Function {
             return Ok(field);
         }
         let types: Vec<DataType> = arguments.arg_fields.iter().map(|field| field.data_type().clone()).collect();
-        let nullable = arguments.arg_fields.iter().any(|field| field.is_nullable());
+        let nullable = self.may_be_null || arguments.arg_fields.iter().any(|field| field.is_nullable());
         Ok(Arc::new(arrow::datatypes::Field::new(self.name, (self.returns)(&types)?, nullable)))
     }
 

@@ -1,9 +1,9 @@
 //! Text as other types, read as COPY and INSERT read it.
 
 use super::{Function, downcast, is_text, no_such_call};
-use crate::assign::{Fault, TextFormats, assign_column, parse_column};
+use crate::assign::{Fault, TextFormats, assign_column, from_super, parse_column};
 use crate::{Error, Result, SqlType};
-use arrow::array::{ArrayRef, StringViewArray};
+use arrow::array::{ArrayRef, AsArray, StringViewArray};
 use arrow::datatypes::DataType;
 use std::sync::Arc;
 
@@ -55,7 +55,7 @@ pub(super) fn functions() -> Vec<Function> {
     let mut timetz = Function::new(TO_TIMETZ, to_timetz_coerce, |_| Ok(SqlType::TimeTz.to_arrow()), to_timetz);
     // Only its field tells a time with a zone from one without.
     timetz.describe = Some(|fields, _| {
-        let nullable = fields.iter().any(|field| field.is_nullable());
+        let nullable = fields.iter().any(|field| field.is_nullable() || *field.data_type() == DataType::BinaryView);
         Some(Arc::new(SqlType::TimeTz.to_field(TO_TIMETZ, nullable)))
     });
     let decimal = Function::new(PARSE_DECIMAL, text_and_decimal, |types| Ok(types[1].clone()), parse_decimals);
@@ -80,11 +80,15 @@ fn to_timetz_coerce(types: &[DataType]) -> Result<Vec<DataType>> {
         [text] if is_text(text) || *text == DataType::Null => Ok(vec![DataType::Utf8View]),
         [DataType::Time32(_) | DataType::Time64(_)] => Ok(vec![SqlType::TimeTz.to_arrow()]),
         [DataType::Timestamp(_, Some(_))] => Ok(vec![SqlType::TimestampTz.to_arrow()]),
+        [DataType::BinaryView] => Ok(types.to_vec()),
         _ => Err(no_such_call(TO_TIMETZ, types, "CAST('10:11:12+02' AS TIMETZ)")),
     }
 }
 
 fn to_timetz(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    if let Some(documents) = arguments[0].as_binary_view_opt() {
+        return from_super(documents, SqlType::TimeTz, &mut |_, _| Ok(()));
+    }
     let mut refuse = |_: usize, fault: Fault| Err(Error::new(fault.kind, fault.message));
     let source = if *arguments[0].data_type() == DataType::Utf8View { None } else { Some(SqlType::TimestampTz) };
     assign_column(&arguments[0], source, SqlType::TimeTz, &TextFormats::default(), &mut refuse)

@@ -4,7 +4,7 @@ use super::{Function, TO_TEXT, downcast, is_text, no_such_call};
 use crate::assign::{Zone, text_of};
 use crate::{Error, ErrorKind, Result, SqlType};
 use arrow::array::{Array, ArrayRef, Int32Array, Int64Array, StringArray, StringViewArray, StringViewBuilder};
-use arrow::datatypes::{DataType, FieldRef, IntervalUnit, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::Cast;
@@ -59,12 +59,17 @@ fn to_text_coerce(types: &[DataType]) -> Result<Vec<DataType>> {
 
 /// The result knows its length, so that CREATE TABLE AS makes the right column of it.
 pub(super) fn describe_to_text(fields: &[FieldRef], literals: &[Option<&ScalarValue>]) -> Option<FieldRef> {
-    let nullable = fields.iter().any(|field| field.is_nullable());
+    // Arrays and objects have no text.
+    let is_super = fields.first().is_some_and(|field| *field.data_type() == DataType::BinaryView);
+    let nullable = is_super || fields.iter().any(|field| field.is_nullable());
     if let Some(Some(ScalarValue::Int64(Some(bytes)))) = literals.get(1) {
         let length = u32::try_from(*bytes).ok()?;
         return Some(Arc::new(SqlType::VarChar(length).to_field(TO_TEXT, nullable)));
     }
     let [value] = fields else { return None };
+    if is_super {
+        return Some(Arc::new(Field::new(TO_TEXT, DataType::Utf8View, true)));
+    }
     match SqlType::of_field(value).ok()? {
         text @ (SqlType::Char(_) | SqlType::VarChar(_)) if *value.data_type() == DataType::Utf8View => {
             Some(Arc::new(text.to_field(TO_TEXT, nullable)))

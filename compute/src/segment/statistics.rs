@@ -11,7 +11,7 @@ use slipher_common::functions::ends_in_blank;
 use slipher_common::histogram::encode_histogram;
 use slipher_common::manifest::{ColumnStatistics, TrailingBlanks};
 use slipher_common::statistics::{DistinctSketch, encode_bound};
-use slipher_common::{Error, Result};
+use slipher_common::{Error, Result, SqlType};
 
 /// Of fewer rows no histogram is kept: reading them costs less than being wrong about them.
 const HISTOGRAM_MIN_ROWS: u64 = 4096;
@@ -138,8 +138,12 @@ impl<'a> StatisticsCollector<'a> {
     /// The statistics and the shape of each column.
     pub(crate) fn finish(self) -> Result<(Vec<ColumnStatistics>, Vec<ColumnShape>)> {
         let columns = self.columns.into_iter().enumerate();
-        let finished: Vec<_> =
-            columns.map(|(index, column)| column.finish(&self.sample.sorted(index)?)).collect::<Result<_>>()?;
+        let finished: Vec<_> = columns
+            .map(|(index, column)| {
+                let is_super = column.column.sql_type == SqlType::Super;
+                column.finish(&if is_super { Vec::new() } else { self.sample.sorted(index)? })
+            })
+            .collect::<Result<_>>()?;
         Ok(finished.into_iter().unzip())
     }
 }
@@ -157,8 +161,14 @@ impl ColumnCollector<'_> {
                 self.trailing_blanks = TrailingBlanks::Some;
             }
         }
-        self.min.update_batch(std::slice::from_ref(values))?;
-        self.max.update_batch(std::slice::from_ref(values))?;
+        if let Some(documents) = values.as_binary_view_opt() {
+            self.shape.text_bytes += documents.total_buffer_bytes_used() as u64;
+        }
+        // SUPER has no bounds.
+        if self.column.sql_type != SqlType::Super {
+            self.min.update_batch(std::slice::from_ref(values))?;
+            self.max.update_batch(std::slice::from_ref(values))?;
+        }
         let hashes = hash_columns(std::slice::from_ref(values), values.len())?;
         match values.nulls().filter(|nulls| nulls.null_count() > 0) {
             Some(nulls) => nulls.valid_indices().for_each(|row| self.distinct.insert(hashes[row])),

@@ -1,6 +1,7 @@
 //! The parser's Redshift dialect, with what it lacks.
 
 use super::names::is_reserved;
+use super::object_transform;
 use super::session_names::reserved_call;
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Ident, UnaryOperator};
 use datafusion::sql::sqlparser::dialect::{Dialect, Precedence, RedshiftSqlDialect};
@@ -129,6 +130,9 @@ impl Dialect for SlipherDialect {
         if is_approximate(parser) {
             parser.advance_token();
             return Some(parser.parse_prefix());
+        }
+        if object_transform::begins(parser) {
+            return Some(object_transform::parse(parser));
         }
         let (op, precedence) = match parser.peek_token_ref().token {
             Token::Minus => (UnaryOperator::Minus, POWER_PRECEDENCE),

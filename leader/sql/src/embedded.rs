@@ -63,7 +63,9 @@ pub(super) fn with_sqlparser_until<T>(
 ) -> Result<T> {
     let lexed = cursor.lexed;
     let tokens = lexed.lexemes.get(cursor.next..until).unwrap_or_default();
-    let tokens = tokens.iter().map(|lexeme| TokenWithSpan::new(lexeme.token.clone(), lexeme.span)).collect();
+    let mut tokens: Vec<TokenWithSpan> =
+        tokens.iter().map(|lexeme| TokenWithSpan::new(lexeme.token.clone(), lexeme.span)).collect();
+    super::unpivot::mark(&mut tokens);
     let mut parser = Parser::new(&DIALECT).with_recursion_limit(NESTING_MAX_CALLS).with_tokens_with_locations(tokens);
     let answer = read(&mut parser);
     let reached = (cursor.next + parser.index()).min(lexed.lexemes.len());

@@ -21,6 +21,9 @@ pub struct InsertSpec {
     pub columns: Vec<Name>,
     /// Where rows come from.
     pub source: InsertSource,
+    /// VALUES as they were written, where some of them became text in the source because they stand beside strings: a SUPER column keeps each as
+    /// it is.
+    pub written: Option<Vec<Vec<Expr>>>,
 }
 
 /// Where an INSERT's rows come from.
@@ -38,12 +41,23 @@ pub enum InsertSource {
 
 impl InsertSpec {
     /// The source as a query, DEFAULT replaced by what `default` gives for the n-th value of a row (from 0). `None` for
-    /// DEFAULT VALUES: there is no value at all.
-    pub fn query(&self, mut default: impl FnMut(usize) -> Result<Expr>) -> Result<Option<Statement>> {
+    /// DEFAULT VALUES: there is no value at all. `supers` says which values are for SUPER columns: those of VALUES become SUPER one by one.
+    pub fn query(&self, supers: &[bool], mut default: impl FnMut(usize) -> Result<Expr>) -> Result<Option<Statement>> {
+        let any_super = supers.contains(&true);
         match &self.source {
             InsertSource::DefaultValues => Ok(None),
-            InsertSource::Query(query) => Ok(Some(query.as_ref().clone())),
-            InsertSource::Literals(rows) => Ok(Some(values_query(rows.rows()))),
+            InsertSource::Query(query) => Ok(Some(match (&self.written, query.as_ref()) {
+                (Some(rows), _) if any_super => values_query(as_supers(rows.clone(), supers)),
+                (None, Statement::Query(values)) if any_super => match values.body.as_ref() {
+                    SetExpr::Values(values) => {
+                        let rows = values.rows.iter().map(|row| row.content.clone()).collect();
+                        values_query(as_supers(rows, supers))
+                    }
+                    _ => query.as_ref().clone(),
+                },
+                _ => query.as_ref().clone(),
+            })),
+            InsertSource::Literals(rows) => Ok(Some(values_query(as_supers(rows.rows(), supers)))),
             InsertSource::ValuesWithDefaults(rows) => {
                 let filled = rows.iter().map(|row| {
                     let values = row.iter().enumerate().map(|(i, value)| match value {
@@ -52,7 +66,7 @@ impl InsertSpec {
                     });
                     values.collect::<Result<Vec<_>>>()
                 });
-                Ok(Some(values_query(filled.collect::<Result<Vec<_>>>()?)))
+                Ok(Some(values_query(as_supers(filled.collect::<Result<Vec<_>>>()?, supers))))
             }
         }
     }
@@ -74,24 +88,25 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<InsertSpec> {
             Error::new(ErrorKind::DuplicateColumn, format!("column \"{twice}\" specified more than once")).at(twice.position)
         );
     }
+    let mut written = None;
     let source = if cursor.eat(&["DEFAULT", "VALUES"]) {
         cursor.expect_end()?;
         InsertSource::DefaultValues
     } else if cursor.looking_at(&["VALUES"]) {
-        values(cursor, columns.len())?
+        values(cursor, columns.len(), &mut written)?
     } else if cursor.at_end() || !starts_query(cursor) {
         return Err(cursor.error("expected VALUES, DEFAULT VALUES or a query"));
     } else {
         InsertSource::Query(query_to_end(cursor)?)
     };
-    Ok(InsertSpec { table, columns, source })
+    Ok(InsertSpec { table, columns, source, written })
 }
 
 fn starts_query(cursor: &Cursor<'_>) -> bool {
     cursor.looking_at_token(&Token::LParen) || ["SELECT", "WITH"].iter().any(|word| cursor.looking_at(&[word]))
 }
 
-fn values(cursor: &mut Cursor<'_>, columns: usize) -> Result<InsertSource> {
+fn values(cursor: &mut Cursor<'_>, columns: usize, written: &mut Option<Vec<Vec<Expr>>>) -> Result<InsertSource> {
     let start = cursor.next;
     cursor.expect(&["VALUES"])?;
     if let Some(rows) = LiteralRows::read(cursor, (columns > 0).then_some(columns)) {
@@ -133,7 +148,10 @@ fn values(cursor: &mut Cursor<'_>, columns: usize) -> Result<InsertSource> {
     if any_default {
         return Ok(InsertSource::ValuesWithDefaults(rows));
     }
-    let rows = rows.into_iter().map(|row| row.into_iter().flatten().collect()).collect();
+    let rows: Vec<Vec<Expr>> = rows.into_iter().map(|row| row.into_iter().flatten().collect()).collect();
+    if (0..rows.first().map_or(0, Vec::len)).any(|column| has_texts_beside_others(&rows, column)) {
+        *written = Some(rows.clone());
+    }
     Ok(InsertSource::Query(Box::new(values_query(rows))))
 }
 
@@ -153,15 +171,7 @@ pub fn values_query(mut rows: Vec<Vec<Expr>>) -> Statement {
 /// A column where strings stand beside other values becomes text, as the engine knows no type of both; what the text is
 /// worth in the table's column is seen when it is written.
 fn bring_to_text(rows: &mut [Vec<Expr>], column: usize) {
-    let mut values = rows.iter().filter_map(|row| row.get(column));
-    let is_text = |value: &Expr| matches!(plain_value(value), Some(ast::Value::SingleQuotedString(_)));
-    let is_open = |value: &Expr| matches!(plain_value(value), Some(ast::Value::Null | ast::Value::Placeholder(_)));
-    let (mut texts, mut others) = (false, false);
-    values.by_ref().for_each(|value| {
-        texts |= is_text(value);
-        others |= !is_text(value) && !is_open(value);
-    });
-    if !(texts && others) {
+    if !has_texts_beside_others(rows, column) {
         return;
     }
     for value in rows.iter_mut().filter_map(|row| row.get_mut(column)) {
@@ -185,6 +195,32 @@ fn forget_length(value: &mut Expr) {
         let inner = std::mem::replace(value, Expr::value(ast::Value::Null));
         *value = rewrite::build::call(CONCAT, vec![inner]);
     }
+}
+
+fn is_text(value: &Expr) -> bool {
+    matches!(plain_value(value), Some(ast::Value::SingleQuotedString(_)))
+}
+
+fn is_open(value: &Expr) -> bool {
+    matches!(plain_value(value), Some(ast::Value::Null | ast::Value::Placeholder(_)))
+}
+
+/// Whether a column has strings and other values.
+fn has_texts_beside_others(rows: &[Vec<Expr>], column: usize) -> bool {
+    let values = || rows.iter().filter_map(|row| row.get(column));
+    values().any(is_text) && values().any(|value| !is_text(value) && !is_open(value))
+}
+
+/// The values of SUPER columns as SUPER.
+fn as_supers(mut rows: Vec<Vec<Expr>>, supers: &[bool]) -> Vec<Vec<Expr>> {
+    for row in &mut rows {
+        for (value, _) in row.iter_mut().zip(supers).filter(|(_, is_super)| **is_super) {
+            let written = std::mem::replace(value, Expr::value(ast::Value::Null));
+            let name = ast::ObjectName::from(vec![ast::Ident::new("super")]);
+            *value = rewrite::build::cast(written, ast::DataType::Custom(name, Vec::new()));
+        }
+    }
+    rows
 }
 
 fn plain_value(expression: &Expr) -> Option<&ast::Value> {
@@ -297,12 +333,12 @@ mod tests {
         let spec = insert("INSERT INTO s.t (a, \"B\") VALUES (1, 'x'), (-2, upper('y'))");
         assert_eq!(spec.table.to_string(), "s.t");
         assert_eq!(spec.columns.iter().map(|c| c.value.as_str()).collect::<Vec<_>>(), ["a", "B"]);
-        let query = spec.query(|_| unreachable!()).unwrap().unwrap();
+        let query = spec.query(&[], |_| unreachable!()).unwrap().unwrap();
         // Beside a string literal every value of the column is read as text, of no length of its own.
         assert_eq!(query.to_string(), "VALUES (1, 'x'), (-2, slipher_concat(slipher_text(upper('y'))))");
 
         let spec = insert("insert into t values (1, default), (2, 3)");
-        let query = spec.query(|i| Ok(Expr::value(ast::Value::Number(format!("10{i}"), false)))).unwrap().unwrap();
+        let query = spec.query(&[], |i| Ok(Expr::value(ast::Value::Number(format!("10{i}"), false)))).unwrap().unwrap();
         assert_eq!(query.to_string(), "VALUES (1, 101), (2, 3)");
 
         assert!(matches!(insert("insert into t default values").source, InsertSource::DefaultValues));

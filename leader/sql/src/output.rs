@@ -5,7 +5,8 @@
 
 use super::names::folded;
 use datafusion::sql::sqlparser::ast::{
-    DataType, Expr, Ident, Query, Select, SelectItem, SetExpr, Statement, TableFactor, Value, VisitMut, VisitorMut,
+    AccessExpr, DataType, Expr, Ident, JsonPathElem, Query, Select, SelectItem, SetExpr, Statement, TableFactor, Value, VisitMut,
+    VisitorMut,
 };
 use slipher_common::functions::{CAST_FROM, ROUND_TO_WHOLE, TO_TEXT, TRUNC};
 use std::collections::{HashMap, HashSet};
@@ -159,6 +160,18 @@ fn name_of(expression: &Expr) -> Option<String> {
             }
             Some(if name == TRUNC { "trunc".to_owned() } else { name })
         }
+        // Steps into a SUPER value: the last name among them.
+        Expr::JsonAccess { value, path } => {
+            let names = path.path.iter().rev().find_map(|step| match step {
+                JsonPathElem::Dot { key, quoted } => Some(if *quoted { key.clone() } else { key.to_lowercase() }),
+                _ => None,
+            });
+            names.or_else(|| name_of(value))
+        }
+        Expr::CompoundFieldAccess { root, access_chain } => match access_chain.last() {
+            Some(AccessExpr::Dot(name)) => name_of(name),
+            _ => name_of(root),
+        },
         Expr::Nested(inner) => name_of(inner),
         Expr::Cast { expr, data_type, .. } => name_of(expr).or_else(|| Some(type_name(data_type))),
         Expr::TypedString(typed) => Some(type_name(&typed.data_type)),

@@ -391,15 +391,16 @@ fn name_series(table: &mut TableFactor) {
 /// The planner looks at names, aliases and arguments of tables only.
 fn check_table(table: &TableFactor, position_of: PositionOf<'_>) -> Result<()> {
     match table {
-        TableFactor::Table { name, with_hints, version, with_ordinality, partitions, json_path, sample, index_hints, .. } => {
-            super::names::QualifiedName::from_object_name(name, |ident| position_of(ident.span))?;
+        TableFactor::Table { name, with_hints, version, with_ordinality, partitions, sample, index_hints, .. } => {
+            // More names are steps into a column of a table before it; binding knows.
+            if name.0.len() <= 3 {
+                super::names::QualifiedName::from_object_name(name, |ident| position_of(ident.span))?;
+            }
             let strange = !with_hints.is_empty() || version.is_some() || !partitions.is_empty() || !index_hints.is_empty();
             let what = if sample.is_some() {
                 "TABLESAMPLE"
             } else if *with_ordinality {
                 "WITH ORDINALITY"
-            } else if json_path.is_some() {
-                "navigation into a column in FROM"
             } else if strange {
                 "a hint, version or partition of a table"
             } else {

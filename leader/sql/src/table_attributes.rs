@@ -5,7 +5,7 @@ use super::names::Name;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use slipher_common::catalog::{Column, Constraint, ConstraintKind, Distribution, SortStyle, Table};
 use slipher_common::ids::ColumnId;
-use slipher_common::{Error, ErrorKind, Result};
+use slipher_common::{Error, ErrorKind, Result, SqlType};
 use std::collections::HashSet;
 
 /// Most columns of a SORTKEY.
@@ -212,7 +212,7 @@ impl TableAttributes {
     fn distribution(&self, columns: &[Column], constraints: &[Constraint]) -> Result<(Distribution, bool)> {
         let key = match &self.dist_key {
             Some(name) => {
-                let column = find(columns, name, "DISTKEY")?;
+                let column = find_key(columns, name, "DISTKEY")?;
                 Some((column.id, name.position))
             }
             None => None,
@@ -226,16 +226,18 @@ impl TableAttributes {
             (Some((DistStyle::All, _)), None) => Ok((Distribution::All, false)),
             (Some((_, _)), Some((_, position))) => Err(contradiction("a DISTKEY contradicts the table's DISTSTYLE", position)
                 .with_hint("use DISTSTYLE KEY, or leave DISTSTYLE out")),
-            (None | Some((DistStyle::Auto, _)), None) => Ok((automatic(constraints), true)),
+            (None | Some((DistStyle::Auto, _)), None) => Ok((automatic(columns, constraints), true)),
         }
     }
 }
 
-/// KEY by a primary key of one column, else EVEN.
-fn automatic(constraints: &[Constraint]) -> Distribution {
+/// KEY by a primary key of one column, else EVEN. Rows do not lie by SUPER values.
+fn automatic(columns: &[Column], constraints: &[Constraint]) -> Distribution {
     let primary = constraints.iter().find(|constraint| constraint.kind == ConstraintKind::PrimaryKey);
     match primary.map(|constraint| constraint.columns.as_slice()) {
-        Some([column]) => Distribution::Key(*column),
+        Some([key]) if columns.iter().any(|column| column.id == *key && column.sql_type != SqlType::Super) => {
+            Distribution::Key(*key)
+        }
         _ => Distribution::Even,
     }
 }
@@ -252,7 +254,7 @@ fn sort_columns(columns: &[Column], style: SortStyle, names: &[Name], position: 
     names
         .iter()
         .map(|name| {
-            let column = find(columns, name, "SORTKEY")?;
+            let column = find_key(columns, name, "SORTKEY")?;
             if !seen.insert(column.id) {
                 return Err(Error::new(ErrorKind::DuplicateColumn, format!("column \"{name}\" stands twice in SORTKEY"))
                     .at(name.position));
@@ -260,6 +262,16 @@ fn sort_columns(columns: &[Column], style: SortStyle, names: &[Name], position: 
             Ok(column.id)
         })
         .collect()
+}
+
+/// The column that rows are distributed or sorted by.
+fn find_key<'a>(columns: &'a [Column], name: &Name, named_in: &str) -> Result<&'a Column> {
+    let column = find(columns, name, named_in)?;
+    match column.sql_type {
+        SqlType::Super => Err(contradiction(format!("column \"{name}\" of type super cannot be a {named_in}"), name.position)
+            .with_hint("keep the part of it that rows are found by in a column of its own")),
+        _ => Ok(column),
+    }
 }
 
 /// The column of a name; 42703 with a hint when there is none.

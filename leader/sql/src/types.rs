@@ -35,6 +35,7 @@ const TYPE_NAMES: &[&str] = &[
     "timestamp",
     "timestamptz",
     "float",
+    "super",
 ];
 
 /// Reads a type; 42704 for one that does not exist, 0A000 for one of Redshift's that Slipher does not have.
@@ -80,6 +81,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<SqlType> {
         }
         "datetime" => SqlType::Timestamp,
         "timestamptz" => SqlType::TimestampTz,
+        "super" => SqlType::Super,
         other => return Err(unknown(other, position)),
     };
     if cursor.looking_at_token(&Token::LParen) {
@@ -93,7 +95,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<SqlType> {
 
 fn unknown(name: &str, position: usize) -> Error {
     let instead = match name {
-        "super" | "json" | "jsonb" => "keep the JSON text in VARCHAR(65535), or make a column per field",
+        "json" | "jsonb" => "use SUPER, and JSON_PARSE for the values",
         "varbyte" | "varbinary" | "binary" | "bytea" | "blob" => "keep the bytes as hexadecimal text in VARCHAR",
         "geometry" | "geography" => "keep coordinates in DOUBLE PRECISION columns, or WKT in VARCHAR",
         "hllsketch" => "keep the values and use COUNT(DISTINCT ...)",

@@ -2,13 +2,17 @@
 
 use super::columns::{Clause, Columns};
 use super::hierarchy::TREE;
+use super::navigate;
 use super::scope::{Unqualified, read_again};
 use super::{Binder, ONCE};
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, SetExpr, Values, VisitorMut,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, SetExpr, UnaryOperator, Value, Values,
+    VisitorMut,
 };
+use slipher_common::functions::SUPER_NEGATE;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_sql::names::folded;
+use slipher_sql::rewrite::build::call;
 use slipher_sql::rewrite::query_of;
 use slipher_sql::session_function;
 use std::ops::ControlFlow;
@@ -28,7 +32,20 @@ impl<'b, 'a> Expressions<'b, 'a> {
 
     fn expression(&mut self, expression: &mut Expr) -> Result<()> {
         match expression {
-            Expr::CompoundIdentifier(parts) => self.binder.qualified(parts),
+            Expr::CompoundIdentifier(parts) => {
+                if let Some(value) = self.binder.qualified(parts)? {
+                    *expression = value;
+                }
+                Ok(())
+            }
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr } if navigate::is_super(expr) => {
+                *expression = call(SUPER_NEGATE, vec![expr.as_ref().clone()]);
+                Ok(())
+            }
+            Expr::JsonAccess { value, path } => {
+                *expression = navigate::path(std::mem::replace(value, Expr::value(Value::Null)), path.clone())?;
+                Ok(())
+            }
             Expr::Identifier(name) => {
                 if let Some(meaning) = self.named(name)? {
                     *expression = meaning;
@@ -84,20 +101,24 @@ impl<'b, 'a> Expressions<'b, 'a> {
 }
 
 impl Binder<'_> {
-    /// `[[database.]schema.]factor.column`.
-    fn qualified(&self, parts: &mut Vec<Ident>) -> Result<()> {
-        let Some((column, qualifier)) = parts.split_last() else { return Ok(()) };
+    /// `[[database.]schema.]factor.column`; answers the value where names behind it are steps into it.
+    fn qualified(&self, parts: &mut Vec<Ident>) -> Result<Option<Expr>> {
+        let Some((column, qualifier)) = parts.split_last() else { return Ok(None) };
         // The path of a hierarchy is bound already.
         if qualifier.is_empty() || matches!(qualifier, [table] if table.value.starts_with(TREE)) {
-            return Ok(());
+            return Ok(None);
         }
-        let factor = self.factor(qualifier)?;
+        let factor = match self.factor(qualifier) {
+            Ok(factor) if factor.is_iteration => return self.navigated(parts),
+            Ok(factor) => factor,
+            Err(error) => return self.navigated(parts)?.map(Some).ok_or(error),
+        };
         let column = match factor.column(&folded(column))? {
             Some(name) => Ident::with_quote('"', name.clone()),
             None => column.clone(),
         };
         *parts = vec![Ident::with_quote('"', factor.alias.clone()), column];
-        Ok(())
+        Ok(None)
     }
 
     /// A subquery in an expression.
@@ -149,7 +170,7 @@ impl VisitorMut for Expressions<'_, '_> {
         if let Some(meaning) = self.binder.path_of_hierarchy(expression) {
             *expression = meaning;
         }
-        ControlFlow::Continue(())
+        flow(navigate::as_path(expression))
     }
 
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {

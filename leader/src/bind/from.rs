@@ -3,10 +3,11 @@
 use super::columns::{Clause, Columns, Names};
 use super::expressions::Expressions;
 use super::outputs::{engine_names, free, select_items, tell_apart};
-use super::scope::{Factor, Scope};
+use super::scope::{Factor, Scope, check_free};
+use super::unnest::{Iteration, condition_of, filter_join, has_alias, reads_one_of};
 use super::{Binder, BoundRelation, RELATION_SCHEMA};
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Query, SetExpr, TableAlias, TableAliasColumnDef,
+    BinaryOperator, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, SetExpr, TableAlias, TableAliasColumnDef,
     TableFactor, TableWithJoins, Value, VisitMut,
 };
 use slipher_common::ids::TableId;
@@ -27,19 +28,30 @@ enum Keeps {
 
 impl Binder<'_> {
     /// Binds a FROM clause; the innermost frame's scope grows with it.
-    pub(super) fn from(&mut self, from: &mut [TableWithJoins]) -> Result<()> {
+    pub(super) fn from(&mut self, from: &mut Vec<TableWithJoins>) -> Result<()> {
         self.enter("FROM");
         let mut scope = Scope { columns: Some(Vec::new()), ..Scope::default() };
-        for table in from {
-            let columns = self.joined(table, &mut scope)?;
-            scope.columns = both(scope.columns.take(), columns);
+        let mut bound: Vec<TableWithJoins> = Vec::with_capacity(from.len());
+        for mut table in from.drain(..) {
+            match self.iteration(&mut table.relation, &scope)? {
+                // It becomes a part of the tables that it is about, with all that is joined to it.
+                Some(iteration) if iteration.owner.is_some() => {
+                    self.beside(&mut bound, table.joins, iteration, &mut scope)?;
+                }
+                iteration => {
+                    let columns = self.joined_to(&mut table, iteration, &mut scope)?;
+                    scope.columns = both(scope.columns.take(), columns);
+                    bound.push(table);
+                }
+            }
         }
+        *from = bound;
         self.show(&scope);
         Ok(())
     }
 
     /// Lets the innermost frame see a scope.
-    fn show(&mut self, scope: &Scope) {
+    pub(super) fn show(&mut self, scope: &Scope) {
         if let Some(frame) = self.frames.last_mut() {
             frame.scope = Some(scope.clone());
         }
@@ -47,12 +59,67 @@ impl Binder<'_> {
 
     /// What a tree of joins yields.
     pub(super) fn joined(&mut self, table: &mut TableWithJoins, scope: &mut Scope) -> Result<Columns> {
-        let mut columns = self.table_factor(&mut table.relation, scope)?;
-        for join in &mut table.joins {
+        self.joined_to(table, None, scope)
+    }
+
+    /// The same where the first table may iterate over a value of a query around.
+    fn joined_to(&mut self, table: &mut TableWithJoins, iteration: Option<Iteration>, scope: &mut Scope) -> Result<Columns> {
+        let columns = match iteration {
+            Some(iteration) => {
+                let factor = self.iterate_alone(&mut table.relation, &iteration)?;
+                self.add(factor, scope)?
+            }
+            None => self.table_factor(&mut table.relation, scope)?,
+        };
+        let joins = std::mem::take(&mut table.joins);
+        self.join_all(table, joins, columns, scope)
+    }
+
+    /// Joins further tables to the ones that are bound.
+    fn join_all(&mut self, table: &mut TableWithJoins, joins: Vec<Join>, columns: Columns, scope: &mut Scope) -> Result<Columns> {
+        let mut columns = columns;
+        for mut join in joins {
+            if let Some(iteration) = self.iteration(&mut join.relation, scope)? {
+                let (condition, keeps_rows) = condition_of(join.join_operator)?;
+                columns = self.iterate(table, iteration, keeps_rows, (columns, scope))?;
+                if let Some(condition) = condition {
+                    let mut only = JoinOperator::Inner(JoinConstraint::On(condition));
+                    self.join(&mut only, (columns.clone(), Some(Vec::new())), scope)?;
+                    table.joins.push(filter_join(only, &self.aliases.unique("one_row"))?);
+                }
+                continue;
+            }
             let right = self.table_factor(&mut join.relation, scope)?;
             columns = self.join(&mut join.join_operator, (columns, right), scope)?;
+            table.joins.push(join);
         }
         Ok(columns)
+    }
+
+    /// A comma and a value to iterate over: what it is about is one of the tables before it.
+    fn beside(&mut self, bound: &mut [TableWithJoins], joins: Vec<Join>, iteration: Iteration, scope: &mut Scope) -> Result<()> {
+        let merges = |join: &Join| {
+            constraint_in(&join.join_operator).is_some_and(|of| matches!(of, JoinConstraint::Using(_) | JoinConstraint::Natural))
+        };
+        if joins.iter().any(merges) {
+            let instead = "write JOIN ... ON, or put the tables before it into a subquery";
+            return Err(Error::not_supported("USING or NATURAL behind the elements of a SUPER value", instead));
+        }
+        let owner = iteration.owner.clone().unwrap_or_default();
+        let Some(tables) = bound.iter_mut().find(|tables| has_alias(tables, &owner)) else {
+            return Err(Error::internal("the table of a SUPER value is not in FROM"));
+        };
+        // The columns of these tables only: others stay where they are.
+        let aliases: HashSet<String> =
+            scope.factors.iter().filter(|f| has_alias(tables, &f.alias)).map(|f| f.alias.clone()).collect();
+        let all = scope.columns.clone();
+        let of_tables = all.map(|all| all.into_iter().filter(|(_, meaning)| reads_one_of(meaning, &aliases)).collect::<Vec<_>>());
+        let before = of_tables.as_ref().map_or(0, Vec::len);
+        let columns = self.iterate(tables, iteration, false, (of_tables, scope))?;
+        let columns = self.join_all(tables, joins, columns, scope)?;
+        let new = columns.map(|columns| columns.into_iter().skip(before).collect());
+        scope.columns = both(scope.columns.take(), new);
+        Ok(())
     }
 
     fn join(&mut self, operator: &mut JoinOperator, (left, right): (Columns, Columns), scope: &mut Scope) -> Result<Columns> {
@@ -124,6 +191,11 @@ impl Binder<'_> {
                 self.table_function(other)?
             }
         };
+        self.add(factor, scope)
+    }
+
+    /// Adds a factor to the scope.
+    fn add(&mut self, factor: Factor, scope: &mut Scope) -> Result<Columns> {
         check_free(&factor, scope)?;
         self.columns.extend(factor.columns.iter().flatten().cloned());
         let columns = factor.meanings();
@@ -164,7 +236,15 @@ impl Binder<'_> {
             None => {
                 let unique = self.aliases.unique(&shown);
                 *alias = Some(alias_of(&unique));
-                Factor { alias: unique, visible: shown, plain: plain.clone(), hides: None, is_target, columns }
+                Factor {
+                    alias: unique,
+                    visible: shown,
+                    plain: plain.clone(),
+                    hides: None,
+                    is_target,
+                    columns,
+                    is_iteration: false,
+                }
             }
         };
         if let Some(known) = plain.filter(|_| !is_target) {
@@ -183,14 +263,14 @@ impl Binder<'_> {
         let columns = given_names(alias, columns)?;
         let unique = self.aliases.unique(&visible);
         alias.name = Ident::with_quote('"', unique.clone());
-        Ok(Factor { alias: unique, visible, plain: None, hides: None, is_target: false, columns })
+        Ok(Factor { alias: unique, visible, plain: None, hides: None, is_target: false, columns, is_iteration: false })
     }
 
     /// A derived table without an alias: nothing can name it, but what is in it has to be told from others.
     pub(super) fn unnamed(&self, alias: &mut Option<TableAlias>, columns: Names) -> Factor {
         let unique = self.aliases.unique("unnamed_subquery");
         *alias = Some(alias_of(&unique));
-        Factor { alias: unique, visible: String::new(), plain: None, hides: None, is_target: false, columns }
+        Factor { alias: unique, visible: String::new(), plain: None, hides: None, is_target: false, columns, is_iteration: false }
     }
 
     /// A function in FROM: its own name is its alias where none is given.
@@ -213,7 +293,7 @@ impl Binder<'_> {
                 let visible = own.unwrap_or_default();
                 let unique = self.aliases.unique(&visible);
                 *alias = Some(alias_of(&unique));
-                Factor { alias: unique, visible, plain: None, hides: None, is_target: false, columns: None }
+                Factor { alias: unique, visible, plain: None, hides: None, is_target: false, columns: None, is_iteration: false }
             }
         })
     }
@@ -264,21 +344,12 @@ fn yielding(columns: Vec<(String, Expr)>, join: TableWithJoins) -> Result<(Box<Q
     Ok((query, names))
 }
 
-/// Two factors of one name can only be two relations that are told apart by their schemas.
-fn check_free(factor: &Factor, scope: &Scope) -> Result<()> {
-    let clashes = |other: &Factor| match (&other.plain, &factor.plain) {
-        (Some(one), Some(another)) => one.id == another.id && other.visible == factor.visible,
-        _ => other.visible == factor.visible,
-    };
-    if factor.visible.is_empty() || !scope.factors.iter().any(clashes) {
-        return Ok(());
-    }
-    let message = format!("table name \"{}\" specified more than once", factor.visible);
-    Err(Error::new(ErrorKind::DuplicateAlias, message).with_hint("give each of them an alias"))
-}
-
 fn alias_of(name: &str) -> TableAlias {
     TableAlias { explicit: true, name: Ident::with_quote('"', name), columns: Vec::new(), at: None }
+}
+
+fn constraint_in(operator: &JoinOperator) -> Option<JoinConstraint> {
+    constraint_of(&mut operator.clone()).map(|(_, constraint)| constraint.clone())
 }
 
 fn constraint_of(operator: &mut JoinOperator) -> Option<(Keeps, &mut JoinConstraint)> {

@@ -14,6 +14,7 @@ mod expressions;
 mod from;
 mod functions;
 mod hierarchy;
+mod navigate;
 mod order;
 mod outer_joins;
 mod outputs;
@@ -24,6 +25,7 @@ mod source;
 mod star;
 #[cfg(test)]
 mod tests;
+mod unnest;
 
 pub(crate) use check::check_plan;
 

@@ -31,6 +31,8 @@ pub(super) struct Factor {
     pub(super) is_target: bool,
     /// Its columns.
     pub(super) columns: Names,
+    /// It iterates over a SUPER value: its first column is the element, and what stands behind its name are steps into that.
+    pub(super) is_iteration: bool,
 }
 
 /// A WITH query.
@@ -215,6 +217,19 @@ impl Factor {
             _ => false,
         }
     }
+}
+
+/// Two factors of one name can only be two relations that are told apart by their schemas.
+pub(super) fn check_free(factor: &Factor, scope: &Scope) -> Result<()> {
+    let clashes = |other: &Factor| match (&other.plain, &factor.plain) {
+        (Some(one), Some(another)) => one.id == another.id && other.visible == factor.visible,
+        _ => other.visible == factor.visible,
+    };
+    if factor.visible.is_empty() || !scope.factors.iter().any(clashes) {
+        return Ok(());
+    }
+    let message = format!("table name \"{}\" specified more than once", factor.visible);
+    Err(Error::new(ErrorKind::DuplicateAlias, message).with_hint("give each of them an alias"))
 }
 
 /// A WITH query that would be computed anew.

@@ -5,7 +5,7 @@ use super::columns::{Clause, Columns};
 use super::outputs::{Output, select_items};
 use super::scope::Unqualified;
 use datafusion::sql::sqlparser::ast::{
-    ExcludeSelectItem, Expr, SelectItem, SelectItemQualifiedWildcardKind, WildcardAdditionalOptions,
+    ExcludeSelectItem, Expr, Ident, SelectItem, SelectItemQualifiedWildcardKind, WildcardAdditionalOptions,
 };
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_sql::names::folded;
@@ -57,7 +57,19 @@ impl Binder<'_> {
                 return Ok(());
             }
         }
-        self.expressions_in(item, Clause::Lateral)
+        let written = match item {
+            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last().cloned(),
+            _ => None,
+        };
+        self.expressions_in(item, Clause::Lateral)?;
+        // Steps into a value have the name of the last one.
+        if let (Some(alias), SelectItem::UnnamedExpr(expr)) = (written, &mut *item)
+            && !matches!(expr, Expr::CompoundIdentifier(_))
+        {
+            let alias = Ident::with_quote('"', folded(&alias));
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+        }
+        Ok(())
     }
 
     /// What `*` stands for; None where the engine has to say it.

@@ -14,6 +14,7 @@ use crate::plan::known_tables::KnownTables;
 use crate::plan::planner::{local_state, prepare_for, query_prototype};
 use crate::plan::semantics;
 use crate::plan::subqueries::SubqueriesToJoins;
+use crate::plan::super_options::SuperOptions;
 use crate::plan::tight::TightComparisons;
 use crate::plan::window_keys::PlainPartitions;
 use datafusion::execution::SessionState;
@@ -100,6 +101,9 @@ impl EngineSessions {
         let mut session = SessionState::clone(&*self.prototype(kind)?);
         if let Ok(query) = &snapshot.query {
             prepare_for(&mut session, query)?;
+        }
+        if snapshot.super_options != SuperOptions::default() {
+            session.config_mut().options_mut().extensions.insert(snapshot.super_options.clone());
         }
         session.register_catalog_list(Arc::new(RelationCatalogs(Arc::clone(snapshot))));
         backend_functions::register(&mut session, snapshot, &self.settings.signals)?;

@@ -25,6 +25,7 @@ use crate::cluster::ClusterView;
 use crate::plan::context::QueryContext;
 use crate::plan::disabled_rules::DisabledRules;
 use crate::plan::known_tables::KnownTable;
+use crate::plan::super_options::SuperOptions;
 use crate::plan::table::SliceTable;
 use crate::transaction::{Clock, Reads, SessionSettings};
 use datafusion::sql::sqlparser::ast;
@@ -71,6 +72,8 @@ pub(crate) struct Snapshot {
     pub(crate) zone: Option<Arc<Zone>>,
     /// The settings of the session that reads.
     pub(crate) settings: Option<Arc<dyn SessionSettings>>,
+    /// What the session says of SUPER values.
+    pub(crate) super_options: SuperOptions,
     /// Joins sort both sides instead of holding one of them.
     pub(crate) merge_joins: bool,
     /// Makes the engine's sessions.

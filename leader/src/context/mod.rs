@@ -190,6 +190,7 @@ impl Context {
             disabled_rules: settings.disabled_rules(),
             settings: Some(known),
             zone: settings.zone(),
+            super_options: settings.super_options(),
             merge_joins: Arc::default(),
         }
     }

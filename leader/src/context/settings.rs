@@ -1,6 +1,7 @@
 //! Session settings: SET, SHOW, RESET.
 
 use crate::plan::disabled_rules::{self, DisabledRules};
+use crate::plan::super_options::{self, SuperOptions};
 use slipher_common::assign::{UTC, Zone};
 use slipher_common::error::did_you_mean;
 use slipher_common::{Error, ErrorKind, Result};
@@ -34,7 +35,7 @@ use Kind::{Milliseconds, Never, Own, Percent, Switch, Text, Whole, Words};
 const SETTINGS: &[(&str, &str, Kind)] = &[
     ("analyze_threshold_percent", "10", Percent),
     ("application_name", "", Text),
-    ("cast_super_null_on_error", "off", Switch),
+    (super_options::CAST_NULL, "on", Switch),
     ("client_encoding", "UTF8", Own),
     ("client_min_messages", "notice", Words(MESSAGES)),
     ("datestyle", "ISO, MDY", Own),
@@ -52,11 +53,13 @@ const SETTINGS: &[(&str, &str, Kind)] = &[
     ("idle_in_transaction_session_timeout", "0", Milliseconds),
     ("idle_session_timeout", "0", Milliseconds),
     ("intervalstyle", "postgres", Words(&["postgres"])),
+    (super_options::DEDUP_ATTRIBUTES, "off", Switch),
+    (super_options::TRUNCATE_STRINGS, "off", Switch),
     ("json_serialization_enable", "off", Never("JSON in place of external tables' nested columns", "cast the column to VARCHAR")),
     ("max_concurrency_scaling_clusters", "1", Whole(0, 10)),
     ("mv_enable_aqmv_for_session", "on", Switch),
-    ("navigate_super_null_on_error", "on", Switch),
-    ("parse_super_null_on_error", "off", Switch),
+    (super_options::NAVIGATE_NULL, "on", Switch),
+    (super_options::PARSE_NULL, "off", Switch),
     ("pg_federation_repeatable_read", "on", Switch),
     ("query_group", "default", Text),
     (disabled_rules::SETTING, "", Own),
@@ -213,6 +216,11 @@ impl Settings {
     /// Whether a setting of on and off is on.
     pub(crate) fn is_on(&self, name: &str) -> bool {
         self.get(name).is_some_and(|value| value == "on")
+    }
+
+    /// What is said of SUPER values.
+    pub(crate) fn super_options(&self) -> SuperOptions {
+        SuperOptions::of(|name| self.is_on(name))
     }
 
     /// Optimizer rules that are left out.

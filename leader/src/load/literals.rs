@@ -26,14 +26,16 @@ pub(super) async fn source(
     attempt: &Attempt,
     spec: &InsertSpec,
     default: impl FnMut(usize) -> Result<ast::Expr>,
+    supers: &[bool],
     parameters: Option<ParamValues>,
 ) -> Result<Option<LogicalPlan>> {
     if let InsertSource::Literals(rows) = &spec.source
+        && !supers.contains(&true)
         && let Some(rows) = plan(attempt, rows).await?
     {
         return Ok(Some(rows));
     }
-    match spec.query(default)? {
+    match spec.query(supers, default)? {
         Some(query) => attempt.plan_query(&query, parameters).await.map(Some),
         None => Ok(None),
     }

@@ -32,6 +32,7 @@ pub(crate) mod scan_filters;
 pub(crate) mod semantics;
 mod sorted_merges;
 pub(crate) mod subqueries;
+pub(crate) mod super_options;
 pub(crate) mod table;
 pub(crate) mod table_statistics;
 pub(crate) mod threads;

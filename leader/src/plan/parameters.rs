@@ -6,7 +6,8 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
 use datafusion::sql::sqlparser::ast::{
-    CastKind, CharacterLength, DataType, ExactNumberInfo, Expr as Syntax, Statement, TimezoneInfo, Value, VisitMut, VisitorMut,
+    CastKind, CharacterLength, DataType, ExactNumberInfo, Expr as Syntax, Ident, ObjectName, Statement, TimezoneInfo, Value,
+    VisitMut, VisitorMut,
 };
 use slipher_common::SqlType;
 use slipher_common::sql_type::VARCHAR_LENGTH_MAX_BYTES;
@@ -72,6 +73,7 @@ fn syntax(sql_type: SqlType) -> Option<DataType> {
         SqlType::Time | SqlType::TimeTz => DataType::Time(None, TimezoneInfo::None),
         SqlType::Timestamp => DataType::Timestamp(Some(6), TimezoneInfo::None),
         SqlType::TimestampTz => DataType::Timestamp(Some(6), TimezoneInfo::WithTimeZone),
+        SqlType::Super => DataType::Custom(ObjectName::from(vec![Ident::new("super")]), Vec::new()),
         SqlType::Char(_) | SqlType::VarChar(_) => return None,
     })
 }

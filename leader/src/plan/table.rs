@@ -91,7 +91,10 @@ impl SliceTable {
 
     /// Whether no value of the column is a string that ends in a blank.
     pub(crate) fn is_tight(&self, index: usize) -> bool {
-        self.known().tight.get(index).copied().unwrap_or(*self.schema.field(index).data_type() != DataType::Utf8View)
+        match self.schema.field(index).data_type() {
+            DataType::BinaryView => false,
+            other => self.known().tight.get(index).copied().unwrap_or(*other != DataType::Utf8View),
+        }
     }
 
     pub(crate) fn definition(&self) -> &Arc<Table> {

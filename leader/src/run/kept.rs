@@ -8,6 +8,7 @@ use crate::plan::disabled_rules::DisabledRules;
 use crate::plan::in_zone::asks_for_the_time;
 use crate::plan::known_tables::KnownTable;
 use crate::plan::parameters;
+use crate::plan::super_options::SuperOptions;
 use crate::plan::table::SliceTable;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ParamValues;
@@ -120,7 +121,7 @@ impl Attempt {
     /// What a plan depends on; None where none is kept.
     fn seen(&self, parameters: Option<&ParamValues>) -> Option<Seen> {
         let snapshot = &self.snapshot;
-        if snapshot.disabled_rules != DisabledRules::default() {
+        if snapshot.disabled_rules != DisabledRules::default() || snapshot.super_options != SuperOptions::default() {
             return None;
         }
         let types = parameters.map(parameters::types_of_values).unwrap_or_default();

@@ -114,6 +114,7 @@ impl Runner {
             disabled_rules: scope.disabled_rules.clone(),
             settings: scope.settings.clone(),
             zone: scope.zone.clone(),
+            super_options: scope.super_options.clone(),
             merge_joins: scope.merge_joins.load(Ordering::SeqCst),
             engine: Arc::clone(&self.engine),
         });

@@ -3,6 +3,7 @@
 use crate::context::PerStatement;
 use crate::frontend::{Description, Statement};
 use crate::plan::disabled_rules::DisabledRules;
+use crate::plan::super_options::SuperOptions;
 use slipher_common::SqlType;
 use slipher_common::ids::{DatabaseId, Version};
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub(super) struct Seen {
     pub(super) declared: Vec<Option<SqlType>>,
     /// What plans leave out.
     pub(super) disabled_rules: DisabledRules,
+    /// What the session says of SUPER values.
+    pub(super) super_options: SuperOptions,
 }
 
 /// The descriptions of a session's statements.

@@ -107,6 +107,7 @@ impl LeaderSession {
             search_path: scope.search_path,
             declared: declared.to_vec(),
             disabled_rules: scope.disabled_rules,
+            super_options: scope.super_options,
         }))
     }
 

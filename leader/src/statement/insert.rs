@@ -55,18 +55,21 @@ async fn insert_parameters(context: &Context, spec: &InsertSpec, declared: &[Opt
     let InsertSource::Query(query) = &spec.source else {
         return Ok(given(declared));
     };
-    let plan = attempt.plan_typed(query, declared, None).await?;
+    let column = |index: usize| match spec.columns.get(index) {
+        Some(name) => table.column(&name.value),
+        None => table.columns.get(index),
+    };
+    let is_super = |index: usize| column(index).is_some_and(|column| column.sql_type == SqlType::Super);
+    let supers: Vec<bool> = (0..table.columns.len()).map(is_super).collect();
+    let values = spec.query(&supers, |_| Ok(ast::Expr::value(ast::Value::Null)))?;
+    let plan = attempt.plan_typed(values.as_ref().unwrap_or(query), declared, None).await?;
     let mut known: HashMap<usize, SqlType> = HashMap::new();
     if let ast::Statement::Query(query) = query.as_ref()
         && let ast::SetExpr::Values(values) = query.body.as_ref()
     {
         for row in &values.rows {
             for (index, value) in row.iter().enumerate() {
-                let column = match spec.columns.get(index) {
-                    Some(name) => table.column(&name.value),
-                    None => table.columns.get(index),
-                };
-                if let (Some(number), Some(column)) = (placeholder(value), column) {
+                if let (Some(number), Some(column)) = (placeholder(value), column(index)) {
                     known.insert(number, column.sql_type);
                 }
             }

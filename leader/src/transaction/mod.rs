@@ -12,6 +12,7 @@ pub(crate) use locks::{LockMode, LockOwner, TableLocks};
 
 use crate::cluster::{Cluster, OpenBlock, Pin, RunningInBlock, RunningLoad, record};
 use crate::plan::disabled_rules::DisabledRules;
+use crate::plan::super_options::SuperOptions;
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use slipher_common::assign::Zone;
@@ -224,6 +225,8 @@ pub(crate) struct Scope {
     pub(crate) zone: Option<Arc<Zone>>,
     /// Its session's settings; None for work of the system's own.
     pub(crate) settings: Option<Arc<dyn SessionSettings>>,
+    /// What it says of SUPER values.
+    pub(crate) super_options: SuperOptions,
     /// Its joins sort both sides instead of holding one of them: set when one did not fit into memory.
     pub(crate) merge_joins: Arc<AtomicBool>,
 }

@@ -5,6 +5,7 @@ use super::choice::{Choice, wanted_segments};
 use super::vacuum::{Tools, Vacuumed, vacuum_round};
 use crate::cluster::WAIT_FOR_SHORT_MAX_SECONDS;
 use crate::plan::disabled_rules::DisabledRules;
+use crate::plan::super_options::SuperOptions;
 use crate::transaction::{Clock, LockMode, Scope, TableLocks};
 use slipher_common::catalog::ADMIN_USER;
 use slipher_common::ids::{DatabaseId, TableId, Version};
@@ -162,6 +163,7 @@ impl Upkeep {
             disabled_rules: DisabledRules::default(),
             settings: None,
             zone: None,
+            super_options: SuperOptions::default(),
         };
         Self { tools, scope, choice, seen: BTreeMap::new(), last: TableId(0) }
     }

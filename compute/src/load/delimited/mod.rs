@@ -185,7 +185,7 @@ impl Reader {
 impl FileReader for Reader {
     fn read(&mut self, file: &FileRef, emit: Emit<'_>) -> Result<bool> {
         let mut source = Source::open(file, &self.options)?;
-        let mut records = Records::default();
+        let mut records = Records { supers: self.types.contains(&SqlType::Super), ..Records::default() };
         loop {
             let more = self.fill(&mut source, &mut records)?;
             if !records.records.is_empty() {

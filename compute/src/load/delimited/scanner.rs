@@ -8,6 +8,8 @@ use std::io::Read;
 const READ_BUFFER_BYTES: usize = 256 * 1024;
 /// Longest record, as in Redshift.
 pub(super) const RECORD_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// The same where a column is SUPER, whose values may have 16 MB.
+const SUPER_RECORD_MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// What separates and protects fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub(super) struct Records {
     pub text: Vec<u8>,
     pub fields: Vec<Field>,
     pub records: Vec<Record>,
+    /// They may hold SUPER values.
+    pub supers: bool,
 }
 
 impl Records {
@@ -218,8 +222,9 @@ impl Scanner {
         let mut state = State::FieldStart;
         loop {
             let step = if self.ensure(1)? { self.step(state, &mut open, &mut records.text)? } else { self.at_end(state) };
-            if records.text.len() - text_start > RECORD_MAX_BYTES {
-                return Err(self.too_long());
+            let most_bytes = if records.supers { SUPER_RECORD_MAX_BYTES } else { RECORD_MAX_BYTES };
+            if records.text.len() - text_start > most_bytes {
+                return Err(self.too_long(most_bytes));
             }
             match step {
                 Step::More(next) => state = next,
@@ -246,8 +251,8 @@ impl Scanner {
         }
     }
 
-    fn too_long(&self) -> Error {
-        let limit = RECORD_MAX_BYTES / 1024 / 1024;
+    fn too_long(&self, most_bytes: usize) -> Error {
+        let limit = most_bytes / 1024 / 1024;
         Error::new(ErrorKind::ProgramLimit, format!("reading file \"{}\": a row is longer than {limit} MiB", self.path))
             .with_hint("check the delimiter and that every quotation mark is closed")
     }

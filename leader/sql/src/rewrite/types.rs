@@ -272,7 +272,8 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<Target> {
         },
         "timetz" => Ok(Target::TimeTz),
         "timestamptz" => Ok(Target::Plain(DataType::Timestamp(Some(6), TimezoneInfo::WithTimeZone))),
-        "super" | "varbyte" | "geometry" | "geography" | "hllsketch" => {
+        "super" => Ok(Target::Plain(DataType::Custom(name.clone(), Vec::new()))),
+        "varbyte" | "geometry" | "geography" | "hllsketch" => {
             Err(Error::not_supported(format_args!("a cast to {}", lower.to_uppercase()), "cast to VARCHAR"))
         }
         "regtype" | "regproc" | "oid" | "xid" => Ok(Target::Whole(DataType::BigInt(None))),

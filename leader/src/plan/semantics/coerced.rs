@@ -71,6 +71,11 @@ fn as_type(expr: Expr, own: &DataType, wanted: DataType) -> Expr {
 }
 
 fn rewrite_cast(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    if let Expr::Cast(cast) = &expr
+        && let Some(rewritten) = super::supers::cast(&cast.expr, &in_micros(cast.field.data_type()), schema, false)?
+    {
+        return Ok(Transformed::yes(rewritten));
+    }
     let cast = match expr {
         Expr::Cast(cast) => cast,
         Expr::TryCast(cast) => {

@@ -13,7 +13,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 use slipher_common::assign::parse_scalar;
 use slipher_common::casts::{self, Kind, Meeting, When, cast, type_name};
-use slipher_common::functions::{CONCAT, TO_TEXT, TO_TIMETZ, WHOLE_DOUBLES_MAX, arithmetic_operation};
+use slipher_common::functions::{CONCAT, TO_SUPER, TO_TEXT, TO_TIMETZ, WHOLE_DOUBLES_MAX, arithmetic_operation};
 use slipher_common::sql_type::DECIMAL_PRECISION_MAX_DIGITS;
 use slipher_common::{Error, ErrorKind, SqlType};
 use std::sync::Arc;
@@ -266,6 +266,8 @@ pub(crate) fn condition(expr: Expr, what: &str, schema: &DFSchema) -> Result<Exp
     let Some(own) = type_of(&expr, schema) else { return Ok(expr) };
     match Kind::of_arrow(&own) {
         None | Some(Kind::Boolean) => Ok(expr),
+        // What is not true or false is NULL, as SUPER values are where something else is looked for.
+        Some(Kind::Super) => Ok(Expr::Cast(Cast::new(Box::new(expr), DataType::Boolean))),
         Some(kind) if cast(kind, Kind::Boolean) == Some(When::Implicit) => converted(expr, &own, &DataType::Boolean),
         Some(kind) => {
             let message = format!("argument of {what} must be type boolean, not type {}", kind.name());
@@ -320,6 +322,9 @@ fn open_as(expr: Expr, wanted: &DataType) -> Result<Expr> {
     if is_text(wanted) {
         return Ok(expr);
     }
+    if Kind::of_arrow(wanted) == Some(Kind::Super) {
+        return call(TO_SUPER, vec![expr]).data();
+    }
     if let Expr::Placeholder(Placeholder { id, .. }) = &expr {
         // Values of decimals have digits of their own.
         if matches!(wanted, DataType::Decimal128(..)) {
@@ -359,6 +364,7 @@ fn converted(expr: Expr, own: &DataType, wanted: &DataType) -> Result<Expr> {
         return Ok(expr);
     }
     match (Kind::of_arrow(own), Kind::of_arrow(wanted)) {
+        (Some(_), Some(Kind::Super)) => call(TO_SUPER, vec![expr]).data(),
         (Some(from), Some(Kind::Text)) if from != Kind::Text => call(TO_TEXT, vec![expr]).data(),
         (Some(from), Some(Kind::Boolean)) if from.is_whole() => Ok(match expr {
             Expr::Literal(value, metadata) => {

@@ -6,6 +6,7 @@ mod implicit;
 mod intervals;
 mod numbers;
 mod strings;
+mod supers;
 mod temporal;
 mod unions;
 mod windows;
@@ -17,6 +18,7 @@ pub(crate) use numbers::typed_literal;
 pub(crate) use temporal::planned_anew;
 pub(crate) use unions::{cannot_be_matched, check_unions};
 
+use crate::plan::super_options::SuperOptions;
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
@@ -43,6 +45,7 @@ pub(crate) fn register(session: &mut dyn FunctionRegistry) -> Result<()> {
     for function in aggregates::all() {
         session.register_udaf(function)?;
     }
+    session.register_expr_planner(Arc::new(supers::SuperPlanner))?;
     session.register_expr_planner(Arc::new(implicit::ImplicitCasts))?;
     session.register_expr_planner(Arc::new(numbers::ArithmeticPlanner))?;
     session.register_expr_planner(Arc::new(temporal::TemporalPlanner))?;
@@ -62,7 +65,11 @@ impl FunctionRewrite for Semantics {
         "redshift_semantics"
     }
 
-    fn rewrite(&self, expr: Expr, schema: &DFSchema, _config: &ConfigOptions) -> Result<Transformed<Expr>> {
+    fn rewrite(&self, expr: Expr, schema: &DFSchema, config: &ConfigOptions) -> Result<Transformed<Expr>> {
+        let options = config.extensions.get::<SuperOptions>().cloned().unwrap_or_default();
+        if let Some(rewritten) = with_supers(&expr, schema, &options)? {
+            return Ok(Transformed::yes(rewritten));
+        }
         match expr {
             Expr::BinaryExpr(binary) if is_comparison(binary.op) => temporal::compared(binary, schema),
             Expr::Between(between) => temporal::between(between, schema),
@@ -81,6 +88,23 @@ impl FunctionRewrite for Semantics {
             }
             other => Ok(Transformed::no(other)),
         }
+    }
+}
+
+/// What an expression with a SUPER operand means; None for all others.
+fn with_supers(expr: &Expr, schema: &DFSchema, options: &SuperOptions) -> Result<Option<Expr>> {
+    match expr {
+        Expr::BinaryExpr(binary) => supers::binary(binary, schema),
+        Expr::Between(between) => supers::between(between, schema),
+        Expr::InList(list) => supers::in_list(list, schema),
+        Expr::Like(like) => Ok(supers::like(like, schema)?.map(Expr::Like)),
+        Expr::SimilarTo(like) => Ok(supers::like(like, schema)?.map(Expr::SimilarTo)),
+        Expr::Case(case) => Ok(supers::case(case, schema)?.map(Expr::Case)),
+        Expr::Negative(inner) => supers::negated(inner, schema),
+        Expr::Cast(cast) => supers::cast(&cast.expr, cast.field.data_type(), schema, options.strict_casts),
+        Expr::TryCast(cast) => supers::cast(&cast.expr, cast.field.data_type(), schema, false),
+        Expr::ScalarFunction(function) => supers::with_options(function, schema, options),
+        _ => Ok(None),
     }
 }
 

@@ -212,6 +212,7 @@ impl TypePlanner for TypesOfNames {
             ast::DataType::Time(_, zone) if !zoned(zone) => DataType::Time64(TimeUnit::Microsecond),
             ast::DataType::Timestamp(_, zone) if zoned(zone) => SqlType::TimestampTz.to_arrow(),
             ast::DataType::Timestamp(..) | ast::DataType::Datetime(_) => SqlType::Timestamp.to_arrow(),
+            ast::DataType::Custom(name, _) if name.to_string().eq_ignore_ascii_case("super") => SqlType::Super.to_arrow(),
             _ => return Ok(None),
         };
         Ok(Some(Arc::new(arrow::datatypes::Field::new("", known, true))))

@@ -53,6 +53,7 @@ impl Pusher<'_> {
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             LogicalPlan::Distinct(distinct) => self.distinct(distinct),
             LogicalPlan::Window(window) => self.window(window),
+            LogicalPlan::Unnest(unnest) => self.unnest(unnest),
             // Order without a limit is nothing that another node may rely on.
             LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.push(&sort.input),
             LogicalPlan::Limit(limit) => self.limit(limit),
@@ -117,7 +118,6 @@ pub(super) fn same_values(one: &[Column], other: &[Column], left: &DFSchema, rig
 pub(super) fn refused(node: &LogicalPlan) -> datafusion::error::DataFusionError {
     let what = match node {
         LogicalPlan::RecursiveQuery(_) => "a recursive query that reads columns of the query outside",
-        LogicalPlan::Unnest(_) => "unnest of columns of the query outside",
         LogicalPlan::Subquery(_) => "LATERAL in a subquery that reads columns of the query outside",
         LogicalPlan::Limit(_) => "LIMIT or OFFSET that is no number, in a subquery that reads columns of the query outside",
         _ => "a subquery of this form that reads columns of the query outside",

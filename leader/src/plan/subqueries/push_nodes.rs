@@ -9,7 +9,7 @@ use datafusion::logical_expr::expr::{Sort as SortKey, WindowFunction};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
     Aggregate, Distinct, Expr, FetchType, Filter, Join, JoinConstraint, JoinType, Limit, LogicalPlan, Projection, SkipType,
-    Union, Window, WindowFrame, WindowFrameBound, WindowFrameUnits, lit, when,
+    Union, Unnest, Window, WindowFrame, WindowFrameBound, WindowFrameUnits, lit, when,
 };
 use slipher_common::functions::row_number;
 use std::sync::Arc;
@@ -44,6 +44,13 @@ impl Pusher<'_> {
         exprs.extend(input.bindings.columns().into_iter().map(Expr::Column));
         let projection = Projection::try_new(exprs, Arc::new(input.plan))?;
         Ok(Pushed { plan: LogicalPlan::Projection(projection), bindings: input.bindings })
+    }
+
+    /// The elements of a row's lists stand beside what the row has of D.
+    pub(super) fn unnest(&mut self, unnest: &Unnest) -> Result<Pushed> {
+        let input = self.push(&unnest.input)?;
+        let unnested = Unnest::try_new(Arc::new(input.plan), unnest.exec_columns.clone(), unnest.options.clone())?;
+        Ok(Pushed { plan: LogicalPlan::Unnest(unnested), bindings: input.bindings })
     }
 
     pub(super) fn join(&mut self, join: &Join) -> Result<Pushed> {

@@ -2,7 +2,7 @@
 
 use super::Tightening;
 use crate::plan::semantics::is_comparison;
-use crate::plan::tight::scope::{Scope, ends_in_blank};
+use crate::plan::tight::scope::{Scope, ends_in_blank, is_keyed as is_keyed_type};
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, ScalarValue};
@@ -79,7 +79,7 @@ pub(super) fn tight_columns(scope: &Scope<'_>) -> Result<Transformed<Vec<Expr>>>
     let mut columns = Vec::new();
     for (index, (qualifier, field)) in scope.schema.iter().enumerate() {
         let column = Expr::Column(Column::from((qualifier, field)));
-        if !field.data_type().is_string() || scope.tight.get(index) == Some(&true) {
+        if !is_keyed_type(field.data_type()) || scope.tight.get(index) == Some(&true) {
             columns.push(column);
             continue;
         }
@@ -243,8 +243,10 @@ fn function(function: ScalarFunction, scope: &Scope<'_>) -> Result<Transformed<E
         }
         ("greatest" | "least", arguments) if arguments.iter().any(may_have_blanks) => {
             let data_type = arguments.first().map(|first| first.get_type(scope.schema)).transpose()?;
-            let keys =
-                arguments.iter().map(|argument| call(BLANK_KEY, vec![as_view(argument.clone())])).collect::<Result<_>>()?;
+            let keys = arguments
+                .iter()
+                .map(|argument| call(BLANK_KEY, vec![as_view(argument.clone(), scope)]))
+                .collect::<Result<_>>()?;
             let found = Expr::ScalarFunction(ScalarFunction { func: function.func, args: keys });
             Ok(Transformed::yes(of_key(found, &data_type.unwrap_or(DataType::Utf8View))?))
         }
@@ -252,14 +254,21 @@ fn function(function: ScalarFunction, scope: &Scope<'_>) -> Result<Transformed<E
     }
 }
 
-fn as_view(expr: Expr) -> Expr {
+fn as_view(expr: Expr, scope: &Scope<'_>) -> Expr {
+    if expr.get_type(scope.schema).is_ok_and(|data_type| data_type == DataType::BinaryView) {
+        return expr;
+    }
     Expr::Cast(Cast::new(Box::new(expr), DataType::Utf8View))
 }
 
 /// The string of a key, of the type that is expected.
 pub(super) fn of_key(key: Expr, data_type: &DataType) -> Result<Expr> {
     let value = call(BLANK_VALUE, vec![key])?;
-    Ok(if *data_type == DataType::Utf8View { value } else { Expr::Cast(Cast::new(Box::new(value), data_type.clone())) })
+    Ok(if matches!(data_type, DataType::Utf8View | DataType::BinaryView) {
+        value
+    } else {
+        Expr::Cast(Cast::new(Box::new(value), data_type.clone()))
+    })
 }
 
 /// The arguments of an aggregate that compares them. MIN and MAX show what they find: they compare keys that bring the blanks along.
@@ -269,7 +278,7 @@ fn arguments(name: &str, distinct: bool, mut arguments: Vec<Expr>, scope: &Scope
         if !scope.is_text(first) || scope.is_tight(first) {
             return Ok(Transformed::no(arguments));
         }
-        return Ok(Transformed::yes(vec![call(BLANK_KEY, vec![as_view(arguments.swap_remove(0))])?]));
+        return Ok(Transformed::yes(vec![call(BLANK_KEY, vec![as_view(arguments.swap_remove(0), scope)])?]));
     }
     if name == "count" && distinct {
         return tight_all(arguments, scope);

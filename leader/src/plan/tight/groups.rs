@@ -3,7 +3,7 @@
 use super::Tightening;
 use crate::plan::tight::expressions::{call, is_keyed, of_key, tight};
 use crate::plan::tight::scope::Scope;
-use arrow::datatypes::Field;
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, ScalarValue};
 use datafusion::error::Result;
@@ -42,7 +42,7 @@ impl Tightening {
             let shown = self.value(group.clone(), scope)?;
             let key = tight(shown.data.clone(), scope)?;
             changed |= shown.transformed || key.transformed;
-            let is_constant = matches!(shown.data, Expr::Literal(..));
+            let is_constant = matches!(&shown.data, Expr::Literal(value, _) if value.data_type() != DataType::BinaryView);
             let member = (key.transformed && !is_constant).then(|| self.name());
             if let Some(name) = &member {
                 let picked = AggregateFunction::new_udf(member_udaf(), vec![shown.data], false, None, Vec::new(), None);

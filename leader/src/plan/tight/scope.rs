@@ -1,6 +1,7 @@
 //! Which strings cannot end in a blank.
 
 use crate::plan::table::SliceTable;
+use arrow::datatypes::DataType;
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -52,10 +53,10 @@ impl Scope<'_> {
         false
     }
 
-    /// Whether the expression is a string.
+    /// Whether the expression is a string, or a SUPER value: those are compared by keys.
     pub(super) fn is_text(&self, expr: &Expr) -> bool {
         // What has no type yet (a parameter that is only described) is compared by nobody.
-        expr.get_type(self.schema).is_ok_and(|data_type| data_type.is_string())
+        expr.get_type(self.schema).is_ok_and(|data_type| is_keyed(&data_type))
     }
 
     /// Whether the expression, if it is a string, cannot end in a blank.
@@ -64,7 +65,7 @@ impl Scope<'_> {
             Expr::Column(column) => self.is_tight_column(column),
             Expr::OuterReferenceColumn(_, column) => self.is_tight_outer(column),
             Expr::Alias(alias) => self.is_tight(&alias.expr),
-            Expr::Literal(value, _) => !ends_in_blank(value),
+            Expr::Literal(value, _) => !ends_in_blank(value) && (value.is_null() || value.data_type() != DataType::BinaryView),
             Expr::Cast(cast) => self.is_tight_text(&cast.expr),
             Expr::TryCast(cast) => self.is_tight_text(&cast.expr),
             Expr::Case(case) => {
@@ -83,7 +84,7 @@ impl Scope<'_> {
     fn is_tight_text(&self, source: &Expr) -> bool {
         match source.get_type(self.schema) {
             Ok(data_type) if data_type.is_string() => self.is_tight(source),
-            Ok(data_type) => data_type.is_primitive() || data_type.is_null() || data_type == arrow::datatypes::DataType::Boolean,
+            Ok(data_type) => data_type.is_primitive() || data_type.is_null() || data_type == DataType::Boolean,
             Err(_) => false,
         }
     }
@@ -106,6 +107,11 @@ impl Scope<'_> {
             _ => false,
         }
     }
+}
+
+/// Whether values of a type are compared without what does not count: trailing blanks, or how a SUPER value is kept.
+pub(super) fn is_keyed(data_type: &DataType) -> bool {
+    data_type.is_string() || *data_type == DataType::BinaryView
 }
 
 /// Functions whose answer is one of the values they are given.

@@ -2,6 +2,7 @@
 
 use super::query::{ParameterRows, in_text};
 use crate::frontend::{Description, Session, Statement};
+use arrow::array::{ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use arrow_flight::FlightData;
@@ -10,6 +11,7 @@ use arrow_flight::error::FlightError;
 use datafusion::common::ScalarValue;
 use futures::stream::Peekable;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use slipher_common::assign::{Fault, TextFormats, parse_column};
 use slipher_common::flight::cast;
 use slipher_common::flight::from_status;
 use slipher_common::{Error, ErrorKind, Result, SqlType};
@@ -123,9 +125,11 @@ pub(super) async fn bind(
 /// Bound types decide what a parameter is, so that no value is narrowed to what the context would suggest. Text decides
 /// nothing: like a quoted literal it becomes what the context wants.
 fn declared_types(schema: &Schema) -> Result<Vec<Option<SqlType>>> {
-    let declared = schema.fields().iter().map(|field| match SqlType::from_arrow(field.data_type())? {
-        SqlType::VarChar(_) => Ok(None),
-        sql_type => Ok(Some(sql_type)),
+    let declared = schema.fields().iter().map(|field| {
+        match refuse_bytes(field.data_type()).and_then(|()| SqlType::from_arrow(field.data_type()))? {
+            SqlType::VarChar(_) => Ok(None),
+            sql_type => Ok(Some(sql_type)),
+        }
     });
     declared.collect()
 }
@@ -136,7 +140,7 @@ fn append_rows(rows: &mut ParameterRows, batch: &RecordBatch, types: &[SqlType])
         return Err(Error::internal(format!("binding parameters: {} types for {columns} values", types.len())));
     }
     let columns = batch.columns().iter().zip(types).enumerate().map(|(index, (column, sql_type))| {
-        cast(column, &sql_type.to_arrow()).map_err(|mut error| {
+        as_parameter(column, *sql_type).map_err(|mut error| {
             error.message = format!("binding parameter ${} as {sql_type}: {}", index + 1, error.message);
             error
         })
@@ -149,7 +153,26 @@ fn append_rows(rows: &mut ParameterRows, batch: &RecordBatch, types: &[SqlType])
     Ok(())
 }
 
+/// Text for a SUPER value is JSON.
+fn as_parameter(column: &ArrayRef, sql_type: SqlType) -> Result<ArrayRef> {
+    if sql_type != SqlType::Super || *column.data_type() == DataType::Null {
+        return cast(column, &sql_type.to_arrow());
+    }
+    let texts = cast(column, &DataType::Utf8View)?;
+    let mut refuse = |_: usize, fault: Fault| Err(Error::new(fault.kind, fault.message));
+    parse_column(texts.as_string_view().iter(), sql_type, &TextFormats::default(), &mut refuse)
+}
+
+/// Bytes of a client are no SUPER values.
+fn refuse_bytes(data_type: &DataType) -> Result<()> {
+    match data_type {
+        DataType::BinaryView => Err(Error::not_supported("a value of binary type", "send it as text")),
+        _ => Ok(()),
+    }
+}
+
 /// The type in which uploaded values of `data_type` reach a session.
 pub(super) fn session_type(data_type: &DataType) -> Result<DataType> {
+    refuse_bytes(data_type)?;
     Ok(SqlType::from_arrow(data_type)?.to_arrow())
 }

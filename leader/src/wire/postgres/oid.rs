@@ -25,6 +25,7 @@ pub(super) const TIMESTAMPTZ: u32 = 1184;
 pub(super) const INTERVAL: u32 = 1186;
 pub(super) const TIMETZ: u32 = 1266;
 pub(super) const NUMERIC: u32 = 1700;
+pub(super) const SUPER: u32 = 4000;
 
 /// Bytes that PostgreSQL adds to every length in a type modifier.
 const MODIFIER_HEADER_BYTES: i32 = 4;
@@ -52,6 +53,7 @@ pub(super) fn of_sql_type(sql_type: SqlType) -> u32 {
         SqlType::TimeTz => TIMETZ,
         SqlType::Timestamp => TIMESTAMP,
         SqlType::TimestampTz => TIMESTAMPTZ,
+        SqlType::Super => SUPER,
     }
 }
 
@@ -99,7 +101,7 @@ pub(super) fn size(value_type: &ValueType) -> i16 {
         SqlType::Integer | SqlType::Real | SqlType::Date => 4,
         SqlType::BigInt | SqlType::DoublePrecision | SqlType::Time | SqlType::Timestamp | SqlType::TimestampTz => 8,
         SqlType::TimeTz => 12,
-        SqlType::Decimal { .. } | SqlType::Char(_) | SqlType::VarChar(_) => VARIABLE_SIZE,
+        SqlType::Decimal { .. } | SqlType::Char(_) | SqlType::VarChar(_) | SqlType::Super => VARIABLE_SIZE,
     }
 }
 
@@ -134,6 +136,7 @@ pub(super) fn to_sql_type(oid: u32) -> Result<Option<SqlType>> {
         TIMETZ => SqlType::TimeTz,
         TIMESTAMP => SqlType::Timestamp,
         TIMESTAMPTZ => SqlType::TimestampTz,
+        SUPER => SqlType::Super,
         other => {
             return Err(Error::not_supported(
                 format_args!("a parameter of the type with OID {other}"),

@@ -72,7 +72,7 @@ fn decode_binary(parameter: ParameterType, bytes: &Bytes) -> Result<ScalarValue>
         let message = format!("incorrect binary data format: {} bytes for type {}", bytes.len(), parameter.sql_type);
         Error::new(ErrorKind::InvalidText, message)
     };
-    if matches!(parameter.sql_type, SqlType::Char(_) | SqlType::VarChar(_)) {
+    if matches!(parameter.sql_type, SqlType::Char(_) | SqlType::VarChar(_) | SqlType::Super) {
         let text = text(bytes)?;
         if text.contains('\0') {
             // Most likely another type's bytes that nobody declared.
@@ -109,7 +109,7 @@ fn decode_binary(parameter: ParameterType, bytes: &Bytes) -> Result<ScalarValue>
         }
         SqlType::Timestamp => ScalarValue::TimestampMicrosecond(Some(timestamp(&mut fields, wrong)?), None),
         SqlType::TimestampTz => ScalarValue::TimestampMicrosecond(Some(timestamp(&mut fields, wrong)?), Some(Arc::from("UTC"))),
-        SqlType::Char(_) | SqlType::VarChar(_) => return Err(Error::internal("decoding a string as a number")),
+        SqlType::Char(_) | SqlType::VarChar(_) | SqlType::Super => return Err(Error::internal("decoding a string as a number")),
     };
     fields.end().map_err(wrong)?;
     Ok(value)

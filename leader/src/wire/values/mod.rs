@@ -17,6 +17,7 @@ use arrow::datatypes::{
     DataType, Date32Type, Field, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType,
     IntervalUnit, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
 };
+use slipher_common::assign::json_texts;
 use slipher_common::sql_type::TYPE_METADATA_KEY;
 use slipher_common::{Error, Result, SqlType};
 use std::sync::Arc;
@@ -60,7 +61,7 @@ impl ValueType {
             DataType::Dictionary(_, value) => Self::of_arrow(value, sql)?,
             DataType::Decimal256(precision, scale) => Self::WideDecimal { precision: *precision, scale: *scale },
             DataType::Interval(_) | DataType::Duration(_) => Self::Interval,
-            DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => Self::Bytes,
+            DataType::Binary | DataType::LargeBinary | DataType::FixedSizeBinary(_) => Self::Bytes,
             DataType::List(element)
             | DataType::LargeList(element)
             | DataType::ListView(element)
@@ -132,7 +133,11 @@ impl Column {
         let wanted = value_type.to_arrow();
         let values = to_type(values, &wanted)?;
         Ok(match value_type {
-            ValueType::Sql { sql_type, .. } => Self::of_sql_type(*sql_type, &values),
+            // Clients see its JSON.
+            ValueType::Sql { sql_type: SqlType::Super, .. } => {
+                Self::Text(json_texts(values.as_binary_view(), usize::MAX)?.as_string_view().clone(), None)
+            }
+            ValueType::Sql { sql_type, .. } => Self::of_sql_type(*sql_type, &values)?,
             ValueType::WideDecimal { scale, .. } => Self::WideDecimal(values.as_primitive::<Decimal256Type>().clone(), *scale),
             ValueType::Interval => Self::Interval(values.as_primitive::<IntervalMonthDayNanoType>().clone()),
             ValueType::Bytes => Self::Bytes(values.as_binary_view().clone()),
@@ -144,8 +149,8 @@ impl Column {
         })
     }
 
-    fn of_sql_type(sql_type: SqlType, values: &ArrayRef) -> Self {
-        match sql_type {
+    fn of_sql_type(sql_type: SqlType, values: &ArrayRef) -> Result<Self> {
+        Ok(match sql_type {
             SqlType::Boolean => Self::Boolean(values.as_boolean().clone()),
             SqlType::SmallInt => Self::SmallInt(values.as_primitive::<Int16Type>().clone()),
             SqlType::Integer => Self::Integer(values.as_primitive::<Int32Type>().clone()),
@@ -160,7 +165,8 @@ impl Column {
             SqlType::TimeTz => Self::TimeTz(values.as_primitive::<Time64MicrosecondType>().clone()),
             SqlType::Timestamp => Self::Timestamp(values.as_primitive::<TimestampMicrosecondType>().clone()),
             SqlType::TimestampTz => Self::TimestampTz(values.as_primitive::<TimestampMicrosecondType>().clone()),
-        }
+            SqlType::Super => return Err(Error::internal("sending a SUPER value that has no text")),
+        })
     }
 
     /// Whether the value of `row` is NULL.
