@@ -169,6 +169,7 @@ mod armed {
             return Ok(());
         }
         let mut list = fs::OpenOptions::new().create(true).append(true).open(beside(root, ".synced"))?;
-        writeln!(list, "{}", file.display())
+        // In one write: lines of several threads would run into each other, and their files would count as lost.
+        list.write_all(format!("{}\n", file.display()).as_bytes())
     }
 }

@@ -164,6 +164,12 @@ fn common(types: &[DataType]) -> Option<DataType> {
     })
 }
 
+/// Whether there are SUPER values, and others.
+fn is_super_among(types: &[DataType]) -> bool {
+    let is_super = |known: &DataType| *known == DataType::BinaryView;
+    types.iter().any(is_super) && !types.iter().all(is_super)
+}
+
 #[derive(Debug)]
 struct Typed {
     engine: Arc<ScalarUDF>,
@@ -195,6 +201,8 @@ impl Typed {
             Form::Compared if types.len() == 2 => {
                 return Ok(compared_types(&types[0], &types[1]));
             }
+            // The engine knows no cast to SUPER: the planner brings the others there before anything runs.
+            Form::Together if is_super_among(types) && common(types).is_some() => return Ok(types.to_vec()),
             Form::Together if !types.is_empty() => vec![common(types).ok_or_else(refused)?; types.len()],
             _ => return Err(refused()),
         };
@@ -243,6 +251,10 @@ impl ScalarUDFImpl for Typed {
             })
             .collect();
         let literals: Vec<Option<&ScalarValue>> = literals.iter().map(Option::as_ref).collect();
+        let types: Vec<DataType> = arguments.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        if matches!(self.form, Form::Together) && is_super_among(&types) {
+            return Ok(Arc::new(Field::new(self.name(), DataType::BinaryView, true)));
+        }
         let typed = ReturnFieldArgs { arg_fields: arguments.arg_fields, scalar_arguments: &literals };
         let field = self.engine.return_field_from_args(typed)?;
         match zoned {

@@ -16,6 +16,7 @@ use datafusion::common::{Column, DFSchema, NullEquality, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Between, BinaryExpr, Cast, InList, InSubquery, ScalarFunction, SetComparison};
 use datafusion::logical_expr::{Case, Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery};
+use slipher_common::casts::{self, Meeting};
 use slipher_common::functions::CONDITION;
 use slipher_common::numeric::{common_type, compared_as};
 use slipher_common::{Error, SqlType};
@@ -215,6 +216,9 @@ pub(super) fn unified_branches(inputs: Vec<Arc<LogicalPlan>>) -> Result<Vec<Arc<
 /// The type that a column of each branch gets, if it is not to keep its own.
 fn column_types(inputs: &[Arc<LogicalPlan>], column: usize) -> Result<Vec<Option<DataType>>> {
     let types: Vec<DataType> = inputs.iter().map(|input| input.schema().field(column).data_type().clone()).collect();
+    if let Some(all) = super_of(&types)? {
+        return Ok(vec![Some(all); types.len()]);
+    }
     let common = met(types.iter(), VALUES);
     let known = types.iter().filter(|data_type| **data_type != DataType::Null);
     let (texts, others): (Vec<&DataType>, Vec<&DataType>) = known.partition(|data_type| is_text(data_type));
@@ -228,6 +232,15 @@ fn column_types(inputs: &[Arc<LogicalPlan>], column: usize) -> Result<Vec<Option
         own => Ok(wanted(own)),
     };
     inputs.iter().zip(&types).map(of).collect()
+}
+
+/// SUPER, where one of the types is that; 42804 where another one cannot become it.
+fn super_of(types: &[DataType]) -> Result<Option<DataType>> {
+    let Some(all) = types.iter().find(|known| **known == DataType::BinaryView) else { return Ok(None) };
+    match types.iter().find(|known| casts::together(all, known) == Meeting::Never) {
+        Some(other) => Err(cannot_be_matched(all, other).with_hint("cast one of them").into()),
+        None => Ok(Some(all.clone())),
+    }
 }
 
 /// Whether a column is text in quotes, which has no type of its own.

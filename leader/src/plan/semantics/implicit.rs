@@ -266,7 +266,7 @@ pub(crate) fn condition(expr: Expr, what: &str, schema: &DFSchema) -> Result<Exp
     let Some(own) = type_of(&expr, schema) else { return Ok(expr) };
     match Kind::of_arrow(&own) {
         None | Some(Kind::Boolean) => Ok(expr),
-        // What is not true or false is NULL, as SUPER values are where something else is looked for.
+        // What it is worth is seen when it is there, as in a cast.
         Some(Kind::Super) => Ok(Expr::Cast(Cast::new(Box::new(expr), DataType::Boolean))),
         Some(kind) if cast(kind, Kind::Boolean) == Some(When::Implicit) => converted(expr, &own, &DataType::Boolean),
         Some(kind) => {
@@ -294,6 +294,8 @@ pub(crate) fn texts([left, right]: [Expr; 2], symbol: &str, schema: &DFSchema) -
     let becomes = |expr: &Expr| match type_of(expr, schema) {
         Some(known) if is_text(&known) => Some(false),
         Some(known) => match Kind::of_arrow(&known) {
+            // Their strings: the rules of SUPER see to it.
+            Some(Kind::Super) => Some(false),
             Some(kind) => (cast(kind, Kind::Text) == Some(When::Implicit)).then_some(true),
             None => Some(false),
         },
