@@ -5,7 +5,7 @@ mod decode;
 mod details;
 
 pub use columns::{KnownColumn, SegmentColumns};
-pub use decode::take_apart;
+pub use decode::{FirstField, SegmentReader, first_field, take_apart};
 pub use details::{ColumnDetails, Details, InlineDetails, ReadsDetails, SegmentDetails, SideFile, set_aside};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -189,12 +189,6 @@ impl Segment {
 
     /// Reads the frozen form.
     pub fn from_proto(stored: &proto::Segment) -> Result<Self> {
-        let details = Details::of_stored(&stored.side_file, stored.columns.iter().map(details_of))?;
-        Self::of_stored(stored, SegmentColumns::new(stored.columns.iter().map(KnownColumn::of_proto)), details)
-    }
-
-    /// Reads the frozen form, of which columns and details are read already.
-    fn of_stored(stored: &proto::Segment, columns: SegmentColumns, details: Details) -> Result<Self> {
         Ok(Self {
             id: SegmentId::from_bytes(&stored.segment_id)?,
             table: TableId(stored.table_id),
@@ -204,8 +198,8 @@ impl Segment {
             bytes: stored.bytes,
             checksum: stored.checksum,
             nodes: stored.nodes.iter().map(|node| NodeId::from_bytes(node)).collect::<Result<_>>()?,
-            columns,
-            details,
+            columns: SegmentColumns::new(stored.columns.iter().map(KnownColumn::of_proto)),
+            details: Details::of_stored(&stored.side_file, stored.columns.iter().map(details_of))?,
             placement_epoch: stored.placement_epoch,
             sorted_by: stored.sorted_by.iter().map(|id| ColumnId(*id)).collect(),
             delete_vector: DeleteVector::from_bytes(&stored.delete_vector)?,

@@ -53,12 +53,12 @@ impl<'a> KnownColumn<'a> {
         }
     }
 
-    fn pack(self, packed: &mut Vec<u8>) {
-        encode_varint(u64::from(self.column.0), packed);
-        encode_varint(self.nulls, packed);
+    pub(super) fn pack(self, packed: &mut Vec<u8>) {
+        pack_number(u64::from(self.column.0), packed);
+        pack_number(self.nulls, packed);
         packed.push(self.trailing_blanks as u8);
         for bound in [self.min, self.max] {
-            encode_varint(bound.len() as u64, packed);
+            pack_number(bound.len() as u64, packed);
             packed.extend_from_slice(bound);
         }
     }
@@ -84,6 +84,14 @@ impl<'a> KnownColumn<'a> {
     }
 }
 
+/// Most are small: these take no loop.
+fn pack_number(number: u64, packed: &mut Vec<u8>) {
+    match u8::try_from(number) {
+        Ok(small) if small < 0x80 => packed.push(small),
+        _ => encode_varint(number, packed),
+    }
+}
+
 /// All columns that a segment has, in the order in which they were written. A clone shares them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SegmentColumns(Arc<[u8]>);
@@ -93,6 +101,16 @@ impl SegmentColumns {
     pub fn new<'a>(columns: impl IntoIterator<Item = KnownColumn<'a>>) -> Self {
         let mut packed = Vec::new();
         columns.into_iter().for_each(|column| column.pack(&mut packed));
+        Self(packed.into())
+    }
+
+    /// No columns; takes no memory.
+    pub(super) fn none() -> Self {
+        Self(Arc::default())
+    }
+
+    /// Of columns that were packed one behind the other.
+    pub(super) fn of_packed(packed: &[u8]) -> Self {
         Self(packed.into())
     }
 

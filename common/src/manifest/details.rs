@@ -73,6 +73,11 @@ impl Details {
         Self::here(details)
     }
 
+    /// Where none are kept; takes no memory.
+    pub(super) fn none() -> Self {
+        Self::Here(Arc::default())
+    }
+
     /// Of the frozen form: the name of a side file, or columns with their sketches and histograms.
     pub(super) fn of_stored<'a>(side_file: &[u8], columns: impl Iterator<Item = (ColumnId, &'a [u8], &'a [u8])>) -> Result<Self> {
         if !side_file.is_empty() {

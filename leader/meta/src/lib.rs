@@ -2,7 +2,7 @@
 //!
 //! - [`state`]: the state machine, pure;
 //! - `log_store`, `sled_store`, `chain`, `witness`: what a replica keeps on disk, and how it knows that all of it is there;
-//! - `job`: what a replica does beside its commits;
+//! - `job`, `parallel`: what a replica does beside its commits, and what by all cores when it starts;
 //! - `check`: reads all of that without changing it;
 //! - `window`, `replica`: one voter's step logic over a log store, driven by ticks, messages and proposals, no clock of its own;
 //! - `driver`: the task that owns a replica in a leader process, and [`Meta`], the handle to it.
@@ -20,6 +20,7 @@ mod log_store;
 mod logging;
 #[cfg(test)]
 mod memory_store;
+mod parallel;
 mod replica;
 #[cfg(test)]
 mod sim;

@@ -94,8 +94,19 @@ pub(super) trait LogStore: Send {
     /// Appends consecutive entries, and with them replaces the hard state where one is given: its commit index may be one of
     /// these entries. Whatever was at the index of the first one or behind it goes.
     fn append(&mut self, entries: &[LogEntry], hard_state: Option<&StoredHardState>) -> Result<()>;
-    /// The snapshot, if there is one.
-    fn snapshot(&self) -> Result<Option<StoredSnapshot>>;
+    /// All entries, once: whoever opens the log and has read them need not read them again.
+    fn take_entries(&mut self) -> Result<Vec<LogEntry>> {
+        self.entries(self.first_index(), self.last_index() + 1)
+    }
+    /// The snapshot, if there is one; its body goes to `take`, in pieces, which mean nothing when this fails.
+    fn read_snapshot(&self, take: &mut dyn FnMut(&[u8])) -> Result<Option<SnapshotPlace>>;
+    /// The same in one piece.
+    #[cfg(test)]
+    fn snapshot(&self) -> Result<Option<StoredSnapshot>> {
+        let mut data = Vec::new();
+        let place = self.read_snapshot(&mut |piece| data.extend_from_slice(piece))?;
+        Ok(place.map(|SnapshotPlace { index, term, voters }| StoredSnapshot { index, term, voters, data: data.into() }))
+    }
     /// Puts a snapshot of what was applied here in force, whose body was written; the log begins behind it.
     fn compact(&mut self, snapshot: &SnapshotPlace, body: <Self::Files as SnapshotFiles>::Body) -> Result<()>;
     /// Takes over a snapshot from another replica, with the hard state that goes with it; the whole log is dropped.

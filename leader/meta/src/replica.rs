@@ -4,15 +4,14 @@
 use super::job::Job;
 use super::log_store::{LogEntry, LogStore, SnapshotFiles, SnapshotPlace, StoredHardState, StoredSnapshot};
 use super::logging;
-use super::state::{AppliedRecord, State};
+use super::parallel;
+use super::state::{AppliedRecord, ReadRecord, State};
 use super::window::{Window, entry_to_raft, entry_to_stored, hard_state_to_stored};
-use prost::Message as _;
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 use raft::{Config, RawNode, Ready, SnapshotStatus, StateRole};
 use slipher_common::fail_point;
 use slipher_common::ids::TransactionId;
 use slipher_common::{Error, ErrorKind, Result};
-use slipher_proto::meta as proto;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -26,6 +25,8 @@ const MESSAGE_MAX_BYTES: u64 = 1024 * 1024;
 const INFLIGHT_MESSAGES_MAX: usize = 256;
 /// Entries handed over to be applied at once.
 const COMMITTED_BATCH_MAX_BYTES: u64 = 16 * 1024 * 1024;
+/// Entries that are applied at once and have so many bytes are read by other cores.
+const READ_AHEAD_BYTES: usize = 1024 * 1024;
 /// Without a word from the leader for so long (to twice as long), a replica asks for votes.
 pub(super) const ELECTION_TICKS: usize = 10;
 /// The leader's heartbeat.
@@ -85,14 +86,14 @@ pub(super) struct Replica<S: LogStore> {
 
 impl<S: LogStore> Replica<S> {
     /// Opens a voter of a group on what its store holds.
-    pub(super) fn open(id: u64, voters: &[u64], store: S, compaction: Compaction) -> Result<Self> {
-        let (state, applied, voters) = match store.snapshot()? {
-            Some(snapshot) => (State::decode(&snapshot.data)?, (snapshot.index, snapshot.term), snapshot.voters),
-            None => (State::default(), (0, 0), voters.to_vec()),
+    pub(super) fn open(id: u64, voters: &[u64], mut store: S, compaction: Compaction) -> Result<Self> {
+        let (state, applied, voters) = match State::decode_pieces(|take| store.read_snapshot(take))? {
+            (Some(snapshot), state) => (state, (snapshot.index, snapshot.term), snapshot.voters),
+            (None, _) => (State::default(), (0, 0), voters.to_vec()),
         };
         let state = Arc::new(state);
         let hard_state = store.hard_state()?;
-        let entries = store.entries(store.first_index(), store.last_index() + 1)?;
+        let entries = store.take_entries()?;
         check_log(&hard_state, applied, &entries)?;
         let mut window = Window::new(hard_state, voters, applied, Arc::clone(&state));
         for entry in entries {
@@ -298,22 +299,33 @@ impl<S: LogStore> Replica<S> {
             return Ok(());
         }
         let mut state = State::clone(&self.state);
-        for entry in entries {
+        let read = |entry: &Entry| ReadRecord::decode(&entry.data);
+        let mut left = entries.iter();
+        let mut apply = |read: Result<ReadRecord, prost::DecodeError>| {
+            let Some(entry) = left.next() else {
+                return Err(Error::internal("applying the metadata log: a record without an entry"));
+            };
             self.applied = (entry.index, entry.term);
             if entry.get_entry_type() != EntryType::EntryNormal {
                 return Err(Error::not_supported("changing the voters of the metadata group", "start a new group"));
             }
             // A new leader begins its term with an empty entry.
             if entry.data.is_empty() {
-                continue;
+                return Ok(());
             }
-            let record = proto::Record::decode(entry.data.as_ref()).map_err(|error| {
+            let record = read.map_err(|error| {
                 Error::new(ErrorKind::DataCorrupted, format!("applying metadata log entry {}: {error}", entry.index))
             })?;
             fail_point::pass("commit.apply")?;
-            let result = state.apply(entry.index, &record);
-            let transaction = TransactionId::from_bytes(&record.transaction_id).ok();
-            done.push(AppliedEntry { entry: entry_to_stored(&entry), transaction, result });
+            let transaction = TransactionId::from_bytes(record.transaction_id()).ok();
+            let result = state.apply_read(entry.index, record);
+            done.push(AppliedEntry { entry: entry_to_stored(entry), transaction, result });
+            Ok(())
+        };
+        if entries.iter().map(|entry| entry.data.len()).sum::<usize>() < READ_AHEAD_BYTES {
+            entries.iter().try_for_each(|entry| apply(read(entry)))?;
+        } else {
+            parallel::ahead(&entries, read, apply)?;
         }
         self.state = Arc::new(state);
         let (applied, state) = (self.applied, Arc::clone(&self.state));

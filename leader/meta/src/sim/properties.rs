@@ -1,7 +1,7 @@
 //! What holds of `apply` whatever comes: records that clients make, and such that nobody makes. `State::apply` itself looks at the whole
 //! state after each record in tests ([`State::check`]).
 
-use super::super::state::State;
+use super::super::state::{ReadRecord, State};
 use super::client::Client;
 use proptest::prelude::*;
 use prost::Message as _;
@@ -67,7 +67,9 @@ proptest! {
             }
             let before = state.clone();
             let applied = state.apply(index, &record);
-            prop_assert_eq!(&follower.apply(index, &record), &applied);
+            // As the log has it.
+            let read = ReadRecord::decode(&record.encode_to_vec()).map_err(|error| TestCaseError::fail(error.to_string()))?;
+            prop_assert_eq!(&follower.apply_read(index, read), &applied);
             match applied {
                 Err(_) => prop_assert_eq!(&state, &before, "a refused record left something"),
                 Ok(applied) if applied.version.0 < index => prop_assert_eq!(&state, &before, "a repeated record did something"),
@@ -85,6 +87,16 @@ proptest! {
                 let stored = proto::State::decode(&joined[..]).map_err(|error| TestCaseError::fail(error.to_string()))?;
                 prop_assert_eq!(&stored, &state.to_proto());
                 follower = State::decode(&joined).map_err(|error| TestCaseError::fail(error.message))?;
+                // In pieces, whole and torn, and as earlier releases wrote it.
+                let cut = random.random_range(0..joined.len());
+                for encoded in [&joined[..], &joined[..cut], &state.to_proto().encode_to_vec()] {
+                    let length = random.random_range(1..5_000);
+                    let read = State::decode_pieces(|take| {
+                        encoded.chunks(length).for_each(take);
+                        Ok(())
+                    });
+                    prop_assert_eq!(read.map(|((), state)| state).ok(), State::decode(encoded).ok());
+                }
             }
             prop_assert_eq!(&follower, &state);
         }

@@ -99,6 +99,8 @@ pub(super) struct SledStore {
     before_first: Link,
     /// The last entry.
     last: Link,
+    /// The entries, as far as they were read when the log was opened and nobody has taken them.
+    opened: Vec<LogEntry>,
 }
 
 /// A key with its new value; `None` removes it.
@@ -154,15 +156,21 @@ impl SledStore {
     /// The chunks of one index, joined.
     fn read_chunks(&self, prefix: u8, index: u64) -> Result<Vec<u8>> {
         let mut joined = Vec::new();
+        self.each_chunk(prefix, index, &mut |chunk| joined.extend_from_slice(chunk))?;
+        Ok(joined)
+    }
+
+    /// The chunks of one index, one after the other.
+    fn each_chunk(&self, prefix: u8, index: u64, take: &mut dyn FnMut(&[u8])) -> Result<()> {
         let chunks = self.tree.range(chunk_key(prefix, index, 0)..=chunk_key(prefix, index, u32::MAX));
         for (expected, found) in chunks.enumerate() {
             let (key, value) = found.map_err(|error| store_error("reading the metadata log", &error))?;
             if parse_key(&key).map(|(_, chunk)| chunk as usize) != Some(expected) {
                 return Err(damaged(&key, "a chunk before it is missing"));
             }
-            joined.extend_from_slice(unseal(&key, &value)?);
+            take(unseal(&key, &value)?);
         }
-        Ok(joined)
+        Ok(())
     }
 
     fn read_entry(&self, index: u64) -> Result<LogEntry> {
@@ -283,7 +291,17 @@ impl LogStore for SledStore {
         Ok(entries)
     }
 
+    fn take_entries(&mut self) -> Result<Vec<LogEntry>> {
+        let opened = std::mem::take(&mut self.opened);
+        let are_all = opened.len() as u64 == self.last.index - self.before_first.index;
+        if are_all && opened.first().is_none_or(|first| first.index == self.first_index()) {
+            return Ok(opened);
+        }
+        self.entries(self.first_index(), self.last.index + 1)
+    }
+
     fn append(&mut self, entries: &[LogEntry], hard_state: Option<&StoredHardState>) -> Result<()> {
+        self.opened = Vec::new();
         check_append(entries, self.first_index(), self.last.index)?;
         fail_point::pass("log.append")?;
         let (mut link, mut changes) = (self.last, Vec::new());
@@ -305,18 +323,23 @@ impl LogStore for SledStore {
         Ok(())
     }
 
-    fn snapshot(&self) -> Result<Option<StoredSnapshot>> {
+    fn read_snapshot(&self, take: &mut dyn FnMut(&[u8])) -> Result<Option<SnapshotPlace>> {
         let Some(header) = self.header()? else {
             return Ok(None);
         };
-        let data = self.read_chunks(PREFIX_SNAPSHOT, header.index)?;
-        if data.len() as u64 != header.bytes {
-            return Err(damaged(KEY_SNAPSHOT, &format!("its body has {} bytes instead of {}", data.len(), header.bytes)));
+        let (mut bytes, mut hasher) = (0, Xxh3::new());
+        self.each_chunk(PREFIX_SNAPSHOT, header.index, &mut |chunk| {
+            bytes += chunk.len() as u64;
+            hasher.update(chunk);
+            take(chunk);
+        })?;
+        if bytes != header.bytes {
+            return Err(damaged(KEY_SNAPSHOT, &format!("its body has {bytes} bytes instead of {}", header.bytes)));
         }
-        if Chain::digest_of(&data).to_bytes() != header.digest {
+        if Chain::from_digest(hasher.digest128()).to_bytes() != header.digest {
             return Err(damaged(KEY_SNAPSHOT, "its body has another digest"));
         }
-        Ok(Some(StoredSnapshot { index: header.index, term: header.term, voters: header.voters, data: Bytes::from(data) }))
+        Ok(Some(SnapshotPlace { index: header.index, term: header.term, voters: header.voters }))
     }
 
     fn compact(&mut self, snapshot: &SnapshotPlace, body: SledBody) -> Result<()> {

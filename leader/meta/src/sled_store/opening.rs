@@ -51,7 +51,7 @@ impl SledStore {
                 return Err(Error::new(ErrorKind::DataCorrupted, "nothing in it can be read: it holds no format version"));
             }
             store.read_places()?;
-            store.snapshot()?;
+            store.read_snapshot(&mut |_| {})?;
             store.last = store.walk(store.before_first.index, None)?;
             let mut hard_state = StoredHardState { vote: 0, ..store.hard_state };
             hard_state.term = hard_state.term.max(store.last.term).max(former.hard_state().term);
@@ -131,6 +131,7 @@ impl SledStore {
             checkpoint: Link::default(),
             before_first: Link::default(),
             last: Link::default(),
+            opened: Vec::new(),
         })
     }
 
@@ -159,14 +160,18 @@ impl SledStore {
         Ok(())
     }
 
-    /// Follows the chain to the end of the log and answers the last entry of it. What does not follow is an error up to `promised`, and
+    /// Follows the chain to the end of the log, keeps its entries, and answers the place of the last one. What does not follow is an error up to `promised`, and
     /// behind that is cut.
     fn walk(&mut self, promised: u64, mut look: Option<&mut dyn FnMut(Link) -> Result<()>>) -> Result<Link> {
         let mut link = self.before_first;
         let end = self.find_last_index()?.max(link.index);
+        self.opened.clear();
         while link.index < end {
             match self.read_chained(link) {
-                Ok((_, next)) => link = next,
+                Ok((entry, next)) => {
+                    self.opened.push(entry);
+                    link = next;
+                }
                 Err(error) if link.index >= promised && error.kind == ErrorKind::DataCorrupted => {
                     self.cut_behind(link, end, &error)?;
                     break;

@@ -1,8 +1,10 @@
 //! Applying a record: all of its operations or none.
 
+use super::record::ReadRecord;
 use super::{AppliedRecord, ClusterInfo, DatabaseState, DefinitionsVersion, FIRST_OBJECT_ID, NodeInfo, State, User};
 use slipher_common::error::did_you_mean;
 use slipher_common::ids::{ClusterId, DatabaseId, NodeId, TableId, TransactionId, Version};
+use slipher_common::manifest::Segment;
 use slipher_common::{Error, ErrorKind, Result};
 use slipher_proto::meta as proto;
 use slipher_proto::meta::operation::Kind;
@@ -40,6 +42,16 @@ pub(super) fn conflict(what: impl std::fmt::Display) -> Error {
 impl State {
     /// Applies the record at a Raft index. An error leaves the state as it was.
     pub fn apply(&mut self, index: u64, record: &proto::Record) -> Result<AppliedRecord> {
+        self.apply_with(index, record, Vec::new())
+    }
+
+    /// The same with one that was read from the log.
+    pub(crate) fn apply_read(&mut self, index: u64, read: ReadRecord) -> Result<AppliedRecord> {
+        self.apply_with(index, &read.record, read.added)
+    }
+
+    /// With the segments that its operations add, as far as they do not stand in them.
+    fn apply_with(&mut self, index: u64, record: &proto::Record, added: Vec<Vec<Segment>>) -> Result<AppliedRecord> {
         let transaction = TransactionId::from_bytes(&record.transaction_id)?;
         if index <= self.version.0 {
             return Err(Error::internal(format!("applying record {index} to version {}: it is not newer", self.version)));
@@ -60,8 +72,9 @@ impl State {
             notices: Vec::new(),
             dropped_users: BTreeSet::new(),
         };
+        let mut added = added.into_iter();
         for operation in &record.operations {
-            draft.apply(operation)?;
+            draft.apply(operation, added.next().unwrap_or_default())?;
         }
         draft.check_dropped_users()?;
         draft.state.database = self.database;
@@ -131,7 +144,7 @@ fn defines(kind: &Kind) -> bool {
 }
 
 impl Draft {
-    fn apply(&mut self, operation: &proto::Operation) -> Result<()> {
+    fn apply(&mut self, operation: &proto::Operation, added: Vec<Segment>) -> Result<()> {
         let Some(kind) = &operation.kind else {
             return Err(Error::internal("applying a record: an operation is of a kind that this release does not know"));
         };
@@ -147,7 +160,7 @@ impl Draft {
             Kind::DropSchema(operation) => self.drop_schema(operation),
             Kind::CreateTable(operation) => self.create_table(operation),
             Kind::DropTable(operation) => self.drop_table(operation),
-            Kind::ReplaceSegments(operation) => self.replace_segments(operation),
+            Kind::ReplaceSegments(operation) => self.replace_segments(operation, added),
             Kind::PutUser(operation) => self.put_user(operation),
             Kind::DropUser(operation) => self.drop_user(operation),
             Kind::AdvanceIdentity(operation) => self.advance_identity(operation),

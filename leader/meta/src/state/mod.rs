@@ -7,8 +7,10 @@ mod apply;
 mod check;
 mod comments;
 mod databases;
+mod decode;
 mod encode;
 mod recent;
+mod record;
 mod segment_index;
 mod slices;
 mod tables;
@@ -18,9 +20,11 @@ mod totals;
 mod views;
 
 pub use self::comments::Commented;
+pub(crate) use self::record::ReadRecord;
 pub use self::totals::{SliceCounts, Sums, Totals};
 pub use self::views::not_a_view;
 
+use self::decode::unreadable;
 use self::recent::RecentTransactions;
 use self::segment_index::SegmentIndex;
 #[cfg(doc)]

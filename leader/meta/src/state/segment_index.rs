@@ -11,6 +11,15 @@ pub(super) struct SegmentIndex {
 }
 
 impl SegmentIndex {
+    /// Of these ids, or the first one that stands twice.
+    pub(super) fn of(mut ids: Vec<SegmentId>) -> Result<Self, SegmentId> {
+        ids.sort_unstable();
+        match ids.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(pair[0]),
+            None => Ok(Self { ids: ids.into_iter().collect() }),
+        }
+    }
+
     /// Adds an id; false when it is live already.
     pub(super) fn insert(&mut self, id: SegmentId) -> bool {
         self.ids.insert(id).is_none()

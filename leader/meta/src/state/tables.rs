@@ -236,7 +236,8 @@ impl Draft {
         }
     }
 
-    pub(super) fn replace_segments(&mut self, operation: &proto::ReplaceSegments) -> Result<()> {
+    /// `added` come behind those that stand in the operation.
+    pub(super) fn replace_segments(&mut self, operation: &proto::ReplaceSegments, added: Vec<Segment>) -> Result<()> {
         let Some((id, mut changed)) = self.table_to_change(operation.table_id)? else {
             return Ok(());
         };
@@ -259,8 +260,9 @@ impl Draft {
         if operation.defined_version != 0 && changed.layout_version.0 > operation.defined_version {
             return Err(conflict(format_args!("table \"{table}\" got another layout while rows were written for it")));
         }
-        for receipt in &operation.add {
-            let mut segment = with_slice_count(Segment::from_proto(receipt)?, first_slice_count);
+        let mut segments = Vec::with_capacity(operation.add.len() + added.len());
+        for receipt in operation.add.iter().map(Segment::from_proto).chain(added.into_iter().map(Ok)) {
+            let mut segment = with_slice_count(receipt?, first_slice_count);
             if operation.table_id == 0 && segment.table == TableId(0) {
                 segment.table = id;
             }
@@ -269,8 +271,9 @@ impl Draft {
                 return Err(Error::internal(format!("adding segment {} to table \"{table}\": its id was used", segment.id)));
             }
             added_rows += segment.rows;
-            changed.put_segment(segment);
+            segments.push(segment);
         }
+        changed.put_segments(segments);
         if !operation.keeps_rows {
             changed.changed_version = self.version;
         } else if added_rows != removed_rows {
@@ -343,12 +346,20 @@ impl TableState {
         Self { segments: Arc::new(segments), totals, ..self.clone() }
     }
 
-    /// Puts a segment in, in place of the one of its id: the only way in, so that the totals are right.
+    /// Puts a segment in, in place of the one of its id.
     pub(super) fn put_segment(&mut self, segment: Segment) {
+        self.put_segments(vec![segment]);
+    }
+
+    /// Puts segments in, in place of those of their ids: the only way in, so that the totals are right.
+    pub(super) fn put_segments(&mut self, segments: Vec<Segment>) {
         let totals = Arc::make_mut(&mut self.totals);
-        totals.add(&segment);
-        if let Some(replaced) = Arc::make_mut(&mut self.segments).insert(segment.id, Arc::new(segment)) {
-            totals.remove(&replaced);
+        totals.add_all(&segments);
+        let all = Arc::make_mut(&mut self.segments);
+        for segment in segments {
+            if let Some(replaced) = all.insert(segment.id, Arc::new(segment)) {
+                totals.remove(&replaced);
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use imbl::OrdMap;
 use slipher_common::ids::{ColumnId, NodeId, SliceId};
 use slipher_common::manifest::Segment;
+use std::collections::BTreeMap;
 
 /// Some segments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,7 +108,7 @@ impl Totals {
     /// Of some segments.
     pub fn of<'a>(segments: impl IntoIterator<Item = &'a Segment>) -> Self {
         let mut totals = Self::default();
-        segments.into_iter().for_each(|segment| totals.add(segment));
+        totals.add_all(segments);
         totals
     }
 
@@ -147,23 +148,25 @@ impl Totals {
         (known.segments == self.all.segments).then_some(known.nulls)
     }
 
-    pub(super) fn add(&mut self, segment: &Segment) {
-        let sums = Sums::of(segment);
-        self.all = self.all.plus(sums);
-        if segment.slice != SliceId::ALL {
-            self.slice_counts.put(segment.slice_count, 1);
+    /// Many at once cost each little: they are added up first.
+    pub(super) fn add_all<'a>(&mut self, segments: impl IntoIterator<Item = &'a Segment>) {
+        let mut tally = Tally::default();
+        segments.into_iter().for_each(|segment| tally.add(segment));
+        for (slice, sums) in tally.slices {
+            let slice = self.slices.entry(slice).or_default();
+            *slice = slice.plus(sums);
+            self.all = self.all.plus(sums);
         }
-        let slice = self.slices.entry(segment.slice).or_default();
-        *slice = slice.plus(sums);
-        for node in &segment.nodes {
-            let copy = self.copies.entry((segment.slice, *node)).or_default();
+        for (place, sums) in tally.copies {
+            let copy = self.copies.entry(place).or_default();
             *copy = copy.plus(sums);
         }
-        for column in segment.columns.iter() {
-            let known = self.columns.entry(column.column).or_default();
-            known.segments = known.segments.saturating_add(1);
-            known.nulls = known.nulls.saturating_add(column.nulls);
+        for (column, added) in tally.columns {
+            let known = self.columns.entry(column).or_default();
+            known.segments = known.segments.saturating_add(added.segments);
+            known.nulls = known.nulls.saturating_add(added.nulls);
         }
+        tally.slice_counts.into_iter().for_each(|(slice_count, segments)| self.slice_counts.put(slice_count, segments));
     }
 
     pub(super) fn remove(&mut self, segment: &Segment) {
@@ -184,6 +187,47 @@ impl Totals {
                 self.columns.remove(&column.column);
             }
         }
+    }
+}
+
+/// What some segments add up to, in maps of which nobody has the former ones.
+#[derive(Default)]
+struct Tally {
+    slices: BTreeMap<SliceId, Sums>,
+    copies: BTreeMap<(SliceId, NodeId), Sums>,
+    /// In the order in which segments have them, which is the same for most.
+    columns: Vec<(ColumnId, Known)>,
+    slice_counts: BTreeMap<u32, u64>,
+}
+
+impl Tally {
+    fn add(&mut self, segment: &Segment) {
+        let sums = Sums::of(segment);
+        let slice = self.slices.entry(segment.slice).or_default();
+        *slice = slice.plus(sums);
+        for node in &segment.nodes {
+            let copy = self.copies.entry((segment.slice, *node)).or_default();
+            *copy = copy.plus(sums);
+        }
+        if segment.slice != SliceId::ALL {
+            *self.slice_counts.entry(segment.slice_count).or_default() += 1;
+        }
+        for (place, column) in segment.columns.iter().enumerate() {
+            let known = self.column(place, column.column);
+            known.segments = known.segments.saturating_add(1);
+            known.nulls = known.nulls.saturating_add(column.nulls);
+        }
+    }
+
+    /// A column, which probably stands at this place.
+    fn column(&mut self, place: usize, column: ColumnId) -> &mut Known {
+        let stands = |(id, _): &(ColumnId, Known)| *id == column;
+        let place = if self.columns.get(place).is_some_and(stands) { Some(place) } else { self.columns.iter().position(stands) };
+        let place = place.unwrap_or_else(|| {
+            self.columns.push((column, Known::default()));
+            self.columns.len() - 1
+        });
+        &mut self.columns[place].1
     }
 }
 
