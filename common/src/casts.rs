@@ -47,6 +47,8 @@ pub enum Kind {
     Interval,
     /// SUPER
     Super,
+    /// VARBYTE
+    Bytes,
 }
 
 /// When a cast happens.
@@ -61,16 +63,17 @@ pub enum When {
 }
 
 use Kind::{
-    BigInt, Boolean, Date, Decimal, Double, Integer, Interval, Real, SmallInt, Super, Text, Time, TimeTz, Timestamp, TimestampTz,
+    BigInt, Boolean, Bytes, Date, Decimal, Double, Integer, Interval, Real, SmallInt, Super, Text, Time, TimeTz, Timestamp,
+    TimestampTz,
 };
 
 /// From a type to others: implicitly, by assignment, explicitly.
 type Row = (Kind, &'static [Kind], &'static [Kind], &'static [Kind]);
 
 const TABLE: &[Row] = &[
-    (SmallInt, &[Integer, BigInt, Decimal, Real, Double, Boolean, Text, Super], &[], &[]),
-    (Integer, &[BigInt, Decimal, Real, Double, Boolean, Text, Super], &[SmallInt], &[]),
-    (BigInt, &[Decimal, Real, Double, Boolean, Text, Super], &[SmallInt, Integer], &[]),
+    (SmallInt, &[Integer, BigInt, Decimal, Real, Double, Boolean, Text, Super], &[], &[Bytes]),
+    (Integer, &[BigInt, Decimal, Real, Double, Boolean, Text, Super], &[SmallInt], &[Bytes]),
+    (BigInt, &[Decimal, Real, Double, Boolean, Text, Super], &[SmallInt, Integer], &[Bytes]),
     (Decimal, &[Real, Double, Text, Super], &[SmallInt, Integer, BigInt], &[Boolean]),
     (Real, &[Double, Text, Super], &[SmallInt, Integer, BigInt, Decimal], &[Boolean]),
     (Double, &[Text, Super], &[SmallInt, Integer, BigInt, Decimal, Real], &[Boolean]),
@@ -78,7 +81,7 @@ const TABLE: &[Row] = &[
     (
         Text,
         &[Super],
-        &[SmallInt, Integer, BigInt, Decimal, Real, Double, Boolean, Date, Time, TimeTz, Timestamp, TimestampTz],
+        &[SmallInt, Integer, BigInt, Decimal, Real, Double, Boolean, Date, Time, TimeTz, Timestamp, TimestampTz, Bytes],
         &[Interval],
     ),
     (Date, &[Timestamp, TimestampTz, Text], &[], &[]),
@@ -87,6 +90,7 @@ const TABLE: &[Row] = &[
     (Timestamp, &[TimestampTz, Text], &[Date, Time], &[TimeTz]),
     (TimestampTz, &[Text], &[Date, TimeTz, Timestamp], &[Time]),
     (Interval, &[Text], &[], &[Time]),
+    (Bytes, &[], &[Text], &[]),
     // What a SUPER value is nobody knows before it is there: it must be cast, but for conditions.
     (
         Super,
@@ -109,7 +113,7 @@ pub fn cast(from: Kind, to: Kind) -> Option<When> {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         SmallInt,
         Integer,
         BigInt,
@@ -125,6 +129,7 @@ impl Kind {
         TimestampTz,
         Interval,
         Super,
+        Bytes,
     ];
 
     /// The kind of a type.
@@ -144,6 +149,7 @@ impl Kind {
             SqlType::Timestamp => Timestamp,
             SqlType::TimestampTz => TimestampTz,
             SqlType::Super => Super,
+            SqlType::VarByte(_) => Bytes,
         }
     }
 
@@ -189,6 +195,7 @@ impl Kind {
             TimestampTz => "timestamp with time zone",
             Interval => "interval",
             Super => "super",
+            Bytes => "binary varying",
         }
     }
 }

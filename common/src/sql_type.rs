@@ -15,6 +15,10 @@ pub const CHAR_LENGTH_MAX_BYTES: u32 = 4096;
 pub const VARCHAR_LENGTH_MAX_BYTES: u32 = 65_535;
 /// Length of a bare VARCHAR, in bytes.
 pub const VARCHAR_LENGTH_DEFAULT_BYTES: u32 = 256;
+/// Longest VARBYTE, in bytes.
+pub const VARBYTE_LENGTH_MAX_BYTES: u32 = 16_777_216;
+/// Length of a bare VARBYTE, in bytes.
+pub const VARBYTE_LENGTH_DEFAULT_BYTES: u32 = 64_000;
 /// Most digits of a DECIMAL.
 pub const DECIMAL_PRECISION_MAX_DIGITS: u8 = 38;
 /// Most digits of a DECIMAL behind the point.
@@ -58,6 +62,8 @@ pub enum SqlType {
     TimestampTz,
     /// A value without a schema: a scalar, an array or an object. No other column has its Arrow type.
     Super,
+    /// Up to so many bytes of any value.
+    VarByte(u32),
 }
 
 impl SqlType {
@@ -77,6 +83,7 @@ impl SqlType {
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
             Self::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC"))),
             Self::Super => DataType::BinaryView,
+            Self::VarByte(_) => DataType::Binary,
         }
     }
 
@@ -102,6 +109,7 @@ impl SqlType {
             DataType::Timestamp(_, None) => Self::Timestamp,
             DataType::Timestamp(_, Some(_)) => Self::TimestampTz,
             DataType::BinaryView => Self::Super,
+            DataType::Binary | DataType::LargeBinary => Self::VarByte(VARBYTE_LENGTH_DEFAULT_BYTES),
             DataType::Dictionary(_, value) => Self::from_arrow(value)?,
             _ => {
                 return Err(Error::not_supported(
@@ -151,6 +159,7 @@ impl SqlType {
             "timestamp without time zone" => Self::Timestamp,
             "timestamp with time zone" => Self::TimestampTz,
             "super" => Self::Super,
+            "binary varying" => Self::VarByte(arguments.parse().ok()?),
             _ => return None,
         })
     }
@@ -174,6 +183,7 @@ impl SqlType {
             Self::Timestamp => (Kind::Timestamp, 0, 0, 0),
             Self::TimestampTz => (Kind::Timestamptz, 0, 0, 0),
             Self::Super => (Kind::Super, 0, 0, 0),
+            Self::VarByte(length) => (Kind::Varbyte, length, 0, 0),
         };
         proto::Type { kind: kind.into(), length, precision, scale }
     }
@@ -198,6 +208,7 @@ impl SqlType {
             Kind::Timestamp => Self::Timestamp,
             Kind::Timestamptz => Self::TimestampTz,
             Kind::Super => Self::Super,
+            Kind::Varbyte => Self::VarByte(stored.length),
             Kind::Unspecified => {
                 return Err(Error::new(ErrorKind::DataCorrupted, format!("reading a type: unknown kind {}", stored.kind)));
             }
@@ -223,6 +234,7 @@ impl fmt::Display for SqlType {
             Self::Timestamp => f.write_str("timestamp without time zone"),
             Self::TimestampTz => f.write_str("timestamp with time zone"),
             Self::Super => f.write_str("super"),
+            Self::VarByte(length) => write!(f, "binary varying({length})"),
         }
     }
 }
@@ -249,6 +261,7 @@ mod tests {
             SqlType::Timestamp,
             SqlType::TimestampTz,
             SqlType::Super,
+            SqlType::VarByte(16_777_216),
         ];
         for sql_type in all {
             assert_eq!(SqlType::from_name(&sql_type.to_string()), Some(sql_type));

@@ -65,7 +65,7 @@ pub fn decode_bound(bytes: &[u8], sql_type: SqlType) -> Result<Option<(ScalarVal
         SqlType::Timestamp => ScalarValue::TimestampMicrosecond(Some(number!(i64)), None),
         SqlType::TimestampTz => ScalarValue::TimestampMicrosecond(Some(number!(i64)), Some(Arc::from("UTC"))),
         // None is ever written.
-        SqlType::Super => return Ok(None),
+        SqlType::Super | SqlType::VarByte(_) => return Ok(None),
         SqlType::Char(_) | SqlType::VarChar(_) => {
             let text = std::str::from_utf8(&bytes[1..]).map_err(|_| damaged())?;
             return Ok(Some((ScalarValue::Utf8View(Some(text.to_owned())), bytes[0] == b'=')));

@@ -1,6 +1,7 @@
 //! Assignment: how values become a table's values (INSERT, CREATE TABLE AS, COPY). Conversions as Redshift makes them by itself,
 //! lengths, ranges and NOT NULL checked; every refusal names the column, the value and its place.
 
+mod bytes;
 mod calendar;
 mod canonical;
 mod datetime_pattern;
@@ -20,6 +21,7 @@ mod zone;
 #[cfg(test)]
 mod tests;
 
+pub use bytes::{from_hex, to_hex};
 pub(crate) use calendar::{civil_from_days, days_from_civil};
 pub use canonical::{canonical, canonical_type, normalize_load_schema};
 pub use datetime_pattern::DatetimeFormat;
@@ -145,6 +147,11 @@ pub fn assign_column(
     }
     if *array.data_type() == DataType::BinaryView && target == SqlType::Super {
         return Ok(Arc::clone(array));
+    }
+    if matches!(target, SqlType::VarByte(_))
+        && let Some(fitting) = bytes::fit(array, target, on_fault)?
+    {
+        return Ok(fitting);
     }
     let array = canonical(array, on_fault)?;
     if target == SqlType::Super {

@@ -177,7 +177,8 @@ pub fn from_super(values: &BinaryViewArray, target: SqlType, on_fault: OnFault<'
         SqlType::DoublePrecision => each::<Float64Type>(values, target, |scalar| scalar.real(parse_f64), on_fault),
         SqlType::Boolean => booleans(values, on_fault),
         SqlType::Char(_) | SqlType::VarChar(_) => texts(values, target, on_fault),
-        SqlType::Date | SqlType::Time | SqlType::TimeTz | SqlType::Timestamp | SqlType::TimestampTz => {
+        // There is no such cast: the bytes of a string are those of its text.
+        SqlType::VarByte(_) | SqlType::Date | SqlType::Time | SqlType::TimeTz | SqlType::Timestamp | SqlType::TimestampTz => {
             let texts = only_strings(values, target, on_fault)?;
             super::text::parse_column(texts.as_string_view().iter(), target, &formats, on_fault)
         }

@@ -25,6 +25,8 @@ pub struct TextFormats {
     pub truncate_strings: bool,
     /// Digits behind a decimal's scale are cut, not rounded.
     pub truncate_decimals: bool,
+    /// Texts of VARBYTE columns are hexadecimal digits, not the bytes themselves.
+    pub bytes_are_hex: bool,
     /// The zone of what names none; None: UTC.
     pub zone: Option<Arc<Zone>>,
     /// What time it is for `now` and `today`, in microseconds since 1970; None: those are no moments.
@@ -49,7 +51,7 @@ impl Default for TextFormats {
     fn default() -> Self {
         let auto = || DatetimeFormat::Auto;
         let (date, timestamp) = (auto(), auto());
-        Self { date, timestamp, truncate_strings: false, truncate_decimals: false, zone: None, now: None }
+        Self { date, timestamp, truncate_strings: false, truncate_decimals: false, bytes_are_hex: false, zone: None, now: None }
     }
 }
 
@@ -63,6 +65,7 @@ pub fn parse_column<'a>(
     let time_format = &DatetimeFormat::Auto;
     match target {
         SqlType::Super => super::json::read_json(values, on_fault),
+        SqlType::VarByte(_) => super::bytes::parse(values, target, formats, on_fault),
         SqlType::SmallInt => primitives::<Int16Type>(values, target, |text| narrow(parse_i64(text)?), on_fault),
         SqlType::Integer => primitives::<Int32Type>(values, target, |text| narrow(parse_i64(text)?), on_fault),
         SqlType::BigInt => primitives::<Int64Type>(values, target, parse_i64, on_fault),

@@ -95,6 +95,10 @@ fn hash_one(column: &ArrayRef, mut put: impl FnMut(usize, u64)) -> Result<()> {
             let flat = arrow::compute::cast(column, value)?;
             return hash_one(&flat, put);
         }
+        DataType::Binary => {
+            let values = column.as_binary::<i32>();
+            values.iter().enumerate().for_each(|(row, value)| emit(row, xxh3_64(value.unwrap_or_default())));
+        }
         // Of SUPER only keys are hashed, or whole values where nobody compares them: a column of it is no DISTKEY.
         DataType::BinaryView => {
             let values = column.as_binary_view();

@@ -99,7 +99,7 @@ fn client_field(field: &Field) -> Field {
                 metadata.insert(PRECISION_KEY.to_owned(), precision.to_string());
                 metadata.insert(SCALE_KEY.to_owned(), scale.to_string());
             }
-            SqlType::Char(length) | SqlType::VarChar(length) => {
+            SqlType::Char(length) | SqlType::VarChar(length) | SqlType::VarByte(length) => {
                 metadata.insert(PRECISION_KEY.to_owned(), length.to_string());
             }
             _ => {}

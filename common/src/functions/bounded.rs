@@ -19,7 +19,7 @@ pub const CONCAT: &str = "slipher_concat";
 const MAX_BYTES: usize = VARCHAR_LENGTH_MAX_BYTES as usize;
 
 pub(super) fn functions() -> Vec<Function> {
-    vec![Function::new(CONCAT, concat_coerce, |_| Ok(DataType::Utf8View), concat)]
+    vec![Function::new(CONCAT, concat_coerce, concat_type, concat)]
 }
 
 /// The engine's functions, bounded.
@@ -241,14 +241,30 @@ fn predict_concat_ws(arguments: &[ColumnarValue], row: usize) -> Option<usize> {
     Some(lengths.iter().sum::<usize>() + between * lengths.len().saturating_sub(1))
 }
 
+fn concat_type(types: &[DataType]) -> Result<DataType> {
+    Ok(if are_bytes(types) { DataType::Binary } else { DataType::Utf8View })
+}
+
 fn concat_coerce(types: &[DataType]) -> Result<Vec<DataType>> {
+    if are_bytes(types) {
+        return Ok(vec![DataType::Binary; types.len()]);
+    }
     match types.iter().any(|known| is_text(known) || *known == DataType::Null) {
         true => Ok(vec![DataType::Utf8View; types.len()]),
         false => Err(no_such_call("||", types, "CAST(a AS VARCHAR(n)) || b")),
     }
 }
 
+/// Bytes, with NULLs and texts in quotes among them.
+fn are_bytes(types: &[DataType]) -> bool {
+    let beside = |known: &DataType| matches!(known, DataType::Binary | DataType::Null | DataType::Utf8);
+    types.contains(&DataType::Binary) && types.iter().all(beside)
+}
+
 fn concat(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    if arguments.iter().all(|argument| *argument.data_type() == DataType::Binary) {
+        return super::bytes::joined(arguments);
+    }
     let texts = arguments.iter().map(super::downcast::<arrow::array::StringViewArray>).collect::<Result<Vec<_>>>()?;
     let rows = texts.first().map_or(0, |first| first.len());
     let mut answer = StringViewBuilder::with_capacity(rows);

@@ -20,6 +20,7 @@ mod alternative;
 mod arithmetic;
 mod blanks;
 mod bounded;
+mod bytes;
 mod calendar;
 mod cast_from;
 mod compared;
@@ -54,6 +55,7 @@ mod zoned;
 pub use arithmetic::{CHECKED_NEGATE, arithmetic_function, arithmetic_operation};
 pub use blanks::{AS_CHAR, AS_TYPE, BLANK_KEY, BLANK_VALUE, TIGHT, ends_in_blank, tight_argument, tight_key, tight_udf};
 pub use bounded::CONCAT;
+pub use bytes::AS_BYTES;
 pub use cast_from::{CAST_FROM, CONDITION};
 pub use date_part::DatePart;
 pub use extract::{DATE_PART, DATE_TRUNC, EXTRACT, EXTRACT_EPOCH};
@@ -101,6 +103,7 @@ fn own() -> Vec<Arc<ScalarUDF>> {
         arithmetic::functions(),
         blanks::functions(),
         bounded::functions(),
+        bytes::functions(),
         calendar::functions(),
         compared::functions(),
         extract::functions(),

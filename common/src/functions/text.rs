@@ -143,6 +143,7 @@ fn read_number(text: &str, base: i64) -> Result<i64> {
 fn to_hex_coerce(types: &[DataType]) -> Result<Vec<DataType>> {
     match types {
         [DataType::Int8 | DataType::Int16 | DataType::Int32] => Ok(vec![DataType::Int32]),
+        [DataType::Binary | DataType::LargeBinary] => Ok(vec![DataType::Binary]),
         [one] if one.is_integer() || *one == DataType::Null => Ok(vec![DataType::Int64]),
         _ => Err(no_such_call("to_hex", types, "to_hex(a_whole_number)")),
     }
@@ -150,6 +151,9 @@ fn to_hex_coerce(types: &[DataType]) -> Result<Vec<DataType>> {
 
 /// As many digits as the number's own type has: those of INTEGER where BIGINT is not needed.
 fn to_hex(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    if *arguments[0].data_type() == DataType::Binary {
+        return super::bytes::hex_of(downcast(&arguments[0])?);
+    }
     if *arguments[0].data_type() == DataType::Int32 {
         let numbers: &Int32Array = downcast(&arguments[0])?;
         return Ok(Arc::new(

@@ -3,6 +3,7 @@
 //! The engine asks for the types of a call while it reads the statement. What a form says of an argument becomes its type
 //! first ([`crate::casts`]); then the engine's own rules have their say.
 
+use super::bytes::of_bytes;
 use super::no_such_call;
 use crate::casts::{Kind, Meeting, When, cast, compared, together};
 use crate::{Error, Result, SqlType};
@@ -192,6 +193,9 @@ impl Typed {
     }
 
     fn coerced(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        if let Some(own) = of_bytes(self.engine.name(), types) {
+            return own.coerced(types).ok_or_else(|| self.refused(types));
+        }
         let refused = || self.refused(types);
         let wanted = match self.form {
             Form::Each(wants, least) if (least..=wants.len()).contains(&types.len()) => {
@@ -233,7 +237,10 @@ impl ScalarUDFImpl for Typed {
     }
 
     fn return_type(&self, types: &[DataType]) -> EngineResult<DataType> {
-        self.engine.return_type(types)
+        match of_bytes(self.engine.name(), types) {
+            Some(own) => Ok(own.returns.clone()),
+            None => self.engine.return_type(types),
+        }
     }
 
     /// Times with a zone are told from those without by their field.
@@ -252,6 +259,10 @@ impl ScalarUDFImpl for Typed {
             .collect();
         let literals: Vec<Option<&ScalarValue>> = literals.iter().map(Option::as_ref).collect();
         let types: Vec<DataType> = arguments.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        if let Some(own) = of_bytes(self.engine.name(), &types) {
+            let nullable = arguments.arg_fields.iter().any(|field| field.is_nullable());
+            return Ok(Arc::new(Field::new(self.name(), own.returns.clone(), nullable)));
+        }
         if matches!(self.form, Form::Together) && is_super_among(&types) {
             return Ok(Arc::new(Field::new(self.name(), DataType::BinaryView, true)));
         }
@@ -268,7 +279,20 @@ impl ScalarUDFImpl for Typed {
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
-        self.engine.invoke_with_args(arguments)
+        let types: Vec<DataType> = arguments.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        match of_bytes(self.engine.name(), &types) {
+            Some(own) => {
+                let columns = ColumnarValue::values_to_arrays(&arguments.args)?;
+                let rows = columns.first().map_or(0, |column| column.len());
+                let answer = (own.compute)(&columns)?;
+                let is_one = rows == 1 && arguments.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
+                match is_one {
+                    true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&answer, 0)?)),
+                    false => Ok(ColumnarValue::Array(answer)),
+                }
+            }
+            None => self.engine.invoke_with_args(arguments),
+        }
     }
 
     fn simplify(&self, arguments: Vec<Expr>, context: &SimplifyContext) -> EngineResult<ExprSimplifyResult> {

@@ -40,7 +40,7 @@ fn wants_zstandard(column: &Column, shape: &ColumnShape) -> bool {
     match column.encoding.as_deref() {
         Some(ZSTANDARD) => true,
         None | Some(AUTOMATIC) => {
-            let text = matches!(column.sql_type, SqlType::VarChar(_) | SqlType::Char(_) | SqlType::Super);
+            let text = matches!(column.sql_type, SqlType::VarChar(_) | SqlType::Char(_) | SqlType::Super | SqlType::VarByte(_));
             let hardly_repeats = shape.distinct > shape.values / 2;
             text && hardly_repeats && shape.text_bytes >= shape.values.saturating_mul(FREE_TEXT_BYTES_PER_VALUE_MIN).max(1)
         }

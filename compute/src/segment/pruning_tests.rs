@@ -107,7 +107,7 @@ impl Random {
             SqlType::TimestampTz => {
                 ScalarValue::TimestampMicrosecond(Some(if special { far } else { small * 86_400_000_000 }), Some("UTC".into()))
             }
-            SqlType::Super => unreachable!("nothing is known of SUPER columns"),
+            SqlType::Super | SqlType::VarByte(_) => unreachable!("nothing is known of such columns"),
         }
     }
 
@@ -148,7 +148,7 @@ impl Random {
             SqlType::Char(_) | SqlType::VarChar(_) => &[DataType::Utf8],
             SqlType::Date => &[MICROSECONDS],
             SqlType::Timestamp => &[DataType::Date32],
-            SqlType::Time | SqlType::TimeTz | SqlType::TimestampTz | SqlType::Super => &[],
+            SqlType::Time | SqlType::TimeTz | SqlType::TimestampTz | SqlType::Super | SqlType::VarByte(_) => &[],
         };
         match (self.below(4), self.sql_type) {
             (0, SqlType::VarChar(_)) => (call(TIGHT, vec![column]), data_type),

@@ -140,12 +140,17 @@ impl<'a> StatisticsCollector<'a> {
         let columns = self.columns.into_iter().enumerate();
         let finished: Vec<_> = columns
             .map(|(index, column)| {
-                let is_super = column.column.sql_type == SqlType::Super;
-                column.finish(&if is_super { Vec::new() } else { self.sample.sorted(index)? })
+                let is_bare = !has_bounds(column.column.sql_type);
+                column.finish(&if is_bare { Vec::new() } else { self.sample.sorted(index)? })
             })
             .collect::<Result<_>>()?;
         Ok(finished.into_iter().unzip())
     }
+}
+
+/// Nothing is found by bounds of SUPER and VARBYTE.
+fn has_bounds(sql_type: SqlType) -> bool {
+    !matches!(sql_type, SqlType::Super | SqlType::VarByte(_))
 }
 
 impl ColumnCollector<'_> {
@@ -161,11 +166,13 @@ impl ColumnCollector<'_> {
                 self.trailing_blanks = TrailingBlanks::Some;
             }
         }
+        if let Some(bytes) = values.as_binary_opt::<i32>() {
+            self.shape.text_bytes += bytes.value_data().len() as u64;
+        }
         if let Some(documents) = values.as_binary_view_opt() {
             self.shape.text_bytes += documents.total_buffer_bytes_used() as u64;
         }
-        // SUPER has no bounds.
-        if self.column.sql_type != SqlType::Super {
+        if has_bounds(self.column.sql_type) {
             self.min.update_batch(std::slice::from_ref(values))?;
             self.max.update_batch(std::slice::from_ref(values))?;
         }

@@ -231,13 +231,16 @@ impl TableAttributes {
     }
 }
 
-/// KEY by a primary key of one column, else EVEN. Rows do not lie by SUPER values.
+/// Rows lie by no SUPER values and no bytes.
+fn may_be_key(sql_type: SqlType) -> bool {
+    !matches!(sql_type, SqlType::Super | SqlType::VarByte(_))
+}
+
+/// KEY by a primary key of one column that can be one, else EVEN.
 fn automatic(columns: &[Column], constraints: &[Constraint]) -> Distribution {
     let primary = constraints.iter().find(|constraint| constraint.kind == ConstraintKind::PrimaryKey);
     match primary.map(|constraint| constraint.columns.as_slice()) {
-        Some([key]) if columns.iter().any(|column| column.id == *key && column.sql_type != SqlType::Super) => {
-            Distribution::Key(*key)
-        }
+        Some([key]) if columns.iter().any(|column| column.id == *key && may_be_key(column.sql_type)) => Distribution::Key(*key),
         _ => Distribution::Even,
     }
 }
@@ -268,8 +271,10 @@ fn sort_columns(columns: &[Column], style: SortStyle, names: &[Name], position: 
 fn find_key<'a>(columns: &'a [Column], name: &Name, named_in: &str) -> Result<&'a Column> {
     let column = find(columns, name, named_in)?;
     match column.sql_type {
-        SqlType::Super => Err(contradiction(format!("column \"{name}\" of type super cannot be a {named_in}"), name.position)
-            .with_hint("keep the part of it that rows are found by in a column of its own")),
+        other if !may_be_key(other) => {
+            Err(contradiction(format!("column \"{name}\" of type {other} cannot be a {named_in}"), name.position)
+                .with_hint("keep the part of it that rows are found by in a column of its own"))
+        }
         _ => Ok(column),
     }
 }

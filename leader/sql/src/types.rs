@@ -3,8 +3,8 @@
 use super::lex::Cursor;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use slipher_common::sql_type::{
-    CHAR_LENGTH_MAX_BYTES, DECIMAL_PRECISION_MAX_DIGITS, DECIMAL_SCALE_MAX_DIGITS, VARCHAR_LENGTH_DEFAULT_BYTES,
-    VARCHAR_LENGTH_MAX_BYTES,
+    CHAR_LENGTH_MAX_BYTES, DECIMAL_PRECISION_MAX_DIGITS, DECIMAL_SCALE_MAX_DIGITS, VARBYTE_LENGTH_DEFAULT_BYTES,
+    VARBYTE_LENGTH_MAX_BYTES, VARCHAR_LENGTH_DEFAULT_BYTES, VARCHAR_LENGTH_MAX_BYTES,
 };
 use slipher_common::{Error, ErrorKind, Result, SqlType};
 
@@ -36,6 +36,8 @@ const TYPE_NAMES: &[&str] = &[
     "timestamptz",
     "float",
     "super",
+    "varbyte",
+    "varbinary",
 ];
 
 /// Reads a type; 42704 for one that does not exist, 0A000 for one of Redshift's that Slipher does not have.
@@ -82,6 +84,11 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<SqlType> {
         "datetime" => SqlType::Timestamp,
         "timestamptz" => SqlType::TimestampTz,
         "super" => SqlType::Super,
+        "varbyte" | "varbinary" => varbyte(cursor)?,
+        "binary" => {
+            cursor.expect(&["VARYING"])?;
+            varbyte(cursor)?
+        }
         other => return Err(unknown(other, position)),
     };
     if cursor.looking_at_token(&Token::LParen) {
@@ -93,10 +100,14 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<SqlType> {
     Ok(sql_type)
 }
 
+fn varbyte(cursor: &mut Cursor<'_>) -> Result<SqlType> {
+    Ok(SqlType::VarByte(length(cursor, VARBYTE_LENGTH_MAX_BYTES, "varbyte")?.unwrap_or(VARBYTE_LENGTH_DEFAULT_BYTES)))
+}
+
 fn unknown(name: &str, position: usize) -> Error {
     let instead = match name {
         "json" | "jsonb" => "use SUPER, and JSON_PARSE for the values",
-        "varbyte" | "varbinary" | "binary" | "bytea" | "blob" => "keep the bytes as hexadecimal text in VARCHAR",
+        "bytea" | "blob" => "use VARBYTE(n)",
         "geometry" | "geography" => "keep coordinates in DOUBLE PRECISION columns, or WKT in VARCHAR",
         "hllsketch" => "keep the values and use COUNT(DISTINCT ...)",
         "interval" => "keep a number of seconds or months in BIGINT",
@@ -282,8 +293,8 @@ mod tests {
             ("numeric(5,6)", "22023", 11),
             ("numeric(38,38)", "22023", 12),
             ("float(54)", "22023", 7),
-            ("super", "0A000", 1),
-            ("varbyte(10)", "0A000", 1),
+            ("geometry", "0A000", 1),
+            ("varbyte(16777217)", "42611", 9),
             ("intger", "42704", 1),
             ("int(11)", "42601", 4),
         ];

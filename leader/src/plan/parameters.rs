@@ -73,6 +73,7 @@ fn syntax(sql_type: SqlType) -> Option<DataType> {
         SqlType::Time | SqlType::TimeTz => DataType::Time(None, TimezoneInfo::None),
         SqlType::Timestamp => DataType::Timestamp(Some(6), TimezoneInfo::None),
         SqlType::TimestampTz => DataType::Timestamp(Some(6), TimezoneInfo::WithTimeZone),
+        SqlType::VarByte(_) => DataType::Varbinary(None),
         SqlType::Super => DataType::Custom(ObjectName::from(vec![Ident::new("super")]), Vec::new()),
         SqlType::Char(_) | SqlType::VarChar(_) => return None,
     })

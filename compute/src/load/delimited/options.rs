@@ -76,6 +76,7 @@ impl Options {
                 timestamp: DatetimeFormat::parse("TIMEFORMAT", &given.time_format)?,
                 truncate_strings: given.truncate_columns,
                 truncate_decimals: !given.round_decimals,
+                bytes_are_hex: true,
                 zone: Some(&given.time_zone)
                     .filter(|name| !name.is_empty())
                     .map(|name| Zone::parse(name))

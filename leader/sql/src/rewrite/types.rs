@@ -3,11 +3,11 @@
 use super::build::{call, cast, number, string};
 use crate::types::{DECIMAL_PRECISION_DEFAULT_DIGITS, decimal_digits};
 use datafusion::sql::sqlparser::ast::{
-    CastKind, CharacterLength, DataType, ExactNumberInfo, Expr, ObjectName, TimezoneInfo, TypedString, UnaryOperator, Value,
-    Values,
+    BinaryLength, CastKind, CharacterLength, DataType, ExactNumberInfo, Expr, ObjectName, TimezoneInfo, TypedString,
+    UnaryOperator, Value, Values,
 };
-use slipher_common::functions::{AS_CHAR, CAST_FROM, ROUND_TO_WHOLE, TO_TEXT, TO_TIMETZ};
-use slipher_common::sql_type::{CHAR_LENGTH_MAX_BYTES, VARCHAR_LENGTH_MAX_BYTES};
+use slipher_common::functions::{AS_BYTES, AS_CHAR, CAST_FROM, ROUND_TO_WHOLE, TO_TEXT, TO_TIMETZ};
+use slipher_common::sql_type::{CHAR_LENGTH_MAX_BYTES, VARBYTE_LENGTH_MAX_BYTES, VARCHAR_LENGTH_MAX_BYTES};
 use slipher_common::{Error, ErrorKind, Result};
 
 /// FLOAT(n) up to here is REAL.
@@ -21,6 +21,8 @@ enum Target {
     Text(Option<u64>),
     /// CHAR of so many bytes.
     Char(u64),
+    /// At most so many bytes.
+    Bytes(Option<u64>),
     /// A time of day with a zone.
     TimeTz,
     /// A type the engine casts to as Redshift does.
@@ -51,7 +53,7 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
         Expr::TypedString(TypedString { data_type, value, .. }) => match target_of(data_type)? {
             Target::Plain(plain) => *data_type = plain,
             Target::TimeTz => *expression = call(TO_TIMETZ, vec![Expr::Value(value.clone())]),
-            Target::Whole(_) | Target::Text(_) | Target::Char(_) => {}
+            Target::Whole(_) | Target::Text(_) | Target::Char(_) | Target::Bytes(_) => {}
         },
         _ => {}
     }
@@ -169,6 +171,13 @@ fn cast_to(inner: Expr, target: Target, kind: CastKind) -> Result<Expr> {
             let inner = if is_parameter(&inner) { cast(inner, DataType::Varchar(None)) } else { inner };
             call(TO_TEXT, std::iter::once(inner).chain(length.map(number)).collect())
         }
+        Target::Bytes(_) if is_try => {
+            return Err(Error::not_supported("TRY_CAST to VARBYTE", "CAST to VARBYTE never fails; use it"));
+        }
+        Target::Bytes(length) => {
+            let inner = if is_parameter(&inner) { cast(inner, DataType::Varchar(None)) } else { inner };
+            call(AS_BYTES, std::iter::once(inner).chain(length.map(number)).collect())
+        }
         Target::Char(length) => {
             let inner = if is_parameter(&inner) { cast(inner, DataType::Varchar(None)) } else { inner };
             call(AS_CHAR, vec![call(TO_TEXT, vec![inner]), number(length)])
@@ -225,7 +234,13 @@ fn target_of(data_type: &DataType) -> Result<Target> {
         T::Time(..) => Target::Plain(T::Time(None, TimezoneInfo::None)),
         T::Bool | T::Boolean => Target::Plain(T::Boolean),
         T::Custom(name, modifiers) => return custom(name, modifiers),
-        T::JSON | T::JSONB | T::Varbinary(_) | T::Binary(_) | T::Bytea | T::Uuid => {
+        T::Varbinary(None) | T::Binary(None) => Target::Bytes(None),
+        T::Varbinary(Some(BinaryLength::Max)) => Target::Bytes(Some(u64::from(VARBYTE_LENGTH_MAX_BYTES))),
+        T::Varbinary(Some(BinaryLength::IntegerLength { length })) | T::Binary(Some(length)) => {
+            let length = CharacterLength::IntegerLength { length: *length, unit: None };
+            Target::Bytes(bytes(&Some(length), VARBYTE_LENGTH_MAX_BYTES)?)
+        }
+        T::JSON | T::JSONB | T::Bytea | T::Uuid => {
             return Err(Error::not_supported(format_args!("a cast to {data_type}"), "cast to VARCHAR"));
         }
         other => Target::Plain(other.clone()),
@@ -273,7 +288,16 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<Target> {
         "timetz" => Ok(Target::TimeTz),
         "timestamptz" => Ok(Target::Plain(DataType::Timestamp(Some(6), TimezoneInfo::WithTimeZone))),
         "super" => Ok(Target::Plain(DataType::Custom(name.clone(), Vec::new()))),
-        "varbyte" | "geometry" | "geography" | "hllsketch" => {
+        "varbyte" | "varbinary" => match modifiers {
+            [] => Ok(Target::Bytes(None)),
+            [length] => {
+                let length = length.parse().map_err(|_| Error::new(ErrorKind::Syntax, format!("length {length} of {lower}")))?;
+                let length = Some(CharacterLength::IntegerLength { length, unit: None });
+                Ok(Target::Bytes(bytes(&length, VARBYTE_LENGTH_MAX_BYTES)?))
+            }
+            _ => Err(Error::new(ErrorKind::Syntax, format!("type {lower} takes one length"))),
+        },
+        "geometry" | "geography" | "hllsketch" => {
             Err(Error::not_supported(format_args!("a cast to {}", lower.to_uppercase()), "cast to VARCHAR"))
         }
         "regtype" | "regproc" | "oid" | "xid" => Ok(Target::Whole(DataType::BigInt(None))),

@@ -1,7 +1,7 @@
 //! PostgreSQL type numbers, sizes and modifiers of Redshift's types.
 
 use crate::wire::values::ValueType;
-use slipher_common::sql_type::VARCHAR_LENGTH_MAX_BYTES;
+use slipher_common::sql_type::{VARBYTE_LENGTH_MAX_BYTES, VARCHAR_LENGTH_MAX_BYTES};
 use slipher_common::{Error, Result, SqlType};
 
 pub(super) const BOOL: u32 = 16;
@@ -26,6 +26,7 @@ pub(super) const INTERVAL: u32 = 1186;
 pub(super) const TIMETZ: u32 = 1266;
 pub(super) const NUMERIC: u32 = 1700;
 pub(super) const SUPER: u32 = 4000;
+pub(super) const VARBYTE: u32 = 6551;
 
 /// Bytes that PostgreSQL adds to every length in a type modifier.
 const MODIFIER_HEADER_BYTES: i32 = 4;
@@ -54,6 +55,7 @@ pub(super) fn of_sql_type(sql_type: SqlType) -> u32 {
         SqlType::Timestamp => TIMESTAMP,
         SqlType::TimestampTz => TIMESTAMPTZ,
         SqlType::Super => SUPER,
+        SqlType::VarByte(_) => VARBYTE,
     }
 }
 
@@ -101,7 +103,7 @@ pub(super) fn size(value_type: &ValueType) -> i16 {
         SqlType::Integer | SqlType::Real | SqlType::Date => 4,
         SqlType::BigInt | SqlType::DoublePrecision | SqlType::Time | SqlType::Timestamp | SqlType::TimestampTz => 8,
         SqlType::TimeTz => 12,
-        SqlType::Decimal { .. } | SqlType::Char(_) | SqlType::VarChar(_) | SqlType::Super => VARIABLE_SIZE,
+        SqlType::Decimal { .. } | SqlType::Char(_) | SqlType::VarChar(_) | SqlType::Super | SqlType::VarByte(_) => VARIABLE_SIZE,
     }
 }
 
@@ -112,7 +114,7 @@ pub(super) fn modifier(value_type: &ValueType) -> i32 {
     };
     match sql_type {
         SqlType::Decimal { precision, scale } => (i32::from(*precision) << 16 | i32::from(*scale)) + MODIFIER_HEADER_BYTES,
-        SqlType::Char(length) | SqlType::VarChar(length) if *declared => {
+        SqlType::Char(length) | SqlType::VarChar(length) | SqlType::VarByte(length) if *declared => {
             i32::try_from(*length).map_or(NO_MODIFIER, |length| length + MODIFIER_HEADER_BYTES)
         }
         _ => NO_MODIFIER,
@@ -137,6 +139,7 @@ pub(super) fn to_sql_type(oid: u32) -> Result<Option<SqlType>> {
         TIMESTAMP => SqlType::Timestamp,
         TIMESTAMPTZ => SqlType::TimestampTz,
         SUPER => SqlType::Super,
+        VARBYTE | BYTEA => SqlType::VarByte(VARBYTE_LENGTH_MAX_BYTES),
         other => {
             return Err(Error::not_supported(
                 format_args!("a parameter of the type with OID {other}"),

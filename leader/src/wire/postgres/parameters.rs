@@ -81,6 +81,9 @@ fn decode_binary(parameter: ParameterType, bytes: &Bytes) -> Result<ScalarValue>
         }
         return parse_value(text, parameter.sql_type, None);
     }
+    if matches!(parameter.sql_type, SqlType::VarByte(_)) {
+        return Ok(ScalarValue::Binary(Some(bytes.to_vec())));
+    }
     let value = match parameter.sql_type {
         SqlType::SmallInt => ScalarValue::Int16(Some(fields.i16().map_err(wrong)?)),
         SqlType::Integer => ScalarValue::Int32(Some(fields.i32().map_err(wrong)?)),
@@ -109,7 +112,9 @@ fn decode_binary(parameter: ParameterType, bytes: &Bytes) -> Result<ScalarValue>
         }
         SqlType::Timestamp => ScalarValue::TimestampMicrosecond(Some(timestamp(&mut fields, wrong)?), None),
         SqlType::TimestampTz => ScalarValue::TimestampMicrosecond(Some(timestamp(&mut fields, wrong)?), Some(Arc::from("UTC"))),
-        SqlType::Char(_) | SqlType::VarChar(_) | SqlType::Super => return Err(Error::internal("decoding a string as a number")),
+        SqlType::Char(_) | SqlType::VarChar(_) | SqlType::Super | SqlType::VarByte(_) => {
+            return Err(Error::internal("decoding a string as a number"));
+        }
     };
     fields.end().map_err(wrong)?;
     Ok(value)

@@ -61,7 +61,7 @@ impl ValueType {
             DataType::Dictionary(_, value) => Self::of_arrow(value, sql)?,
             DataType::Decimal256(precision, scale) => Self::WideDecimal { precision: *precision, scale: *scale },
             DataType::Interval(_) | DataType::Duration(_) => Self::Interval,
-            DataType::Binary | DataType::LargeBinary | DataType::FixedSizeBinary(_) => Self::Bytes,
+            DataType::FixedSizeBinary(_) => Self::Bytes,
             DataType::List(element)
             | DataType::LargeList(element)
             | DataType::ListView(element)
@@ -165,6 +165,7 @@ impl Column {
             SqlType::TimeTz => Self::TimeTz(values.as_primitive::<Time64MicrosecondType>().clone()),
             SqlType::Timestamp => Self::Timestamp(values.as_primitive::<TimestampMicrosecondType>().clone()),
             SqlType::TimestampTz => Self::TimestampTz(values.as_primitive::<TimestampMicrosecondType>().clone()),
+            SqlType::VarByte(_) => Self::Bytes(arrow::compute::cast(values, &DataType::BinaryView)?.as_binary_view().clone()),
             SqlType::Super => return Err(Error::internal("sending a SUPER value that has no text")),
         })
     }

@@ -51,7 +51,6 @@ fn write_padded(value: &str, width: Option<u32>, out: &mut impl Write) -> fmt::R
 }
 
 fn write_bytes(bytes: &[u8], out: &mut impl Write) -> fmt::Result {
-    out.write_str("\\x")?;
     bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
 }
 
