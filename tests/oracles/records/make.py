@@ -1,0 +1,32 @@
+"""Writes tests/slt/values: make.py SLIPHER-PORT PASSWORD POSTGRES-PORT POSTGRES-USER [FILE...]; what is not agreed on is in /tmp/records-FILE.open.
+
+Read the list before you believe either side: where Redshift means something else, the case says what in its second form.
+"""
+
+import importlib
+import sys
+
+from writer import Engine, File
+
+MODULES = ["texts", "arithmetic", "moments"]
+
+
+def main():
+    port, password, postgres_port, user = sys.argv[1:5]
+    wanted = sys.argv[5:]
+    count = 0
+    for module in MODULES:
+        for name, (about, make) in importlib.import_module(module).FILES.items():
+            if wanted and not any(part in name for part in wanted):
+                continue
+            slipher = Engine(host="127.0.0.1", port=port, user="admin", password=password, dbname="dev")
+            reference = Engine(host="127.0.0.1", port=postgres_port, user=user, dbname="postgres")
+            file = File(name, about, slipher, reference)
+            make(file)
+            file.close()
+            count += file.count
+    print(f"{count} records")
+
+
+if __name__ == "__main__":
+    main()
