@@ -84,7 +84,7 @@ class Differential:
                 self.report.refused(error)
                 return None, "", None
             if error.code == "57014":
-                self.report.count("took Slipher too long")
+                self.report.slow(query.tree.sql(self.slipher.dialect))
                 return None, "", None
             return f"error {error.code} {signature(error.message)}", error.message, None
         width = len((expected or actual or [()])[0])

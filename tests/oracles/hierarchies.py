@@ -74,7 +74,7 @@ def recursion(maker):
     more = List([both.make(BOOL, 1)] if rng.random() < 0.3 else [], " AND ")
     union = " UNION ALL " if rng.random() < 0.6 else " UNION "
     total = rng.choice([f"r.v + {alias}.v", f"{alias}.v", f"least(r.v, {alias}.v)", f"coalesce(r.v, 0) - coalesce({alias}.v, 1)"])
-    word = rng.choice([f"r.w || {alias}.w", f"{alias}.w", "upper(r.w)", f"left(r.w || {alias}.w, 5)"])
+    word = rng.choice([f"r.w || {alias}.w", f"{alias}.w", "reverse(r.w)", f"left(r.w || {alias}.w, 5)"])
     walk = ["WITH RECURSIVE r(n, id, v, w) AS (SELECT 1, ", f"{alias}.id, {alias}.v, {alias}.w::varchar(4000) FROM {source} WHERE ", start, union,
             f"SELECT r.n + 1, {alias}.id, ({total})::integer, ({word})::varchar(4000) FROM r JOIN {source} ON r.id = {alias}.p WHERE r.n < {steps}", more, ") "]
     after = Expressions(rng, carried)

@@ -61,7 +61,7 @@ pub use intervals::{
     INTERVAL_BETWEEN, INTERVAL_NANOS, INTERVAL_OVER, INTERVAL_TIMES, INTERVAL_VALUE, PARSE_INTERVAL, TIME_MINUS, TIME_PLUS,
 };
 pub use only_value::only_value_udf;
-pub use parse::{PARSE_DECIMAL, TO_TIMETZ, text_parser};
+pub use parse::{PARSE_DECIMAL, TO_TIME, TO_TIMETZ, text_parser};
 pub use real::{TO_DOUBLE, TO_REAL, WHOLE_DOUBLES_MAX};
 pub use walk::WALK;
 pub use window::{ignoring_nulls, row_number, window_functions};
