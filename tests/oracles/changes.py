@@ -23,7 +23,7 @@ class Changes:
 
     def trial(self, rng, world, seed):
         target = rng.choice(world.tables)
-        maker = rng.choice([insert, update, update, update_from, delete, delete, delete_using, merge])
+        maker = rng.choice([insert, update, update, update_from, delete, delete, delete_using, merge, merge_conditions, with_delete, with_update])
         tree = maker(rng, world, target)
         if tree is None:
             return
@@ -190,3 +190,45 @@ def merge(rng, world, target):
     values = separated([fitting(rng, sources, column) for column in target.columns])
     return Node(None, [f"MERGE INTO {last} USING {source.name} ON {key.sql} = {source.name}.id WHEN MATCHED THEN ", *change,
                        f" WHEN NOT MATCHED THEN INSERT ({names}) VALUES (", *values, ")"])
+
+
+def merge_conditions(rng, world, target):
+    """Several branches, the first that fits counts."""
+    source = rng.choice(world.tables)
+    if source is target:
+        return None
+    mine = own_columns(target)
+    theirs = [column.as_column(source.name) for column in source.columns]
+    key = rng.choice([column for column in mine if column.type == INT])
+    both, sources = Expressions(rng, mine + theirs), Expressions(rng, theirs)
+    names = ", ".join(column.name for column in target.columns)
+    branches = []
+    for _ in range(rng.randint(1, 2)):
+        change = ["DELETE"] if rng.random() < 0.3 else ["UPDATE SET ", *assignments(rng, target, sources)]
+        branches.append(Node(None, [" WHEN MATCHED AND ", both.make(BOOL, 1), " THEN ", *change]))
+    if rng.random() < 0.7:
+        values = separated([fitting(rng, sources, column) for column in target.columns])
+        test = [" AND ", sources.make(BOOL, 1)] if rng.random() < 0.7 else []
+        branches.append(Node(None, [" WHEN NOT MATCHED", *test, f" THEN INSERT ({names}) VALUES (", *values, ")"]))
+    return Node(None, [f"MERGE INTO {target.name} USING {source.name} ON {key.sql} = {source.name}.id", List(branches, separator="", least=1)])
+
+
+def with_query(rng, world):
+    """WITH a query that has a column of whole numbers, each once."""
+    query = Queries(rng, world.tables).select(1, types=[INT, INT], fuzzy=False)
+    return Node(None, ["WITH w AS (SELECT f1, max(f2) AS f2 FROM (", query.tree, ") AS q GROUP BY f1) "])
+
+
+def with_delete(rng, world, target):
+    columns = own_columns(target, target.name.split(".")[-1])
+    key = rng.choice([column for column in columns if column.type == INT])
+    found = rng.choice([f"{key.sql} IN (SELECT f1 FROM w)", f"EXISTS (SELECT 1 FROM w WHERE w.f1 = {key.sql} AND w.f2 > 0)", f"{key.sql} < (SELECT max(f2) FROM w)"])
+    return Node(None, [with_query(rng, world), f"DELETE FROM {target.name} WHERE {found}", List([condition(rng, world, columns)] if rng.random() < 0.3 else [], " AND ")])
+
+
+def with_update(rng, world, target):
+    columns = own_columns(target, target.name.split(".")[-1])
+    key = rng.choice([column for column in columns if column.type == INT])
+    theirs = [Column("w.f1", INT, 10**6), Column("w.f2", INT, 10**6)]
+    where = List([node(BOOL, f"({key.sql} = w.f1)"), *([condition(rng, world, columns + theirs)] if rng.random() < 0.3 else [])], " WHERE ", " AND ", least=1)
+    return Node(None, [with_query(rng, world), f"UPDATE {target.name} SET ", *assignments(rng, target, Expressions(rng, columns + theirs)), " FROM w", where])

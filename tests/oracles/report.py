@@ -8,6 +8,7 @@ import explained
 
 # So many findings are printed in full; the others are counted.
 PRINTED_MAX = 25
+SLOW_PRINTED_MAX = 5
 
 
 class Report:
@@ -30,6 +31,12 @@ class Report:
         """Slipher says that it does not support something."""
         self.count("not supported")
         self.refusals[signature(error.message)] += 1
+
+    def slow(self, sql):
+        """Slipher was stopped; the first few such statements are printed, for a person to look at."""
+        self.count("took Slipher too long")
+        if self.counts["took Slipher too long"] <= SLOW_PRINTED_MAX:
+            print(f"\ntook Slipher too long: {sql}", flush=True)
 
     def is_known(self, oracle, sql, kind, words):
         """Whether a finding is explained: then it is counted only."""

@@ -11,10 +11,13 @@ import time
 import engines
 import postgres_server
 from changes import Changes
+from dialect import Dialect
 from differential import Differential
 from norec import NoRec
 from partitions import Partitions
 from plans import Plans
+from prepared import Prepared
+from refusals import Refusals
 from report import Report
 from shrink import Budget
 from tree import DUCKDB, POSTGRES
@@ -71,6 +74,8 @@ class Limit:
 def run(report, slipher, one, references, seed, limit, only):
     oracles = [Differential(slipher, references, report)] * 6 + [Partitions(slipher, report)] * 3 + [NoRec(slipher, report)]
     oracles += [Plans(slipher, one, report)] * 2
+    oracles += [Dialect(slipher, references, report)] * 8 + [Prepared(slipher, references, report)] * 2
+    oracles.append(Refusals(slipher, report))
     if POSTGRES in references:
         oracles.append(Changes(slipher, references[POSTGRES], report))
     oracles = [oracle for oracle in oracles if only == [""] or oracle.name in only]

@@ -119,6 +119,10 @@ fn hash_one(column: &ArrayRef, mut put: impl FnMut(usize, u64)) -> Result<()> {
         DataType::Time32(_) | DataType::Time64(_) => {
             return hash_one(&arrow::compute::cast(column, &DataType::Time64(TimeUnit::Microsecond))?, put);
         }
+        DataType::Struct(_) => {
+            let message = "distributing rows by a row of values is not supported";
+            return Err(Error::new(ErrorKind::NotSupported, message).with_hint("name its columns one by one"));
+        }
         other => {
             return Err(Error::new(
                 ErrorKind::NotSupported,

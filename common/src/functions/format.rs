@@ -67,10 +67,28 @@ enum Case {
 enum Item {
     Literal(String),
     Year(u32),
-    IsoYear,
+    /// `2,024`
+    YearWithComma,
+    IsoYear(u32),
+    /// AD or BC.
+    Era {
+        upper: bool,
+        dots: bool,
+    },
+    /// A month as `VIII`.
+    RomanMonth {
+        upper: bool,
+    },
+    /// `st`, `nd`, `rd` or `th` behind the number before it.
+    Ordinal {
+        upper: bool,
+    },
     Quarter,
     Month,
-    MonthName { case: Case, short: bool },
+    MonthName {
+        case: Case,
+        short: bool,
+    },
     IsoWeek,
     WeekOfYear,
     DayOfYear,
@@ -80,7 +98,10 @@ enum Item {
     WeekOfMonth,
     JulianDay,
     Century,
-    DayName { case: Case, short: bool },
+    DayName {
+        case: Case,
+        short: bool,
+    },
     Hour24,
     Hour12,
     Minute,
@@ -88,7 +109,10 @@ enum Item {
     SecondOfDay,
     Millisecond,
     Microsecond,
-    HalfDay { upper: bool, dots: bool },
+    HalfDay {
+        upper: bool,
+        dots: bool,
+    },
     Zone,
 }
 
@@ -98,8 +122,9 @@ struct Pattern(Vec<(Item, bool)>);
 
 /// Codes, longest first where one begins another; matched in any case.
 const CODES: &[&str] = &[
-    "SSSS", "HH24", "HH12", "YYYY", "IYYY", "MONTH", "A.M.", "P.M.", "YYY", "DDD", "MON", "DAY", "YY", "MM", "DD", "DY", "HH",
-    "MI", "SS", "MS", "US", "WW", "IW", "AM", "PM", "TZ", "CC", "ID", "Y", "Q", "D", "W", "J",
+    "SSSS", "HH24", "HH12", "Y,YYY", "YYYY", "IYYY", "MONTH", "A.M.", "P.M.", "A.D.", "B.C.", "YYY", "IYY", "DDD", "MON", "DAY",
+    "YY", "IY", "MM", "DD", "DY", "HH", "MI", "SS", "MS", "US", "WW", "IW", "AM", "PM", "AD", "BC", "TZ", "TH", "CC", "ID", "RM",
+    "Y", "I", "Q", "D", "W", "J",
 ];
 
 impl Pattern {
@@ -153,7 +178,14 @@ fn item_of(code: &str, written: &str) -> Item {
         "YYY" => Item::Year(3),
         "YY" => Item::Year(2),
         "Y" => Item::Year(1),
-        "IYYY" => Item::IsoYear,
+        "Y,YYY" => Item::YearWithComma,
+        "IYYY" => Item::IsoYear(4),
+        "IYY" => Item::IsoYear(3),
+        "IY" => Item::IsoYear(2),
+        "I" => Item::IsoYear(1),
+        "AD" | "BC" | "A.D." | "B.C." => Item::Era { upper: case() != Case::Lower, dots: code.contains('.') },
+        "RM" => Item::RomanMonth { upper: case() != Case::Lower },
+        "TH" => Item::Ordinal { upper: case() != Case::Lower },
         "Q" => Item::Quarter,
         "MM" => Item::Month,
         "MONTH" => Item::MonthName { case: case(), short: false },
@@ -191,16 +223,56 @@ fn write_name(name: &str, case: Case, short: bool, trimmed: bool) -> String {
     if short || trimmed { cased } else { format!("{cased:<NAME_WIDTH$}") }
 }
 
+const ROMAN_MONTHS: [&str; 12] = ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII"];
+/// They are padded to this many characters.
+const ROMAN_WIDTH: usize = 4;
+
+fn in_case(text: &str, upper: bool) -> String {
+    if upper { text.to_uppercase() } else { text.to_lowercase() }
+}
+
+/// What stands behind a number that counts.
+fn ordinal(number: i64) -> &'static str {
+    match (number.rem_euclid(100), number.rem_euclid(10)) {
+        (11..=13, _) => "th",
+        (_, 1) => "st",
+        (_, 2) => "nd",
+        (_, 3) => "rd",
+        _ => "th",
+    }
+}
+
 fn write(pattern: &Pattern, when: NaiveDateTime, zone: &str) -> String {
     let mut text = String::new();
+    let mut last = 0;
     for (item, trimmed) in &pattern.0 {
         let mut padded = |value: i64, width: usize| {
+            last = value;
             text.push_str(&if *trimmed { value.to_string() } else { format!("{value:0width$}") });
         };
         match item {
             Item::Year(digits @ 1..=3) => padded(i64::from(when.year()).rem_euclid(10_i64.pow(*digits)), *digits as usize),
             Item::Year(_) => padded(i64::from(when.year()), 4),
-            Item::IsoYear => padded(i64::from(when.iso_week().year()), 4),
+            Item::YearWithComma => text.push_str(&format!("{},{:03}", when.year() / 1000, when.year().rem_euclid(1000))),
+            Item::IsoYear(digits @ 1..=3) => {
+                padded(i64::from(when.iso_week().year()).rem_euclid(10_i64.pow(*digits)), *digits as usize);
+            }
+            Item::IsoYear(_) => padded(i64::from(when.iso_week().year()), 4),
+            Item::Era { upper, dots } => {
+                let era = match (when.year() > 0, dots) {
+                    (true, true) => "a.d.",
+                    (true, false) => "ad",
+                    (false, true) => "b.c.",
+                    (false, false) => "bc",
+                };
+                text.push_str(&in_case(era, *upper));
+            }
+            Item::RomanMonth { upper } => {
+                let width = if *trimmed { 0 } else { ROMAN_WIDTH };
+                let month = in_case(ROMAN_MONTHS[when.month0() as usize % 12], *upper);
+                text.push_str(&format!("{month:<width$}"));
+            }
+            Item::Ordinal { upper } => text.push_str(&in_case(ordinal(last), *upper)),
             Item::Quarter => padded(i64::from(when.month0() / 3 + 1), 1),
             Item::Month => padded(i64::from(when.month()), 2),
             Item::IsoWeek => padded(i64::from(when.iso_week().week()), 2),
@@ -389,7 +461,11 @@ fn read(pattern: &Pattern, text: &str, strict: bool) -> Result<NaiveDateTime> {
             | Item::IsoWeek
             | Item::WeekOfYear
             | Item::DayOfWeek
-            | Item::IsoYear
+            | Item::YearWithComma
+            | Item::IsoYear(_)
+            | Item::Era { .. }
+            | Item::RomanMonth { .. }
+            | Item::Ordinal { .. }
             | Item::Zone
             | Item::IsoDayOfWeek
             | Item::WeekOfMonth

@@ -123,11 +123,12 @@ fn power(arguments: &[ArrayRef]) -> Result<ArrayRef> {
     let one = |(base, exponent): (Option<f64>, Option<f64>)| {
         let (Some(base), Some(exponent)) = (base, exponent) else { return Ok(None) };
         let invalid = |message: &str| Err(Error::new(ErrorKind::NumericOutOfRange, message));
+        let no_power = |message: &str| Err(Error::new(ErrorKind::InvalidPowerArgument, message));
         if base == 0.0 && exponent < 0.0 {
-            return invalid("zero raised to a negative power is undefined");
+            return no_power("zero raised to a negative power is undefined");
         }
         if base < 0.0 && base.is_finite() && exponent.is_finite() && exponent.fract() != 0.0 {
-            return invalid("a negative number raised to a non-integer power yields a complex result");
+            return no_power("a negative number raised to a non-integer power yields a complex result");
         }
         let answer = base.powf(exponent);
         if answer.is_infinite() && base.is_finite() && exponent.is_finite() {

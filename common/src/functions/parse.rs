@@ -2,7 +2,8 @@
 
 use super::{Function, downcast, is_text, no_such_call};
 use crate::assign::{Fault, TextFormats, assign_column, from_super, parse_column};
-use crate::{Error, Result, SqlType};
+use crate::casts::{Kind, type_name};
+use crate::{Error, ErrorKind, Result, SqlType};
 use arrow::array::{ArrayRef, AsArray, StringViewArray};
 use arrow::datatypes::DataType;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub const PARSE_DECIMAL: &str = "slipher_parse_decimal";
 
 /// `slipher_timetz(x)`: text, a time or a timestamp with time zone as a time with time zone, kept in UTC.
 pub const TO_TIMETZ: &str = "slipher_timetz";
+/// `slipher_time(a_timetz)`: its time in UTC.
+pub const TO_TIME: &str = "slipher_time";
 
 type Compute = fn(&[ArrayRef]) -> Result<ArrayRef>;
 type Returns = fn(&[DataType]) -> Result<DataType>;
@@ -58,8 +61,13 @@ pub(super) fn functions() -> Vec<Function> {
         let nullable = fields.iter().any(|field| field.is_nullable() || *field.data_type() == DataType::BinaryView);
         Some(Arc::new(SqlType::TimeTz.to_field(TO_TIMETZ, nullable)))
     });
+    let mut time = Function::new(TO_TIME, to_time_coerce, |_| Ok(SqlType::Time.to_arrow()), |times| Ok(Arc::clone(&times[0])));
+    time.describe = Some(|fields, _| {
+        let nullable = fields.iter().any(|field| field.is_nullable());
+        Some(Arc::new(SqlType::Time.to_field(TO_TIME, nullable)))
+    });
     let decimal = Function::new(PARSE_DECIMAL, text_and_decimal, |types| Ok(types[1].clone()), parse_decimals);
-    parsers.chain([timetz, decimal]).collect()
+    parsers.chain([timetz, time, decimal]).collect()
 }
 
 fn text_and_decimal(types: &[DataType]) -> Result<Vec<DataType>> {
@@ -81,7 +89,18 @@ fn to_timetz_coerce(types: &[DataType]) -> Result<Vec<DataType>> {
         [DataType::Time32(_) | DataType::Time64(_)] => Ok(vec![SqlType::TimeTz.to_arrow()]),
         [DataType::Timestamp(_, Some(_))] => Ok(vec![SqlType::TimestampTz.to_arrow()]),
         [DataType::BinaryView] => Ok(types.to_vec()),
+        [other] => {
+            let message = format!("cannot cast type {} to {}", type_name(other), Kind::TimeTz.name());
+            Err(Error::new(ErrorKind::CannotCoerce, message))
+        }
         _ => Err(no_such_call(TO_TIMETZ, types, "CAST('10:11:12+02' AS TIMETZ)")),
+    }
+}
+
+fn to_time_coerce(types: &[DataType]) -> Result<Vec<DataType>> {
+    match types {
+        [time] if *time == SqlType::Time.to_arrow() => Ok(types.to_vec()),
+        _ => Err(no_such_call(TO_TIME, types, "CAST(a_timetz AS TIME)")),
     }
 }
 

@@ -134,6 +134,8 @@ fn argument(data_type: &DataType, wants: Wants) -> Option<DataType> {
         (Number, Some(kind)) => kind.is_number().then(|| data_type.clone()),
         // A column of text is read as a number, too, as ever.
         (Double, Some(Kind::Text)) => Some(DataType::Float64),
+        // The engine computes some of them in REAL.
+        (Double, Some(Kind::Real)) => Some(DataType::Float64),
         (Double, Some(kind)) => kind.is_number().then(|| data_type.clone()),
         (Whole, Some(_)) => None,
     }

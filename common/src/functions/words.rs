@@ -1,4 +1,4 @@
-//! SOUNDEX, DIFFERENCE, QUOTE_IDENT, QUOTE_LITERAL, OCTETINDEX, and WIDTH_BUCKET.
+//! SOUNDEX, DIFFERENCE, QUOTE_IDENT, QUOTE_LITERAL, OCTETINDEX, SPLIT_PART, and WIDTH_BUCKET.
 
 use super::bounded::too_long;
 use super::{Function, downcast, is_text, no_such_call};
@@ -29,6 +29,7 @@ pub(super) fn functions() -> Vec<Function> {
             text,
             |arguments| each(arguments, "quote_literal", quote_literal),
         ),
+        Function::new("split_part", coerce_split_part, text, split_part),
         Function::new("width_bucket", coerce_width_bucket, integer, width_bucket),
     ]
 }
@@ -54,6 +55,38 @@ fn each(arguments: &[ArrayRef], name: &str, of: fn(&str) -> String) -> Result<Ar
 fn of_two(arguments: &[ArrayRef], of: fn(&str, &str) -> i32) -> Result<ArrayRef> {
     let (a, b): (&StringViewArray, &StringViewArray) = (downcast(&arguments[0])?, downcast(&arguments[1])?);
     Ok(Arc::new(a.iter().zip(b.iter()).map(|(a, b)| Some(of(a?, b?))).collect::<Int32Array>()))
+}
+
+fn coerce_split_part(types: &[DataType]) -> Result<Vec<DataType>> {
+    let textual = |data_type: &DataType| is_text(data_type) || *data_type == DataType::Null;
+    match types {
+        [text, delimiter, part] if textual(text) && textual(delimiter) && (part.is_integer() || textual(part)) => {
+            Ok(vec![DataType::Utf8View, DataType::Utf8View, DataType::Int64])
+        }
+        _ => Err(no_such_call("split_part", types, "split_part(a_text, delimiter, part)")),
+    }
+}
+
+/// Parts count from 1, from the front only.
+fn split_part(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    let (texts, delimiters): (&StringViewArray, &StringViewArray) = (downcast(&arguments[0])?, downcast(&arguments[1])?);
+    let parts: &Int64Array = downcast(&arguments[2])?;
+    let one = |((text, delimiter), part): ((Option<_>, Option<_>), Option<i64>)| {
+        let (Some(text), Some(delimiter), Some(part)) = (text, delimiter, part) else { return Ok(None) };
+        match usize::try_from(part).ok().and_then(|part| part.checked_sub(1)) {
+            Some(index) => Ok(Some(part_at(text, delimiter, index))),
+            None => Err(Error::new(ErrorKind::InvalidParameter, "field position must be greater than zero")),
+        }
+    };
+    Ok(Arc::new(texts.iter().zip(delimiters.iter()).zip(parts.iter()).map(one).collect::<Result<StringViewArray>>()?))
+}
+
+fn part_at<'a>(text: &'a str, delimiter: &str, index: usize) -> &'a str {
+    match (delimiter.is_empty(), index) {
+        (true, 0) => text,
+        (true, _) => "",
+        (false, _) => text.split(delimiter).nth(index).unwrap_or(""),
+    }
 }
 
 /// How a letter sounds; vowels keep two letters of a sound apart, H and W do not.

@@ -1,5 +1,6 @@
 //! Casts mean what they mean in loads: text is read in the same way, and a REAL holds what it is given.
 
+use super::implicit::is_timetz;
 use super::{call, is_text, reader_of, type_of};
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::DFSchema;
@@ -8,7 +9,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::Cast;
 use slipher_common::casts::{self, Kind};
-use slipher_common::functions::{TO_DOUBLE, TO_REAL};
+use slipher_common::functions::{TO_DOUBLE, TO_REAL, TO_TIME};
 use slipher_common::{Error, ErrorKind, SqlType};
 
 /// Moments and times of day with microseconds.
@@ -48,6 +49,10 @@ pub(super) fn cast_as_loads_do(cast: Cast, schema: &DFSchema) -> Result<Transfor
     }
     if let Some(name) = source.and_then(|source| to_float(&source, &target)) {
         return call(name, vec![*cast.expr]);
+    }
+    // Only its field tells a time with a zone from one without: the engine's cast would leave it one.
+    if matches!(target, DataType::Time64(_)) && is_timetz(&cast.expr, schema) {
+        return call(TO_TIME, vec![*cast.expr]);
     }
     if target == *cast.field.data_type() {
         return Ok(Transformed::no(Expr::Cast(cast)));

@@ -235,7 +235,7 @@ fn meet(mut exprs: Vec<Expr>, how: How, schema: &DFSchema) -> Result<Met> {
     typed.collect::<Result<Vec<_>>>().map(Met::In)
 }
 
-fn is_timetz(expr: &Expr, schema: &DFSchema) -> bool {
+pub(super) fn is_timetz(expr: &Expr, schema: &DFSchema) -> bool {
     let field = expr.to_field(schema).map(|(_, field)| field);
     field.is_ok_and(|field| SqlType::of_field(&field) == Ok(SqlType::TimeTz))
 }

@@ -113,7 +113,11 @@ fn concatenated(expr: &RawBinaryExpr, schema: &DFSchema) -> Result<Option<Expr>>
         })
     };
     if !has_text(&expr.left) && !has_text(&expr.right) {
-        return Ok(None);
+        let is_open = |expr: &Expr| type_of(expr, schema).is_none_or(|known| known == DataType::Null);
+        // Nothing says that parameters or NULL are text, and what stands above would have no type.
+        let read = |expr: &Expr| Expr::Cast(Cast::new(Box::new(expr.clone()), DataType::Utf8));
+        let open = is_open(&expr.left) && is_open(&expr.right);
+        return Ok(open.then(|| binary(read(&expr.left), Operator::StringConcat, &read(&expr.right))));
     }
     let text = |expr: &Expr| match has_text(expr) {
         true => call(TO_TEXT, vec![expr.clone()]).data(),

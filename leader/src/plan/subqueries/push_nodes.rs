@@ -18,6 +18,8 @@ use std::sync::Arc;
 const ROWS: &str = "__group_rows";
 /// Numbers the rows of one outer value.
 const NUMBER: &str = "__number";
+/// The columns of D in the branches of a union.
+const BRANCH: &str = "__branch";
 
 /// A number of rows as ROW_NUMBER counts them.
 fn bound(rows: usize) -> i64 {
@@ -245,12 +247,15 @@ impl Pusher<'_> {
     pub(super) fn union(&mut self, union: &Union) -> Result<Pushed> {
         let mut inputs = Vec::with_capacity(union.inputs.len());
         let mut columns = Vec::new();
+        // Its branches may hold a union that D went into before: no name twice.
+        *self.names += 1;
+        let shown = format!("{BRANCH}_{}", self.names);
         for input in &union.inputs {
             let pushed = self.push(input)?;
             let own = input.schema().columns().into_iter().map(Expr::Column);
             columns = pushed.bindings.columns();
-            let domain =
-                columns.iter().enumerate().map(|(index, column)| Expr::Column(column.clone()).alias(format!("__c{index}")));
+            let named = |index: usize| format!("{shown}_{}", index + 1);
+            let domain = columns.iter().enumerate().map(|(index, column)| Expr::Column(column.clone()).alias(named(index)));
             let exprs = own.chain(domain).collect();
             inputs.push(Arc::new(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(pushed.plan))?)));
         }
