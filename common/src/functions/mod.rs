@@ -80,6 +80,8 @@ use crate::{Error, ErrorKind, Result};
 
 /// `slipher_text(x [, bytes])`: x as Redshift writes it, at most so many bytes long. What CAST(x AS VARCHAR(n)) becomes.
 pub const TO_TEXT: &str = "slipher_text";
+/// `slipher_text_or_bytes(x)`: x where it is VARBYTE, else its text. The planner replaces it by the one or the other.
+pub const TEXT_OR_BYTES: &str = "slipher_text_or_bytes";
 /// `slipher_round(x [, digits])`: x rounded to a whole number, or to so many digits behind the point; a decimal's type is a digit wider. What
 /// CAST(x AS INTEGER) rounds with, and a cast to a decimal of fewer digits.
 pub const ROUND_TO_WHOLE: &str = "slipher_round";

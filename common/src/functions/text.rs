@@ -1,6 +1,6 @@
 //! Values as text, and text as numbers.
 
-use super::{Function, TO_TEXT, downcast, is_text, no_such_call};
+use super::{Function, TEXT_OR_BYTES, TO_TEXT, downcast, is_text, no_such_call};
 use crate::assign::{Zone, text_of};
 use crate::{Error, ErrorKind, Result, SqlType};
 use arrow::array::{Array, ArrayRef, Int32Array, Int64Array, StringArray, StringViewArray, StringViewBuilder};
@@ -21,8 +21,19 @@ pub(super) fn functions() -> Vec<Function> {
         _ => None,
     });
     function.describe = Some(describe_to_text);
+    let mut or_bytes =
+        Function::new(TEXT_OR_BYTES, text_or_bytes_coerce, text_or_bytes_type, |values| to_text(values, None, None));
+    or_bytes.compute_fields = Some(|values, fields| match values {
+        [bytes] if *bytes.data_type() == DataType::Binary => Ok(Arc::clone(bytes)),
+        _ => to_text(values, fields.first().and_then(|field| SqlType::of_field(field).ok()), None),
+    });
+    or_bytes.describe = Some(|fields, literals| match fields {
+        [only] if *only.data_type() == DataType::Binary => Some(Arc::clone(only)),
+        _ => describe_to_text(fields, literals),
+    });
     vec![
         function,
+        or_bytes,
         Function::new("to_hex", to_hex_coerce, |_| Ok(DataType::Utf8View), to_hex),
         Function::new("strtol", strtol_coerce, |_| Ok(DataType::Int64), strtol),
         Function::new("version", no_arguments, |_| Ok(DataType::Utf8View), version),
@@ -37,6 +48,17 @@ fn no_arguments(types: &[DataType]) -> Result<Vec<DataType>> {
 fn version(_arguments: &[ArrayRef]) -> Result<ArrayRef> {
     let text = format!("PostgreSQL 8.0.2 on {}, Redshift 1.0, Slipher {}", std::env::consts::ARCH, crate::VERSION);
     Ok(Arc::new(StringViewArray::from(vec![text])))
+}
+
+fn text_or_bytes_coerce(types: &[DataType]) -> Result<Vec<DataType>> {
+    match types {
+        [DataType::Binary | DataType::LargeBinary] => Ok(vec![DataType::Binary]),
+        _ => to_text_coerce(types),
+    }
+}
+
+fn text_or_bytes_type(types: &[DataType]) -> Result<DataType> {
+    Ok(if types == [DataType::Binary] { DataType::Binary } else { DataType::Utf8View })
 }
 
 fn to_text_coerce(types: &[DataType]) -> Result<Vec<DataType>> {

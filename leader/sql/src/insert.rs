@@ -7,8 +7,8 @@ use super::names::{Name, QualifiedName};
 use super::rewrite;
 use datafusion::sql::sqlparser::ast::{self, Expr, Parens, SetExpr, Statement, Values};
 use datafusion::sql::sqlparser::tokenizer::Token;
-use slipher_common::functions::{AS_CHAR, CONCAT, TO_TEXT};
-use slipher_common::{Error, ErrorKind, Result};
+use slipher_common::functions::{AS_BYTES, AS_CHAR, CONCAT, TO_TEXT};
+use slipher_common::{Error, ErrorKind, Result, SqlType};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -26,6 +26,28 @@ pub struct InsertSpec {
     pub written: Option<Vec<Vec<Expr>>>,
 }
 
+/// What the values for a column are typed as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValuesOf {
+    /// SUPER, each by itself.
+    Super,
+    /// VARBYTE, each by itself.
+    Bytes,
+    /// What they are, all together.
+    Others,
+}
+
+impl ValuesOf {
+    /// For a column of this type.
+    pub fn column(sql_type: Option<SqlType>) -> Self {
+        match sql_type {
+            Some(SqlType::Super) => Self::Super,
+            Some(SqlType::VarByte(_)) => Self::Bytes,
+            _ => Self::Others,
+        }
+    }
+}
+
 /// Where an INSERT's rows come from.
 #[derive(Debug)]
 pub enum InsertSource {
@@ -41,23 +63,23 @@ pub enum InsertSource {
 
 impl InsertSpec {
     /// The source as a query, DEFAULT replaced by what `default` gives for the n-th value of a row (from 0). `None` for
-    /// DEFAULT VALUES: there is no value at all. `supers` says which values are for SUPER columns: those of VALUES become SUPER one by one.
-    pub fn query(&self, supers: &[bool], mut default: impl FnMut(usize) -> Result<Expr>) -> Result<Option<Statement>> {
-        let any_super = supers.contains(&true);
+    /// DEFAULT VALUES: there is no value at all. `columns` says which values are for columns whose values are typed one by one.
+    pub fn query(&self, columns: &[ValuesOf], mut default: impl FnMut(usize) -> Result<Expr>) -> Result<Option<Statement>> {
+        let any_own = columns.iter().any(|of| *of != ValuesOf::Others);
         match &self.source {
             InsertSource::DefaultValues => Ok(None),
             InsertSource::Query(query) => Ok(Some(match (&self.written, query.as_ref()) {
-                (Some(rows), _) if any_super => values_query(as_supers(rows.clone(), supers)),
-                (None, Statement::Query(values)) if any_super => match values.body.as_ref() {
+                (Some(rows), _) if any_own => values_query(typed_alone(rows.clone(), columns)),
+                (None, Statement::Query(values)) if any_own => match values.body.as_ref() {
                     SetExpr::Values(values) => {
                         let rows = values.rows.iter().map(|row| row.content.clone()).collect();
-                        values_query(as_supers(rows, supers))
+                        values_query(typed_alone(rows, columns))
                     }
                     _ => query.as_ref().clone(),
                 },
                 _ => query.as_ref().clone(),
             })),
-            InsertSource::Literals(rows) => Ok(Some(values_query(as_supers(rows.rows(), supers)))),
+            InsertSource::Literals(rows) => Ok(Some(values_query(typed_alone(rows.rows(), columns)))),
             InsertSource::ValuesWithDefaults(rows) => {
                 let filled = rows.iter().map(|row| {
                     let values = row.iter().enumerate().map(|(i, value)| match value {
@@ -66,7 +88,7 @@ impl InsertSpec {
                     });
                     values.collect::<Result<Vec<_>>>()
                 });
-                Ok(Some(values_query(as_supers(filled.collect::<Result<Vec<_>>>()?, supers))))
+                Ok(Some(values_query(typed_alone(filled.collect::<Result<Vec<_>>>()?, columns))))
             }
         }
     }
@@ -188,7 +210,7 @@ fn bring_to_text(rows: &mut [Vec<Expr>], column: usize) {
 /// Strings that know their length become strings that do not: the engine wants all rows of VALUES to say the same of a column.
 fn forget_length(value: &mut Expr) {
     let knows = match value {
-        Expr::Function(call) => [TO_TEXT, AS_CHAR].iter().any(|name| call.name.to_string() == *name),
+        Expr::Function(call) => [TO_TEXT, AS_CHAR, AS_BYTES].iter().any(|name| call.name.to_string() == *name),
         _ => false,
     };
     if knows {
@@ -211,13 +233,21 @@ fn has_texts_beside_others(rows: &[Vec<Expr>], column: usize) -> bool {
     values().any(is_text) && values().any(|value| !is_text(value) && !is_open(value))
 }
 
-/// The values of SUPER columns as SUPER.
-fn as_supers(mut rows: Vec<Vec<Expr>>, supers: &[bool]) -> Vec<Vec<Expr>> {
+/// The values of SUPER columns as SUPER, those of VARBYTE columns as bytes.
+fn typed_alone(mut rows: Vec<Vec<Expr>>, columns: &[ValuesOf]) -> Vec<Vec<Expr>> {
     for row in &mut rows {
-        for (value, _) in row.iter_mut().zip(supers).filter(|(_, is_super)| **is_super) {
-            let written = std::mem::replace(value, Expr::value(ast::Value::Null));
-            let name = ast::ObjectName::from(vec![ast::Ident::new("super")]);
-            *value = rewrite::build::cast(written, ast::DataType::Custom(name, Vec::new()));
+        for (value, of) in row.iter_mut().zip(columns) {
+            let is_bare = matches!(plain_value(value), Some(ast::Value::Null | ast::Value::Number(..) | ast::Value::Boolean(_)));
+            let mut written = || std::mem::replace(value, Expr::value(ast::Value::Null));
+            match of {
+                ValuesOf::Super => {
+                    let name = ast::ObjectName::from(vec![ast::Ident::new("super")]);
+                    *value = rewrite::build::cast(written(), ast::DataType::Custom(name, Vec::new()));
+                }
+                // Numbers are no bytes, and are refused where they stand.
+                ValuesOf::Bytes if !is_bare => *value = rewrite::build::call(AS_BYTES, vec![written()]),
+                ValuesOf::Bytes | ValuesOf::Others => {}
+            }
         }
     }
     rows

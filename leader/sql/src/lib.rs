@@ -47,7 +47,7 @@ pub use change_rows::{Change, ChangeSpec, ROW_ID_SCHEMA, TARGET};
 pub use comments::CommentOn;
 pub use copy_spec::{CopyFormat, CopySpec};
 pub use create_table::{CreateTableAsSpec, CreateTableSpec};
-pub use insert::{InsertSource, InsertSpec, values_query};
+pub use insert::{InsertSource, InsertSpec, ValuesOf, values_query};
 pub use made::parse_made;
 pub use merge::{MergeInsert, MergeSpec};
 pub use names::{Name, QualifiedName, SchemaName};

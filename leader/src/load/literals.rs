@@ -14,7 +14,7 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast;
 use slipher_common::Result;
 use slipher_sql::literal_rows::{Literal, LiteralRows};
-use slipher_sql::{InsertSource, InsertSpec, values_query};
+use slipher_sql::{InsertSource, InsertSpec, ValuesOf, values_query};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -26,16 +26,16 @@ pub(super) async fn source(
     attempt: &Attempt,
     spec: &InsertSpec,
     default: impl FnMut(usize) -> Result<ast::Expr>,
-    supers: &[bool],
+    columns: &[ValuesOf],
     parameters: Option<ParamValues>,
 ) -> Result<Option<LogicalPlan>> {
     if let InsertSource::Literals(rows) = &spec.source
-        && !supers.contains(&true)
+        && columns.iter().all(|of| *of == ValuesOf::Others)
         && let Some(rows) = plan(attempt, rows).await?
     {
         return Ok(Some(rows));
     }
-    match spec.query(supers, default)? {
+    match spec.query(columns, default)? {
         Some(query) => attempt.plan_query(&query, parameters).await.map(Some),
         None => Ok(None),
     }

@@ -22,10 +22,10 @@ use slipher_common::catalog::{Column, Table};
 use slipher_common::ids::{ColumnId, TableId, TransactionId, Version};
 use slipher_common::manifest::Segment;
 use slipher_common::plan::{AssignExec, IdentityFill, SliceSinkExec};
-use slipher_common::{Error, ErrorKind, Result, SqlType};
+use slipher_common::{Error, ErrorKind, Result};
 use slipher_meta::{State, TableState};
 use slipher_proto::meta::{self as proto, operation::Kind};
-use slipher_sql::{CreateTableAsSpec, InsertSpec, QualifiedName};
+use slipher_sql::{CreateTableAsSpec, InsertSpec, QualifiedName, ValuesOf};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -223,9 +223,9 @@ async fn insert_source(
             None => Ok(ast::Expr::Value(ast::Value::Null.into())),
         }
     };
-    let is_super = |target: &usize| table.columns.get(*target).is_some_and(|column| column.sql_type == SqlType::Super);
-    let supers: Vec<bool> = targets.iter().map(is_super).collect();
-    let Some(source) = literals::source(attempt, spec, default, &supers, parameters).await? else {
+    let values_of = |target: &usize| ValuesOf::column(table.columns.get(*target).map(|column| column.sql_type));
+    let typed: Vec<ValuesOf> = targets.iter().map(values_of).collect();
+    let Some(source) = literals::source(attempt, spec, default, &typed, parameters).await? else {
         let one_row = LogicalPlanBuilder::empty(true).build()?;
         return Ok((Vec::new(), into_table_order(attempt, table, &[], one_row)?));
     };

@@ -10,7 +10,7 @@ use datafusion::common::ParamValues;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::sqlparser::ast;
 use slipher_common::{Result, SqlType};
-use slipher_sql::{InsertSource, InsertSpec};
+use slipher_sql::{InsertSource, InsertSpec, ValuesOf};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -59,9 +59,9 @@ async fn insert_parameters(context: &Context, spec: &InsertSpec, declared: &[Opt
         Some(name) => table.column(&name.value),
         None => table.columns.get(index),
     };
-    let is_super = |index: usize| column(index).is_some_and(|column| column.sql_type == SqlType::Super);
-    let supers: Vec<bool> = (0..table.columns.len()).map(is_super).collect();
-    let values = spec.query(&supers, |_| Ok(ast::Expr::value(ast::Value::Null)))?;
+    let values_of = |index: usize| ValuesOf::column(column(index).map(|column| column.sql_type));
+    let typed: Vec<ValuesOf> = (0..table.columns.len()).map(values_of).collect();
+    let values = spec.query(&typed, |_| Ok(ast::Expr::value(ast::Value::Null)))?;
     let plan = attempt.plan_typed(values.as_ref().unwrap_or(query), declared, None).await?;
     let mut known: HashMap<usize, SqlType> = HashMap::new();
     if let ast::Statement::Query(query) = query.as_ref()

@@ -9,8 +9,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 use slipher_common::aggregates::{PERCENTILE_DISC, percentile_letter};
 use slipher_common::functions::{
-    BITWISE_NOT, CONCAT, DATE_PART, DATE_TRUNC, DatePart, EXTRACT, EXTRACT_EPOCH, PARSE_INTERVAL, POWER, TO_TEXT, TO_TIMETZ,
-    TRUNC,
+    BITWISE_NOT, CONCAT, DATE_PART, DATE_TRUNC, DatePart, EXTRACT, EXTRACT_EPOCH, PARSE_INTERVAL, POWER, TEXT_OR_BYTES, TO_TEXT,
+    TO_TIMETZ, TRUNC,
 };
 use slipher_common::list_agg::{LIST_AGG, SortLetter};
 use slipher_common::{Error, ErrorKind, Result};
@@ -41,13 +41,6 @@ const RENAMED: &[(&str, &str)] = &[
 const TEXT_FIRST: &[&str] = &[
     "left",
     "right",
-    "substr",
-    "substring",
-    "len",
-    "textlen",
-    "length",
-    "char_length",
-    "character_length",
     "split_part",
     "upper",
     "lower",
@@ -72,6 +65,9 @@ const TEXT_FIRST: &[&str] = &[
     "quote_literal",
 ];
 
+/// Those whose first argument may be bytes, too.
+const TEXT_OR_BYTES_FIRST: &[&str] = &["substr", "substring", "len", "textlen", "length", "char_length", "character_length"];
+
 /// Rewrites a call; leaves other expressions alone.
 pub(super) fn rewrite(expression: &mut Expr, position_of: PositionOf<'_>) -> Result<()> {
     match expression {
@@ -85,7 +81,7 @@ pub(super) fn rewrite(expression: &mut Expr, position_of: PositionOf<'_>) -> Res
         }
         // By name, like every other function: ours is not the one that the planner would take.
         Expr::Substring { expr, substring_from, substring_for, .. } => {
-            make_text(expr.as_mut());
+            make_text(expr.as_mut(), TEXT_OR_BYTES);
             let mut arguments = vec![take(expr)];
             arguments.push(substring_from.take().map_or_else(|| number(1), |from| *from));
             arguments.extend(substring_for.take().map(|length| *length));
@@ -208,7 +204,12 @@ fn rewrite_call(function: &mut Function, position_of: PositionOf<'_>) -> Result<
     if TEXT_FIRST.contains(&name.as_str())
         && let Some(first) = arguments.first_mut()
     {
-        make_text(first);
+        make_text(first, TO_TEXT);
+        put_arguments(&mut function.args, arguments);
+    } else if TEXT_OR_BYTES_FIRST.contains(&name.as_str())
+        && let Some(first) = arguments.first_mut()
+    {
+        make_text(first, TEXT_OR_BYTES);
         put_arguments(&mut function.args, arguments);
     }
     if let Some((_, engine)) = RENAMED.iter().find(|(own, _)| *own == name) {
@@ -287,7 +288,7 @@ fn replace(name: &str, arguments: &mut Vec<Expr>, position: usize, position_of: 
         }
         // The engine's concat reads NULL as an empty string, and does not find a type for two of them with ||.
         ("concat", 2) => {
-            arguments.iter_mut().for_each(make_text);
+            arguments.iter_mut().for_each(|argument| make_text(argument, TO_TEXT));
             call(CONCAT, std::mem::take(arguments))
         }
         ("age", 1) => {
@@ -377,18 +378,18 @@ fn not_a_part(name: &str, position: usize) -> Error {
 }
 
 /// The expression as text, unless it is a string already.
-fn make_text(expression: &mut Expr) {
-    let wrap: fn(Expr) -> Expr = match expression {
+fn make_text(expression: &mut Expr, with: &'static str) {
+    let wrap: fn(Expr, &str) -> Expr = match expression {
         Expr::Value(value) => match value.value {
             Value::SingleQuotedString(_) | Value::Null => return,
             // A parameter has no type but that of its cast.
-            Value::Placeholder(_) => |inner| cast(inner, DataType::Varchar(None)),
-            _ => |inner| call(TO_TEXT, vec![inner]),
+            Value::Placeholder(_) => |inner, _| cast(inner, DataType::Varchar(None)),
+            _ => |inner, with| call(with, vec![inner]),
         },
-        Expr::Function(function) if function.name.to_string() == TO_TEXT => return,
-        _ => |inner| call(TO_TEXT, vec![inner]),
+        Expr::Function(function) if [TO_TEXT, TEXT_OR_BYTES].contains(&function.name.to_string().as_str()) => return,
+        _ => |inner, with| call(with, vec![inner]),
     };
-    *expression = wrap(std::mem::replace(expression, string("")));
+    *expression = wrap(std::mem::replace(expression, string("")), with);
 }
 
 /// PERCENTILE_CONT(p) WITHIN GROUP (ORDER BY x) OVER (...) is percentile_cont(x, p) OVER (...): over a window the engine takes it so only.
@@ -473,7 +474,7 @@ fn rewrite_listagg(function: &mut Function) -> Result<Option<Expr>> {
         arguments.push(string(""));
     }
     if let Some(first) = arguments.first_mut() {
-        make_text(first);
+        make_text(first, TO_TEXT);
     }
     let mut order = std::mem::take(&mut function.within_group);
     if let FunctionArguments::List(list) = &mut function.args {

@@ -31,7 +31,7 @@ use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator, ScalarUDF};
 use slipher_common::Error;
 use slipher_common::aggregates::{self, sum_of_integers};
-use slipher_common::functions::{self, CHECKED_NEGATE, PARSE_DECIMAL, text_parser};
+use slipher_common::functions::{self, CHECKED_NEGATE, PARSE_DECIMAL, TEXT_OR_BYTES, TO_TEXT, text_parser};
 use slipher_common::numeric::computation;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -66,6 +66,9 @@ impl FunctionRewrite for Semantics {
     }
 
     fn rewrite(&self, expr: Expr, schema: &DFSchema, config: &ConfigOptions) -> Result<Transformed<Expr>> {
+        if let Some(plain) = text_or_bytes(&expr, schema)? {
+            return Ok(Transformed::yes(plain));
+        }
         let options = config.extensions.get::<SuperOptions>().cloned().unwrap_or_default();
         if let Some(rewritten) = with_supers(&expr, schema, &options)? {
             return Ok(Transformed::yes(rewritten));
@@ -88,6 +91,18 @@ impl FunctionRewrite for Semantics {
             }
             other => Ok(Transformed::no(other)),
         }
+    }
+}
+
+/// What may be bytes, as it is, and everything else as text.
+fn text_or_bytes(expr: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
+    let Expr::ScalarFunction(function) = expr else { return Ok(None) };
+    match function.args.as_slice() {
+        [value] if function.name() == TEXT_OR_BYTES => match type_of(value, schema) {
+            Some(DataType::Binary) => Ok(Some(value.clone())),
+            _ => Ok(Some(call(TO_TEXT, vec![value.clone()])?.data)),
+        },
+        _ => Ok(None),
     }
 }
 
