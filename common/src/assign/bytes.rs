@@ -1,7 +1,6 @@
 //! VARBYTE: bytes of texts, hexadecimal digits, and lengths.
 
 use super::fault::{Fault, OnFault};
-use super::text::TextFormats;
 use crate::error::{ErrorKind, Result};
 use crate::sql_type::SqlType;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder};
@@ -29,7 +28,7 @@ pub fn to_hex(bytes: &[u8]) -> String {
 pub fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let digits = text.as_bytes();
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     digits.chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
@@ -45,18 +44,18 @@ fn add(column: &mut BinaryBuilder, row: usize, value: &[u8], target: SqlType, on
     Ok(())
 }
 
-/// Texts as bytes: their UTF-8, or what their hexadecimal digits say, as in files.
+/// Texts as bytes: their UTF-8, or what their hexadecimal digits say, as in files (`are_hex`).
 pub(super) fn parse<'a>(
     values: impl Iterator<Item = Option<&'a str>>,
     target: SqlType,
-    formats: &TextFormats,
+    are_hex: bool,
     on_fault: OnFault<'_>,
 ) -> Result<ArrayRef> {
     let mut column = BinaryBuilder::new();
     for (row, value) in values.enumerate() {
         match value {
             None => column.append_null(),
-            Some(text) if !formats.bytes_are_hex => add(&mut column, row, text.as_bytes(), target, on_fault)?,
+            Some(text) if !are_hex => add(&mut column, row, text.as_bytes(), target, on_fault)?,
             Some(text) => match from_hex(text) {
                 Some(bytes) => add(&mut column, row, &bytes, target, on_fault)?,
                 None => {

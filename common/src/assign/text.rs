@@ -65,7 +65,7 @@ pub fn parse_column<'a>(
     let time_format = &DatetimeFormat::Auto;
     match target {
         SqlType::Super => super::json::read_json(values, on_fault),
-        SqlType::VarByte(_) => super::bytes::parse(values, target, formats, on_fault),
+        SqlType::VarByte(_) => super::bytes::parse(values, target, formats.bytes_are_hex, on_fault),
         SqlType::SmallInt => primitives::<Int16Type>(values, target, |text| narrow(parse_i64(text)?), on_fault),
         SqlType::Integer => primitives::<Int32Type>(values, target, |text| narrow(parse_i64(text)?), on_fault),
         SqlType::BigInt => primitives::<Int64Type>(values, target, parse_i64, on_fault),

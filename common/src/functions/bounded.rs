@@ -2,9 +2,9 @@
 //! of short ones are asked only after their arguments say how long the longest will be, so that nothing is allocated that must not be.
 
 use super::{Function, is_text, no_such_call};
-use crate::sql_type::VARCHAR_LENGTH_MAX_BYTES;
+use crate::sql_type::{VARBYTE_LENGTH_MAX_BYTES, VARCHAR_LENGTH_MAX_BYTES};
 use crate::{Error, ErrorKind, Result};
-use arrow::array::{Array, ArrayRef, AsArray, StringViewBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, StringViewBuilder};
 use arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion::common::Result as EngineResult;
 use datafusion::functions::{string, unicode};
@@ -263,7 +263,7 @@ fn are_bytes(types: &[DataType]) -> bool {
 
 fn concat(arguments: &[ArrayRef]) -> Result<ArrayRef> {
     if arguments.iter().all(|argument| *argument.data_type() == DataType::Binary) {
-        return super::bytes::joined(arguments);
+        return joined_bytes(arguments);
     }
     let texts = arguments.iter().map(super::downcast::<arrow::array::StringViewArray>).collect::<Result<Vec<_>>>()?;
     let rows = texts.first().map_or(0, |first| first.len());
@@ -281,6 +281,26 @@ fn concat(arguments: &[ArrayRef]) -> Result<ArrayRef> {
         joined.clear();
         texts.iter().for_each(|column| joined.push_str(column.value(row)));
         answer.append_value(&joined);
+    }
+    Ok(Arc::new(answer.finish()))
+}
+
+/// Bytes one after the other.
+fn joined_bytes(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    let columns = arguments.iter().map(super::downcast::<BinaryArray>).collect::<Result<Vec<_>>>()?;
+    let rows = columns.first().map_or(0, |first| first.len());
+    let mut answer = BinaryBuilder::new();
+    for row in 0..rows {
+        if columns.iter().any(|column| column.is_null(row)) {
+            answer.append_null();
+            continue;
+        }
+        let value: Vec<u8> = columns.iter().flat_map(|column| column.value(row)).copied().collect();
+        if value.len() > VARBYTE_LENGTH_MAX_BYTES as usize {
+            let message = format!("||: a value of {} bytes is longer than VARBYTE can be", value.len());
+            return Err(Error::new(ErrorKind::StringTooLong, message));
+        }
+        answer.append_value(value);
     }
     Ok(Arc::new(answer.finish()))
 }

@@ -2,7 +2,7 @@
 
 use super::{Function, downcast, is_text, no_such_call};
 use crate::assign::{from_hex, to_hex};
-use crate::sql_type::{SqlType, VARBYTE_LENGTH_DEFAULT_BYTES, VARBYTE_LENGTH_MAX_BYTES};
+use crate::sql_type::{SqlType, VARBYTE_LENGTH_DEFAULT_BYTES};
 use crate::{Error, ErrorKind, Result};
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Int16Array, Int32Array, Int64Array, StringViewArray, StringViewBuilder,
@@ -302,26 +302,6 @@ fn parts(arguments: &[ArrayRef]) -> Result<ArrayRef> {
         } else {
             answer.append_value(part(values.value(row), starts.value(row), lengths.map(|lengths| lengths.value(row)))?);
         }
-    }
-    Ok(Arc::new(answer.finish()))
-}
-
-/// One after the other.
-pub(super) fn joined(arguments: &[ArrayRef]) -> Result<ArrayRef> {
-    let columns = arguments.iter().map(downcast::<BinaryArray>).collect::<Result<Vec<_>>>()?;
-    let rows = columns.first().map_or(0, |first| first.len());
-    let mut answer = BinaryBuilder::new();
-    for row in 0..rows {
-        if columns.iter().any(|column| column.is_null(row)) {
-            answer.append_null();
-            continue;
-        }
-        let value: Vec<u8> = columns.iter().flat_map(|column| column.value(row)).copied().collect();
-        if value.len() > VARBYTE_LENGTH_MAX_BYTES as usize {
-            let message = format!("||: a value of {} bytes is longer than VARBYTE can be", value.len());
-            return Err(Error::new(ErrorKind::StringTooLong, message));
-        }
-        answer.append_value(value);
     }
     Ok(Arc::new(answer.finish()))
 }

@@ -1,6 +1,7 @@
 //! The whole state read from its frozen form, see [`super::encode`].
 
 use super::apply::{cluster_from_proto, node_from_proto, user_from_proto};
+use super::record::unreadable;
 use super::segment_index::SegmentIndex;
 use super::slices::with_slice_count;
 use super::{
@@ -225,10 +226,6 @@ impl TableState {
 
 fn damaged(version: u64, error: &dyn std::fmt::Display) -> Error {
     Error::new(ErrorKind::DataCorrupted, format!("reading the metadata at version {version}: {error}"))
-}
-
-pub(super) fn unreadable(error: prost::DecodeError) -> Error {
-    Error::internal(error.to_string())
 }
 
 /// How many slices the cluster had first, of a state that is read.

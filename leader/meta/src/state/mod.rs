@@ -24,7 +24,6 @@ pub(crate) use self::record::ReadRecord;
 pub use self::totals::{SliceCounts, Sums, Totals};
 pub use self::views::not_a_view;
 
-use self::decode::unreadable;
 use self::recent::RecentTransactions;
 use self::segment_index::SegmentIndex;
 #[cfg(doc)]

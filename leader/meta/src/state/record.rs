@@ -2,8 +2,8 @@
 //! each bound of a column would have memory of its own.
 
 use prost::Message as _;
-use slipher_common::Result;
 use slipher_common::manifest::{Segment, SegmentReader, take_apart};
+use slipher_common::{Error, Result};
 use slipher_proto::meta::{self as proto, operation::Kind};
 
 /// The field of a [`proto::Record`] that has its operations.
@@ -60,5 +60,10 @@ impl ReadRecord {
 }
 
 fn decode<M: prost::Message + Default>(encoded: &[u8]) -> Result<M> {
-    M::decode(encoded).map_err(super::unreadable)
+    M::decode(encoded).map_err(unreadable)
+}
+
+/// XX000: a message that cannot be read.
+pub(super) fn unreadable(error: prost::DecodeError) -> Error {
+    Error::internal(error.to_string())
 }
