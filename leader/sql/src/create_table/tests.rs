@@ -190,7 +190,7 @@ fn contradictions_are_errors_where_they_stand() {
         ("create table t (a int default (select 1))", "42611", 31),
         ("create table t (a int check (a > 1))", "0A000", 23),
         ("create table t (a varchar collate case_insensitive)", "0A000", 35),
-        ("create table t (a super)", "0A000", 19),
+        ("create table t (a hllsketch)", "0A000", 19),
         ("create temp table s.t (a int)", "42P16", 19),
     ];
     for (sql, state, position) in cases {
