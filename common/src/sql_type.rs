@@ -67,6 +67,11 @@ pub enum SqlType {
 }
 
 impl SqlType {
+    /// Whether rows may lie and be found by its values: they have bounds, and can be keys. SUPER and VARBYTE have none.
+    pub fn has_bounds(self) -> bool {
+        !matches!(self, Self::Super | Self::VarByte(_))
+    }
+
     /// The Arrow type of values in plans and segments.
     pub fn to_arrow(self) -> DataType {
         match self {

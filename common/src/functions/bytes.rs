@@ -253,8 +253,8 @@ const OF_BYTES: &[OfBytes] = &[
 ];
 
 /// What a function is where its first argument is VARBYTE.
-pub(super) fn of_bytes(name: &str, types: &[DataType]) -> Option<&'static OfBytes> {
-    if types.first() != Some(&DataType::Binary) {
+pub(super) fn of_bytes(name: &str, first: Option<&DataType>) -> Option<&'static OfBytes> {
+    if first != Some(&DataType::Binary) {
         return None;
     }
     OF_BYTES.iter().find(|function| function.name == name)

@@ -199,6 +199,16 @@ impl Function {
     }
 }
 
+/// What arguments make, of one value each where all are single ones.
+fn on_arrays(arguments: &[ColumnarValue], compute: impl FnOnce(&[ArrayRef]) -> Result<ArrayRef>) -> EngineResult<ColumnarValue> {
+    let scalar = arguments.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
+    let answer = compute(&ColumnarValue::values_to_arrays(arguments)?)?;
+    if scalar {
+        return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&answer, 0)?));
+    }
+    Ok(ColumnarValue::Array(answer))
+}
+
 told_apart_by!(Function, name);
 
 impl ScalarUDFImpl for Function {
@@ -229,17 +239,11 @@ impl ScalarUDFImpl for Function {
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
-        let scalar = arguments.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
-        let arrays = ColumnarValue::values_to_arrays(&arguments.args)?;
-        let answer = match (self.compute_fields, self.compute_as) {
-            (Some(compute), _) => compute(&arrays, &arguments.arg_fields)?,
-            (None, Some(compute)) => compute(&arrays, arguments.return_field.data_type())?,
-            (None, None) => (self.compute)(&arrays)?,
-        };
-        if scalar {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&answer, 0)?));
-        }
-        Ok(ColumnarValue::Array(answer))
+        on_arrays(&arguments.args, |arrays| match (self.compute_fields, self.compute_as) {
+            (Some(compute), _) => compute(arrays, &arguments.arg_fields),
+            (None, Some(compute)) => compute(arrays, arguments.return_field.data_type()),
+            (None, None) => (self.compute)(arrays),
+        })
     }
 
     fn simplify(&self, arguments: Vec<Expr>, context: &SimplifyContext) -> EngineResult<ExprSimplifyResult> {

@@ -4,7 +4,7 @@
 //! first ([`crate::casts`]); then the engine's own rules have their say.
 
 use super::bytes::of_bytes;
-use super::no_such_call;
+use super::{no_such_call, on_arrays};
 use crate::casts::{Kind, Meeting, When, cast, compared, together};
 use crate::{Error, Result, SqlType};
 use arrow::datatypes::{DataType, Field, FieldRef};
@@ -195,7 +195,7 @@ impl Typed {
     }
 
     fn coerced(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        if let Some(own) = of_bytes(self.engine.name(), types) {
+        if let Some(own) = of_bytes(self.engine.name(), types.first()) {
             return own.coerced(types).ok_or_else(|| self.refused(types));
         }
         let refused = || self.refused(types);
@@ -239,7 +239,7 @@ impl ScalarUDFImpl for Typed {
     }
 
     fn return_type(&self, types: &[DataType]) -> EngineResult<DataType> {
-        match of_bytes(self.engine.name(), types) {
+        match of_bytes(self.engine.name(), types.first()) {
             Some(own) => Ok(own.returns.clone()),
             None => self.engine.return_type(types),
         }
@@ -261,7 +261,7 @@ impl ScalarUDFImpl for Typed {
             .collect();
         let literals: Vec<Option<&ScalarValue>> = literals.iter().map(Option::as_ref).collect();
         let types: Vec<DataType> = arguments.arg_fields.iter().map(|field| field.data_type().clone()).collect();
-        if let Some(own) = of_bytes(self.engine.name(), &types) {
+        if let Some(own) = of_bytes(self.engine.name(), types.first()) {
             let nullable = arguments.arg_fields.iter().any(|field| field.is_nullable());
             return Ok(Arc::new(Field::new(self.name(), own.returns.clone(), nullable)));
         }
@@ -281,18 +281,8 @@ impl ScalarUDFImpl for Typed {
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
-        let types: Vec<DataType> = arguments.arg_fields.iter().map(|field| field.data_type().clone()).collect();
-        match of_bytes(self.engine.name(), &types) {
-            Some(own) => {
-                let columns = ColumnarValue::values_to_arrays(&arguments.args)?;
-                let rows = columns.first().map_or(0, |column| column.len());
-                let answer = (own.compute)(&columns)?;
-                let is_one = rows == 1 && arguments.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
-                match is_one {
-                    true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&answer, 0)?)),
-                    false => Ok(ColumnarValue::Array(answer)),
-                }
-            }
+        match of_bytes(self.engine.name(), arguments.arg_fields.first().map(|field| field.data_type())) {
+            Some(own) => on_arrays(&arguments.args, own.compute),
             None => self.engine.invoke_with_args(arguments),
         }
     }

@@ -11,7 +11,7 @@ use slipher_common::functions::ends_in_blank;
 use slipher_common::histogram::encode_histogram;
 use slipher_common::manifest::{ColumnStatistics, TrailingBlanks};
 use slipher_common::statistics::{DistinctSketch, encode_bound};
-use slipher_common::{Error, Result, SqlType};
+use slipher_common::{Error, Result};
 
 /// Of fewer rows no histogram is kept: reading them costs less than being wrong about them.
 const HISTOGRAM_MIN_ROWS: u64 = 4096;
@@ -140,17 +140,12 @@ impl<'a> StatisticsCollector<'a> {
         let columns = self.columns.into_iter().enumerate();
         let finished: Vec<_> = columns
             .map(|(index, column)| {
-                let is_bare = !has_bounds(column.column.sql_type);
+                let is_bare = !column.column.sql_type.has_bounds();
                 column.finish(&if is_bare { Vec::new() } else { self.sample.sorted(index)? })
             })
             .collect::<Result<_>>()?;
         Ok(finished.into_iter().unzip())
     }
-}
-
-/// Nothing is found by bounds of SUPER and VARBYTE.
-fn has_bounds(sql_type: SqlType) -> bool {
-    !matches!(sql_type, SqlType::Super | SqlType::VarByte(_))
 }
 
 impl ColumnCollector<'_> {
@@ -172,7 +167,7 @@ impl ColumnCollector<'_> {
         if let Some(documents) = values.as_binary_view_opt() {
             self.shape.text_bytes += documents.total_buffer_bytes_used() as u64;
         }
-        if has_bounds(self.column.sql_type) {
+        if self.column.sql_type.has_bounds() {
             self.min.update_batch(std::slice::from_ref(values))?;
             self.max.update_batch(std::slice::from_ref(values))?;
         }

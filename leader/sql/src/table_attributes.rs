@@ -5,7 +5,7 @@ use super::names::Name;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use slipher_common::catalog::{Column, Constraint, ConstraintKind, Distribution, SortStyle, Table};
 use slipher_common::ids::ColumnId;
-use slipher_common::{Error, ErrorKind, Result, SqlType};
+use slipher_common::{Error, ErrorKind, Result};
 use std::collections::HashSet;
 
 /// Most columns of a SORTKEY.
@@ -231,16 +231,11 @@ impl TableAttributes {
     }
 }
 
-/// Rows lie by no SUPER values and no bytes.
-fn may_be_key(sql_type: SqlType) -> bool {
-    !matches!(sql_type, SqlType::Super | SqlType::VarByte(_))
-}
-
 /// KEY by a primary key of one column that can be one, else EVEN.
 fn automatic(columns: &[Column], constraints: &[Constraint]) -> Distribution {
     let primary = constraints.iter().find(|constraint| constraint.kind == ConstraintKind::PrimaryKey);
     match primary.map(|constraint| constraint.columns.as_slice()) {
-        Some([key]) if columns.iter().any(|column| column.id == *key && may_be_key(column.sql_type)) => Distribution::Key(*key),
+        Some([key]) if columns.iter().any(|column| column.id == *key && column.sql_type.has_bounds()) => Distribution::Key(*key),
         _ => Distribution::Even,
     }
 }
@@ -271,7 +266,7 @@ fn sort_columns(columns: &[Column], style: SortStyle, names: &[Name], position: 
 fn find_key<'a>(columns: &'a [Column], name: &Name, named_in: &str) -> Result<&'a Column> {
     let column = find(columns, name, named_in)?;
     match column.sql_type {
-        other if !may_be_key(other) => {
+        other if !other.has_bounds() => {
             Err(contradiction(format!("column \"{name}\" of type {other} cannot be a {named_in}"), name.position)
                 .with_hint("keep the part of it that rows are found by in a column of its own"))
         }

@@ -273,30 +273,26 @@ fn bytes(length: &Option<CharacterLength>, most: u32) -> Result<Option<u64>> {
     }
 }
 
+/// The only modifier of a type that the parser does not know, if there is one.
+fn one_length(name: &str, modifiers: &[String], most: u32) -> Result<Option<u64>> {
+    match modifiers {
+        [] => Ok(None),
+        [length] => {
+            let length = length.parse().map_err(|_| Error::new(ErrorKind::Syntax, format!("length {length} of {name}")))?;
+            bytes(&Some(CharacterLength::IntegerLength { length, unit: None }), most)
+        }
+        _ => Err(Error::new(ErrorKind::Syntax, format!("type {name} takes one length"))),
+    }
+}
+
 fn custom(name: &ObjectName, modifiers: &[String]) -> Result<Target> {
     let lower = name.to_string().to_lowercase();
     match lower.as_str() {
-        "bpchar" | "nchar" | "name" => match modifiers {
-            [] => Ok(Target::Text(None)),
-            [length] => {
-                let length = length.parse().map_err(|_| Error::new(ErrorKind::Syntax, format!("length {length} of {lower}")))?;
-                let length = Some(CharacterLength::IntegerLength { length, unit: None });
-                Ok(char_of(bytes(&length, CHAR_LENGTH_MAX_BYTES)?))
-            }
-            _ => Err(Error::new(ErrorKind::Syntax, format!("type {lower} takes one length"))),
-        },
+        "bpchar" | "nchar" | "name" => Ok(char_of(one_length(&lower, modifiers, CHAR_LENGTH_MAX_BYTES)?)),
         "timetz" => Ok(Target::TimeTz),
         "timestamptz" => Ok(Target::Plain(DataType::Timestamp(Some(6), TimezoneInfo::WithTimeZone))),
         "super" => Ok(Target::Plain(DataType::Custom(name.clone(), Vec::new()))),
-        "varbyte" | "varbinary" => match modifiers {
-            [] => Ok(Target::Bytes(None)),
-            [length] => {
-                let length = length.parse().map_err(|_| Error::new(ErrorKind::Syntax, format!("length {length} of {lower}")))?;
-                let length = Some(CharacterLength::IntegerLength { length, unit: None });
-                Ok(Target::Bytes(bytes(&length, VARBYTE_LENGTH_MAX_BYTES)?))
-            }
-            _ => Err(Error::new(ErrorKind::Syntax, format!("type {lower} takes one length"))),
-        },
+        "varbyte" | "varbinary" => Ok(Target::Bytes(one_length(&lower, modifiers, VARBYTE_LENGTH_MAX_BYTES)?)),
         "geometry" | "geography" | "hllsketch" => {
             Err(Error::not_supported(format_args!("a cast to {}", lower.to_uppercase()), "cast to VARCHAR"))
         }
